@@ -1,0 +1,1 @@
+"""Data in: catalogues, decoding, and the store that everything is written to."""

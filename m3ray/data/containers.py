@@ -1,0 +1,69 @@
+"""Which container a file is, by its content: a name can claim anything, and a playlist can open other files."""
+
+from __future__ import annotations
+
+from m3ray.errors import DecodeError
+
+HEAD = 1024
+_TS_PACKET = 188
+_M2TS_PACKET = 192
+_MOV_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
+def container_of(data: bytes) -> str:
+    """FFmpeg's name of the demuxer for `data`.
+
+    Args:
+        data: the file, or its first `HEAD` bytes.
+    Raises:
+        DecodeError: `empty_file`, or `not_a_video` for anything outside the list of allowed containers.
+    """
+    if not data:
+        raise DecodeError("empty_file", "the file is empty (0 bytes): copy or download it again", stage="sniff")
+    for name, matches in _SIGNATURES.items():
+        if matches(data):
+            return name
+    raise DecodeError(
+        "not_a_video",
+        f"begins with {data[:16]!r}, which is none of {', '.join(_SIGNATURES)}: convert it, or leave it out",
+        stage="sniff",
+    )
+
+
+def _is_mov(data: bytes) -> bool:
+    return data[4:8] in _MOV_ATOMS
+
+
+def _is_matroska(data: bytes) -> bool:
+    return data.startswith(b"\x1a\x45\xdf\xa3")
+
+
+def _is_avi(data: bytes) -> bool:
+    return data.startswith(b"RIFF") and data[8:11] == b"AVI"
+
+
+def _is_mpegts(data: bytes) -> bool:
+    return _has_sync(data, 0, _TS_PACKET) or _has_sync(data, 4, _M2TS_PACKET)
+
+
+def _has_sync(data: bytes, offset: int, packet: int) -> bool:
+    """Three sync bytes a packet apart: one alone is the letter G."""
+    return all(data[offset + k * packet : offset + k * packet + 1] == b"\x47" for k in range(3))
+
+
+def _is_mpegps(data: bytes) -> bool:
+    return data.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"))
+
+
+def _is_gif(data: bytes) -> bool:
+    return data.startswith((b"GIF87a", b"GIF89a"))
+
+
+_SIGNATURES = {
+    "mov": _is_mov,
+    "matroska": _is_matroska,
+    "avi": _is_avi,
+    "mpegts": _is_mpegts,
+    "mpeg": _is_mpegps,
+    "gif": _is_gif,
+}

@@ -1,0 +1,74 @@
+"""The decoding child: a process that may crash, eat memory or never end without taking a Ray task along.
+
+Reads requests on standard input and answers on standard output; `sandbox.Decoder` is its other side.
+Each message is a line of JSON, then as many raw bytes as its `payload` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, BinaryIO
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.errors import DecodeError
+
+
+def main() -> None:
+    """Answers requests until standard input closes."""
+    requests, answers = sys.stdin.buffer, _private_stdout()
+    _limit_memory(int(sys.argv[1]))
+    # Imported once the limits stand: decoders' native code may print or crash while loading.
+    from m3ray.data import decode
+
+    while line := requests.readline():
+        request = json.loads(line)
+        data = requests.read(request["payload"])
+        _answer(decode, data, request, answers)
+        del data
+
+
+def _private_stdout() -> BinaryIO:
+    """The real standard output, hidden from native code that prints to descriptor 1."""
+    private = os.fdopen(os.dup(1), "wb")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    return private
+
+
+def _limit_memory(megabytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+
+def _answer(decode: Any, data: bytes, request: dict[str, Any], answers: BinaryIO) -> None:
+    config, limits = DecodeConfig(**request["decode"]), LimitsConfig(**request["limits"])
+    try:
+        for facts, frames in decode.decode(data, config, limits, first_frame_only=request["first_frame_only"]):
+            _send(answers, {"facts": facts.as_dict(), "shape": frames.shape}, frames.data)
+        _send(answers, {"end": True})
+    except DecodeError as error:
+        _send(answers, {"reason": error.reason, "message": error.message, "stage": error.stage})
+    except MemoryError:
+        message = f"needs more than the {limits.memory_mb} MiB of limits.memory-mb: raise it, or leave the clip out"
+        _send(answers, {"reason": "out_of_memory", "message": message, "stage": "decode"})
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        _send(answers, {"reason": "decoder_error", "message": message, "stage": "decode"})
+
+
+def _send(answers: BinaryIO, header: dict[str, Any], payload: Any = b"") -> None:
+    header["payload"] = getattr(payload, "nbytes", len(payload))
+    answers.write(json.dumps(header).encode() + b"\n")
+    answers.write(payload)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

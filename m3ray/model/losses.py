@@ -1,0 +1,116 @@
+"""Losses over predictions and targets in [0, 1]. The last dimension is the batch; leading ones are stacked runs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from m3ray.errors import ShapeError
+
+
+def _check(prediction: Tensor, target: Tensor) -> None:
+    if prediction.shape != target.shape or prediction.ndim < 1:
+        raise ShapeError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must agree")
+
+
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error: (..., B) to (...)."""
+    _check(prediction, target)
+    return (prediction - target).square().mean(dim=-1)
+
+
+def mse_tails(prediction: Tensor, target: Tensor, gain: float | Tensor = 2.0, power: float | Tensor = 4.0) -> Tensor:
+    """Mean squared error whose weights grow towards the tails of the batch: (..., B) to (...).
+
+    Args:
+        prediction: (..., B).
+        target: (..., B).
+        gain: how much the furthest target weighs beyond the mean.
+        power: how fast the weight grows.
+    """
+    _check(prediction, target)
+    # w = 1 + gain |y - mean(y)|^power, scaled to mean 1 over the batch
+    distance = (target - target.mean(dim=-1, keepdim=True)).abs()
+    weight = 1 + _column(gain) * distance ** _column(power)
+    weight = weight / weight.mean(dim=-1, keepdim=True)
+    return (weight * (prediction - target).square()).mean(dim=-1)
+
+
+def _column(value: float | Tensor) -> float | Tensor:
+    """A number a run stands before the batch dimension."""
+    return value[..., None] if isinstance(value, Tensor) else value
+
+
+def soft_rank(values: Tensor, strength: float = 0.01) -> Tensor:
+    """Differentiable ascending ranks, 1 to B (Blondel et al. 2020, quadratic regularisation).
+
+    The projection of values / strength onto the permutahedron of (1, ..., B). As strength falls they become ranks; at
+    1.0, values within [0, 1] get ranks that are linear in the values, so correlating them is Pearson's correlation.
+
+    Args:
+        values: (..., B).
+        strength: of the regularisation, above 0.
+    Returns:
+        (..., B), of the type of `values`.
+    """
+    # In float64: the sums below grow as B / strength and their differences matter.
+    scaled = values.double() / strength
+    ordered, order = scaled.sort(dim=-1, descending=True)
+    ranks = torch.arange(values.shape[-1], 0, -1, dtype=ordered.dtype, device=values.device)
+    # Proposition 3: sorted projection = ordered - isotonic(ordered - ranks), isotonic non-increasing
+    projected = ordered - _isotonic(ordered - ranks)
+    return torch.empty_like(projected).scatter(-1, order, projected).to(values.dtype)
+
+
+def _isotonic(u: Tensor) -> Tensor:
+    """Exact non-increasing isotonic regression by the min-max formula, batched: (..., B) to (..., B).
+
+    v_i = min over j <= i of max over k >= i of mean(u_j .. u_k)
+    """
+    n = u.shape[-1]
+    sums = torch.cat([torch.zeros_like(u[..., :1]), u.cumsum(dim=-1)], dim=-1)
+    position = torch.arange(n, device=u.device)
+    length = (position[None, :] - position[:, None] + 1).clamp_min(1)
+    means = (sums[..., None, 1:] - sums[..., :-1, None]) / length  # [j, k]
+    valid = position[:, None] <= position[None, :]
+    means = means.masked_fill(~valid, -torch.inf)
+    best = means.flip(-1).cummax(dim=-1).values.flip(-1)  # [j, i]: max over k >= i
+    best = best.masked_fill(~valid, torch.inf)
+    return best.cummin(dim=-2).values.diagonal(dim1=-2, dim2=-1)
+
+
+def _pearson(a: Tensor, b: Tensor) -> Tensor:
+    a = a - a.mean(dim=-1, keepdim=True)
+    b = b - b.mean(dim=-1, keepdim=True)
+    # Constant ranks have no correlation: 0, with a finite gradient.
+    scale = (a.square().sum(dim=-1) * b.square().sum(dim=-1)).clamp_min(1e-12).sqrt()
+    return (a * b).sum(dim=-1) / scale
+
+
+def spearman(prediction: Tensor, target: Tensor, strength: float = 0.01, scale: float = 0.01) -> Tensor:
+    """-scale x Pearson's correlation of the soft ranks of both: (..., B) to (...).
+
+    Args:
+        prediction: (..., B).
+        target: (..., B).
+        strength: of the soft ranks' regularisation.
+        scale: of the loss; 0.01 brings it to the size of the MSE it is mixed with.
+    """
+    _check(prediction, target)
+    return -scale * _pearson(soft_rank(prediction, strength), soft_rank(target, strength))
+
+
+def mse_to_spearman(
+    prediction: Tensor, target: Tensor, progress: float, strength: float = 0.01, scale: float = 0.01
+) -> Tensor:
+    """(1 - a) mse + a spearman: (..., B) to (...).
+
+    Args:
+        prediction: (..., B).
+        target: (..., B).
+        progress: a, 0 at the first epoch and 1 at the last.
+        strength: of the soft ranks' regularisation.
+        scale: of the Spearman loss.
+    """
+    ranked = spearman(prediction, target, strength, scale)
+    return (1 - progress) * mse(prediction, target) + progress * ranked

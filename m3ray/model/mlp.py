@@ -1,0 +1,96 @@
+"""The aggregation model: an MLP, and R of them stacked into one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m3ray.errors import ShapeError
+
+
+def parameter_count(inputs: int, hidden: Sequence[int]) -> int:
+    """Weights and biases of an MLP with one output."""
+    widths = (inputs, *hidden, 1)
+    return sum(a * b + b for a, b in itertools.pairwise(widths))
+
+
+class MLP(nn.Module):
+    """Layers of A x + b with Mish, the last one with a sigmoid.
+
+    Args:
+        inputs: features.
+        hidden: widths of the hidden layers; (512, 64) for M3-S, (64,) to judge a tier alone.
+    """
+
+    def __init__(self, inputs: int, hidden: Sequence[int] = (512, 64)) -> None:
+        super().__init__()
+        widths = (inputs, *hidden, 1)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) to (...), in [0, 1]."""
+        for layer in self.layers[:-1]:
+            x = F.mish(layer(x))
+        return torch.sigmoid(self.layers[-1](x)).squeeze(-1)
+
+
+class StackedMLP(nn.Module):
+    """R MLPs of one shape as one batched model: weights (R, out, in), biases (R, out).
+
+    Args:
+        inputs: features.
+        hidden: widths of the hidden layers.
+        seeds: one a run; run k starts as `MLP` would after `torch.manual_seed(seeds[k])`.
+    """
+
+    def __init__(self, inputs: int, hidden: Sequence[int], seeds: Sequence[int]) -> None:
+        super().__init__()
+        widths = (inputs, *hidden, 1)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for fan_in, fan_out in itertools.pairwise(widths):
+            # nn.Linear's own initialisation: uniform within 1 / sqrt(fan_in), weights before biases.
+            bound = 1 / math.sqrt(fan_in)
+            self.weights.append(nn.Parameter(_uniform((fan_out, fan_in), bound, generators)))
+            self.biases.append(nn.Parameter(_uniform((fan_out,), bound, generators)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each run's predictions.
+
+        Args:
+            x: (R, B, inputs), or (B, inputs) for all runs alike.
+        Returns:
+            (R, B), in [0, 1].
+        Raises:
+            ShapeError: another number of features or of runs.
+        """
+        runs, _, inputs = self.weights[0].shape
+        if x.shape[-1] != inputs or (x.ndim == 3 and x.shape[0] != runs):
+            raise ShapeError(f"expected (..., {inputs}) for {runs} runs, got {tuple(x.shape)}")
+        last = len(self.weights) - 1
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.matmul(x, weight.mT) + bias.unsqueeze(1)
+            x = torch.sigmoid(x) if index == last else F.mish(x)
+        return x.squeeze(-1)
+
+    def run(self, index: int) -> MLP:
+        """One run as a plain `MLP`."""
+        first = self.weights[0]
+        plain = MLP(first.shape[-1], [w.shape[1] for w in self.weights[:-1]]).to(first.dtype)
+        with torch.no_grad():
+            for layer, weight, bias in zip(plain.layers, self.weights, self.biases, strict=True):
+                assert isinstance(layer, nn.Linear)
+                layer.weight.copy_(weight[index])
+                layer.bias.copy_(bias[index])
+        return plain
+
+
+def _uniform(shape: tuple[int, ...], bound: float, generators: Sequence[torch.Generator]) -> Tensor:
+    rows = [torch.empty(shape).uniform_(-bound, bound, generator=generator) for generator in generators]
+    return torch.stack(rows)

@@ -1,0 +1,147 @@
+"""The options of every job, as dataclasses: a command line is made from them, and Python calls take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from m3ray.config import ComputeConfig, LimitsConfig, Precision, TierConfigs
+from m3ray.presets import TIER_PRESETS
+
+Dataset = Literal["demo", "folder", "table"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootOptions:
+    """Where everything goes."""
+
+    out: str
+    """The root: a local folder or an s3:// URI that everything is written under."""
+    dry_run: bool = False
+    """Print what would be done, and do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(RootOptions):
+    """Which clips, which tiers, computed how."""
+
+    dataset: Dataset = "demo"
+    """Where clips come from: drawn demo clips, a folder of videos, or a table with a column uri."""
+    root: str | None = None
+    """The folder or the table (.csv, .parquet, .jsonl)."""
+    tiers: tuple[str, ...] = ("raw", "scene", "event")
+    """Tiers to compute, or that a model uses."""
+    weights: str = "auto"
+    """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
+    1,000 clips where not. The demo is always untrained."""
+    limit: int | None = None
+    """Only the first N clips."""
+    retry_rejects: bool = False
+    """Try rejected clips again."""
+    refit_hog: bool = False
+    """Fit HOG's PCA anew; every raw feature is then computed again."""
+    preset: Literal["auto", "paper", "default", "demo"] = "auto"
+    """Settings of the tiers; auto: demo for the demo, default else."""
+    fps: float | None = None
+    """Frames a second to sample; none: the preset's (15; demo 5)."""
+    network: Literal["ip", "ir"] | None = None
+    """CSN-152, interaction preserved or reduced; none: the preset's (ip)."""
+    precision: Precision = "auto"
+    """Of scene and event: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
+    measure: str | None = None
+    """Similarity measure of M3-S; none: the preset's (dbscan)."""
+    seed: int = 0
+    """Seed of the demo, of drawn splits, of untrained weights, of similarity and of the first run."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """Processors, batches and shards."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """What one clip may cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """How the study trains."""
+
+    tables: tuple[int, ...] = (1, 3)
+    """Tables of the paper to make: 1 3."""
+    runs: int = 4
+    """Runs of each variant; run k has seed S + k."""
+    epochs: int | None = None
+    """Epochs; none: the paper's 20."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateOptions(RootOptions, StudyOptions):
+    """The study on a root whose tiers are there."""
+
+    seed: int = 0
+    """Seed of the first run."""
+    measure: str | None = None
+    """Similarity measure of M3-S; none: the one the root was extracted with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(ExtractOptions):
+    """One variant, its runs, a bundle."""
+
+    tiers: tuple[str, ...] = ("raw", "scene", "event", "similarity")
+    """Tiers the model uses."""
+    loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] = "mse_tails"
+    """Loss; mse_tails is the paper's choice for Memento10k, mse_to_spearman for VideoMem."""
+    epochs: int = 20
+    """Passes over the train split."""
+    runs: int = 4
+    """Runs; run k has seed S + k."""
+    name: str = "m3s"
+    """The bundle's name, under models/."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions(ExtractOptions, StudyOptions):
+    """Everything: catalogue, tiers, similarity, tables, bundle, predictions, report."""
+
+    out: str = "m3ray-demo"
+    """The root: a local folder or an s3:// URI that everything is written under."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(RootOptions):
+    """Scores for new videos."""
+
+    bundle: str = ""
+    """Folder of the bundle; none: ROOT/models/m3s."""
+    dataset: Literal["folder", "table"] = "folder"
+    """Where clips come from."""
+    root: str | None = None
+    """The folder of videos or the table."""
+    limit: int | None = None
+    """Only the first N clips."""
+    retry_rejects: bool = False
+    """Try rejected clips again."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """Processors, batches and shards."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """What one clip may cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(RootOptions):
+    """Tables, figures and page of what a root holds."""
+
+
+def resolved_tiers(options: ExtractOptions) -> TierConfigs:
+    """The tiers' settings: the preset's, with what the options override."""
+    chosen = options.preset
+    if chosen == "auto":
+        chosen = "demo" if options.dataset == "demo" else "default"
+    base = TIER_PRESETS[chosen]()
+    decode = base.decode if options.fps is None else replace(base.decode, fps=options.fps)
+    event = base.event if options.network is None else replace(base.event, network=options.network)
+    measure = options.measure or base.similarity.measure
+    return replace(
+        base,
+        decode=decode,
+        scene=replace(base.scene, precision=options.precision),
+        event=replace(event, precision=options.precision),
+        similarity=replace(base.similarity, measure=measure, seed=options.seed),
+    )

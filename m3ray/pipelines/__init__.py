@@ -1,0 +1,1 @@
+"""Pipelines: the only code that imports Ray."""

@@ -1,0 +1,169 @@
+"""The tier stage: an actor that holds the networks and computes every tier asked for of each clip.
+
+One actor computes all tiers, so that a clip's frames cross the object store once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.store import read_video
+from m3ray.errors import M3RayError
+from m3ray.pipelines.decoding import shared_decoder
+from m3ray.pipelines.rows import Computed, Decoded, computed_table, decoded_rows, failure_of
+from m3ray.tiers import Measured, Tier, Window, check_finite, clip_values
+
+
+class TierStage:
+    """Computes tiers of decoded clips.
+
+    Args:
+        tiers: light descriptions; their networks are built here.
+        decode: to read the windows of long clips.
+        limits: likewise.
+        threads: of torch, on CPU.
+    """
+
+    def __init__(self, tiers: Sequence[Tier], decode: DecodeConfig, limits: LimitsConfig, threads: int) -> None:
+        self.tiers = list(tiers)
+        self.decode = decode
+        self.limits = limits
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads)
+        for tier in self.tiers:
+            tier.setup(self.device)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        rows = self.compute(decoded_rows(batch))
+        return computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in self.tiers})
+
+    def compute(self, clips: Sequence[Decoded]) -> list[Computed]:
+        """The tiers of clips, in order; a clip that fails takes no other with it."""
+        whole = [clip for clip in clips if clip.frames is not None]
+        results = {row.clip_id: row for row in self._together(whole)}
+        for clip in clips:
+            if clip.frames is None:
+                results[clip.clip_id] = self._alone(clip)
+        return [results[clip.clip_id] for clip in clips]
+
+    def _together(self, clips: Sequence[Decoded]) -> list[Computed]:
+        """Clips of one window: each tier computes them as a batch."""
+        try:
+            return self._batch(clips)
+        except Exception:  # whichever clip it was, the others must not suffer
+            return [self._alone(clip) for clip in clips]
+
+    def _batch(self, clips: Sequence[Decoded]) -> list[Computed]:
+        rows = [started(clip) for clip in clips]
+        for tier in self.tiers:
+            asked = [k for k, clip in enumerate(clips) if tier.name in clip.tiers]
+            if not asked:
+                continue
+            start = time.perf_counter()
+            measured = tier.measure([_window(clips[k]) for k in asked])
+            seconds = (time.perf_counter() - start) / len(asked)
+            for k, windows in zip(asked, measured, strict=True):
+                rows[k] = _with_tier(rows[k], tier, [windows], seconds)
+        return rows
+
+    def _alone(self, clip: Decoded) -> Computed:
+        row = started(clip)
+        if clip.failure is not None:
+            return row
+        try:
+            return self._windows(clip, row)
+        except Exception as error:
+            return row.failed(failure_of(error, "tier"))
+
+    def _windows(self, clip: Decoded, row: Computed) -> Computed:
+        """A clip window by window: memory is bounded by the window, however long the clip."""
+        asked = [tier for tier in self.tiers if tier.name in clip.tiers]
+        measured: dict[str, list[Measured]] = defaultdict(list)
+        seconds: dict[str, float] = defaultdict(float)
+        for window in self._read(clip):
+            for tier in asked:
+                start = time.perf_counter()
+                measured[tier.name] += tier.measure([window])
+                seconds[tier.name] += time.perf_counter() - start
+        for tier in asked:
+            row = _with_tier(row, tier, measured[tier.name], seconds[tier.name])
+        return row
+
+    def _read(self, clip: Decoded) -> Iterator[Window]:
+        if clip.frames is not None:
+            yield _window(clip)
+            return
+        data = read_video(clip.uri, self.limits.max_bytes)
+        lead = None
+        for index, (facts, frames) in enumerate(shared_decoder(self.decode, self.limits).windows(data)):
+            yield Window(frames, index, lead, facts.video_bytes)
+            lead = frames[-1]
+
+
+def started(clip: Decoded) -> Computed:
+    """The row of a clip before its tiers."""
+    return Computed(clip.clip_id, clip.uri, clip.facts, failure=clip.failure, decode_seconds=clip.seconds)
+
+
+def _window(clip: Decoded) -> Window:
+    assert clip.frames is not None
+    assert clip.facts is not None
+    return Window(clip.frames, video_bytes=clip.facts.video_bytes)
+
+
+def _with_tier(row: Computed, tier: Tier, measured: Sequence[Measured], seconds: float) -> Computed:
+    if row.failure is not None:
+        return row
+    values = clip_values(measured)
+    try:
+        check_finite(values, tier.name)
+    except M3RayError as error:
+        return row.failed(failure_of(error, f"tier:{tier.name}"))
+    spent = {**row.tier_seconds, tier.name: seconds}
+    return replace(row, values={**row.values, tier.name: values}, tier_seconds=spent)
+
+
+# A tier's columns travel to the writer as one float64 array, in the order of its schema.
+
+
+def packed(row: Computed, tier: Tier) -> bytes | None:
+    """The columns of `tier` as bytes; None where they were not computed."""
+    if tier.name not in row.values:
+        return None
+    values = row.values[tier.name]
+    columns = [np.atleast_1d(values[name]).astype(np.float64) for name in tier.schema.names[1:]]
+    return np.concatenate(columns).tobytes()
+
+
+@dataclass(frozen=True)
+class TierColumns:
+    """What the writer needs of a tier: no network, no weights."""
+
+    name: str
+    schema: pa.Schema
+
+    def table(self, ids: Sequence[str], data: Sequence[bytes]) -> pa.Table:
+        """The tier's rows, in its own column types."""
+        matrix = np.stack([np.frombuffer(row, np.float64) for row in data])
+        arrays: list[pa.Array] = [pa.array(ids, pa.string())]
+        start = 0
+        for column in list(self.schema)[1:]:
+            width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1
+            arrays.append(_array(matrix[:, start : start + width], column.type))
+            start += width
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+
+def _array(block: np.ndarray, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(block[:, 0], kind)
+    return pa.FixedSizeListArray.from_arrays(pa.array(block.astype(np.float32).ravel()), type=kind)

@@ -1,0 +1,63 @@
+"""The decoding stage: catalogue rows to frames, in tasks on CPUs."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.sandbox import Decoder
+from m3ray.data.store import read_video
+from m3ray.errors import DecodeError
+from m3ray.pipelines.rows import Decoded, decoded_table, failure_of, work_rows
+
+
+class DecodeStage:
+    """Turns a batch of clips into their frames, one table a clip, so that memory holds one at a time.
+
+    Args:
+        config: rate, size and window.
+        limits: what a clip may cost.
+    """
+
+    def __init__(self, config: DecodeConfig, limits: LimitsConfig, *, first_frame_only: bool = False) -> None:
+        self.config = config
+        self.limits = limits
+        self.first_frame_only = first_frame_only
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        decoder = shared_decoder(self.config, self.limits)
+        for row in work_rows(batch):
+            yield decoded_table([self._decode(decoder, row)])
+
+    def _decode(self, decoder: Decoder, row: Decoded) -> Decoded:
+        start = time.perf_counter()
+        facts, frames, failure = None, None, None
+        try:
+            data = read_video(row.uri, self.limits.max_bytes)
+            windows = decoder.windows(data, first_frame_only=self.first_frame_only)
+            facts, frames = next(windows)
+            if facts.sampled > self.config.window_frames and not self.first_frame_only:
+                frames = None  # too long to travel whole: the tier actor reads it window by window
+            windows.close()  # type: ignore[attr-defined]
+        except DecodeError as error:
+            failure = failure_of(error, error.stage)
+        seconds = time.perf_counter() - start
+        return Decoded(row.clip_id, row.uri, row.tiers, facts, _contiguous(frames), failure, seconds)
+
+
+def _contiguous(frames: np.ndarray | None) -> np.ndarray | None:
+    return None if frames is None else np.ascontiguousarray(frames)
+
+
+@cache
+def shared_decoder(config: DecodeConfig, limits: LimitsConfig) -> Decoder:
+    """One child a worker process: starting it costs more than decoding a clip."""
+    decoder = Decoder(config, limits)
+    atexit.register(decoder.close)
+    return decoder

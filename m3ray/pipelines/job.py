@@ -1,0 +1,85 @@
+"""What surrounds every job: the root's lock, the run's record, its counts and seconds."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from m3ray.config import as_json
+from m3ray.data.lock import locked
+from m3ray.data.store import Root
+from m3ray.errors import UserError
+from m3ray.options import RootOptions
+from m3ray.pipelines.progress import LineKeeper, Progress, say
+from m3ray.pipelines.train import versions
+
+
+@dataclass
+class Job:
+    """A running job.
+
+    Args:
+        root: everything it makes lives under it.
+        name: of the job.
+        summary: what goes into `runs/<run>/summary.json`.
+    """
+
+    root: Root
+    name: str
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def count(self, progress: Progress) -> None:
+        """Adds an extraction's counts and seconds to the summary."""
+        self.summary["clips_done"] = progress.done
+        self.summary["clips_rejected"] = progress.rejected
+        self.summary["stage_seconds"] = dict(progress.seconds.by_stage)
+        self.summary["extract_seconds"] = progress.wall
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Notes how long a stage took."""
+        start = time.monotonic()
+        yield
+        self.summary.setdefault("seconds", {})[name] = round(time.monotonic() - start, 3)
+
+
+@contextmanager
+def running(name: str, options: RootOptions) -> Iterator[Job]:
+    """The job `name` on its root: refuses a root in use, leaves a record under `runs/`.
+
+    Raises:
+        RootBusyError: another job works on the root.
+    """
+    root = Root(options.out)
+    job = Job(root, name)
+    started = time.time()
+    folder = ("runs", time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime(started)) + f"{name}-{uuid.uuid4().hex[:4]}")
+    with locked(root, name), LineKeeper() as said:
+        status = "failed"
+        try:
+            yield job
+            status = "succeeded"
+        except UserError as error:
+            say(f"{name}: {error}")
+            raise
+        finally:
+            record = {"job": name, "status": status, "started": started, "wall_seconds": time.time() - started}
+            root.write_json({"options": as_json(options), "versions": versions()}, *folder, "config.json")
+            root.write_json({**record, **job.summary}, *folder, "summary.json")
+            root.write_bytes("\n".join(said.lines).encode() + b"\n", *folder, "log.txt")
+
+
+def total_of_runs(root: Root) -> dict[str, float]:
+    """Statistics of a root, summed over all its runs."""
+    totals: dict[str, float] = {"runs": 0, "wall_seconds": 0.0, "clips_done": 0, "clips_rejected": 0}
+    for run in root.names("runs"):
+        if root.exists("runs", run, "summary.json"):
+            summary = root.read_json("runs", run, "summary.json")
+            totals["runs"] += 1
+            for key in ("wall_seconds", "clips_done", "clips_rejected"):
+                totals[key] += summary.get(key, 0)
+    return totals

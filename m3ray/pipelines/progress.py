@@ -1,0 +1,136 @@
+"""What a job says while it runs, and the summary it leaves."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from types import TracebackType
+
+_LINE_SECONDS = 5.0
+_STILL_SECONDS = 60.0
+
+
+class _Console(logging.Handler):
+    """Standard output as it is now, flushed line by line: under `ray job logs` output is watched as it comes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stdout, flush=True)
+
+
+def _configured() -> logging.Logger:
+    logger = logging.getLogger("m3ray.jobs")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(_Console())
+    return logger
+
+
+_logger = _configured()
+
+
+def say(text: str) -> None:
+    """One line to the user and to the run's log."""
+    _logger.info(text)
+
+
+class LineKeeper(logging.Handler):
+    """Keeps every line said while it is attached, with its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        self.lines.append(f"{stamp} {record.getMessage()}")
+
+    def __enter__(self) -> LineKeeper:
+        _logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _logger.removeHandler(self)
+
+
+@dataclass
+class StageSeconds:
+    """Seconds that clips spent in each stage, summed over all processes."""
+
+    by_stage: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, seconds: dict[str, float]) -> None:
+        for stage, spent in seconds.items():
+            self.by_stage[stage] += spent
+
+    def bottleneck(self) -> str | None:
+        """The stage that took most seconds of work; None before the first clip."""
+        return max(self.by_stage, key=lambda stage: self.by_stage[stage]) if self.by_stage else None
+
+    def lines(self, clips: int, wall: float) -> list[str]:
+        """A line a stage: its seconds a clip, its share of all work, and the clips a second of the whole."""
+        total = sum(self.by_stage.values()) or 1.0
+        out = [f"  {clips} clips in {wall:.1f} s: {clips / max(wall, 1e-9):.2f} clips/s"]
+        for stage, spent in sorted(self.by_stage.items(), key=lambda item: -item[1]):
+            mark = "  <- most of the work" if stage == self.bottleneck() else ""
+            per_clip = spent / max(clips, 1)
+            out.append(f"  {stage:<8} {per_clip:7.3f} s a clip  {100 * spent / total:4.0f} %{mark}")
+        return out
+
+
+class Progress:
+    """Counts clips, prints a line now and then, and says so when nothing moves.
+
+    Args:
+        stage: its name, for the lines.
+        total: clips to do.
+        waiting_for: what to look at when nothing moves.
+    """
+
+    def __init__(self, stage: str, total: int, waiting_for: str) -> None:
+        self.stage, self.total, self.waiting_for = stage, total, waiting_for
+        self.done = self.rejected = 0
+        self.seconds = StageSeconds()
+        self.start = self._moved = self._said = time.monotonic()
+        self._stop = threading.Event()
+        self._watch = threading.Thread(target=self._warn_when_still, daemon=True)
+
+    def __enter__(self) -> Progress:
+        say(f"{self.stage}: {self.total} clips to do")
+        self._watch.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._stop.set()
+        if kind is None:
+            self._line()
+            for line in self.seconds.lines(self.done + self.rejected, self.wall):
+                say(line)
+
+    @property
+    def wall(self) -> float:
+        return time.monotonic() - self.start
+
+    def add(self, done: int, rejected: int, seconds: dict[str, float]) -> None:
+        """Counts clips that were committed."""
+        self.done += done
+        self.rejected += rejected
+        self.seconds.add(seconds)
+        self._moved = time.monotonic()
+        if self._moved - self._said >= _LINE_SECONDS:
+            self._line()
+
+    def _line(self) -> None:
+        self._said = time.monotonic()
+        finished = self.done + self.rejected
+        rate = finished / max(self.wall, 1e-9)
+        say(f"{self.stage}: {finished}/{self.total} done, {self.rejected} rejected, {rate:.2f} clips/s")
+
+    def _warn_when_still(self) -> None:
+        while not self._stop.wait(_STILL_SECONDS / 4):
+            still = time.monotonic() - self._moved
+            if still >= _STILL_SECONDS:
+                say(f"{self.stage}: nothing finished for {still:.0f} s; waiting for {self.waiting_for}")

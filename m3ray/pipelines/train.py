@@ -1,0 +1,99 @@
+"""From a trained variant to a bundle."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from m3ray.config import TierConfigs, as_json
+from m3ray.data.rooms import current_tiers
+from m3ray.data.store import Root
+from m3ray.model import StackedMLP
+from m3ray.pipelines.study import Study, part_tensors
+from m3ray.study.variants import Variant
+from m3ray.training.bundle import Bundle
+from m3ray.training.features import Block, Features, Scaling
+
+PACKAGES = ("m3ray", "ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "av")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def make_bundle(study: Study, variant: Variant, configs: TierConfigs, sources: dict[str, Any], name: str) -> Bundle:
+    """The bundle of a variant that the study has trained."""
+    tensors = part_tensors(study, variant)
+    columns = tensors.pop("columns")
+    data = study.data
+    weights = [tensors[f"weights.{k}"] for k in range(len(tensors) // 2)]
+    model = StackedMLP(weights[0].shape[2], [w.shape[1] for w in weights[:-1]], study.seeds)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    residuals = _residuals(model, data.scaled[data.val][:, columns], data.scores[data.val])
+    return Bundle(
+        name=name,
+        model=model.eval(),
+        blocks=seen_blocks(data.features, columns),
+        scaling=Scaling(data.scaling.mean[columns], data.scaling.deviation[columns]),
+        baseline=data.scaled[data.train][:, columns].mean(axis=0).astype(np.float32),
+        residuals=residuals,
+        facts=_facts(study, variant, configs, sources),
+        files=_files(study.root, variant),
+    )
+
+
+def seen_blocks(features: Features, columns: np.ndarray) -> tuple[Block, ...]:
+    """The blocks of the columns that a variant sees."""
+    found, start = [], 0
+    seen = set(columns.tolist())
+    for block in features.blocks:
+        names = tuple(name for k, name in enumerate(block.names) if start + k in seen)
+        if names:
+            found.append(Block(block.tier, names, block.scaled))
+        start += len(block.names)
+    return tuple(found)
+
+
+@torch.inference_mode()
+def _residuals(model: StackedMLP, features: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    mean = model(torch.from_numpy(np.ascontiguousarray(features))).mean(dim=0).numpy()
+    return np.sort(np.abs(mean - scores)).astype(np.float32)
+
+
+def _facts(study: Study, variant: Variant, configs: TierConfigs, sources: dict[str, Any]) -> dict[str, Any]:
+    current = current_tiers(study.root)
+    tiers = {tier: current[tier] for tier in variant.tiers}
+    scores = study.data.scores[study.data.train]
+    return {
+        "variant": as_json(variant),
+        "seeds": list(study.seeds),
+        "tiers": tiers,
+        "configs": as_json(configs),
+        "sources": {tier: as_json(source) for tier, source in sources.items()},
+        "untrained": any(entry["untrained"] for entry in tiers.values()),
+        "trained_on": {
+            "train_clips": len(study.data.train),
+            "val_clips": len(study.data.val),
+            "mean_score": float(scores.mean()),
+            "lowest_score": float(scores.min()),
+            "highest_score": float(scores.max()),
+        },
+        "versions": versions(),
+    }
+
+
+def _files(root: Root, variant: Variant) -> dict[str, bytes]:
+    """The artefacts that the variant's tiers were fitted with."""
+    files: dict[str, bytes] = {}
+    if "raw" in variant.tiers:
+        files |= {name: root.read_bytes("artifacts", name) for name in ("hog_pca.safetensors", "hog_pca.json")}
+    if "similarity" in variant.tiers:
+        folder = current_tiers(root)["similarity"]["folder"]
+        for ending in ("safetensors", "json"):
+            files[f"similarity.{ending}"] = root.read_bytes("artifacts", f"{folder}.{ending}")
+    return files

@@ -1,0 +1,96 @@
+"""The figures of the study: each a function from data frames to a matplotlib figure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from m3ray.reports.style import COLOURS, LINES
+
+
+def validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Figure 2: validation Spearman by epoch; mean line, band of one standard deviation, best epoch marked.
+
+    Args:
+        runs: columns of `runs.parquet`, the variants to draw in their order.
+    Returns:
+        The figure, and what it draws: `variant, epoch, mean, deviation` (deviation empty for a single run).
+    """
+    curves = curve_table(runs)
+    figure, axes = plt.subplots(figsize=(8.4, 4.8))
+    ends: list[tuple[float, str, str]] = []
+    for index, (variant, curve) in enumerate(curves.groupby("variant", sort=False)):
+        colour = COLOURS[index % len(COLOURS)]
+        ends.append((_draw_curve(axes, curve, colour, LINES[index // 4 % len(LINES)]), str(variant), colour))
+    _label_ends(axes, ends, float(curves["epoch"].max()))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("Spearman's rank correlation on val")
+    return figure, curves
+
+
+def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over runs of each variant and epoch, variants in their order."""
+    grouped = runs.groupby(["variant", "epoch"], sort=False)["val_spearman"]
+    return grouped.agg(mean="mean", deviation="std").reset_index()
+
+
+def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str, line: str) -> float:
+    """One variant's curve; returns the height of its right end."""
+    epoch, mean = curve["epoch"].to_numpy(), curve["mean"].to_numpy()
+    axes.plot(epoch, mean, color=colour, linestyle=line, linewidth=1.6)
+    if curve["deviation"].notna().any():
+        band = curve["deviation"].fillna(0).to_numpy()
+        axes.fill_between(epoch, mean - band, mean + band, color=colour, alpha=0.12, linewidth=0)
+    if np.isfinite(mean).any():
+        best = int(np.nanargmax(mean))
+        axes.plot(epoch[best], mean[best], "o", color=colour, markersize=4.5)
+    return float(mean[-1])
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], last: float) -> None:
+    """Names at the right ends of the lines, moved apart where they would overlap."""
+    low, high = axes.get_ylim()
+    step = (high - low) / 22
+    height = -np.inf
+    for value, name, colour in sorted(ends):
+        height = max(value if np.isfinite(value) else low, height + step)
+        axes.annotate(
+            name,
+            (last, value),
+            xytext=(last * 1.03 + 0.2, height),
+            color=colour,
+            fontsize=9,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5},
+            annotation_clip=False,
+        )
+
+
+def distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Figure 7: distributions of truth and prediction (left), and both by rank (right).
+
+    Args:
+        predictions: `truth` and `score`, a row a val clip.
+    Returns:
+        The figure, and what it draws: `rank, truth, prediction`, each sorted by itself, rank 1 the most memorable.
+    """
+    truth, score = predictions["truth"].to_numpy(), predictions["score"].to_numpy()
+    ranked = pd.DataFrame(
+        {"rank": np.arange(1, len(truth) + 1), "truth": np.sort(truth)[::-1], "prediction": np.sort(score)[::-1]}
+    )
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
+    bins = np.histogram_bin_edges(np.concatenate([truth, score]), bins=min(30, max(6, len(truth) // 3)))
+    for values, name, colour in ((truth, "truth", COLOURS[0]), (score, "prediction", COLOURS[1])):
+        left.hist(values, bins=list(bins), density=True, alpha=0.45, color=colour, label=name)
+        right.plot(ranked["rank"], ranked[name], color=colour, label=name)
+    left.set_xlabel("memorability")
+    left.set_ylabel("density")
+    right.set_xlabel("rank (1 = most memorable)")
+    right.set_ylabel("memorability")
+    left.legend()
+    right.legend()
+    figure.tight_layout()
+    return figure, ranked

@@ -1,0 +1,128 @@
+"""The study's tables as the paper prints them: best bold, second underlined, in Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from m3ray.study.results import in_order
+
+TITLES = {
+    1: "Ablation of the raw perception module alone (leave one feature out)",
+    3: "Comparative ablation of M3-S and M3 (leave one tier out)",
+}
+TIERS = ("raw", "scene", "event", "similarity")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to print.
+
+    Args:
+        number: in the paper.
+        title: a line.
+        frame: what is printed, as text, a row a variant.
+        values: the same rows with their numbers, for the CSV.
+        best: column to the row of its best value, and `second` likewise.
+    """
+
+    number: int
+    title: str
+    frame: pd.DataFrame
+    values: pd.DataFrame
+    best: dict[str, int]
+    second: dict[str, int]
+
+
+def study_table(number: int, trials: pd.DataFrame, names: Sequence[str]) -> Table:
+    """One table of the study.
+
+    Args:
+        number: in the paper.
+        trials: `trials.parquet`.
+        names: its variants in order.
+    """
+    rows = in_order(trials, names)
+    frame = pd.DataFrame({"Model": rows["variant"]})
+    frame["rho"] = _column(rows, "spearman", "{:.4f}")
+    frame["rho sd"] = _column(rows, "spearman_std", "{:.4f}")
+    frame["MSE"] = _column(rows, "mse", "{:.5f}")
+    frame["Features"] = _column(rows, "features", "{:,.0f}")
+    if number == 3:
+        frame["Parameters"] = _column(rows, "parameters", "{:,.0f}")
+        for tier in TIERS:
+            frame[tier.capitalize()] = ["yes" if tier in str(t).split("+") else "" for t in rows["tiers"]]
+    frame["Runs"] = _column(rows, "runs", "{:.0f}")
+    frame["Difference to full"] = [_difference(row) for row in rows.to_dict("records")]
+    order = {"rho": rows["spearman"].rank(ascending=False, method="first"), "MSE": rows["mse"].rank(method="first")}
+    best = {column: int(ranks.idxmin()) for column, ranks in order.items() if ranks.notna().any()}
+    second = {column: int((ranks == 2).idxmax()) for column, ranks in order.items() if (ranks == 2).any()}
+    return Table(number, TITLES[number], frame, rows, best, second)
+
+
+def _column(rows: pd.DataFrame, name: str, pattern: str) -> list[str]:
+    return ["" if pd.isna(value) else pattern.format(value) for value in rows[name]]
+
+
+def _difference(row: dict[str, Any]) -> str:
+    """The paired difference with its interval; an asterisk where the interval excludes 0."""
+    if pd.isna(row["delta_spearman"]):
+        return "" if row.get("status") != "failed" else "failed"
+    if pd.isna(row["delta_low"]):
+        return f"{row['delta_spearman']:+.4f} (one run: no interval)"
+    mark = " *" if row["delta_low"] > 0 or row["delta_high"] < 0 else ""
+    return f"{row['delta_spearman']:+.4f} [{row['delta_low']:+.4f}, {row['delta_high']:+.4f}]{mark}"
+
+
+def marked(table: Table, bold: Callable[[str], str], underline: Callable[[str], str]) -> pd.DataFrame:
+    """The printed frame with the best value of each judged column in bold and the second underlined."""
+    frame = table.frame.copy()
+    for marks, wrap in ((table.best, bold), (table.second, underline)):
+        for column, row in marks.items():
+            frame.loc[row, column] = wrap(str(frame.loc[row, column]))
+    return frame
+
+
+NOTE = (
+    "Values of the last epoch, mean over runs on val; rho is Spearman's rank correlation, sd the standard deviation "
+    "over runs. Differences are paired by seed, with Student's 95 % interval; * marks one that excludes 0. Best bold, "
+    "second underlined."
+)
+
+
+def markdown(table: Table, warning: str = "") -> str:
+    """The table in Markdown."""
+    frame = marked(table, "**{}**".format, "<u>{}</u>".format)
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
+    lines += [
+        "| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in frame.itertuples(index=False)
+    ]
+    return "\n".join([f"**Table {table.number}.** {table.title}. {warning}{NOTE}", "", *lines, ""])
+
+
+_LATEX = str.maketrans({"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"})
+
+
+def latex(table: Table, warning: str = "") -> str:
+    """The table in LaTeX with booktabs."""
+    frame = table.frame.map(lambda value: str(value).translate(_LATEX))
+    for marks, wrap in ((table.best, r"\textbf{%s}"), (table.second, r"\underline{%s}")):
+        for column, row in marks.items():
+            frame.loc[row, column] = wrap % frame.loc[row, column]
+    heads = [{"rho": r"$\rho\uparrow$", "MSE": r"MSE$\downarrow$"}.get(name, name) for name in frame.columns]
+    body = "\n".join(" & ".join(row) + r" \\" for row in frame.itertuples(index=False))
+    caption = f"{table.title}. {warning}".translate(_LATEX)
+    return (
+        "\\begin{table}\n\\caption{"
+        + caption
+        + "}\n\\begin{tabular}{l"
+        + "r" * (len(heads) - 1)
+        + "}\n\\toprule\n"
+        + " & ".join(heads)
+        + " \\\\\n\\midrule\n"
+        + body
+        + "\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+    )

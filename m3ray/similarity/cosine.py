@@ -1,0 +1,60 @@
+"""Cosine similarities to the train split (3.a, 3.b)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from m3ray.similarity.base import Measure, blocks, checked
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1; a row of zeros stays, and is like nothing."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+
+
+class CosineMean(Measure):
+    """3.a: mean cosine similarity to every train clip."""
+
+    def _fit(self, train: np.ndarray, labels: np.ndarray | None, names: list[str]) -> None:
+        self.columns_ = ("cosine_mean",)
+        # The mean of dot products is the dot product with the sum.
+        self.sum_ = _unit(train).sum(axis=0)
+
+    def transform(self, query: np.ndarray) -> np.ndarray:
+        return (_unit(checked(query)) @ self.sum_ / len(self.train_))[:, None]
+
+    def transform_train(self) -> np.ndarray:
+        unit = _unit(self.train_)
+        itself = (unit * unit).sum(axis=1)
+        return ((unit @ self.sum_ - itself) / (len(unit) - 1))[:, None]
+
+
+class CosineThreshold(Measure):
+    """3.b: share of train clips with a cosine similarity above each threshold.
+
+    Args:
+        thresholds: 0.4, 0.5, 0.7 in the paper.
+    """
+
+    def __init__(self, thresholds: tuple[float, ...] = (0.4, 0.5, 0.7)) -> None:
+        self.thresholds = thresholds
+
+    def _fit(self, train: np.ndarray, labels: np.ndarray | None, names: list[str]) -> None:
+        self.columns_ = tuple(f"cosine_above_{t:g}" for t in self.thresholds)
+
+    def transform(self, query: np.ndarray) -> np.ndarray:
+        return self._counts(checked(query)) / len(self.train_)
+
+    def transform_train(self) -> np.ndarray:
+        itself = np.square(_unit(self.train_)).sum(axis=1)[:, None] > np.asarray(self.thresholds)
+        return (self._counts(self.train_) - itself) / (len(self.train_) - 1)
+
+    def _counts(self, rows: np.ndarray) -> np.ndarray:
+        train, unit = _unit(self.train_), _unit(rows)
+        out = np.empty((len(rows), len(self.thresholds)), rows.dtype)
+        for part in blocks(len(rows), len(train)):
+            cosine = unit[part] @ train.T
+            for column, threshold in enumerate(self.thresholds):
+                out[part, column] = np.count_nonzero(cosine > threshold, axis=1)
+        return out

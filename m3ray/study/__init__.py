@@ -1,0 +1,1 @@
+"""The study: its tables as lists of variants, its trials, its statistics."""

@@ -1,0 +1,123 @@
+"""One trial: all the runs of a variant, trained together, and the tables that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from m3ray.errors import StudyError
+from m3ray.model import parameter_count
+from m3ray.model.metrics import NAMES
+from m3ray.study.variants import Variant
+from m3ray.training.features import Features, StudyData
+from m3ray.training.stacked import Trained, train_runs
+
+
+def columns_of(features: Features, variant: Variant) -> np.ndarray:
+    """Positions of the columns that a variant sees.
+
+    Raises:
+        StudyError: a tier or feature that the study does not have.
+    """
+    lacking = [tier for tier in variant.tiers if tier not in features.tiers]
+    if lacking or not variant.tiers:
+        raise StudyError(f"{variant.name}: no features of tier {', '.join(lacking) or '(none asked for)'}")
+    seen = np.concatenate([features.columns_of(tier) for tier in variant.tiers])
+    for feature in variant.without:
+        left_out = features.columns_of("raw", feature)
+        if not len(left_out):
+            raise StudyError(f"{variant.name}: the raw tier has no feature {feature}")
+        seen = seen[~np.isin(seen, left_out)]
+    return seen
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial leaves.
+
+    Args:
+        trained: the models.
+        columns: positions that they see.
+        runs: a row a run and epoch, columns of `runs.parquet`.
+        predictions: a row a val clip: mean over runs and standard deviation.
+        summary: the row of `trials.parquet`, differences to come.
+    """
+
+    trained: Trained
+    columns: np.ndarray
+    runs: pd.DataFrame
+    predictions: pd.DataFrame
+    summary: dict[str, float | int | str | None]
+
+
+def run_trial(
+    variant: Variant,
+    data: StudyData,
+    seeds: Sequence[int],
+    device: torch.device,
+    on_epoch: Callable[[int], None] | None = None,
+) -> TrialResult:
+    """Trains a variant's runs on the train split and measures them on val."""
+    columns = columns_of(data.features, variant)
+    matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])).to(device)
+    scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
+    split = [(matrix[rows], scores[rows]) for rows in (data.train, data.val)]
+    trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch)
+    runs = runs_frame(variant, trained)
+    return TrialResult(trained, columns, runs, _predictions(data, trained), _summary(variant, columns, trained, runs))
+
+
+def runs_frame(variant: Variant, trained: Trained) -> pd.DataFrame:
+    """A row a run and epoch."""
+    runs, epochs = trained.train_loss.shape
+    frame = pd.DataFrame(
+        {
+            "variant": variant.name,
+            "run": np.repeat(np.arange(runs), epochs),
+            "seed": np.repeat(trained.seeds, epochs),
+            "epoch": np.tile(np.arange(1, epochs + 1), runs),
+            "train_loss": trained.train_loss.ravel(),
+        }
+    )
+    for name in NAMES:
+        frame[f"val_{name}"] = trained.metrics[name].ravel()
+    return frame
+
+
+def _predictions(data: StudyData, trained: Trained) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "clip_id": [data.features.clip_ids[row] for row in data.val],
+            "truth": data.scores[data.val],
+            "score": trained.val.mean(axis=0),
+            "spread": trained.val.std(axis=0, ddof=1) if len(trained.val) > 1 else np.zeros(trained.val.shape[1]),
+        }
+    )
+
+
+def _summary(
+    variant: Variant, columns: np.ndarray, trained: Trained, runs: pd.DataFrame
+) -> dict[str, float | int | str | None]:
+    """The last epoch's metrics, mean and deviation over runs, and the best epoch's mean Spearman."""
+    last = runs[runs["epoch"] == runs["epoch"].max()]
+    by_epoch = runs.groupby("epoch")["val_spearman"].mean()
+    summary: dict[str, float | int | str | None] = {
+        "variant": variant.name,
+        "tiers": "+".join(variant.tiers),
+        "full": variant.full,
+        "features": len(columns),
+        "parameters": parameter_count(len(columns), variant.training.hidden),
+        "runs": len(trained.seeds),
+        "status": "done" if np.isfinite(last["val_mse"]).all() else "diverged",
+    }
+    for name in NAMES:
+        values = last[f"val_{name}"].to_numpy()
+        summary[name] = float(values.mean())
+        summary[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
+    summary["best_epoch"] = int(by_epoch.idxmax()) if by_epoch.notna().any() else None
+    summary["best_spearman"] = float(by_epoch.max())
+    return summary

@@ -1,0 +1,197 @@
+"""HRNetV2-W48 (Wang et al. 2020), pooled over its four branches.
+
+Layout and `state_dict` keys are those of the encoder of CSAIL's `ade20k-hrnetv2-c1`: `conv1`, `bn1`, `layer1`,
+`transitionN`, `stageN.M.branches.*`, `stageN.M.fuse_layers.*`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m3ray.errors import ShapeError
+
+WIDTH = 48
+MODULES = {2: 1, 3: 4, 4: 3}  # high-resolution modules in each stage
+BLOCKS = 4  # residual blocks in each branch of a module
+FEATURES = WIDTH * (1 + 2 + 4 + 8)
+
+
+def _conv_norm(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False),
+        nn.BatchNorm2d(outputs, momentum=0.1),
+    ]
+
+
+def _widths(branches: int) -> list[int]:
+    return [WIDTH * 2**index for index in range(branches)]
+
+
+class Bottleneck(nn.Module):
+    """The stem's residual block: 1x1 to 64, 3x3, 1x1 to 256."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv_norm(inputs, 64, 1)
+        self.conv2, self.bn2 = _conv_norm(64, 64, 3)
+        self.conv3, self.bn3 = _conv_norm(64, 256, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = nn.Sequential(*_conv_norm(inputs, 256, 1)) if inputs != 256 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+class BasicBlock(nn.Module):
+    """The branches' residual block: two 3x3 convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv_norm(channels, channels, 3)
+        self.conv2, self.bn2 = _conv_norm(channels, channels, 3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(y)) + x)
+
+
+def _upward(source: int, target: int) -> nn.Module:
+    """From a coarser branch: 1x1 to the target's width; enlarged in `HighResolutionModule.forward`."""
+    return nn.Sequential(*_conv_norm(WIDTH * 2**source, WIDTH * 2**target, 1))
+
+
+def _downward(source: int, target: int) -> nn.Module:
+    """From a finer branch: a 3x3 of stride 2 for each halving; the last one changes the width."""
+    inputs = WIDTH * 2**source
+    steps: list[nn.Module] = []
+    for step in range(source, target):
+        last = step == target - 1
+        outputs = WIDTH * 2**target if last else inputs
+        layers = _conv_norm(inputs, outputs, 3, stride=2)
+        steps.append(nn.Sequential(*layers) if last else nn.Sequential(*layers, nn.ReLU(inplace=True)))
+    return nn.Sequential(*steps)
+
+
+def _fusion(source: int, target: int) -> nn.Module | None:
+    if source == target:
+        return None
+    return _upward(source, target) if source > target else _downward(source, target)
+
+
+class HighResolutionModule(nn.Module):
+    """Parallel branches at falling resolutions that exchange what they see."""
+
+    def __init__(self, branches: int) -> None:
+        super().__init__()
+        widths = _widths(branches)
+        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(w) for _ in range(BLOCKS))) for w in widths)
+        # None where a branch feeds itself: the published keys skip that index.
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_fusion(source, target) for source in range(branches))  # type: ignore[misc]
+            for target in range(branches)
+        )
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        x = [branch(value) for branch, value in zip(self.branches, x, strict=True)]
+        return [self.relu(self._fuse(x, target)) for target in range(len(x))]
+
+    def _fuse(self, x: list[Tensor], target: int) -> Tensor:
+        total = x[target]
+        for source, value in enumerate(x):
+            if source == target:
+                continue
+            value = self.fuse_layers[target][source](value)  # type: ignore[index]
+            total = total + (_resized(value, x[target]) if source > target else value)
+        return total
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class HRNetV2(nn.Module):
+    """HRNetV2-W48's encoder; `forward` pools its 720 channels."""
+
+    accepted_but_unused = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv_norm(3, 64, 3, stride=2)
+        self.conv2, self.bn2 = _conv_norm(64, 64, 3, stride=2)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(Bottleneck(64), *(Bottleneck(256) for _ in range(BLOCKS - 1)))
+        self.transition1 = nn.ModuleList(
+            [
+                nn.Sequential(*_conv_norm(256, WIDTH, 3), nn.ReLU(inplace=True)),
+                nn.Sequential(nn.Sequential(*_conv_norm(256, 2 * WIDTH, 3, stride=2), nn.ReLU(inplace=True))),
+            ]
+        )
+        self.stage2 = self._stage(2)
+        self.transition2 = self._new_branch(2)
+        self.stage3 = self._stage(3)
+        self.transition3 = self._new_branch(3)
+        self.stage4 = self._stage(4)
+
+    @staticmethod
+    def _stage(number: int) -> nn.Sequential:
+        return nn.Sequential(*(HighResolutionModule(number) for _ in range(MODULES[number])))
+
+    @staticmethod
+    def _new_branch(branches: int) -> nn.ModuleList:
+        """The transition that adds a branch below `branches` existing ones, which pass unchanged."""
+        inputs, outputs = WIDTH * 2 ** (branches - 1), WIDTH * 2**branches
+        halved = nn.Sequential(*_conv_norm(inputs, outputs, 3, stride=2), nn.ReLU(inplace=True))
+        return nn.ModuleList([*([None] * branches), nn.Sequential(halved)])  # type: ignore[list-item]
+
+    def branches(self, x: Tensor) -> list[Tensor]:
+        """The four branches after stage 4: 48, 96, 192, 384 channels at 1/4, 1/8, 1/16, 1/32 of the size."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.layer1(x)
+        streams = self.stage2([transition(x) for transition in self.transition1])
+        streams = self.stage3([*streams, self.transition2[-1](streams[-1])])
+        return self.stage4([*streams, self.transition3[-1](streams[-1])])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pooled features of normalised images.
+
+        Args:
+            x: (B, 3, H, W), normalised with the network's mean and deviation.
+        Returns:
+            (B, 720): each branch, enlarged to the first one's size, averaged over the plane.
+        Raises:
+            ShapeError: `x` is not four-dimensional with three channels.
+        """
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise ShapeError(f"HRNet takes (B, 3, H, W), got {tuple(x.shape)}: put channels second")
+        streams = self.branches(x)
+        return torch.cat([pooled_as_enlarged(s, streams[0].shape[-2:]) for s in streams], dim=1)
+
+
+def pooled_as_enlarged(x: Tensor, size: torch.Size) -> Tensor:
+    """Mean over the plane of `x` enlarged bilinearly to `size`, without enlarging it.
+
+    Bilinear interpolation is linear and separable, so the mean is a weighted sum over `x` whose weights are
+    the column means of the two one-dimensional interpolation matrices.
+    """
+    rows = _interpolation_weights(x.shape[-2], size[0], x)
+    columns = _interpolation_weights(x.shape[-1], size[1], x)
+    return torch.einsum("bchw,h,w->bc", x, rows, columns)
+
+
+def _interpolation_weights(length: int, enlarged: int, like: Tensor) -> Tensor:
+    identity = torch.eye(length, dtype=torch.float64, device=like.device)[None]
+    weights = F.interpolate(identity, size=enlarged, mode="linear", align_corners=False)
+    return weights.mean(dim=-1)[0].to(like.dtype)
+
+
+def hrnetv2_w48() -> HRNetV2:
+    """HRNetV2-W48 as trained on ADE20K: 65.8 M parameters."""
+    return HRNetV2()

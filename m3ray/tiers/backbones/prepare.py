@@ -1,0 +1,80 @@
+"""What a network goes through between its weights and its first clip."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import zlib
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def prepared(network: nn.Module, device: torch.device, precision: torch.dtype) -> nn.Module:
+    """A copy of `network` for inference: batch norms folded, channels last, on `device` in `precision`.
+
+    Folded before the weights lose precision, so bfloat16 rounds once.
+    """
+    network = folded(network)
+    three_dimensional = any(isinstance(m, nn.Conv3d) for m in network.modules())
+    layout = torch.channels_last_3d if three_dimensional else torch.channels_last
+    return network.to(device=device, dtype=precision, memory_format=layout)  # type: ignore[call-overload]
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """A copy in eval mode whose batch norms are folded into the convolutions before them."""
+    network = copy.deepcopy(network).eval()
+    for parent in network.modules():
+        _fold_children(parent)
+    return network.requires_grad_(False)
+
+
+def _fold_children(parent: nn.Module) -> None:
+    """Folds each batch norm that stands right after a convolution among `parent`'s children."""
+    children = list(parent.named_children())
+    for (name, first), (next_name, second) in itertools.pairwise(children):
+        if isinstance(first, _CONVOLUTIONS) and isinstance(second, _NORMS):
+            setattr(parent, name, fuse_conv_bn_eval(first, second))
+            setattr(parent, next_name, nn.Identity())
+
+
+def untrained_(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Fills `network` in place with seeded random weights that keep activations finite through every layer.
+
+    He's initialisation by fan-in, batch norms that halve: the same numbers on every machine, from the name of
+    each tensor. For trials without published weights; whatever comes from them must say so.
+    """
+    state = network.state_dict()
+    for key, value in state.items():
+        if not key.endswith("num_batches_tracked"):
+            state[key] = _filled(key, value, seed)
+    network.load_state_dict(state)
+    return network
+
+
+def _filled(key: str, like: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}:{key}".encode()))
+    noise = torch.randn(like.shape, generator=generator, dtype=torch.float32)
+    if like.ndim >= 2:
+        noise *= math.sqrt(2.0 / like[0].numel())
+    elif key.endswith("running_var"):
+        noise = 1 + 0.1 * noise.abs()
+    elif key.endswith(("running_mean", "bias")):
+        noise *= 0.1
+    else:
+        noise = 0.5 * (1 + 0.1 * noise)
+    return noise.to(like.dtype)
+
+
+def auto_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where `device` computes in it, float32 elsewhere (emulated bfloat16 is slower than float32)."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    flags = cast(dict[str, bool], torch.cpu.get_capabilities())
+    return torch.bfloat16 if flags.get("avx512_bf16") or flags.get("amx_bf16") else torch.float32

@@ -1,0 +1,92 @@
+"""Histograms of oriented gradients (Dalal and Triggs 2005), batched."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from m3ray.errors import ShapeError
+
+ORIENTATIONS = 9
+CELL = 8
+BLOCK = 2
+SIZE = 256
+LENGTH = ((SIZE // CELL - BLOCK + 1) ** 2) * BLOCK * BLOCK * ORIENTATIONS
+EPSILON = 1e-5
+CLIP = 0.2
+_LEVELS = 511  # a difference of two 8-bit values takes this many values
+
+
+def hog(rgb: Tensor) -> Tensor:
+    """HOG descriptors of colour images: 9 orientations, 8x8 cells, 2x2 blocks, L2-Hys.
+
+    Each pixel takes its strongest channel, chosen on 8-bit values so that ties are exact: the first channel wins.
+    Agrees with scikit-image's `hog(..., channel_axis=-1)` of the 8-bit image.
+
+    Args:
+        rgb: (B, 3, 256, 256) in [0, 1], rounded to 8 bits inside.
+    Returns:
+        (B, 34596), float32.
+    Raises:
+        ShapeError: `rgb` is not (B, 3, 256, 256), or not floating.
+    """
+    if rgb.ndim != 4 or rgb.shape[1:] != (3, SIZE, SIZE) or not rgb.is_floating_point():
+        raise ShapeError(f"expected rgb as (B, 3, {SIZE}, {SIZE}) in [0, 1], got {tuple(rgb.shape)}, {rgb.dtype}")
+    return hog_of_bytes((rgb * 255).round().clamp(0, 255).to(torch.uint8))
+
+
+def hog_of_bytes(rgb: Tensor) -> Tensor:
+    """As `hog`, of 8-bit images (B, 3, 256, 256)."""
+    # A few frames at a time: their intermediates then stay in the processor's cache.
+    chunk = 256 if rgb.is_cuda else 2
+    return torch.cat([_normalised_blocks(_cells(_code(part.to(torch.int32)))) for part in rgb.split(chunk)])
+
+
+def _code(rgb: Tensor) -> Tensor:
+    """For each pixel one integer that stands for the gradient of its strongest channel: (B, H, W)."""
+    # Central differences; zero at the border, as scikit-image has it.
+    rows = F.pad(rgb[:, :, 2:, :] - rgb[:, :, :-2, :], (0, 0, 1, 1))
+    columns = F.pad(rgb[:, :, :, 2:] - rgb[:, :, :, :-2], (1, 1, 0, 0))
+    strength = rows * rows + columns * columns
+    red, green, blue = strength.unbind(1)
+    code = (rows + 255) * _LEVELS + (columns + 255)
+    best = torch.where(green > red, code[:, 1], code[:, 0])
+    return torch.where(blue > torch.maximum(red, green), code[:, 2], best)
+
+
+def _cells(code: Tensor) -> Tensor:
+    """Orientation histograms of the cells, mean magnitude a pixel: (B, cells, cells, 9)."""
+    batch, height, width = code.shape
+    magnitude, orientation = (table.to(code.device) for table in _tables())
+    flat = code.flatten()
+    rows, columns = height // CELL, width // CELL
+    bins = orientation[flat].view(batch, rows, CELL, columns, CELL)
+    cell = torch.arange(batch * rows * columns, device=code.device).view(batch, rows, 1, columns, 1)
+    histogram = torch.zeros(batch * rows * columns * ORIENTATIONS, device=code.device)
+    histogram.index_add_(0, (cell * ORIENTATIONS + bins).flatten(), magnitude[flat])
+    return histogram.view(batch, rows, columns, ORIENTATIONS) / CELL**2
+
+
+@cache
+def _tables() -> tuple[Tensor, Tensor]:
+    """Magnitude and orientation bin of every gradient that 8-bit images can have."""
+    levels = torch.arange(-255, 256, dtype=torch.float64)
+    rows, columns = torch.meshgrid(levels, levels, indexing="ij")
+    degrees = torch.rad2deg(torch.atan2(rows, columns)) % 180
+    bins = (degrees / (180 / ORIENTATIONS)).floor().long().clamp(max=ORIENTATIONS - 1)
+    return torch.hypot(rows, columns).float().flatten(), bins.flatten()
+
+
+def _normalised_blocks(cells: Tensor) -> Tensor:
+    """L2-Hys over overlapping blocks of cells, flattened as scikit-image orders them."""
+    blocks = cells.unfold(1, BLOCK, 1).unfold(2, BLOCK, 1)  # (B, rows, columns, 9, 2, 2)
+    blocks = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3)
+    blocks = _unit(blocks).clamp(max=CLIP)
+    return _unit(blocks).flatten(1)
+
+
+def _unit(blocks: Tensor) -> Tensor:
+    return blocks / (blocks.square().sum(dim=-1, keepdim=True) + EPSILON**2).sqrt()

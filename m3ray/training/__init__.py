@@ -1,0 +1,1 @@
+"""Training: stacked runs, feature matrices, bundles."""

@@ -1,0 +1,172 @@
+"""The feature matrix of a study: tiers joined on the clip, checked, scaled with the train split's statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from m3ray.errors import FeatureError, StudyError
+
+# The paper normalises raw and similarity features; pooled network features stay as they are.
+SCALED = ("raw", "similarity")
+MOST_DROPPED = 0.05
+
+
+@dataclass(frozen=True)
+class Block:
+    """One tier's columns of the matrix.
+
+    Args:
+        tier: its name.
+        names: of its columns, e.g. `brightness`, `hog_0`.
+        scaled: whether they are z-scored; one-hot columns are not.
+    """
+
+    tier: str
+    names: tuple[str, ...]
+    scaled: bool
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows of clips, columns of tiers.
+
+    Args:
+        clip_ids: (N,).
+        values: (N, F), float32, as the tiers have them.
+        blocks: what the columns are, in order.
+    """
+
+    clip_ids: tuple[str, ...]
+    values: np.ndarray
+    blocks: tuple[Block, ...]
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        return tuple(block.tier for block in self.blocks)
+
+    def columns_of(self, tier: str, name: str | None = None) -> np.ndarray:
+        """Positions of a tier's columns, or of one feature of it (`hog` is ten)."""
+        start = 0
+        for block in self.blocks:
+            if block.tier == tier:
+                offsets = [
+                    k for k, n in enumerate(block.names) if name is None or n.rsplit("_", 1)[0] == name or n == name
+                ]
+                return start + np.array(offsets, dtype=np.int64)
+            start += len(block.names)
+        return np.empty(0, np.int64)
+
+
+def tier_block(
+    tier: str, table: pa.Table, *, one_hot: bool = False, names: Sequence[str] | None = None
+) -> tuple[Block, np.ndarray]:
+    """A tier's table as a block and its (N, width) values.
+
+    Raises:
+        FeatureError: a value is not finite, or a column is not numeric; tier and clip are named.
+    """
+    found: list[str] = []
+    parts: list[np.ndarray] = []
+    for column in table.column_names:
+        if column == "clip_id":
+            continue
+        values = _numbers(table[column], tier, column)
+        width = values.shape[1]
+        found += [column] if table[column].type.num_fields == 0 else [f"{column}_{k}" for k in range(width)]
+        parts.append(values)
+    matrix = np.concatenate(parts, axis=1)
+    _check_finite(matrix, table["clip_id"].to_pylist(), tier)
+    scaled = tier in SCALED and not one_hot
+    return Block(tier, tuple(names or found), scaled), matrix
+
+
+def _numbers(column: pa.ChunkedArray, tier: str, name: str) -> np.ndarray:
+    flat = column.combine_chunks()
+    try:
+        if pa.types.is_fixed_size_list(flat.type):
+            return flat.flatten().to_numpy(zero_copy_only=False).reshape(len(flat), -1).astype(np.float32)
+        return flat.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
+    except (ValueError, TypeError, pa.ArrowInvalid) as error:
+        raise FeatureError(f"tier {tier}: column {name} is {flat.type}, expected numbers ({error})") from error
+
+
+def _check_finite(matrix: np.ndarray, ids: Sequence[str], tier: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(bad):
+        raise FeatureError(
+            f"tier {tier}: clip {ids[bad[0]]} and {len(bad) - 1} more hold NaN or infinity: drop these clips"
+        )
+
+
+def joined(
+    tables: Mapping[str, tuple[Block, np.ndarray, Sequence[str]]], wanted: Sequence[str]
+) -> tuple[Features, int]:
+    """The tiers of the clips `wanted` that have them all, and how many have not.
+
+    Args:
+        tables: tier to block, values and clip ids.
+        wanted: clip ids, in the order of the rows.
+    """
+    positions = {tier: {name: k for k, name in enumerate(ids)} for tier, (_, _, ids) in tables.items()}
+    kept = [name for name in wanted if all(name in known for known in positions.values())]
+    parts = [values[[positions[tier][name] for name in kept]] for tier, (_, values, _) in tables.items()]
+    matrix = np.concatenate(parts, axis=1) if parts else np.empty((len(kept), 0), np.float32)
+    features = Features(tuple(kept), np.ascontiguousarray(matrix), tuple(block for block, _, _ in tables.values()))
+    return features, len(wanted) - len(kept)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """z-scores with the train split's statistics: (x - mean) / deviation, column by column."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def fit(cls, features: Features, train: np.ndarray) -> Scaling:
+        """Statistics of the rows `train`; columns that are not scaled, or constant, keep deviation 1."""
+        scaled = np.concatenate([np.full(len(b.names), b.scaled) for b in features.blocks])
+        rows = features.values[train].astype(np.float64)
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        usable = scaled & (deviation > 1e-8 * np.maximum(np.abs(mean), 1e-8))
+        return cls(np.where(scaled, mean, 0).astype(np.float32), np.where(usable, deviation, 1).astype(np.float32))
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return (values - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """All that trials share: the scaled matrix, the scores, who is in which split."""
+
+    features: Features
+    scaled: np.ndarray
+    scores: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    scaling: Scaling
+
+    @classmethod
+    def make(cls, features: Features, scores: np.ndarray, splits: Sequence[str]) -> StudyData:
+        """Checks that there is something to train on.
+
+        Raises:
+            StudyError: fewer than 2 scored train or val clips, or constant scores.
+        """
+        names = np.asarray(splits)
+        known = np.isfinite(scores)
+        train, val = (np.flatnonzero(known & (names == split)) for split in ("train", "val"))
+        if len(train) < 2 or len(val) < 2:
+            raise StudyError(
+                f"a study needs scores: {len(train)} train and {len(val)} val clips have features and a score, "
+                "expected at least 2 of each; give a table with columns uri and score (--dataset table), see README"
+            )
+        for split, rows in (("train", train), ("val", val)):
+            if np.ptp(scores[rows]) == 0:
+                raise StudyError(f"all {split} scores are {scores[rows[0]]:g}: rank correlation is undefined")
+        scaling = Scaling.fit(features, train)
+        return cls(features, scaling(features.values), scores.astype(np.float32), train, val, scaling)

@@ -1,0 +1,153 @@
+"""A bundle and the tiers it needs, in one process, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.numpy import load
+
+from m3ray.config import LimitsConfig, TierConfigs
+from m3ray.data.sandbox import Decoder
+from m3ray.data.store import absolute_uri, read_video
+from m3ray.similarity.fitted import FittedSimilarity
+from m3ray.tiers import HogProjection, Tier, Window, clip_values
+from m3ray.tiers.factory import Ingredients, make_tiers
+from m3ray.tiers.vector import WeightSource
+from m3ray.training.bundle import Bundle
+from m3ray.training.features import Block, Features
+
+T = TypeVar("T")
+Values = dict[str, dict[str, np.ndarray]]
+
+
+def from_json(kind: type[T], values: dict[str, Any]) -> T:
+    """A frozen dataclass of `m3ray.config` from the JSON that `as_json` made of it."""
+    hints = get_type_hints(kind)
+    arguments = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        value, hint = values[field.name], hints[field.name]
+        if is_dataclass(hint):
+            value = from_json(hint, value)  # type: ignore[arg-type]
+        arguments[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**arguments)
+
+
+def bundle_tiers(bundle: Bundle) -> tuple[TierConfigs, list[Tier]]:
+    """The computed tiers that a bundle needs, with its own settings, weights and PCA.
+
+    The similarity tier needs the vector tiers it was fitted on, whether or not the model sees them.
+    """
+    configs = from_json(TierConfigs, bundle.facts["configs"])
+    sources = {tier: WeightSource(**entry) for tier, entry in bundle.facts["sources"].items()}
+    projection = None
+    if "hog_pca.json" in bundle.files:
+        tensors, facts = load(bundle.files["hog_pca.safetensors"]), json.loads(bundle.files["hog_pca.json"])
+        projection = HogProjection(tensors["mean"], tensors["components"], facts["frames"], facts["fitted_on"])
+    fitted = bundle_similarity(bundle)
+    needed = [*bundle.tiers, *(fitted.parts if fitted else ())]
+    names = [name for name in ("raw", "scene", "event") if name in needed]
+    return configs, make_tiers(names, Ingredients(configs, sources, projection))
+
+
+def bundle_similarity(bundle: Bundle) -> FittedSimilarity | None:
+    """The fitted similarity tier of a bundle, if it has one."""
+    if "similarity.json" not in bundle.files:
+        return None
+    return FittedSimilarity.from_bytes(bundle.files["similarity.safetensors"], bundle.files["similarity.json"])
+
+
+def bundle_features(bundle: Bundle, ids: Sequence[str], columns: dict[str, np.ndarray]) -> Features:
+    """The matrix that a bundle's model sees.
+
+    Args:
+        bundle: names the columns.
+        ids: clips, (N,).
+        columns: `tier/column` to (N,) or (N, width).
+    """
+    parts: list[np.ndarray] = []
+    blocks: list[Block] = []
+    for block in bundle.blocks:
+        available = _named(block.tier, columns)
+        parts.append(np.stack([available[name] for name in block.names], axis=1))
+        blocks.append(block)
+    return Features(tuple(ids), np.concatenate(parts, axis=1).astype(np.float32), tuple(blocks))
+
+
+def _named(tier: str, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each scalar column of a tier by its name, vectors taken apart as `brightness`, `hog_0`, ..."""
+    named: dict[str, np.ndarray] = {}
+    for key, values in columns.items():
+        owner, _, name = key.partition("/")
+        if owner != tier:
+            continue
+        if values.ndim == 1:
+            named[name] = values
+        else:
+            named |= {f"{name}_{k}": values[:, k] for k in range(values.shape[1])}
+    return named
+
+
+def similarity_columns(fitted: FittedSimilarity, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The similarity tier of new clips, as named columns."""
+    vectors = {tier: columns[f"{tier}/{tier}"].astype(np.float64) for tier in fitted.parts}
+    values = fitted.transform(vectors)
+    return {f"similarity/{name}": values[:, k] for k, name in enumerate(fitted.columns)}
+
+
+class Scorer:
+    """Scores videos with a bundle, one after the other.
+
+    Args:
+        uri: the bundle's folder.
+        limits: what a clip may cost.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str], limits: LimitsConfig | None = None) -> None:
+        self.bundle = Bundle.load(os.fspath(uri))
+        self.configs, self.tiers = bundle_tiers(self.bundle)
+        self._similarity = bundle_similarity(self.bundle)
+        self._decoder = Decoder(self.configs.decode, limits or LimitsConfig())
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        for tier in self.tiers:
+            tier.setup(device)
+
+    def features(self, path: str | os.PathLike[str]) -> Values:
+        """What the tiers see in a video: tier to column to value.
+
+        Raises:
+            DecodeError: the video cannot be decoded.
+        """
+        data = read_video(absolute_uri(os.fspath(path)), self._decoder.limits.max_bytes)
+        measured: dict[str, list[Any]] = {tier.name: [] for tier in self.tiers}
+        lead = None
+        for index, (facts, frames) in enumerate(self._decoder.windows(data)):
+            window = Window(frames, index, lead, facts.video_bytes)
+            for tier in self.tiers:
+                measured[tier.name] += tier.measure([window])
+            lead = frames[-1]
+        return {name: clip_values(windows) for name, windows in measured.items()}
+
+    def predict(self, paths: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
+        """Scores of videos: `clip_id` (the path), `score`, `spread`, `low`, `high`, `share_<tier>`.
+
+        Raises:
+            DecodeError: a video cannot be decoded.
+        """
+        rows = [self.features(path) for path in paths]
+        columns = {
+            f"{tier}/{name}": np.stack([row[tier][name] for row in rows]) for tier in rows[0] for name in rows[0][tier]
+        }
+        if self._similarity is not None:
+            columns |= similarity_columns(self._similarity, columns)
+        return self.bundle.score(bundle_features(self.bundle, [os.fspath(p) for p in paths], columns))
+
+    def close(self) -> None:
+        """Ends the decoding child."""
+        self._decoder.close()
