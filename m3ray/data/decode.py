@@ -20,11 +20,6 @@ from m3ray.data.containers import container_of
 from m3ray.data.sampling import Facts, resized, sampled_frames
 from m3ray.errors import DecodeError
 
-try:
-    import decord
-except ImportError:  # no wheel for this platform
-    decord = None
-
 _AUDIO_RATE = 16_000
 _CHUNK = 16  # native frames that decord holds at once
 _TOLERATED = 0.05  # share of listed frames that may yield no picture (edit lists, a cut last group of pictures)
@@ -141,8 +136,14 @@ class _DecordError(Exception):
 
 def _decord_windows(data: bytes, probed: Probe, windows: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
     # It ignores rotation and chooses among several streams by itself: then it would show another picture.
-    if decord is None or probed.rotation:
+    if probed.rotation:
         raise _DecordError
+    try:
+        # Imported here: beside torch in one process its old native libraries were seen to hang, so only the
+        # decoding child, which has no torch, ever loads it.
+        import decord
+    except ImportError as error:  # no wheel for this platform
+        raise _DecordError from error
     try:
         reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
         height, width = reader[0].shape[:2]

@@ -160,7 +160,8 @@ def _trial(config: dict[str, Any], data: StudyData, variants: Mapping[str, Varia
     whole = Study(study.root, study.name, data, study.key, study.seeds)
     _write_part(whole, variant, result)
     shown = ("features", "parameters", "runs", "spearman", "mse", "best_epoch", "best_spearman")
-    tune.report({name: result.summary[name] for name in shown})
+    # Tune's table wants numbers: a trial whose every run is constant reports no correlation as -1.
+    tune.report({name: -1.0 if result.summary[name] is None else result.summary[name] for name in shown})
 
 
 def _write_part(study: Study, variant: Variant, result: TrialResult) -> None:

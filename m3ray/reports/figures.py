@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from m3ray.reports.style import COLOURS, LINES
 
@@ -26,6 +27,7 @@ def validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         colour = COLOURS[index % len(COLOURS)]
         ends.append((_draw_curve(axes, curve, colour, LINES[index // 4 % len(LINES)]), str(variant), colour))
     _label_ends(axes, ends, float(curves["epoch"].max()))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("Spearman's rank correlation on val")
     return figure, curves

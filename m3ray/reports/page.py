@@ -146,12 +146,14 @@ def _headline(row: pd.Series, name: str) -> dict[str, str]:
     deviation = "" if pd.isna(row["spearman_std"]) else f" ± {row['spearman_std']:.4f}"
     return {
         "name": name,
-        "rho": f"{row['spearman']:.4f}{deviation}",
-        "mse": f"{row['mse']:.5f}",
+        "rho": "undefined" if pd.isna(row["spearman"]) else f"{row['spearman']:.4f}{deviation}",
+        "mse": "undefined" if pd.isna(row["mse"]) else f"{row['mse']:.5f}",
         "runs": f"{row['runs']}",
         "features": f"{row['features']:,}",
         "parameters": f"{row['parameters']:,}",
-        "best": f"{row['best_spearman']:.4f} at epoch {row['best_epoch']}",
+        "best": "undefined"
+        if pd.isna(row["best_spearman"])
+        else f"{row['best_spearman']:.4f}, epoch {row['best_epoch']}",
     }
 
 

@@ -70,9 +70,11 @@ def _column(rows: pd.DataFrame, name: str, pattern: str) -> list[str]:
 def _difference(row: dict[str, Any]) -> str:
     """The paired difference with its interval; an asterisk where the interval excludes 0."""
     if pd.isna(row["delta_spearman"]):
-        return "" if row.get("status") != "failed" else "failed"
+        return "" if row["status"] == "done" else str(row["status"])
     if pd.isna(row["delta_low"]):
         return f"{row['delta_spearman']:+.4f} (one run: no interval)"
+    if row["status"] != "done":
+        return f"{row['delta_spearman']:+.4f} ({row['status']})"
     mark = " *" if row["delta_low"] > 0 or row["delta_high"] < 0 else ""
     return f"{row['delta_spearman']:+.4f} [{row['delta_low']:+.4f}, {row['delta_high']:+.4f}]{mark}"
 

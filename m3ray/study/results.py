@@ -31,7 +31,7 @@ def with_differences(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def _difference(trial: dict[str, object], last: pd.DataFrame) -> tuple[float | None, float | None, float | None]:
     own = last[last["variant"] == trial["variant"]].set_index("seed")["val_spearman"]
     full = last[last["variant"] == trial["full"]].set_index("seed")["val_spearman"]
-    shared = own.index.intersection(full.index)
+    shared = own.dropna().index.intersection(full.dropna().index)
     if trial["full"] is None or not len(shared):
         return None, None, None
     found = paired_difference(own.loc[shared].to_numpy(), full.loc[shared].to_numpy())

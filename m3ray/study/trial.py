@@ -102,9 +102,9 @@ def _predictions(data: StudyData, trained: Trained) -> pd.DataFrame:
 def _summary(
     variant: Variant, columns: np.ndarray, trained: Trained, runs: pd.DataFrame
 ) -> dict[str, float | int | str | None]:
-    """The last epoch's metrics, mean and deviation over runs, and the best epoch's mean Spearman."""
+    """The last epoch's metrics, mean and deviation over the runs that have them, and the best epoch's Spearman."""
     last = runs[runs["epoch"] == runs["epoch"].max()]
-    by_epoch = runs.groupby("epoch")["val_spearman"].mean()
+    by_epoch = runs.groupby("epoch")["val_spearman"].mean().dropna()
     summary: dict[str, float | int | str | None] = {
         "variant": variant.name,
         "tiers": "+".join(variant.tiers),
@@ -112,12 +112,19 @@ def _summary(
         "features": len(columns),
         "parameters": parameter_count(len(columns), variant.training.hidden),
         "runs": len(trained.seeds),
-        "status": "done" if np.isfinite(last["val_mse"]).all() else "diverged",
+        "status": _status(last),
     }
     for name in NAMES:
         values = last[f"val_{name}"].to_numpy()
-        summary[name] = float(values.mean())
+        values = values[np.isfinite(values)]
+        summary[name] = float(values.mean()) if len(values) else None
         summary[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
-    summary["best_epoch"] = int(by_epoch.idxmax()) if by_epoch.notna().any() else None
-    summary["best_spearman"] = float(by_epoch.max())
+    summary["best_epoch"] = int(by_epoch.idxmax()) if len(by_epoch) else None
+    summary["best_spearman"] = float(by_epoch.max()) if len(by_epoch) else None
     return summary
+
+
+def _status(last: pd.DataFrame) -> str:
+    """`done`, or how many runs have no rank correlation: they diverged, or predict one score for all clips."""
+    bad = int((~np.isfinite(last["val_spearman"])).sum())
+    return "done" if not bad else f"{bad} of {len(last)} runs diverged or are constant"

@@ -14,6 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+# Of untrained batch norms. Shifts are small beside the signal: else 150 layers of them drown the picture.
+_SHRINK, _SHIFT = 0.5, 0.02
 
 
 def prepared(network: nn.Module, device: torch.device, precision: torch.dtype) -> nn.Module:
@@ -36,18 +38,28 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def _fold_children(parent: nn.Module) -> None:
-    """Folds each batch norm that stands right after a convolution among `parent`'s children."""
-    children = list(parent.named_children())
-    for (name, first), (next_name, second) in itertools.pairwise(children):
-        if isinstance(first, _CONVOLUTIONS) and isinstance(second, _NORMS):
-            setattr(parent, name, fuse_conv_bn_eval(first, second))
-            setattr(parent, next_name, nn.Identity())
+    """Folds each batch norm among `parent`'s children into the convolution that the child before it ends with."""
+    names = [name for name, _ in parent.named_children()]
+    for name, following in itertools.pairwise(names):
+        norm = getattr(parent, following)
+        owner, last = _ending(parent, name)
+        convolution = getattr(owner, last)
+        if isinstance(convolution, _CONVOLUTIONS) and isinstance(norm, _NORMS):
+            setattr(owner, last, fuse_conv_bn_eval(convolution, norm))
+            setattr(parent, following, nn.Identity())
+
+
+def _ending(parent: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Owner and name of the last module that child `name` runs, sequences looked into."""
+    while isinstance(child := getattr(parent, name), nn.Sequential):
+        parent, name = child, str(len(child) - 1)
+    return parent, name
 
 
 def untrained_(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Fills `network` in place with seeded random weights that keep activations finite through every layer.
+    """Fills `network` in place with seeded random weights that keep activations small and finite through every layer.
 
-    He's initialisation by fan-in, batch norms that halve: the same numbers on every machine, from the name of
+    He's initialisation by fan-in and batch norms that shrink: the same numbers on every machine, from the name of
     each tensor. For trials without published weights; whatever comes from them must say so.
     """
     state = network.state_dict()
@@ -66,9 +78,9 @@ def _filled(key: str, like: Tensor, seed: int) -> Tensor:
     elif key.endswith("running_var"):
         noise = 1 + 0.1 * noise.abs()
     elif key.endswith(("running_mean", "bias")):
-        noise *= 0.1
+        noise *= _SHIFT
     else:
-        noise = 0.5 * (1 + 0.1 * noise)
+        noise = _SHRINK * (1 + 0.1 * noise)
     return noise.to(like.dtype)
 
 

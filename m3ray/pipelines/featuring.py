@@ -1,0 +1,130 @@
+"""From options to features: preflight, catalogue, HOG's PCA, the missing tiers, and what became of every clip."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from m3ray.config import TierConfigs
+from m3ray.data.catalogue import NAME as CATALOGUE
+from m3ray.data.catalogue import checked, with_facts, write_catalogue
+from m3ray.data.datasets import list_clips
+from m3ray.data.rooms import REJECTS, current_tiers, rejected_ids, tier_table
+from m3ray.data.store import Root
+from m3ray.errors import M3RayError
+from m3ray.options import ExtractOptions, resolved_tiers
+from m3ray.pipelines import extract as extraction
+from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.hog import hog_projection
+from m3ray.pipelines.job import Job
+from m3ray.pipelines.preflight import check_decoders, check_devices, check_storage, check_weights
+from m3ray.pipelines.progress import say
+from m3ray.similarity.fitted import make_measure
+from m3ray.tiers import WeightSource
+from m3ray.tiers.factory import Ingredients, check_names, make_tiers, with_precision
+from m3ray.tiers.sources import weight_sources
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What an extraction leaves for the stages after it."""
+
+    catalogue: pa.Table
+    configs: TierConfigs
+    sources: dict[str, WeightSource]
+
+
+def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extracted | None:
+    """From options to features under the root.
+
+    Checks everything first, then lists, fits HOG's PCA, and computes what is missing.
+
+    Args:
+        job: its root gets the features.
+        options: which clips and tiers.
+        on: the cluster.
+    Returns:
+        None after a dry run.
+    Raises:
+        UserError: the request cannot be carried out; nothing was computed.
+        M3RayError: every clip failed.
+    """
+    check_names(options.tiers)
+    configs = with_precision(resolved_tiers(options), torch.device("cuda" if on.gpus else "cpu"))
+    make_measure(configs.similarity, "scene")
+    check_storage(job.root)
+    check_devices(on, options.compute.actors)
+    check_decoders(configs.decode, options.limits)
+    clips = checked(list_clips(job.root, options.dataset, options.root, limit=options.limit, seed=options.seed))
+    demo = options.dataset == "demo"
+    sources = weight_sources(options.weights, options.tiers, configs, clips=len(clips), demo=demo, seed=options.seed)
+    _warn_untrained(options, sources)
+    catalogue = write_catalogue(job.root, clips, options.seed)
+    splits = Counter(catalogue["split"].to_pylist())
+    say(
+        f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in sorted(splits.items()))}), "
+        f"{catalogue.num_rows - catalogue['score'].null_count} with a score"
+    )
+    projection = None
+    if "raw" in options.tiers:
+        projection = hog_projection(job.root, catalogue, configs.decode, options.limits, refit=options.refit_hog)
+    tiers = make_tiers(options.tiers, Ingredients(configs, sources, projection))
+    check_weights(tiers)
+    plan = extraction.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
+    print_plan(plan)
+    if options.dry_run:
+        return None
+    with job.stage("extract"):
+        progress = extraction.run(plan, configs, options.limits, options.compute, on)
+    job.count(progress)
+    return Extracted(finish(job.root, catalogue), configs, sources)
+
+
+def _warn_untrained(options: ExtractOptions, sources: dict[str, WeightSource]) -> None:
+    untrained = [tier for tier, source in sources.items() if source.untrained]
+    if untrained and options.weights == "auto" and options.dataset != "demo":
+        say(
+            f"weights: the published files of {', '.join(untrained)} cannot be had here, so these tiers are UNTRAINED: "
+            "good for a trial, not for a result. With a network, or --weights FILE.json, run again"
+        )
+
+
+def print_plan(plan: extraction.Plan) -> None:
+    """What there is to compute, a line a tier."""
+    say("plan:")
+    for line in plan.lines():
+        say(line)
+
+
+def finish(root: Root, catalogue: pa.Table) -> pa.Table:
+    """Adds what decoding learned to the catalogue, tells of rejects, and stops a job that has nothing."""
+    facts = tier_table(root, "facts") if root.ids("features", current_tiers(root)["facts"]["folder"]) else None
+    catalogue = with_facts(catalogue, facts)
+    root.write_table(catalogue, CATALOGUE)
+    ids = set(catalogue["clip_id"].to_pylist())
+    rejected = rejected_ids(root) & ids
+    if rejected:
+        _tell_rejects(root, rejected)
+    say(
+        f"extract: {len(ids) - len(rejected)} clips have features, {len(rejected)} rejected, "
+        f"{len(ids)} in the catalogue"
+    )
+    if len(rejected) == len(ids):
+        raise M3RayError(
+            f"every one of the {len(ids)} clips failed; {root.display(*REJECTS)} says why for each: mend them and run "
+            "again with --retry-rejects"
+        )
+    return catalogue
+
+
+def _tell_rejects(root: Root, ids: set[str]) -> None:
+    table = root.read_shards(*REJECTS)
+    assert table is not None
+    rows = [row for row in table.to_pylist() if row["clip_id"] in ids]
+    say(f"rejects: {len(rows)} clips, most frequent reasons:")
+    for (stage, error), count in Counter((row["stage"], row["error"]) for row in rows).most_common(8):
+        example = next(row for row in rows if (row["stage"], row["error"]) == (stage, error))
+        say(f"  {count:>6}  {stage}: {error}  e.g. {example['clip_id']}: {example['message'][:160]}")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+sys.path.insert(0, str(Path(__file__).parent))  # recipes
+
+from m3ray.data.decode import encode_clip
+
+
+@pytest.fixture(autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared_videos():
+    folder = Path(__file__).parents[2] / "shared" / "videos"
+    if not folder.is_dir():
+        pytest.skip("the real clips are not beside this checkout")
+    return folder
+
+
+def pictures(count=20, height=96, width=128, seed=0):
+    """Frames whose brightness grows with time, so that order shows: uint8 (count, height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(30, 220, count)[:, None, None, None]
+    return np.clip(ramp + rng.integers(-8, 8, (count, height, width, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def clip_bytes():
+    """A 2 s clip at 10 frames a second, with audio."""
+    return encode_clip(pictures(), 10, audio_hz=440.0)
+
+
+@pytest.fixture(scope="session")
+def silent_bytes():
+    """The same pictures without audio."""
+    return encode_clip(pictures(), 10)

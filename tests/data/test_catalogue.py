@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from m3ray.data.catalogue import checked, read_catalogue, score_of, split_clips, with_facts, write_catalogue
+from m3ray.data.datasets import list_clips
+from m3ray.data.demo import SHARES, drawn_clip, make_demo
+from m3ray.data.folder import list_folder
+from m3ray.data.store import Root
+from m3ray.data.table import list_table
+from m3ray.errors import ConfigError, SchemaError, StudyError
+from m3ray.schema import Clip
+
+
+def clips(count, score=0.5):
+    return [Clip(f"c{k}", f"/v/c{k}.mp4", score=score) for k in range(count)]
+
+
+def test_a_duplicate_id_names_both_rows():
+    with pytest.raises(SchemaError, match=r"'a' stands in row 1 \(x.mp4\) and in row 3 \(z.mp4\)"):
+        checked([Clip("a", "x.mp4"), Clip("b", "y.mp4"), Clip("a", "z.mp4")])
+
+
+def test_splits_are_80_20_seeded_and_kept(tmp_path):
+    root = Root(str(tmp_path))
+    first = write_catalogue(root, clips(50), seed=0).to_pandas().set_index("clip_id")["split"]
+    assert first.value_counts().to_dict() == {"train": 40, "val": 10}
+    again = write_catalogue(root, clips(60), seed=7).to_pandas().set_index("clip_id")["split"]
+    assert (again[first.index] == first).all(), "clips that were drawn stay where they are"
+    assert again.drop(first.index).value_counts().to_dict() == {"train": 8, "val": 2}
+
+
+def test_another_seed_draws_another_split():
+    one, two = ([c.split for c in split_clips(clips(50), {}, seed)] for seed in (0, 1))
+    assert one != two
+
+
+def test_given_splits_stay():
+    given = [Clip("a", "a", split="test"), Clip("b", "b", split="val")]
+    assert [c.split for c in split_clips(given, {"a": "train"}, 0)] == ["test", "val"]
+    with pytest.raises(SchemaError, match="split 'dev' is none of train, val, test"):
+        checked([Clip("a", "a", split="dev")])
+
+
+def test_the_catalogue_keeps_the_user_s_columns_and_facts(tmp_path):
+    root = Root(str(tmp_path))
+    table = write_catalogue(root, [Clip("a", "a", extra={"alpha": -0.1}), Clip("b", "b", extra={"alpha": None})], 0)
+    facts = pa.table({"clip_id": ["b"], "frames": [7]})
+    rows = with_facts(with_facts(table, facts), facts).to_pylist()
+    assert [(r["clip_id"], r["alpha"], r["frames"]) for r in rows] == [("a", -0.1, None), ("b", None, 7)]
+    with pytest.raises(StudyError, match="does not exist"):
+        read_catalogue(Root(str(tmp_path / "other")))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("0.5", 0.5), ("", None), (None, None), (float("nan"), None), (1, 1.0)]
+)
+def test_scores(value, expected):
+    assert score_of(value, 1) == expected
+
+
+@pytest.mark.parametrize("value", ["high", "1.2", -0.1, "80%"])
+def test_impossible_scores_name_the_row(value):
+    with pytest.raises(SchemaError, match="row 4: score"):
+        score_of(value, 4)
+
+
+ROWS = [
+    {"uri": "a/x.mp4", "clip_id": "007", "score": 0.5, "labels": "run|jump", "camera": "left"},
+    {"uri": "b/x.mp4", "clip_id": "8", "score": None, "labels": None, "camera": None},
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_tables(tmp_path, kind):
+    path = tmp_path / f"clips.{kind}"
+    frame = pd.DataFrame(ROWS)
+    if kind == "csv":
+        path.write_bytes(b"\xef\xbb\xbf" + frame.to_csv(index=False, lineterminator="\r\n").encode())
+    elif kind == "parquet":
+        frame.to_parquet(path)
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in ROWS))
+    first, second = list_table(str(path))
+    assert first == Clip("007", f"{tmp_path}/a/x.mp4", None, 0.5, ("run", "jump"), {"camera": "left"})
+    assert (second.clip_id, second.score, second.labels) == ("8", None, ())
+
+
+def test_labels_may_be_lists(tmp_path):
+    pd.DataFrame({"uri": ["s3://b/x.mp4"], "labels": [["a", "b"]]}).to_parquet(tmp_path / "t.parquet")
+    (clip,) = list_table(str(tmp_path / "t.parquet"))
+    assert clip.labels == ("a", "b")
+    assert clip.uri == clip.clip_id == "s3://b/x.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,score\na,1\n", "no column uri; it has path, score"),
+        ("uri,score\na,2\n", "row 1: score 2"),
+        ("uri\n,\n", "uri is empty"),
+        ("", "cannot be read"),
+    ],
+)
+def test_bad_tables(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(SchemaError, match=words):
+        list_table(str(tmp_path / "t.csv"))
+
+
+def test_missing_tables_and_unknown_kinds(tmp_path):
+    with pytest.raises(SchemaError, match="no table at"):
+        list_table(str(tmp_path / "none.csv"))
+    (tmp_path / "t.xls").write_text("")
+    with pytest.raises(SchemaError, match="expected a name ending in"):
+        list_table(str(tmp_path / "t.xls"))
+
+
+def test_folders(tmp_path):
+    for name in ("a/x.mp4", "b/x.mp4", "b/Y.MOV", "notes.txt", ".hidden.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    listed = list_folder(str(tmp_path))
+    assert [c.clip_id for c in listed] == ["a/x.mp4", "b/Y.MOV", "b/x.mp4"]
+    assert listed == list_folder(str(tmp_path) + "/"), "stable under re-listing"
+    with pytest.raises(SchemaError, match="no folder at"):
+        list_folder(str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SchemaError, match="no file named like a video"):
+        list_folder(str(tmp_path / "empty"))
+
+
+def test_the_demo_is_the_same_from_the_same_seed(tmp_path):
+    one, two = (make_demo(Root(str(tmp_path / name)), 3, seed=5) for name in "ab")
+    for a, b in zip(one, two, strict=True):
+        assert (a.clip_id, a.score, a.labels) == (b.clip_id, b.score, b.labels)
+        assert Path(a.uri).read_bytes() == Path(b.uri).read_bytes()
+    assert make_demo(Root(str(tmp_path / "a")), 2, seed=5) == one[:2], "a smaller demo is the start of a larger one"
+    assert make_demo(Root(str(tmp_path / "a")), 3, seed=6)[0].score != one[0].score
+
+
+def test_the_demo_s_scores_follow_the_published_function():
+    drawn = [drawn_clip(k, 0)[0] for k in range(400)]
+    for clip in drawn:
+        rarity = 1 - SHARES[clip.action] / 0.36
+        expected = 0.45 + 0.22 * rarity + 0.16 * clip.motion + 0.12 * clip.brightness
+        assert abs(clip.score - expected) < 6 * 0.02
+    common = sum(clip.action == "drifting" for clip in drawn) / 400
+    assert abs(common - SHARES["drifting"]) < 0.08
+
+
+def test_data_sets_that_cannot_be(tmp_path):
+    root = Root(str(tmp_path))
+    with pytest.raises(ConfigError, match="needs --root"):
+        list_clips(root, "folder", None, limit=None, seed=0)
+    with pytest.raises(ConfigError, match="expected at least 1"):
+        list_clips(root, "demo", None, limit=0, seed=0)
+    with pytest.raises(ConfigError, match="unknown data set"):
+        list_clips(root, "youtube", None, limit=None, seed=0)

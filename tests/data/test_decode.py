@@ -1,0 +1,245 @@
+"""Decoding, through the child process as the pipeline does it; clips are made with PyAV."""
+
+import io
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+from conftest import pictures
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.containers import container_of
+from m3ray.data.decode import encode_clip, probe
+from m3ray.data.sampling import resized, sampled_frames
+from m3ray.data.sandbox import Decoder
+from m3ray.errors import DecodeError
+
+CONFIG, LIMITS = DecodeConfig(), LimitsConfig()
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    decoder = Decoder(CONFIG, LIMITS)
+    yield decoder
+    decoder.close()
+
+
+def reason_of(decoder, data):
+    with pytest.raises(DecodeError) as caught:
+        list(decoder.windows(data))
+    return caught.value.reason
+
+
+def remuxed(frames, container, fps=10, codec="libx264"):
+    """`frames` in another container."""
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format=container) as file:
+        stream = file.add_stream(codec, rate=fps)
+        stream.height, stream.width, stream.pix_fmt = (
+            frames.shape[1],
+            frames.shape[2],
+            "rgb8" if codec == "gif" else "yuv420p",
+        )
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def test_frames_and_facts(decoder, clip_bytes):
+    ((facts, frames),) = list(decoder.windows(clip_bytes))
+    assert frames.shape == (20, 256, 256, 3)
+    assert frames.dtype == np.uint8
+    assert (facts.width, facts.height, facts.frames, facts.sampled, facts.container) == (128, 96, 20, 20, "mov")
+    assert facts.native_fps == pytest.approx(10)
+    assert facts.duration == pytest.approx(2.0)
+    assert (np.diff(frames.mean(axis=(1, 2, 3))) > 5).all(), "the pictures brighten from frame to frame"
+
+
+def test_video_bytes_leave_audio_out(decoder, clip_bytes, silent_bytes):
+    with_audio, without = (next(decoder.windows(data))[0].video_bytes for data in (clip_bytes, silent_bytes))
+    assert with_audio == without
+    assert without < len(silent_bytes) < len(clip_bytes)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "name"),
+    [
+        ("matroska", "libx264", "matroska"),
+        ("avi", "mpeg4", "avi"),
+        ("mpegts", "libx264", "mpegts"),
+        ("mpeg", "mpeg2video", "mpeg"),
+        ("gif", "gif", "gif"),
+        ("webm", "libvpx", "matroska"),
+    ],
+)
+def test_every_allowed_container(decoder, container, codec, name):
+    data = remuxed(pictures(20), container, fps=25 if container == "mpeg" else 10, codec=codec)
+    assert container_of(data) == name
+    facts, frames = next(decoder.windows(data))
+    assert facts.frames == 20
+    assert frames[-1].mean() > frames[0].mean() + 50
+
+
+def test_both_decoders_give_the_same_numbers(monkeypatch):
+    """decord where it serves, PyAV for the same clip: within 1 % (in fact equal: same bytes, same conversion)."""
+    pytest.importorskip("decord")
+    data = encode_clip(pictures(30, 270, 480), 15)
+    child = Decoder(replace(CONFIG, fps=10), LIMITS)
+    facts, frames = next(child.windows(data))
+    child.close()
+    assert facts.decoder == "decord"
+    # decord sees other frames than PyAV where the display matrix rotates: an identity matrix changes nothing else.
+    from m3ray.data import decode
+
+    probed = probe(data, replace(CONFIG, fps=10), LIMITS)
+    (again,) = decode._pyav_windows(data, probed, [probed.positions], 256)
+    assert np.abs(frames.astype(int) - again).mean() < 0.01 * frames.mean()
+
+
+def test_sampling_follows_timestamps(decoder):
+    """Variable rate: 10 frames in the first second, 30 in the next. At 10 fps both seconds count alike."""
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format="matroska") as file:
+        stream = file.add_stream("libx264", rate=30)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        from fractions import Fraction
+
+        stream.codec_context.time_base = Fraction(1, 30)
+        for time in [*range(0, 30, 3), *range(30, 60)]:
+            frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), 20 + 3 * time, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 30)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    child = Decoder(replace(CONFIG, fps=10), LIMITS)
+    facts, frames = next(child.windows(buffer.getvalue()))
+    child.close()
+    assert facts.frames == 40
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), 20 + 9 * np.arange(20), atol=4)
+
+
+@pytest.mark.parametrize(("fps", "expected"), [(15, 15), (30, 30), (60, 30), (1, 1), (0.1, 1)])
+def test_never_above_the_native_rate(fps, expected):
+    times = np.arange(30) / 30
+    positions = sampled_frames(times, 1.0, fps)
+    assert len(positions) == expected
+    assert (np.diff(positions) >= 1).all()
+
+
+def test_rounded_timestamps_pick_the_frame_that_is_due():
+    """Matroska's milliseconds: 33, 67, 100; at 15 fps every second frame."""
+    assert sampled_frames(np.round(np.arange(12) / 30, 3), 0.4, 15).tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_long_clips_come_in_windows(decoder):
+    child = Decoder(replace(CONFIG, window_frames=8), LIMITS)
+    data = encode_clip(pictures(20), 10)
+    windows = [frames for _, frames in child.windows(data)]
+    child.close()
+    assert [len(w) for w in windows] == [8, 8, 4]
+    assert np.array_equal(np.concatenate(windows), next(decoder.windows(data))[1])
+
+
+def test_the_first_frame_alone(decoder, clip_bytes):
+    ((_, frame),) = list(decoder.windows(clip_bytes, first_frame_only=True))
+    assert np.array_equal(frame[0], next(decoder.windows(clip_bytes))[1][0])
+
+
+def test_abandoned_windows_leave_the_decoder_usable(clip_bytes):
+    child = Decoder(replace(CONFIG, window_frames=4), LIMITS)
+    windows = child.windows(clip_bytes)
+    next(windows)
+    windows.close()
+    assert len(list(child.windows(clip_bytes))) == 5
+    child.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_file"),
+        (b"hello, I am a text named clip.mp4\n" * 9, "not_a_video"),
+        (b"#EXTM3U\n#EXTINF:2,\n/etc/passwd\n", "not_a_video"),
+        (b"ffconcat version 1.0\nfile other.mp4\n", "not_a_video"),
+        (b"\x00\x00\x00\x20ftypisom" + b"\x00" * 200, "unreadable"),
+        (b"\x1a\x45\xdf\xa3" + b"\xff" * 300, "unreadable"),
+        (b"GIF89a" + b"\x00" * 50, None),
+    ],
+)
+def test_what_is_not_a_video_is_rejected_with_a_reason(decoder, data, reason):
+    found = reason_of(decoder, data)
+    assert found == reason if reason else found in {"unreadable", "no_frames", "no_video_stream", "damaged"}
+
+
+def test_truncated_and_audio_only(decoder, clip_bytes):
+    assert reason_of(decoder, clip_bytes[: len(clip_bytes) // 2]) in {"unreadable", "truncated"}
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format="mp4") as file:
+        stream = file.add_stream("aac", rate=16_000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        sound.sample_rate = 16_000
+        file.mux(stream.encode(sound))
+        file.mux(stream.encode())
+    assert reason_of(decoder, buffer.getvalue()) == "no_video_stream"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"max_pixels": 1000}, "too_large"), ({"max_seconds": 1.0}, "too_long"), ({"decode_seconds": 0.0}, "timed_out")],
+)
+def test_limits(clip_bytes, limits, reason):
+    child = Decoder(CONFIG, replace(LIMITS, **limits))
+    assert reason_of(child, clip_bytes) == reason
+    child.close()
+
+
+def test_a_decoder_that_dies_is_restarted_and_the_clip_rejected(clip_bytes, monkeypatch):
+    child = Decoder(CONFIG, LIMITS)
+    request = Decoder._request
+    struck = []
+
+    def deadly(self, data, first_frame_only):
+        request(self, data, first_frame_only)
+        if len(data) == 13:  # the poison: kills its decoder, as a SIGSEGV would
+            struck.append(self._child.pid)
+            self._child.kill()
+
+    monkeypatch.setattr(Decoder, "_request", deadly)
+    assert reason_of(child, b"poison poison") == "decoder_crashed"
+    assert len(set(struck)) == LIMITS.strikes
+    assert len(next(child.windows(clip_bytes))[1]) == 20, "the next clip is served"
+    child.close()
+
+
+def test_a_child_out_of_memory_names_the_limit():
+    child = Decoder(CONFIG, replace(LIMITS, memory_mb=700))
+    huge = encode_clip(np.zeros((2, 64, 64, 3), np.uint8), 10)
+    data = huge + b"\x00" * (600 << 20)
+    assert reason_of(child, data) in {"out_of_memory", "decoder_crashed", "decoder_error", "unreadable"}
+    assert len(next(child.windows(huge))[1]) == 2
+    child.close()
+
+
+def test_resize_averages_when_it_shrinks():
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert np.unique(resized(stripes, 256)).tolist() in ([127], [128])
+
+
+# The real clips, where they are at hand.
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder_name", "size"),
+    [("av1.mkv", "pyav", (640, 360)), ("rotated_90.mov", "pyav", (320, 568)), ("nasa.mp4", None, (480, 270))],
+)
+def test_real_clips(shared_videos, decoder, name, decoder_name, size):
+    facts, frames = next(decoder.windows((shared_videos / name).read_bytes()))
+    assert (facts.width, facts.height) == size
+    assert decoder_name is None or facts.decoder == decoder_name
+    assert frames.shape[1:] == (256, 256, 3)
+
+
+def test_the_corrupted_clip_is_rejected(shared_videos, decoder):
+    assert reason_of(decoder, (shared_videos / "corrupted.mp4").read_bytes()) == "damaged"

@@ -1,0 +1,133 @@
+import os
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from m3ray.data.lock import locked
+from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, tier_table
+from m3ray.data.store import Root, read_video
+from m3ray.errors import ConfigError, DecodeError, RootBusyError, StudyError
+from m3ray.schema import vector_schema
+
+FOLDER = ("features", "x-1")
+
+
+def rows(*names, value=1.0):
+    schema = vector_schema("x", 2)
+    return pa.Table.from_pylist([{"clip_id": n, "x": [value, 2.0]} for n in names], schema=schema)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return Root(str(tmp_path / "root"))
+
+
+def test_a_shard_is_named_by_its_clips_so_a_retry_overwrites_itself(root):
+    first = root.write_shard(rows("a", "b"), FOLDER, {})
+    again = root.write_shard(rows("b", "a", value=3.0), FOLDER, {})
+    assert first == again
+    assert len(root.names(*FOLDER)) == 1
+
+
+def test_reading_gives_one_row_a_clip_in_order(root):
+    root.write_shard(rows("c", "a"), FOLDER, {"k": 1})
+    root.write_shard(rows("a", "b"), FOLDER, {"k": 1})
+    assert root.read_shards(*FOLDER)["clip_id"].to_pylist() == ["a", "b", "c"]
+    assert root.ids(*FOLDER) == {"a", "b", "c"}
+    assert root.shard_metadata(*FOLDER) == {"k": 1}
+
+
+def test_merging_keeps_rows_and_metadata(root):
+    for name in "abcd":
+        root.write_shard(rows(name), FOLDER, {"k": 1})
+    root.merge_shards(*FOLDER, without=["b"])
+    assert len(root.names(*FOLDER)) == 1
+    assert root.ids(*FOLDER) == {"a", "c", "d"}
+    assert root.shard_metadata(*FOLDER) == {"k": 1}
+
+
+def test_a_crash_while_merging_loses_and_doubles_nothing(root, monkeypatch):
+    for name in "abc":
+        root.write_shard(rows(name), FOLDER, {})
+    monkeypatch.setattr(Root, "delete", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        root.merge_shards(*FOLDER)
+    assert root.read_shards(*FOLDER)["clip_id"].to_pylist() == ["a", "b", "c"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_debris(root):
+    root.write_bytes(b"old", "taken", "f.json")
+    with pytest.raises(OSError, match="taken"):
+        root.write_bytes(b"new", "taken")  # a folder has that name: the last step, the rename, fails
+    assert root.read_bytes("taken", "f.json") == b"old"
+    assert os.listdir(root.path()) == ["taken"]
+
+
+def test_columns_are_plain_fixed_size_lists(root):
+    root.write_shard(rows("a"), FOLDER, {})
+    (name,) = root.names(*FOLDER)
+    kind = root.read_table(*FOLDER, name).schema.field("x").type
+    assert pa.types.is_fixed_size_list(kind)
+    assert kind.list_size == 2
+
+
+def test_unknown_places_are_named():
+    with pytest.raises(ConfigError, match="local folder or an s3:// URI"):
+        Root("ftp://host/x")
+
+
+def test_rooms(root):
+    with pytest.raises(StudyError, match="no features of tier raw"):
+        tier_table(root, "raw")
+    folder = feature_folder("raw", "abc")
+    root.write_shard(rows("a"), folder, {})
+    remember_tiers(root, {"raw": {"folder": folder[1]}})
+    remember_tiers(root, {"event": {"folder": "event-1"}})
+    assert set(current_tiers(root)) == {"raw", "event"}
+    assert tier_table(root, "raw").num_rows == 1
+
+
+def test_reading_videos(tmp_path):
+    (tmp_path / "v").write_bytes(b"12345")
+    assert read_video(str(tmp_path / "v"), 10) == b"12345"
+    for uri, reason in (
+        (tmp_path / "none", "missing_file"),
+        (tmp_path, "not_a_file"),
+        (tmp_path / "v", "too_many_bytes"),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            read_video(str(uri), 4)
+        assert caught.value.reason == reason
+
+
+def test_two_jobs_refuse_each_other_by_name(root):
+    with (
+        locked(root, "extract"),
+        pytest.raises(RootBusyError, match=rf"in use by extract \(process {os.getpid()}"),
+        locked(root, "train"),
+    ):
+        pass
+    with locked(root, "train"):
+        pass  # the lock was given back
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(root):
+    import socket
+
+    owner = {"job": "extract", "host": socket.gethostname(), "pid": 2**22 + 5, "since": 0.0, "beat": 0.0}
+    root.write_json(owner, "runs", "lock.json")
+    with locked(root, "train"):
+        assert root.read_json("runs", "lock.json")["job"] == "train"
+
+
+def test_the_lock_of_another_host_goes_stale(root):
+    import time
+
+    owner = {"job": "extract", "host": "elsewhere", "pid": 1, "since": 0.0, "beat": time.time()}
+    root.write_json(owner, "runs", "lock.json")
+    with pytest.raises(RootBusyError, match="elsewhere"), locked(root, "train"):
+        pass
+    root.write_json({**owner, "beat": time.time() - 3600}, "runs", "lock.json")
+    with locked(root, "train"):
+        assert np.isfinite(root.read_json("runs", "lock.json")["beat"])

@@ -1,0 +1,303 @@
+"""The jobs on real Ray, as a user runs them: one session of Ray for all of this file."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+import m3ray
+from m3ray.errors import ConfigError, M3RayError, RootBusyError, SchemaError
+from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
+from m3ray.reports.page import build_report
+
+pytestmark = pytest.mark.integration
+TOP = Path(__file__).parents[2]
+CLIPS = 14
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=1 << 29, log_to_driver=False)
+    from m3ray.pipelines import jobs
+
+    yield jobs
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def demo(jobs, tmp_path_factory):
+    """The whole way on a small demo: two frames a second, two runs, three epochs."""
+    out = tmp_path_factory.mktemp("demo")
+    options = ReproduceOptions(out=str(out), limit=CLIPS, fps=2, runs=2, epochs=3, measure="fractional_mean")
+    jobs.reproduce(options)
+    build_report(str(out))
+    return out, options
+
+
+def folder_of(out, tier):
+    (folder,) = (out / "features").glob(f"{tier}-*")
+    return folder
+
+
+def test_every_clip_has_every_tier(demo):
+    out, _ = demo
+    catalogue = pd.read_parquet(out / "catalogue.parquet")
+    assert len(catalogue) == CLIPS
+    for tier, column, width in (("raw", "hog", 10), ("scene", "scene", 720), ("event", "event", 2048)):
+        frame = pd.read_parquet(folder_of(out, tier))
+        assert set(frame["clip_id"]) == set(catalogue["clip_id"])
+        assert frame[column].map(len).eq(width).all()
+        assert np.isfinite(np.stack(frame[column])).all()
+        assert np.stack(frame[column]).std(axis=0).max() > 0, "clips differ"
+    assert pd.read_parquet(folder_of(out, "similarity"))["similarity"].map(len).eq(2).all()
+
+
+def test_raw_features_show_what_was_drawn(demo):
+    """The demo draws brightness and motion: the features must follow them."""
+    out, _ = demo
+    catalogue = pd.read_parquet(out / "catalogue.parquet").set_index("clip_id")
+    raw = pd.read_parquet(folder_of(out, "raw")).set_index("clip_id").loc[catalogue.index]
+    assert np.corrcoef(raw["brightness"], catalogue["brightness_drawn"])[0, 1] > 0.9
+    sizes = [Path(uri).stat().st_size for uri in catalogue["uri"]]
+    assert (raw["size_bytes"].to_numpy() < sizes).all()
+    assert (raw["size_bytes"].to_numpy() > 0).all()
+    assert (catalogue["sampled"] == np.ceil(catalogue["duration"] * 2 - 2e-3)).all()
+
+
+def test_shards_say_how_they_were_made(demo):
+    out, _ = demo
+    (shard,) = folder_of(out, "event").glob("*.parquet")
+    facts = json.loads(pq.read_schema(shard).metadata[b"m3ray"])
+    assert facts["untrained"] is True
+    assert facts["decode"]["fps"] == 2
+    assert facts["identity"]["config"]["network"] == "ip"
+
+
+def test_the_study_s_tables_agree_with_its_runs(demo):
+    out, _ = demo
+    study = out / "study" / "ablation"
+    trials = pd.read_parquet(study / "trials.parquet").set_index("variant")
+    runs = pd.read_parquet(study / "runs.parquet")
+    assert len(trials) == 15
+    assert trials.loc["M3", "features"] == 15 + 720 + 2048
+    assert trials.loc["M3", "parameters"] == 1_458_305  # the supplement, Table 3
+    assert runs.groupby("variant").size().eq(2 * 3).all()
+    assert set(runs["seed"]) == {0, 1}
+    last = runs[(runs["variant"] == "M3") & (runs["epoch"] == 3)]
+    assert trials.loc["M3", "mse"] == pytest.approx(last["val_mse"].mean())
+
+
+def test_predictions_are_the_bundle_s(demo):
+    out, _ = demo
+    frame = pd.read_parquet(out / "predictions.parquet")
+    assert len(frame) == CLIPS
+    assert frame["score"].between(0, 1).all()
+    assert (frame["low"] <= frame["score"]).all()
+    assert (frame["score"] <= frame["high"]).all()
+    shares = [c for c in frame if c.startswith("share_")]
+    assert set(shares) == {"share_raw", "share_scene", "share_event", "share_similarity"}
+    baseline = frame["score"] - frame[shares].sum(axis=1)
+    assert np.ptp(baseline) < 1e-5, "shares sum to score minus one baseline"
+
+
+def test_in_process_scoring_equals_the_batch_job(demo):
+    out, _ = demo
+    catalogue = pd.read_parquet(out / "catalogue.parquet").head(2)
+    scorer = m3ray.load(out / "models" / "m3s")
+    alone = scorer.predict(catalogue["uri"].tolist())
+    scorer.close()
+    batch = pd.read_parquet(out / "predictions.parquet").set_index("clip_id").loc[catalogue["clip_id"]]
+    np.testing.assert_allclose(alone["score"], batch["score"], atol=1e-4)
+
+
+def test_every_parquet_file_is_read_without_m3ray(demo):
+    out, _ = demo
+    files = [f for f in out.rglob("*.parquet") if "tune" not in f.parts]
+    assert len(files) > 8
+    for file in files:
+        rows = len(pd.read_parquet(file))
+        assert rows == pl.read_parquet(file).height == duckdb.sql(f"select * from '{file}'").fetchall().__len__()
+
+
+def test_the_report_is_there_and_says_untrained(demo):
+    out, _ = demo
+    html = (out / "report" / "index.html").read_text()
+    assert "Table 1" in html
+    assert "Table 3" in html
+    assert "Untrained weights" in html
+    assert "nan" not in html.split("<main>")[1].split("<img")[0].lower().replace("maintenance", "")
+
+
+def test_the_run_is_recorded(demo):
+    out, _ = demo
+    (run,) = [p for p in (out / "runs").iterdir() if p.is_dir()]
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "succeeded"
+    assert summary["clips_done"] == CLIPS
+    assert set(summary["stage_seconds"]) == {"decode", "raw", "scene", "event"}
+    assert json.loads((run / "config.json").read_text())["options"]["fps"] == 2
+    assert "extract: 14/14 done" in (run / "log.txt").read_text()
+    assert not (out / "runs" / "lock.json").exists()
+
+
+def test_a_second_call_computes_just_what_is_missing(demo, jobs, capsys):
+    out, options = demo
+    before = {f: f.stat().st_mtime_ns for f in out.rglob("features/[rse]*-*/*.parquet")}
+    jobs.reproduce(options)
+    assert "nothing to compute" in capsys.readouterr().out
+    assert {f: f.stat().st_mtime_ns for f in out.rglob("features/[rse]*-*/*.parquet")} == before
+    jobs.extract(ExtractOptions(out=str(out), limit=CLIPS + 2, fps=2))
+    said = capsys.readouterr().out
+    assert f"event    2 to compute, {CLIPS} cached" in said
+    assert len(pd.read_parquet(folder_of(out, "event"))) == CLIPS + 2
+
+
+def bad_folder(tmp_path, demo):
+    good = sorted((demo[0] / "demo").glob("*.mp4"))[:3]
+    folder = tmp_path / "videos"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(good[0], folder / "good.mp4")
+    shutil.copy(good[1], folder / "sub" / "good.mp4")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("#EXTM3U\n/etc/passwd\n")
+    (folder / "cut.mp4").write_bytes(good[2].read_bytes()[:4000])
+    return folder, good[2]
+
+
+def test_bad_clips_are_rejected_and_the_others_computed(demo, jobs, tmp_path, capsys):
+    folder, whole = bad_folder(tmp_path, demo)
+    options = ExtractOptions(out=str(tmp_path / "out"), dataset="folder", root=str(folder), tiers=("raw",), fps=2)
+    jobs.extract(options)
+    said = capsys.readouterr().out
+    assert "2 clips have features, 3 rejected, 5 in the catalogue" in said
+    raw = pd.read_parquet(folder_of(tmp_path / "out", "raw"))
+    assert sorted(raw["clip_id"]) == ["good.mp4", "sub/good.mp4"]
+    rejects = pd.read_parquet(tmp_path / "out" / "rejects").set_index("clip_id")
+    assert rejects["error"].to_dict() == {"empty.mp4": "empty_file", "text.mp4": "not_a_video", "cut.mp4": "unreadable"}
+    jobs.extract(options)
+    assert "3 rejected earlier" in capsys.readouterr().out, "a rerun does not stumble over them again"
+    shutil.copy(whole, folder / "cut.mp4")
+    jobs.extract(ExtractOptions(**{**vars(options), "retry_rejects": True}))
+    assert set(pd.read_parquet(tmp_path / "out" / "rejects")["clip_id"]) == {"empty.mp4", "text.mp4"}
+    assert "3 clips have features, 2 rejected" in capsys.readouterr().out
+
+
+def test_a_job_whose_every_clip_fails_fails(jobs, tmp_path):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "a.mp4").write_bytes(b"")
+    options = ExtractOptions(out=str(tmp_path / "out"), dataset="folder", root=str(tmp_path / "v"), tiers=("scene",))
+    with pytest.raises(M3RayError, match="every one of the 1 clips failed") as caught:
+        jobs.extract(options)
+    assert caught.value.exit_status == 1
+
+
+def test_without_scores_features_stay_and_the_job_says_what_to_do(demo, jobs, tmp_path, capsys):
+    folder, _ = bad_folder(tmp_path, demo)
+    jobs.reproduce(ReproduceOptions(out=str(tmp_path / "o"), dataset="folder", root=str(folder), tiers=("raw",), fps=2))
+    assert "A study needs scores" in capsys.readouterr().out
+    assert len(pd.read_parquet(tmp_path / "o" / "catalogue.parquet")) == 5
+    build_report(str(tmp_path / "o"))
+    assert "No study" in (tmp_path / "o" / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"dataset": "folder", "root": "/none"}, SchemaError, "no folder at /none"),
+        ({"dataset": "folder"}, ConfigError, "needs --root"),
+        ({"tiers": ("raw", "smell")}, ConfigError, "unknown tier smell"),
+        ({"weights": "nowhere.json"}, ConfigError, "expected published"),
+        ({"measure": "nearest"}, ConfigError, "unknown measure"),
+    ],
+)
+def test_impossible_requests_stop_before_anything_is_written(jobs, tmp_path, options, error, words):
+    with pytest.raises(error, match=words) as caught:
+        jobs.extract(ExtractOptions(out=str(tmp_path / "o"), **options))
+    assert caught.value.exit_status == 2
+    assert not (tmp_path / "o" / "catalogue.parquet").exists()
+    assert not (tmp_path / "o" / "features").exists()
+
+
+def test_two_jobs_on_a_root_refuse_each_other(jobs, tmp_path):
+    from m3ray.data.lock import locked
+    from m3ray.data.store import Root
+
+    with locked(Root(str(tmp_path)), "train"), pytest.raises(RootBusyError, match="in use by train"):
+        jobs.extract(ExtractOptions(out=str(tmp_path), limit=1))
+
+
+def test_a_dry_run_prints_the_plan_and_computes_nothing(jobs, tmp_path, capsys):
+    jobs.extract(ExtractOptions(out=str(tmp_path), limit=2, tiers=("scene",), dry_run=True))
+    assert "scene    2 to compute, 0 cached" in capsys.readouterr().out
+    assert not (tmp_path / "features").exists()
+
+
+def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):
+    """A clip of several windows has the raw features of the same clip in one window."""
+    from m3ray.config import DecodeConfig, LimitsConfig, RawConfig
+    from m3ray.data.store import Root
+    from m3ray.pipelines.computing import TierStage
+    from m3ray.pipelines.decoding import DecodeStage
+    from m3ray.pipelines.hog import read_projection
+    from m3ray.pipelines.rows import WORK, decoded_rows
+    from m3ray.tiers import RawTier
+
+    out, _ = demo
+    clip = pd.read_parquet(out / "catalogue.parquet").iloc[0]
+    tier = RawTier(RawConfig(), read_projection(Root(str(out)), "artifacts"))
+    work = pq.ParquetFile(out / "catalogue.parquet").read().slice(0, 1).select(["clip_id", "uri"])
+    import pyarrow as pa
+
+    work = pa.Table.from_pylist([{"clip_id": clip["clip_id"], "uri": clip["uri"], "tiers": ["raw"]}], schema=WORK)
+    found = []
+    for window in (128, 5):
+        decode = DecodeConfig(fps=10, window_frames=window)
+        (decoded,) = DecodeStage(decode, LimitsConfig())(work)
+        (row,) = TierStage([tier], decode, LimitsConfig(), 2).compute(decoded_rows(decoded))
+        assert row.failure is None
+        found.append(np.concatenate([np.atleast_1d(row.values["raw"][c]) for c in tier.schema.names[1:]]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_train_and_predict(demo, jobs, tmp_path):
+    """A bundle of chosen tiers, then new videos through it, one of them broken."""
+    out, _ = demo
+    jobs.train(TrainOptions(out=str(out), limit=CLIPS, fps=2, tiers=("raw",), runs=2, epochs=2, name="rawonly"))
+    folder, _ = bad_folder(tmp_path, demo)
+    bundle = str(out / "models" / "rawonly")
+    jobs.predict(PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder)))
+    frame = pd.read_parquet(tmp_path / "p" / "predictions.parquet")
+    assert sorted(frame["clip_id"]) == ["good.mp4", "sub/good.mp4"]
+    assert len(pd.read_parquet(tmp_path / "p" / "predict" / "rejects")) == 3
+    original = pd.read_parquet(out / "predictions.parquet")
+    assert set(frame.columns) == {"clip_id", "score", "spread", "low", "high", "share_raw"} < set(original.columns)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["jobs/extract.py", "--out", "{out}", "--dataset", "table", "--root", "{table}"], 2, "row 2: score 7"),
+        (["jobs/predict.py", "--out", "{out}", "--root", "{out}"], 1, "no bundle at"),
+        (["jobs/report.py", "--out", "{out}"], 2, "does not exist"),
+    ],
+)
+def test_errors_are_one_line_and_a_status(tmp_path, arguments, status, words):
+    (tmp_path / "t.csv").write_text("uri,score\na.mp4,0.5\nb.mp4,7\n")
+    arguments = [a.format(out=tmp_path / "o", table=tmp_path / "t.csv") for a in arguments]
+    found = subprocess.run([sys.executable, *arguments], cwd=TOP, capture_output=True, text=True, check=False)
+    assert found.returncode == status, found.stderr
+    assert words in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "o" / "features").exists()

@@ -1,0 +1,102 @@
+"""Soft ranks against golden/softrank.npz (scikit-learn's isotonic regression); losses against their equations."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recipes import golden
+from scipy.stats import rankdata
+
+from m3ray.errors import ShapeError
+from m3ray.model.losses import mse, mse_tails, mse_to_spearman, soft_rank, spearman
+
+STRENGTHS = ("1.0", "0.1", "0.01", "0.001")
+ALL = [mse, mse_tails, spearman, lambda p, y: mse_to_spearman(p, y, 0.4)]
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_soft_ranks_equal_the_reference(strength):
+    figures = golden("softrank")
+    found = soft_rank(torch.from_numpy(figures["x"]), float(strength)).numpy()
+    assert np.abs(found - figures[f"soft_rank_{strength}"]).max() < 1e-6
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_soft_spearman_equals_the_reference(strength):
+    figures = golden("softrank")
+    x, y = (torch.from_numpy(figures[name]) for name in "xy")
+    assert -spearman(x, y, float(strength), scale=1.0).item() == pytest.approx(
+        float(figures[f"soft_spearman_{strength}"]), abs=1e-6
+    )
+
+
+def test_small_strength_gives_ranks():
+    x = torch.rand(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    np.testing.assert_allclose(soft_rank(x, 1e-6).numpy(), rankdata(x.numpy()), atol=1e-6)
+
+
+def test_strength_one_is_linear_in_scores_within_0_1():
+    """What the reference shows: the ranks are then linear in the values, and the loss is Pearson's correlation."""
+    x, y = torch.rand(2, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    pearson = np.corrcoef(x.numpy(), y.numpy())[0, 1]
+    assert -spearman(x, y, 1.0, 1.0).item() == pytest.approx(pearson, abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 40), st.floats(0.001, 2), st.integers(0, 1000))
+def test_soft_ranks_keep_sum_and_order(n, strength, seed):
+    x = torch.rand(3, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    ranks = soft_rank(x, strength)
+    torch.testing.assert_close(ranks.sum(-1), torch.full((3,), n * (n + 1) / 2, dtype=torch.float64))
+    order = x.argsort(-1)
+    assert (ranks.gather(-1, order).diff(dim=-1) >= -1e-9).all()
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_gradients(loss):
+    generator = torch.Generator().manual_seed(2)
+    p = torch.rand(2, 9, generator=generator, dtype=torch.float64, requires_grad=True)
+    y = torch.rand(2, 9, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda p: loss(p, y), (p,))
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_runs_are_independent(loss):
+    p, y = torch.rand(2, 5, 32, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    apart = torch.stack([loss(p[k], y[k]) for k in range(5)])
+    torch.testing.assert_close(loss(p, y), apart)
+
+
+def test_mse_is_the_mean_of_squares():
+    assert mse(torch.tensor([0.0, 1.0]), torch.tensor([0.5, 0.0])).item() == pytest.approx((0.25 + 1) / 2)
+
+
+def test_tails_weigh_more_and_the_weights_have_mean_one():
+    y = torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64)
+    error = torch.full_like(y, 0.1)
+    assert mse_tails(y + error, y).item() == pytest.approx(0.01), "equal errors: the weights average out"
+    at_tail, at_middle = torch.zeros_like(y), torch.zeros_like(y)
+    at_tail[3], at_middle[0] = 0.1, 0.1
+    assert mse_tails(y + at_tail, y, gain=50.0) > mse_tails(y + at_middle, y, gain=50.0)
+    # By hand: mean 0.625, distances 0.125 (three) and 0.375; w = 1 + 2 d^4.
+    weights = 1 + 2 * np.array([0.125**4] * 3 + [0.375**4])
+    assert mse_tails(y + at_tail, y).item() == pytest.approx(0.01 * (weights / weights.mean())[3] / 4)
+
+
+def test_the_mixture_begins_with_mse_and_ends_with_spearman():
+    p, y = torch.rand(2, 32, generator=torch.Generator().manual_seed(4))
+    assert mse_to_spearman(p, y, 0.0) == mse(p, y)
+    assert mse_to_spearman(p, y, 1.0) == spearman(p, y)
+
+
+def test_constant_predictions_have_a_finite_loss_and_gradient():
+    p = torch.full((8,), 0.5, requires_grad=True)
+    spearman(p, torch.rand(8)).backward()
+    assert torch.isfinite(p.grad).all()
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_shapes_must_agree(loss):
+    with pytest.raises(ShapeError):
+        loss(torch.zeros(3), torch.zeros(4))

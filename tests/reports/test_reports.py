@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from matplotlib import pyplot as plt
+
+from m3ray.data.catalogue import write_catalogue
+from m3ray.data.rooms import remember_tiers
+from m3ray.data.store import Root
+from m3ray.errors import StudyError
+from m3ray.reports import figures, tables
+from m3ray.reports.page import build_report
+from m3ray.reports.style import house_style, image
+from m3ray.schema import REJECTS, Clip
+
+HOSTILE = '<script>alert("1")</script>"\'' + "ü漢" + "x" * 300
+
+
+def runs_frame(runs=3, epochs=4, names=("M3-S", "M3")):
+    rng = np.random.default_rng(0)
+    levels = [names, range(runs), range(1, epochs + 1)]
+    index = pd.MultiIndex.from_product(levels, names=["variant", "run", "epoch"])
+    return index.to_frame(index=False).assign(val_spearman=rng.random(len(index)))
+
+
+def trials_frame():
+    rows = [
+        ("M3-S", "raw+scene", None, 0.63, 0.01, 0.0067, np.nan, np.nan, np.nan, "done"),
+        ("M3", "raw", "M3-S", 0.60, 0.02, 0.0066, -0.03, -0.05, -0.01, "done"),
+        ("M3 without raw", "scene", "M3-S", 0.61, None, 0.0070, -0.02, -0.05, 0.01, "done"),
+    ]
+    names = [
+        "variant",
+        "tiers",
+        "full",
+        "spearman",
+        "spearman_std",
+        "mse",
+        "delta_spearman",
+        "delta_low",
+        "delta_high",
+        "status",
+    ]
+    frame = pd.DataFrame(rows, columns=names)
+    return frame.assign(features=2783, parameters=1458305, runs=4, best_epoch=10, best_spearman=0.64)
+
+
+def test_figure_2_draws_means_bands_and_best_epochs():
+    runs = runs_frame()
+    with house_style():
+        figure, data = figures.validation_curves(runs)
+        lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 4]
+        for line, name in zip(lines, ("M3-S", "M3"), strict=True):
+            means = runs[runs["variant"] == name].groupby("epoch")["val_spearman"].mean()
+            np.testing.assert_allclose(line.get_ydata(), means)
+        dots = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+        assert [d.get_ydata()[0] for d in dots] == [data[data["variant"] == n]["mean"].max() for n in ("M3-S", "M3")]
+        assert len(figure.axes[0].collections) == 2
+        assert image(figure, "png").startswith(b"\x89PNG")
+        assert b"<text" in image(figure, "svg"), "vector text, not outlines"
+
+
+def test_figure_2_of_one_run_has_no_band():
+    with house_style():
+        figure, data = figures.validation_curves(runs_frame(runs=1))
+        assert not figure.axes[0].collections
+        assert data["deviation"].isna().all()
+
+
+def test_figure_7_ranks_each_by_itself():
+    rng = np.random.default_rng(0)
+    predictions = pd.DataFrame({"truth": rng.random(30), "score": rng.random(30)})
+    with house_style():
+        figure, data = figures.distributions(predictions)
+        truth, prediction = figure.axes[1].lines
+        np.testing.assert_allclose(truth.get_ydata(), np.sort(predictions["truth"])[::-1])
+        np.testing.assert_allclose(prediction.get_ydata(), np.sort(predictions["score"])[::-1])
+        assert data["rank"].tolist() == list(range(1, 31))
+    assert not plt.get_fignums(), "figures are closed"
+
+
+def test_tables_mark_best_second_and_intervals():
+    table = tables.study_table(3, trials_frame(), ["M3-S", "M3", "M3 without raw", "missing"])
+    text = tables.markdown(table)
+    assert "**0.6300**" in text
+    assert "<u>0.6100</u>" in text
+    assert "**0.00660**" in text
+    assert "-0.0300 [-0.0500, -0.0100] *" in text
+    assert "-0.0200 [-0.0500, +0.0100] |" in text, "an interval that holds 0 has no mark"
+    latex = tables.latex(table, "Untrained & so on. ")
+    assert r"\textbf{0.6300}" in latex
+    assert r"\underline{0.6100}" in latex
+    assert r"Untrained \& so on" in latex
+    assert latex.count(r"\\") == 4
+    assert "nan" not in text.lower() + latex.lower()
+
+
+def small_root(tmp_path, *, study=True):
+    root = Root(str(tmp_path))
+    write_catalogue(root, [Clip(HOSTILE, "x"), Clip("b", "y", score=0.5)], 0)
+    rows = [{"clip_id": HOSTILE, "uri": "x", "stage": "decode", "error": "damaged", "message": "<b>bold</b>"}]
+    root.write_shard(pa.Table.from_pylist(rows, schema=REJECTS), ("rejects",), {})
+    remember_tiers(root, {"scene": {"folder": "scene-1", "untrained": True, "identity": {}}})
+    if study:
+        predictions = pd.DataFrame({"variant": "M3-S", "truth": [0.1, 0.9, 0.5], "score": [0.2, 0.8, 0.6]})
+        for name, frame in (("trials", trials_frame()), ("runs", runs_frame()), ("predictions", predictions)):
+            root.write_table(pa.Table.from_pandas(frame), "study", "ablation", f"{name}.parquet")
+        root.write_json({"3": ["M3-S", "M3"]}, "study", "ablation", "tables.json")
+    return root
+
+
+def test_the_page_holds_hostile_text_as_text_and_asks_for_no_address(tmp_path):
+    root = small_root(tmp_path)
+    build_report(root.uri)
+    html = (tmp_path / "report" / "index.html").read_text()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+    assert "<b>bold</b>" not in html
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "Untrained weights" in html
+    assert html.count("<img") == html.count('alt="') == 2
+    for name in (
+        "tables/table3.md",
+        "tables/table3.csv",
+        "tables/table3.tex",
+        "figures/figure2.svg",
+        "figures/figure7.csv",
+    ):
+        assert (tmp_path / "report" / name).stat().st_size > 0
+    assert "UNTRAINED" in (tmp_path / "report" / "tables" / "table3.md").read_text()
+
+
+def test_a_root_without_a_study_says_what_is_missing(tmp_path):
+    build_report(small_root(tmp_path, study=False).uri)
+    html = (tmp_path / "report" / "index.html").read_text()
+    assert "No study" in html
+    assert "No predictions" in html
+
+
+def test_an_empty_root_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="does not exist"):
+        build_report(str(tmp_path))
