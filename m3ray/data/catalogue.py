@@ -69,13 +69,18 @@ def split_clips(clips: Sequence[Clip], known: dict[str, str], seed: int) -> list
     return [replace(c, split=c.split or known.get(c.clip_id) or drawn[c.clip_id]) for c in clips]
 
 
-def write_catalogue(root: Root, clips: Sequence[Clip], seed: int) -> pa.Table:
-    """Checks, splits and writes the catalogue; splits drawn earlier stay."""
+def make_catalogue(root: Root, clips: Sequence[Clip], seed: int) -> pa.Table:
+    """Checks and splits the clips; splits drawn earlier stay."""
     known: dict[str, str] = {}
     if root.exists(NAME):
         earlier = root.read_table(NAME, columns=["clip_id", "split"])
         known = dict(zip(earlier["clip_id"].to_pylist(), earlier["split"].to_pylist(), strict=True))
-    table = catalogue_table(split_clips(checked(clips), known, seed))
+    return catalogue_table(split_clips(checked(clips), known, seed))
+
+
+def write_catalogue(root: Root, clips: Sequence[Clip], seed: int) -> pa.Table:
+    """Makes the catalogue and writes it."""
+    table = make_catalogue(root, clips, seed)
     root.write_table(table, NAME)
     return table
 

@@ -40,12 +40,12 @@ class Drawn:
     score: float
 
 
-def make_demo(root: Root, clips: int = CLIPS, seed: int = 0) -> list[Clip]:
-    """Writes the clips that `root` lacks and returns them all; the same from the same seed.
+def make_demo(root: Root, clips: int = CLIPS, seed: int = 0, *, write: bool = True) -> list[Clip]:
+    """Writes the clips that `root` lacks (unless told not to) and returns them all; the same from the same seed.
 
     A smaller number gives the first clips of a larger one.
     """
-    return [_clip(root, number, seed) for number in range(clips)]
+    return [_clip(root, number, seed, write) for number in range(clips)]
 
 
 def drawn_clip(number: int, seed: int) -> tuple[Drawn, np.random.Generator]:
@@ -59,10 +59,10 @@ def drawn_clip(number: int, seed: int) -> tuple[Drawn, np.random.Generator]:
     return Drawn(action, motion, brightness, texture, float(np.clip(score, 0, 1))), rng
 
 
-def _clip(root: Root, number: int, seed: int) -> Clip:
+def _clip(root: Root, number: int, seed: int, write: bool) -> Clip:
     drawn, rng = drawn_clip(number, seed)
     name = f"{drawn.action}_{seed}_{number:04d}.mp4"
-    if not root.exists(FOLDER, name):
+    if write and not root.exists(FOLDER, name):
         width, height = SIZES[rng.integers(len(SIZES))]
         rate = int(RATES[rng.integers(len(RATES))])
         frames = round(rng.uniform(*SECONDS) * rate)

@@ -45,3 +45,15 @@ def tier_table(root: Root, tier: str) -> pa.Table:
 def rejected_ids(root: Root) -> set[str]:
     """The clips that stand in `rejects/`."""
     return root.ids(*REJECTS)
+
+
+def total_of_runs(root: Root) -> dict[str, float]:
+    """Statistics of a root, summed over all its runs."""
+    totals: dict[str, float] = {"runs": 0, "wall_seconds": 0.0, "clips_done": 0, "clips_rejected": 0}
+    for run in root.names("runs"):
+        if root.exists("runs", run, "summary.json"):
+            summary = root.read_json("runs", run, "summary.json")
+            totals["runs"] += 1
+            for key in ("wall_seconds", "clips_done", "clips_rejected"):
+                totals[key] += summary.get(key, 0)
+    return totals

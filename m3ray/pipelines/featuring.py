@@ -10,7 +10,7 @@ import torch
 
 from m3ray.config import TierConfigs
 from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import checked, with_facts, write_catalogue
+from m3ray.data.catalogue import checked, make_catalogue, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
 from m3ray.data.rooms import REJECTS, current_tiers, rejected_ids, tier_table
 from m3ray.data.store import Root
@@ -18,12 +18,12 @@ from m3ray.errors import M3RayError
 from m3ray.options import ExtractOptions, resolved_tiers
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines.cluster import Resources
-from m3ray.pipelines.hog import hog_projection
+from m3ray.pipelines.hog import has_projection, hog_projection
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.preflight import check_decoders, check_devices, check_storage, check_weights
 from m3ray.pipelines.progress import say
 from m3ray.similarity.fitted import make_measure
-from m3ray.tiers import WeightSource
+from m3ray.tiers import Tier, WeightSource
 from m3ray.tiers.factory import Ingredients, check_names, make_tiers, with_precision
 from m3ray.tiers.sources import weight_sources
 
@@ -55,23 +55,12 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
     check_names(options.tiers)
     configs = with_precision(resolved_tiers(options), torch.device("cuda" if on.gpus else "cpu"))
     make_measure(configs.similarity, "scene")
-    check_storage(job.root)
     check_devices(on, options.compute.actors)
     check_decoders(configs.decode, options.limits)
-    clips = checked(list_clips(job.root, options.dataset, options.root, limit=options.limit, seed=options.seed))
-    demo = options.dataset == "demo"
-    sources = weight_sources(options.weights, options.tiers, configs, clips=len(clips), demo=demo, seed=options.seed)
-    _warn_untrained(options, sources)
-    catalogue = write_catalogue(job.root, clips, options.seed)
-    splits = Counter(catalogue["split"].to_pylist())
-    say(
-        f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in sorted(splits.items()))}), "
-        f"{catalogue.num_rows - catalogue['score'].null_count} with a score"
-    )
-    projection = None
-    if "raw" in options.tiers:
-        projection = hog_projection(job.root, catalogue, configs.decode, options.limits, refit=options.refit_hog)
-    tiers = make_tiers(options.tiers, Ingredients(configs, sources, projection))
+    if not options.dry_run:
+        check_storage(job.root)
+    catalogue, sources = _catalogue(job.root, options, configs)
+    tiers = _tiers(job.root, options, configs, sources, catalogue)
     check_weights(tiers)
     plan = extraction.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
     print_plan(plan)
@@ -81,6 +70,39 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
     job.count(progress)
     return Extracted(finish(job.root, catalogue), configs, sources)
+
+
+def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tuple[pa.Table, dict[str, WeightSource]]:
+    """The catalogue, written once the weights are known to be there too."""
+    write, demo = not options.dry_run, options.dataset == "demo"
+    listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=options.seed, write=write)
+    clips = checked(listed)
+    sources = weight_sources(options.weights, options.tiers, configs, clips=len(clips), demo=demo, seed=options.seed)
+    _warn_untrained(options, sources)
+    catalogue = (write_catalogue if write else make_catalogue)(root, clips, options.seed)
+    splits = Counter(catalogue["split"].to_pylist())
+    say(
+        f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in sorted(splits.items()))}), "
+        f"{catalogue.num_rows - catalogue['score'].null_count} with a score"
+    )
+    return catalogue, sources
+
+
+def _tiers(
+    root: Root,
+    options: ExtractOptions,
+    configs: TierConfigs,
+    sources: dict[str, WeightSource],
+    catalogue: pa.Table,
+) -> list[Tier]:
+    """The tiers asked for, HOG's PCA fitted if the root has none; a dry run leaves the raw tier out instead."""
+    names, projection = list(options.tiers), None
+    if "raw" in names and options.dry_run and not has_projection(root):
+        say(f"plan: raw: {catalogue.num_rows} to compute, after HOG's PCA is fitted")
+        names.remove("raw")
+    elif "raw" in names:
+        projection = hog_projection(root, catalogue, configs.decode, options.limits, refit=options.refit_hog)
+    return make_tiers(names, Ingredients(configs, sources, projection))
 
 
 def _warn_untrained(options: ExtractOptions, sources: dict[str, WeightSource]) -> None:

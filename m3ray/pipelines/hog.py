@@ -27,12 +27,17 @@ def hog_projection(
     root: Root, catalogue: pa.Table, decode: DecodeConfig, limits: LimitsConfig, *, refit: bool
 ) -> HogProjection:
     """The root's projection, fitted now if it has none or `refit`."""
-    if not refit and root.exists(_FOLDER, "hog_pca.json"):
+    if not refit and has_projection(root):
         return read_projection(root, _FOLDER)
     projection = _fit(catalogue, decode, limits)
     write_projection(root, projection, _FOLDER)
     say(f"hog: PCA fitted on {projection.frames} first frames of the {_words(projection.fitted_on)}")
     return projection
+
+
+def has_projection(root: Root) -> bool:
+    """Whether the root has a fitted projection; its JSON is written last."""
+    return root.exists(_FOLDER, "hog_pca.json")
 
 
 def read_projection(root: Root, *folder: str) -> HogProjection:

@@ -12,9 +12,9 @@ from typing import Any
 from m3ray.config import as_json
 from m3ray.data.lock import locked
 from m3ray.data.store import Root
-from m3ray.errors import UserError
+from m3ray.errors import M3RayError
 from m3ray.options import RootOptions
-from m3ray.pipelines.progress import LineKeeper, Progress, say
+from m3ray.pipelines.progress import LineKeeper, Progress
 from m3ray.pipelines.train import versions
 
 
@@ -63,23 +63,11 @@ def running(name: str, options: RootOptions) -> Iterator[Job]:
         try:
             yield job
             status = "succeeded"
-        except UserError as error:
-            say(f"{name}: {error}")
+        except M3RayError as error:
+            job.summary["error"] = str(error)
             raise
         finally:
             record = {"job": name, "status": status, "started": started, "wall_seconds": time.time() - started}
             root.write_json({"options": as_json(options), "versions": versions()}, *folder, "config.json")
             root.write_json({**record, **job.summary}, *folder, "summary.json")
             root.write_bytes("\n".join(said.lines).encode() + b"\n", *folder, "log.txt")
-
-
-def total_of_runs(root: Root) -> dict[str, float]:
-    """Statistics of a root, summed over all its runs."""
-    totals: dict[str, float] = {"runs": 0, "wall_seconds": 0.0, "clips_done": 0, "clips_rejected": 0}
-    for run in root.names("runs"):
-        if root.exists("runs", run, "summary.json"):
-            summary = root.read_json("runs", run, "summary.json")
-            totals["runs"] += 1
-            for key in ("wall_seconds", "clips_done", "clips_rejected"):
-                totals[key] += summary.get(key, 0)
-    return totals

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from m3ray.data.catalogue import read_catalogue
-from m3ray.data.rooms import REJECTS, current_tiers
+from m3ray.data.rooms import REJECTS, current_tiers, total_of_runs
 from m3ray.data.store import Root
 from m3ray.reports import figures
 from m3ray.reports import tables as printed
@@ -97,7 +97,10 @@ def _versions(root: Root) -> dict[str, str]:
     if not runs:
         return {}
     used = root.read_json("runs", runs[-1], "config.json")["versions"]
-    return {"Made with": ", ".join(f"{name} {number}" for name, number in used.items())}
+    totals = total_of_runs(root)
+    minutes = totals["wall_seconds"] / 60
+    spent = f"{totals['runs']:.0f} runs, {totals['clips_done']:.0f} clips computed, {minutes:.1f} minutes"
+    return {"Over all runs": spent, "Made with": ", ".join(f"{name} {number}" for name, number in used.items())}
 
 
 def _tier_row(name: str, entry: dict[str, Any]) -> dict[str, str]:

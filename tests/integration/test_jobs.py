@@ -239,9 +239,11 @@ def test_two_jobs_on_a_root_refuse_each_other(jobs, tmp_path):
 
 
 def test_a_dry_run_prints_the_plan_and_computes_nothing(jobs, tmp_path, capsys):
-    jobs.extract(ExtractOptions(out=str(tmp_path), limit=2, tiers=("scene",), dry_run=True))
-    assert "scene    2 to compute, 0 cached" in capsys.readouterr().out
-    assert not (tmp_path / "features").exists()
+    jobs.extract(ExtractOptions(out=str(tmp_path), limit=2, tiers=("raw", "scene"), dry_run=True))
+    said = capsys.readouterr().out
+    assert "scene    2 to compute, 0 cached" in said
+    assert "raw: 2 to compute, after HOG's PCA is fitted" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["runs"], "nothing but the record of the run"
 
 
 def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):

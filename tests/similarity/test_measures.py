@@ -211,8 +211,7 @@ def test_the_paper_s_eps_that_does_not_suit_warns():
 
 
 def test_perplexity_is_lowered_on_small_data_and_recorded():
-    measure = MEASURES["dbscan"]().fit(data(31)[0])
-    assert measure.perplexity_ == 10.0
+    assert MEASURES["dbscan"]().fit(data(31)[0]).perplexity_ == 10.0
 
 
 def test_the_knee_of_two_distances():
