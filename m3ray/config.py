@@ -118,7 +118,7 @@ class ComputeConfig:
     """How the work is laid over processors. Changes no number."""
 
     actors: int | None = None
-    """Tier actors; none: one a GPU, or one a core and a half on machines without."""
+    """Tier actors; none: one a GPU, or one for every two cores on machines without."""
     threads: int | None = None
     """Torch threads of a CPU actor; none: the cores shared out among the actors."""
     clips_per_batch: int | None = None

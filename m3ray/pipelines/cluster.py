@@ -31,7 +31,7 @@ class Resources:
     gpus: int
 
     def actors(self, compute: ComputeConfig) -> int:
-        """Tier actors: one a GPU, else one for every two cores."""
+        """Tier actors: one a GPU; else one for every two cores, which holds the networks half as often."""
         return compute.actors or self.gpus or max(1, self.cpus // 2)
 
     def threads(self, compute: ComputeConfig) -> int:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import torch
@@ -39,6 +40,7 @@ class TierStage:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
+            cv2.setNumThreads(threads)
         for tier in self.tiers:
             tier.setup(self.device)
 

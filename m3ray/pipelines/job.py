@@ -14,7 +14,7 @@ from m3ray.data.lock import locked
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
 from m3ray.options import RootOptions
-from m3ray.pipelines.progress import LineKeeper, Progress
+from m3ray.pipelines.progress import LineKeeper, Progress, say
 from m3ray.pipelines.train import versions
 
 
@@ -63,6 +63,7 @@ def running(name: str, options: RootOptions) -> Iterator[Job]:
         try:
             yield job
             status = "succeeded"
+            say(f"{name}: under {root.uri}: {', '.join(root.names())}")
         except M3RayError as error:
             job.summary["error"] = str(error)
             raise

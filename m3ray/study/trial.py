@@ -65,7 +65,7 @@ def run_trial(
     columns = columns_of(data.features, variant)
     matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])).to(device)
     scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
-    split = [(matrix[rows], scores[rows]) for rows in (data.train, data.val)]
+    split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
     trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch)
     runs = runs_frame(variant, trained)
     return TrialResult(trained, columns, runs, _predictions(data, trained), _summary(variant, columns, trained, runs))
