@@ -69,7 +69,7 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
     with job.stage("extract"):
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
     job.count(progress)
-    return Extracted(finish(job.root, catalogue), configs, sources)
+    return Extracted(finish(plan, catalogue), configs, sources)
 
 
 def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tuple[pa.Table, dict[str, WeightSource]]:
@@ -121,8 +121,13 @@ def print_plan(plan: extraction.Plan) -> None:
         say(line)
 
 
-def finish(root: Root, catalogue: pa.Table) -> pa.Table:
-    """Adds what decoding learned to the catalogue, tells of rejects, and stops a job that has nothing."""
+def finish(plan: extraction.Plan, catalogue: pa.Table) -> pa.Table:
+    """Adds what decoding learned to the catalogue, tells of rejects, and stops a job that lost a clip or has nothing.
+
+    Raises:
+        M3RayError: every clip failed, or a clip stands neither in a tier's features nor in rejects.
+    """
+    root = plan.root
     facts = tier_table(root, "facts") if root.ids("features", current_tiers(root)["facts"]["folder"]) else None
     catalogue = with_facts(catalogue, facts)
     root.write_table(catalogue, CATALOGUE)
@@ -139,7 +144,18 @@ def finish(root: Root, catalogue: pa.Table) -> pa.Table:
             f"every one of the {len(ids)} clips failed; {root.display(*REJECTS)} says why for each: mend them and run "
             "again with --retry-rejects"
         )
+    _check_none_lost(plan, ids - rejected)
     return catalogue
+
+
+def _check_none_lost(plan: extraction.Plan, expected: set[str]) -> None:
+    for tier in plan.tiers:
+        lost = expected - plan.root.ids(*plan.folders[tier.name])
+        if lost:
+            raise M3RayError(
+                f"{len(lost)} clips, {min(lost)} among them, have neither {tier.name} features nor a row in rejects: "
+                "workers were lost; run the same command again, it computes just these"
+            )
 
 
 def _tell_rejects(root: Root, ids: set[str]) -> None:

@@ -122,7 +122,7 @@ def predict(options: PredictOptions) -> None:
             return print_plan(plan)
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
         job.count(progress)
-        finish(room, catalogue)
+        finish(plan, catalogue)
         score_root(bundle, room, root)
     return None
 

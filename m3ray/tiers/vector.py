@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from m3ray.config import EventConfig, SceneConfig, as_json
 from m3ray.errors import WeightsError
 from m3ray.tiers.backbones import load_weights, prepared, untrained_
 from m3ray.tiers.base import Measured, Weighted
@@ -93,6 +94,48 @@ class LoadedNetwork:
         normalised = (frames * self.scale + self.shift).to(self.precision)
         # Channels go second in name alone: the memory stays channels-last, as the convolutions want it.
         return self.module(normalised.movedim(-1, 1)).float().cpu().numpy()
+
+
+@dataclass
+class VectorTier:
+    """A tier that is the pooled vector of a network; a subclass says which network, and what it is shown.
+
+    Args:
+        config: the tier's settings, precision resolved.
+        source: the network's weights.
+    """
+
+    config: SceneConfig | EventConfig
+    source: WeightSource
+
+    name: ClassVar[str]
+    code_version: ClassVar[int]
+    mean: ClassVar[tuple[float, float, float]]
+    std: ClassVar[tuple[float, float, float]]
+
+    @property
+    def untrained(self) -> bool:
+        return self.source.untrained
+
+    @property
+    def builder(self) -> Callable[[], nn.Module]:
+        """Constructs the network."""
+        raise TypeError(f"{type(self).__name__} names no network")
+
+    @property
+    def network(self) -> Network:
+        """The network, light: not yet built."""
+        assert self.config.precision != "auto", "precision is resolved before a tier is made"
+        return Network(self.builder, self.mean, self.std, self.source, self.config.precision)
+
+    def identity(self) -> dict[str, Any]:
+        """All that changes the tier's numbers."""
+        weights = self.source.identity()
+        return {"tier": self.name, "code": self.code_version, "config": as_json(self.config), "weights": weights}
+
+    def setup(self, device: torch.device) -> None:
+        """Builds the network on `device`."""
+        self._network = self.network.load(device)
 
 
 def batched(network: LoadedNetwork, inputs: Sequence[np.ndarray], column: str) -> list[Measured]:
