@@ -134,7 +134,7 @@ class _Evil:
 )
 def test_damaged_files_are_refused(tmp_path, content, words):
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"not a readable weight file|more than tensors"):
+    with pytest.raises(WeightsError, match="not a readable weight file"):
         load_weights(ir_csn_152(), tmp_path / "w.pth")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import re
 import urllib.error
 import urllib.request
@@ -122,16 +121,25 @@ def _read(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors ({str(error).splitlines()[0][:200]}); unpickling it could run code, so it "
-            "is refused: save its state_dict alone, best as .safetensors"
-        ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    except Exception as error:
+        # torch passes on the unpickler's own error, for rubbish and for files that want to build objects alike.
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        if "GLOBAL" not in str(error):
+            raise _damaged(path, error) from error
         raise WeightsError(
-            f"{path} is not a readable weight file ({type(error).__name__}; it begins with {_head(path)!r}): "
-            "it is damaged, cut short, or a web page saved in its place; fetch it again"
+            f"{path} holds more than tensors, and unpickling it could run code, so it is refused: save its state_dict "
+            "alone, best as .safetensors"
         ) from error
+
+
+def _damaged(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} is not a readable weight file ({type(error).__name__}; it begins with {_head(path)!r}): "
+        "it is damaged, cut short, or a web page saved in its place; fetch it again"
+    )
 
 
 def _head(path: Path) -> bytes:
