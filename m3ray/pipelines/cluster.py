@@ -12,8 +12,7 @@ from dataclasses import dataclass
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray would hide GPUs from tasks that ask for none, and warns that it will stop doing so.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Workers inherit it. OpenMP threads that spin while they wait take the cores that decoding needs: measured on 2 cores,
-# the raw tier through Ray went from 2.0 to 3.1 clips a second.
+# Workers inherit it. OpenMP threads that spin while they wait take the cores that decoding needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import psutil
