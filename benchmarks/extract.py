@@ -32,7 +32,7 @@ from m3ray.schema import Clip
 from m3ray.tiers import Tier, Window, fit_hog_projection
 from m3ray.tiers.factory import Ingredients, make_tiers, with_precision
 from m3ray.tiers.hog import LENGTH
-from m3ray.tiers.vector import WeightSource
+from m3ray.tiers.network import WeightSource
 
 LIMITS = LimitsConfig()
 

@@ -68,11 +68,21 @@ class EventConfig:
 
 
 @dataclass(frozen=True)
+class VisionConfig:
+    """Every torchvision tier."""
+
+    precision: Precision = "auto"
+    """auto: bfloat16 where the processor or GPU computes in it, else float32."""
+
+
+@dataclass(frozen=True)
 class SimilarityConfig:
     """The similarity tier."""
 
     measure: str = "dbscan"
     """Which measure M3-S uses; a name of m3ray.similarity.MEASURES."""
+    sources: tuple[str, ...] = ("scene", "event")
+    """Tiers whose vectors are compared; those that a root has, and where it has none of them, every other vector."""
     components: int = 10
     """PCA components of each vector before the measure."""
     eps_scene: float | Literal["auto"] = "auto"
@@ -123,6 +133,8 @@ class ComputeConfig:
     """Torch threads of a CPU actor; none: the cores shared out among the actors."""
     clips_per_batch: int | None = None
     """Clips an actor computes at once; none: 1 on CPU, 8 on GPU."""
+    compile: bool = False
+    """torch.compile with CUDA graphs for the networks, GPU only: minutes of an actor's start, one graph a shape."""
     shard_clips: int | None = None
     """Clips a Parquet shard is committed with while the job runs, merged at its end; none: 4 to 256, by the work."""
 
@@ -135,6 +147,7 @@ class TierConfigs:
     raw: RawConfig = field(default_factory=RawConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     event: EventConfig = field(default_factory=EventConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
 
 

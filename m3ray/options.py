@@ -30,7 +30,7 @@ class ExtractOptions(RootOptions):
     root: str | None = None
     """The folder or the table (.csv, .parquet, .jsonl)."""
     tiers: tuple[str, ...] = ("raw", "scene", "event")
-    """Tiers to compute, or that a model uses."""
+    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME."""
     weights: str = "auto"
     """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
     1,000 clips where not. The demo is always untrained."""
@@ -47,7 +47,7 @@ class ExtractOptions(RootOptions):
     network: Literal["ip", "ir"] | None = None
     """CSN-152, interaction preserved or reduced; none: the preset's (ip)."""
     precision: Precision = "auto"
-    """Of scene and event: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
+    """Of the networks: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
     measure: str | None = None
     """Similarity measure of M3-S; none: the preset's (dbscan)."""
     seed: int = 0
@@ -143,5 +143,6 @@ def resolved_tiers(options: ExtractOptions) -> TierConfigs:
         decode=decode,
         scene=replace(base.scene, precision=options.precision),
         event=replace(event, precision=options.precision),
+        vision=replace(base.vision, precision=options.precision),
         similarity=replace(base.similarity, measure=measure, seed=options.seed),
     )

@@ -15,8 +15,8 @@ _CURRENT = ("artifacts", "tiers.json")
 
 
 def feature_folder(tier: str, fingerprint: str) -> tuple[str, str]:
-    """Path of a tier's shards."""
-    return ("features", f"{tier}-{fingerprint}")
+    """Path of a tier's shards; `torchvision:NAME` loses its colon, which some file systems refuse."""
+    return ("features", f"{tier.replace(':', '-')}-{fingerprint}")
 
 
 def remember_tiers(root: Root, tiers: Mapping[str, Mapping[str, Any]]) -> None:

@@ -21,6 +21,8 @@ from m3ray.errors import M3RayError
 from m3ray.pipelines.decoding import shared_decoder
 from m3ray.pipelines.rows import Computed, Decoded, computed_table, decoded_rows, failure_of
 from m3ray.tiers import Measured, Tier, Window, check_finite, clip_values
+from m3ray.tiers.memory import keep_freed_memory
+from m3ray.tiers.vector import VectorTier
 
 
 class TierStage:
@@ -31,9 +33,12 @@ class TierStage:
         decode: to read the windows of long clips.
         limits: likewise.
         threads: of torch, on CPU.
+        compile: whether a GPU's networks go through torch.compile.
     """
 
-    def __init__(self, tiers: Sequence[Tier], decode: DecodeConfig, limits: LimitsConfig, threads: int) -> None:
+    def __init__(
+        self, tiers: Sequence[Tier], decode: DecodeConfig, limits: LimitsConfig, threads: int, compile: bool = False
+    ) -> None:
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
@@ -41,8 +46,11 @@ class TierStage:
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
+            keep_freed_memory()
         for tier in self.tiers:
             tier.setup(self.device)
+            if compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
+                tier.compile()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = self.compute(decoded_rows(batch))

@@ -55,7 +55,7 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
     check_names(options.tiers)
     configs = with_precision(resolved_tiers(options), torch.device("cuda" if on.gpus else "cpu"))
     make_measure(configs.similarity, "scene")
-    check_devices(on, options.compute.actors)
+    check_devices(on, options.compute)
     check_decoders(configs.decode, options.limits)
     if not options.dry_run:
         check_storage(job.root)

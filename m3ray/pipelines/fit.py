@@ -19,15 +19,15 @@ from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, tier
 from m3ray.data.store import Root
 from m3ray.pipelines.progress import say
 from m3ray.schema import vector_schema
-from m3ray.similarity.fitted import SOURCES, FittedSimilarity, label_matrix
+from m3ray.similarity.fitted import FittedSimilarity, label_matrix
 
 CODE_VERSION = 1
 
 
 def similarity_tier(root: Root, catalogue: pa.Table, config: SimilarityConfig) -> None:
     """Fits the measure and writes `features/similarity-*`, unless the root has just that."""
-    sources = [tier for tier in SOURCES if tier in current_tiers(root)]
-    vectors = {tier: _vectors(tier_table(root, tier), tier) for tier in sources}
+    sources = _sources(root, config)
+    vectors = {tier: _vectors(tier_table(root, tier)) for tier in sources}
     shared = set.intersection(*(set(ids) for ids, _ in vectors.values())) if vectors else set()
     rows = [row for row in catalogue.select(["clip_id", "split", "labels"]).to_pylist() if row["clip_id"] in shared]
     train = [row for row in rows if row["split"] == "train"]
@@ -39,6 +39,12 @@ def similarity_tier(root: Root, catalogue: pa.Table, config: SimilarityConfig) -
     untrained = any(current_tiers(root)[tier]["untrained"] for tier in sources)
     identity = {"tier": "similarity", "code": CODE_VERSION, "config": as_json(config), "sources": sources}
     remember_tiers(root, {"similarity": {"folder": folder[1], "untrained": untrained, "identity": identity}})
+
+
+def _sources(root: Root, config: SimilarityConfig) -> list[str]:
+    """The vector tiers to compare."""
+    vectors = [tier for tier in current_tiers(root) if tier not in ("raw", "facts", "similarity")]
+    return [tier for tier in config.sources if tier in vectors] or vectors
 
 
 def fitted_similarity(root: Root, folder: str) -> FittedSimilarity:
@@ -55,9 +61,11 @@ def _fingerprint(root: Root, sources: list[str], train: list[dict[str, Any]], co
     return fingerprint("similarity", CODE_VERSION, config, [current[tier]["folder"] for tier in sources], clips)
 
 
-def _vectors(table: pa.Table, tier: str) -> tuple[list[str], np.ndarray]:
-    column = table[tier].combine_chunks()
-    return table["clip_id"].to_pylist(), column.flatten().to_numpy().reshape(len(column), -1)
+def _vectors(table: pa.Table) -> tuple[list[str], np.ndarray]:
+    """Clip ids, and all columns side by side: (N, D)."""
+    columns = [table[name].combine_chunks() for name in table.column_names if name != "clip_id"]
+    parts = [column.flatten() if column.type.num_fields else column for column in columns]
+    return table["clip_id"].to_pylist(), np.concatenate([p.to_numpy().reshape(len(table), -1) for p in parts], axis=1)
 
 
 def _compute(

@@ -30,10 +30,8 @@ from m3ray.pipelines.preflight import check_decoders, check_storage, check_weigh
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.study import Study, load_data, run_study
 from m3ray.pipelines.train import make_bundle
-from m3ray.similarity.fitted import SOURCES
 from m3ray.study.variants import Variant, study_variants
-from m3ray.tiers import COMPUTED
-from m3ray.tiers.factory import TIERS, check_names
+from m3ray.tiers.factory import check_names, computed
 from m3ray.training.bundle import Bundle, as_text
 from m3ray.training.scorer import bundle_tiers
 
@@ -87,7 +85,7 @@ def train(options: TrainOptions) -> None:
     """One variant, its runs, a bundle."""
     check_names(options.tiers, also=("similarity",))
     with running("train", options) as job, connected() as on:
-        wanted = [tier for tier in options.tiers if tier in COMPUTED] or list(SOURCES)
+        wanted = computed(options.tiers) or ["scene", "event"]
         done = compute_features(job, replace(options, tiers=tuple(wanted)), on)
         if done is None:
             return
@@ -128,8 +126,8 @@ def predict(options: PredictOptions) -> None:
 
 
 def _similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted) -> None:
-    if not any(tier in SOURCES for tier in tiers):
-        say("similarity: skipped: it needs the scene or the event tier")
+    if all(tier == "raw" for tier in tiers):
+        say("similarity: skipped: it needs a tier that is a vector: scene, event or torchvision:NAME")
         return
     similarity_tier(root, done.catalogue, done.configs.similarity)
 
@@ -145,7 +143,8 @@ def _seeds(first: int, runs: int) -> tuple[int, ...]:
 
 
 def _study(root: Root, options: StudyOptions, seed: int) -> Study:
-    tiers = [tier for tier in (*TIERS, "similarity") if tier in current_tiers(root)]
+    current = current_tiers(root)
+    tiers = [*computed(current), *(["similarity"] if "similarity" in current else [])]
     data, key = load_data(root, tiers)
     return Study(root, STUDY, data, key, _seeds(seed, options.runs))
 

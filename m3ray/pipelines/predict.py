@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from m3ray.data.rooms import current_tiers, tier_table
 from m3ray.data.store import Root
 from m3ray.pipelines.progress import say
+from m3ray.tiers.factory import computed
 from m3ray.training.bundle import Bundle
 from m3ray.training.scorer import bundle_features, bundle_similarity, similarity_columns
 
@@ -23,7 +24,7 @@ def score_root(bundle: Bundle, features: Root, out: Root) -> pd.DataFrame:
     """Scores every clip whose tiers `features` holds, and writes `predictions.parquet` under `out`."""
     fitted = bundle_similarity(bundle)
     # Similarity is computed from the bundle's own fit: rows of the train split then have no leave-one-out either.
-    names = [t for t in current_tiers(features) if t in ("raw", "scene", "event")]
+    names = computed(current_tiers(features))
     needed = [t for t in names if t in bundle.tiers or (fitted is not None and t in fitted.parts)]
     tables = {tier: tier_table(features, tier) for tier in needed}
     ids = sorted(set.intersection(*(set(t["clip_id"].to_pylist()) for t in tables.values())))

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.data.sandbox import Decoder
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, DecodeError
@@ -55,8 +55,11 @@ def check_weights(tiers: Sequence[Tier]) -> None:
             say(f"preflight: {tier.name} has UNTRAINED weights: its numbers are for trials alone")
 
 
-def check_devices(on: Resources, actors: int | None) -> None:
-    """Says where tiers run; raises where more GPU actors are asked for than there are GPUs."""
+def check_devices(on: Resources, compute: ComputeConfig) -> None:
+    """Says where tiers run; raises where more is asked of GPUs than the cluster has."""
+    actors = compute.actors
+    if compute.compile and not on.gpus:
+        raise ConfigError("--compute.compile is for GPUs, and the cluster has none: leave it out")
     if on.gpus and actors and actors > on.gpus:
         raise ConfigError(f"--compute.actors {actors}, but the cluster has {on.gpus} GPUs: ask for at most that many")
     where = f"{on.gpus} GPUs" if on.gpus else "no GPU: tiers run on the CPU"

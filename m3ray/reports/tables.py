@@ -14,7 +14,6 @@ TITLES = {
     1: "Ablation of the raw perception module alone (leave one feature out)",
     3: "Comparative ablation of M3-S and M3 (leave one tier out)",
 }
-TIERS = ("raw", "scene", "event", "similarity")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def study_table(number: int, trials: pd.DataFrame, names: Sequence[str]) -> Tabl
     frame["Features"] = _column(rows, "features", "{:,.0f}")
     if number == 3:
         frame["Parameters"] = _column(rows, "parameters", "{:,.0f}")
-        for tier in TIERS:
+        for tier in dict.fromkeys(tier for row in rows["tiers"] for tier in str(row).split("+")):
             frame[tier.capitalize()] = ["yes" if tier in str(t).split("+") else "" for t in rows["tiers"]]
     frame["Runs"] = _column(rows, "runs", "{:.0f}")
     frame["Difference to full"] = [_difference(row) for row in rows.to_dict("records")]

@@ -15,8 +15,6 @@ from m3ray.config import SimilarityConfig
 from m3ray.errors import ConfigError, StudyError
 from m3ray.similarity import MEASURES, Measure, Projection
 
-SOURCES = ("scene", "event")
-
 
 def make_measure(config: SimilarityConfig, tier: str) -> Measure:
     """The measure that `config` names, with its settings for `tier`.

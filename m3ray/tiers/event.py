@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-from torch import nn
 
 from m3ray.config import EventConfig
-from m3ray.schema import vector_schema
 from m3ray.tiers.backbones.csn import FEATURES, ip_csn_152, ir_csn_152
 from m3ray.tiers.base import Measured, Weighted, Window
-from m3ray.tiers.vector import VectorTier, batched
+from m3ray.tiers.network import Network, Normalise, batched
+from m3ray.tiers.vector import VectorTier
 
 NETWORKS = {"ip": ip_csn_152, "ir": ir_csn_152}
+NORMALISE = Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # Kinetics-400's
 # Three halvings in time leave nothing to average below this length.
 FEWEST_FRAMES = 8
 
@@ -28,26 +26,25 @@ class EventTier(VectorTier):
     """
 
     name = "event"
-    code_version = 1
+    width = FEATURES
     whole_clip = True
-    schema: ClassVar[pa.Schema] = vector_schema("event", FEATURES)
-    mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # Kinetics-400's
 
     @property
-    def builder(self) -> Callable[[], nn.Module]:
+    def network(self) -> Network:
         assert isinstance(self.config, EventConfig)
-        return NETWORKS[self.config.network]
+        assert self.config.precision != "auto", "precision is resolved before a tier is made"
+        return Network(NETWORKS[self.config.network], NORMALISE, self.source, self.config.precision)
 
     def measure(self, windows: Sequence[Window]) -> list[Measured]:
         """One vector a window."""
-        measured = batched(self._network, [padded(window.frames) for window in windows], self.name)
+        measured = batched(self.loaded, [padded(w.frames, FEWEST_FRAMES) for w in windows], self.column)
         return [
-            {self.name: Weighted(values[self.name].value, len(window.frames))}
+            {self.column: Weighted(values[self.column].value, len(window.frames))}
             for window, values in zip(windows, measured, strict=True)
         ]
 
 
-def padded(frames: np.ndarray) -> np.ndarray:
-    """At least `FEWEST_FRAMES` frames, the last one repeated."""
-    lacking = FEWEST_FRAMES - len(frames)
+def padded(frames: np.ndarray, fewest: int) -> np.ndarray:
+    """At least `fewest` frames, the last one repeated."""
+    lacking = fewest - len(frames)
     return frames if lacking <= 0 else np.concatenate([frames, np.repeat(frames[-1:], lacking, axis=0)])

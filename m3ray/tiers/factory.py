@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,9 +13,10 @@ from m3ray.tiers.backbones.prepare import auto_precision
 from m3ray.tiers.base import Tier
 from m3ray.tiers.event import EventTier
 from m3ray.tiers.hog_pca import HogProjection
+from m3ray.tiers.network import WeightSource
 from m3ray.tiers.perception import RawTier
 from m3ray.tiers.scene import SceneTier
-from m3ray.tiers.vector import WeightSource
+from m3ray.tiers.vision import PREFIX, VisionTier, check_model
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,44 @@ def _event(parts: Ingredients) -> Tier:
     return EventTier(parts.configs.event, parts.sources["event"])
 
 
+def _vision(name: str) -> Callable[[Ingredients], Tier]:
+    model = name.removeprefix(PREFIX)
+    return lambda parts: VisionTier(parts.configs.vision, parts.sources[name], model)
+
+
 TIERS: dict[str, Callable[[Ingredients], Tier]] = {"raw": _raw, "scene": _scene, "event": _event}
+
+
+def computed(names: Iterable[str]) -> list[str]:
+    """Those of `names` that are computed from videos, each once, the paper's own first."""
+    wanted = dict.fromkeys(names)
+    return [*(name for name in TIERS if name in wanted), *(name for name in wanted if name.startswith(PREFIX))]
 
 
 def check_names(names: Sequence[str], also: Sequence[str] = ()) -> None:
     """Raises ConfigError for a tier that nobody computes."""
-    unknown = [name for name in names if name not in TIERS and name not in also]
+    unknown = [name for name in names if name not in {*computed(names), *also}]
     if unknown:
-        raise ConfigError(f"unknown tier {', '.join(unknown)}: choose from {', '.join((*TIERS, *also))}")
+        raise ConfigError(
+            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*TIERS, *also))}, torchvision:NAME"
+        )
+    for name in names:
+        if name.startswith(PREFIX):
+            check_model(name.removeprefix(PREFIX))
 
 
 def make_tiers(names: Sequence[str], parts: Ingredients) -> list[Tier]:
-    """The tiers in the order asked for, each named once."""
+    """The tiers, each named once."""
     check_names(names)
-    return [TIERS[name](parts) for name in dict.fromkeys(names)]
+    return [(TIERS[name] if name in TIERS else _vision(name))(parts) for name in computed(names)]
 
 
 def with_precision(configs: TierConfigs, device: torch.device) -> TierConfigs:
     """Settings whose `auto` precision is decided: on every node the same, and part of the fingerprint."""
     decided: Precision = "bfloat16" if auto_precision(device) is torch.bfloat16 else "float32"
-    scene, event = configs.scene, configs.event
-    if scene.precision == "auto":
-        scene = replace(scene, precision=decided)
-    if event.precision == "auto":
-        event = replace(event, precision=decided)
-    return replace(configs, scene=scene, event=event)
+    changed = {
+        name: replace(getattr(configs, name), precision=decided)
+        for name in ("scene", "event", "vision")
+        if getattr(configs, name).precision == "auto"
+    }
+    return replace(configs, **changed)

@@ -11,7 +11,8 @@ from m3ray.config import TierConfigs
 from m3ray.errors import ConfigError, WeightsError
 from m3ray.presets import PUBLISHED
 from m3ray.tiers.backbones import fetch, sha256_of
-from m3ray.tiers.vector import WeightSource
+from m3ray.tiers.network import WeightSource
+from m3ray.tiers.vision import PREFIX, published
 
 # Up to here a job may be a trial, and untrained features are better than none, if they say so.
 TRIAL_CLIPS = 1_000
@@ -34,14 +35,14 @@ def weight_sources(
         WeightsError: a file is missing, cannot be fetched or has another hash.
         ConfigError: the JSON file is none, or misses a tier.
     """
-    names = [name for name in tiers if name in WITH_WEIGHTS]
+    names = [name for name in tiers if name in WITH_WEIGHTS or name.startswith(PREFIX)]
     untrained = {name: WeightSource(seed=seed) for name in names}
     if not names or choice == "untrained" or (choice == "auto" and demo):
         return untrained
     if choice not in ("published", "auto"):
         return {name: pinned(source) for name, source in _from_file(choice, names).items()}
     try:
-        return {name: pinned(WeightSource(PUBLISHED[_key(name, configs)])) for name in names}
+        return {name: pinned(WeightSource(_address(name, configs))) for name in names}
     except WeightsError:
         if choice == "published" or clips > TRIAL_CLIPS:
             raise
@@ -55,8 +56,10 @@ def pinned(source: WeightSource) -> WeightSource:
     return replace(source, sha256=sha256_of(fetch(source.location, source.sha256)))
 
 
-def _key(tier: str, configs: TierConfigs) -> str:
-    return f"event:{configs.event.network}" if tier == "event" else tier
+def _address(tier: str, configs: TierConfigs) -> str:
+    if tier.startswith(PREFIX):
+        return published(tier.removeprefix(PREFIX))
+    return PUBLISHED[f"event:{configs.event.network}" if tier == "event" else tier]
 
 
 def _from_file(choice: str, names: Sequence[str]) -> dict[str, WeightSource]:

@@ -18,8 +18,8 @@ from m3ray.data.sandbox import Decoder
 from m3ray.data.store import absolute_uri, read_video
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.tiers import HogProjection, Tier, Window, clip_values
-from m3ray.tiers.factory import Ingredients, make_tiers
-from m3ray.tiers.vector import WeightSource
+from m3ray.tiers.factory import Ingredients, computed, make_tiers
+from m3ray.tiers.network import WeightSource
 from m3ray.training.bundle import Bundle
 from m3ray.training.features import Block, Features
 
@@ -32,6 +32,8 @@ def from_json(kind: type[T], values: dict[str, Any]) -> T:
     hints = get_type_hints(kind)
     arguments = {}
     for field in fields(kind):  # type: ignore[arg-type]
+        if field.name not in values:
+            continue  # a setting that came after the JSON was written keeps its default
         value, hint = values[field.name], hints[field.name]
         if is_dataclass(hint):
             value = from_json(hint, value)  # type: ignore[arg-type]
@@ -52,8 +54,7 @@ def bundle_tiers(bundle: Bundle) -> tuple[TierConfigs, list[Tier]]:
         projection = HogProjection(tensors["mean"], tensors["components"], facts["frames"], facts["fitted_on"])
     fitted = bundle_similarity(bundle)
     needed = [*bundle.tiers, *(fitted.parts if fitted else ())]
-    names = [name for name in ("raw", "scene", "event") if name in needed]
-    return configs, make_tiers(names, Ingredients(configs, sources, projection))
+    return configs, make_tiers(computed(needed), Ingredients(configs, sources, projection))
 
 
 def bundle_similarity(bundle: Bundle) -> FittedSimilarity | None:
@@ -96,7 +97,7 @@ def _named(tier: str, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def similarity_columns(fitted: FittedSimilarity, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The similarity tier of new clips, as named columns."""
-    vectors = {tier: columns[f"{tier}/{tier}"].astype(np.float64) for tier in fitted.parts}
+    vectors = {tier: np.stack(list(_named(tier, columns).values()), axis=1).astype(np.float64) for tier in fitted.parts}
     values = fitted.transform(vectors)
     return {f"similarity/{name}": values[:, k] for k, name in enumerate(fitted.columns)}
 

@@ -1,7 +1,6 @@
 """The jobs on real Ray, as a user runs them: one session of Ray for all of this file."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,18 +21,6 @@ from m3ray.reports.page import build_report
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
 CLIPS = 14
-
-
-@pytest.fixture(scope="module")
-def jobs():
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=1 << 29, log_to_driver=False)
-    from m3ray.pipelines import jobs
-
-    yield jobs
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from m3ray.tiers import (
     fingerprint_of,
     fit_hog_projection,
 )
-from m3ray.tiers.event import padded
+from m3ray.tiers.event import FEWEST_FRAMES, padded
 from m3ray.tiers.factory import Ingredients, check_names, make_tiers
 from m3ray.tiers.hog import LENGTH
 from m3ray.tiers.sources import weight_sources
@@ -91,8 +91,8 @@ def test_event_batches_clips_of_unequal_length_in_order():
 
 def test_short_windows_repeat_their_last_frame():
     frames = moving(3)
-    assert padded(frames).shape == (8, 256, 256, 3)
-    assert np.array_equal(padded(frames)[7], frames[2])
+    assert padded(frames, FEWEST_FRAMES).shape == (8, 256, 256, 3)
+    assert np.array_equal(padded(frames, FEWEST_FRAMES)[7], frames[2])
 
 
 def test_the_scene_is_that_of_the_first_frame_alone():
@@ -141,7 +141,7 @@ def test_unknown_tiers_are_named():
 
 def test_each_tier_is_made_once(projection):
     parts = Ingredients(TierConfigs(), {"scene": WeightSource(), "event": WeightSource()}, projection)
-    assert [t.name for t in make_tiers(["event", "raw", "event"], parts)] == ["event", "raw"]
+    assert [t.name for t in make_tiers(["event", "raw", "event"], parts)] == ["raw", "event"]
 
 
 def test_auto_weights_fall_back_for_a_trial_and_refuse_a_big_job(monkeypatch):

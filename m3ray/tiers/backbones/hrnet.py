@@ -44,7 +44,7 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        return self.relu(self.bn3(self.conv3(x)).add_(shortcut))
 
 
 class BasicBlock(nn.Module):
@@ -58,7 +58,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(y)) + x)
+        return self.relu(self.bn2(self.conv2(y)).add_(x))
 
 
 def _upward(source: int, target: int) -> nn.Module:

@@ -18,12 +18,12 @@ _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _SHRINK, _SHIFT = 0.5, 0.02
 
 
-def prepared(network: nn.Module, device: torch.device, precision: torch.dtype) -> nn.Module:
+def prepared(network: nn.Module, device: torch.device, precision: torch.dtype, *, fold: bool = True) -> nn.Module:
     """A copy of `network` for inference: batch norms folded, channels last, on `device` in `precision`.
 
     Folded before the weights lose precision, so bfloat16 rounds once.
     """
-    network = folded(network)
+    network = folded(network) if fold else copy.deepcopy(network).eval().requires_grad_(False)
     three_dimensional = any(isinstance(m, nn.Conv3d) for m in network.modules())
     layout = torch.channels_last_3d if three_dimensional else torch.channels_last
     return network.to(device=device, dtype=precision, memory_format=layout)  # type: ignore[call-overload]
@@ -64,7 +64,7 @@ def untrained_(network: nn.Module, seed: int = 0) -> nn.Module:
     """
     state = network.state_dict()
     for key, value in state.items():
-        if not key.endswith("num_batches_tracked"):
+        if value.is_floating_point():  # counters and index tables stay
             state[key] = _filled(key, value, seed)
     network.load_state_dict(state)
     return network

@@ -20,6 +20,8 @@ from m3ray.errors import WeightsError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "encoder.", "backbone.")
+# Published DenseNets were saved when a module's name could hold a full stop.
+_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 _SHOWN = 4
 _CHUNK = 1 << 20
 
@@ -55,12 +57,16 @@ def fetch(path_or_url: str | os.PathLike[str], sha256: str | None = None) -> Pat
         WeightsError: the file is missing, cannot be downloaded, or has another hash.
     """
     text = os.fspath(path_or_url)
-    path = _download(text) if re.match(r"https?://", text) else Path(text).expanduser()
+    remote = re.match(r"https?://", text) is not None
+    path = _download(text) if remote else Path(text).expanduser()
     if not path.is_file():
         raise WeightsError(f"no weight file at {path}: give an existing path or URL with --weights FILE.json")
-    if sha256 is not None and sha256_of(path) != sha256.lower():
+    # PyTorch's own files carry the first digits of their hash in their name.
+    named = re.search(r"-([0-9a-f]{8,64})\.pth$", text) if remote else None
+    expected = sha256 or (named and named.group(1))
+    if expected and not sha256_of(path).startswith(expected.lower()):
         raise WeightsError(
-            f"{path} has SHA-256 {sha256_of(path)}, expected {sha256.lower()}: "
+            f"{path} has SHA-256 {sha256_of(path)}, expected {expected.lower()}: "
             "another file than was meant, or one cut short; delete it and fetch it again"
         )
     return path
@@ -158,7 +164,7 @@ def _unwrapped(state: Any) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    return {_DENSENET.sub(r"\1", key): value for key, value in state.items()}
 
 
 def _check_keys(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:

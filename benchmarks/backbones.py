@@ -1,0 +1,258 @@
+"""Each backbone as the tiers run it against the straightforward module in float32, and against this machine's own peak.
+
+The peer is the plain module: eval, float32, PyTorch's default layout, batch norms apart. Ours is what a tier actor
+runs: folded, channels last, bfloat16 where the device computes in it, freed memory kept. Each subject has a process of
+its own, so that neither profits from the other's settings; rounds alternate, and the best counts. The peak is the best
+of some square matrix products in the same precision, in the same run. Arithmetic is counted by PyTorch's
+FlopCounterMode on the plain module (a multiply-add is two).
+
+    python benchmarks/backbones.py [--frames 24] [--size 256] [--batch 1] [--rounds 3] [--profile] [--compile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152, ir_csn_152, prepared, untrained_
+from m3ray.tiers.backbones.prepare import auto_precision
+from m3ray.tiers.event import NORMALISE
+from m3ray.tiers.memory import keep_freed_memory
+from m3ray.tiers.network import Network, WeightSource
+
+NETWORKS = {"hrnetv2_w48": hrnetv2_w48, "ip_csn_152": ip_csn_152, "ir_csn_152": ir_csn_152}
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+GEMM_SIZES = (2048, 4096, 8192) if DEVICE.type == "cuda" else (1024, 2048, 4096)
+
+
+def seconds(work: Callable[[], Any], least: float = 2.0, fewest: int = 3) -> float:
+    """The best of several calls after a first one, which allocates."""
+    work()
+    best, spent, calls = float("inf"), 0.0, 0
+    while spent < least or calls < fewest:
+        _synchronise()
+        start = time.perf_counter()
+        work()
+        _synchronise()
+        took = time.perf_counter() - start
+        best, spent, calls = min(best, took), spent + took, calls + 1
+    return best
+
+
+def _synchronise() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def network_input(name: str, args: argparse.Namespace) -> Tensor:
+    """Noise: frames and normalisation cost the same whatever they show."""
+    time_and_plane = (args.size, args.size) if name.startswith("hrnet") else (args.frames, args.size, args.size)
+    return torch.randn(args.batch, 3, *time_and_plane, generator=torch.Generator().manual_seed(0))
+
+
+def gigaflop(name: str, args: argparse.Namespace) -> float:
+    """Arithmetic of one batch, counted without computing it."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        NETWORKS[name]().eval()(network_input(name, args).to("meta"))
+    return counter.get_total_flops() / 1e9
+
+
+def traffic_gigabytes(network: nn.Module, x: Tensor) -> float:
+    """What the convolutions of one batch read and write if each activation and weight crosses memory once a layer."""
+    total = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += sum(t.numel() * t.element_size() for t in (inputs[0], output, *module.parameters()))
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)]
+    network(x)
+    for hook in hooks:
+        hook.remove()
+    return total / 1e9
+
+
+@torch.inference_mode()
+def measure_plain(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    network, x = untrained_(NETWORKS[name]()).eval().to(DEVICE), network_input(name, args).to(DEVICE)
+    return {"seconds": seconds(lambda: network(x))}
+
+
+@torch.inference_mode()
+def measure_ours(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    keep_freed_memory()
+    precision = auto_precision(DEVICE)
+    network = prepared(untrained_(NETWORKS[name]()), DEVICE, precision)
+    # As the tiers' normalisation leaves it: channels last in memory, second in name.
+    x = network_input(name, args).to(DEVICE, precision).movedim(1, -1).contiguous().movedim(-1, 1)
+    traffic = traffic_gigabytes(network, x)
+    if args.compile:
+        network.compile(mode="reduce-overhead")
+    took = seconds(lambda: network(x))
+    return {"seconds": took, "precision": str(precision), "traffic": traffic, "profile": _profile(network, x, args)}
+
+
+def _profile(network: nn.Module, x: Tensor, args: argparse.Namespace) -> str:
+    if not args.profile:
+        return ""
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])
+    with profile(activities=kinds) as trace:
+        network(x)
+    order = "self_cuda_time_total" if DEVICE.type == "cuda" else "self_cpu_time_total"
+    return trace.key_averages().table(sort_by=order, row_limit=6, max_name_column_width=40)
+
+
+@torch.inference_mode()
+def measure_gemm(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """GFLOP/s of the best square product, in both precisions, and bandwidth of a large copy, GB/s."""
+    rates = {}
+    for precision in (torch.float32, auto_precision(DEVICE)):
+        best = 0.0
+        for size in GEMM_SIZES:
+            a, b, out = (torch.randn(size, size, device=DEVICE, dtype=precision) for _ in range(3))
+            best = max(best, 2 * size**3 / seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 0.5) / 1e9)
+        rates[str(precision)] = best
+    source = torch.zeros(256 * 1024**2 // 4, device=DEVICE)
+    target = torch.zeros_like(source)
+    bandwidth = 2 * source.numel() * 4 / seconds(lambda: target.copy_(source), 0.5) / 1e9
+    return {"rates": rates, "bandwidth": bandwidth}
+
+
+@torch.inference_mode()
+def measure_start(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """From a weight file on disk to a network that has answered once: what an actor does before its first clip."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "w.pth")
+        torch.save(untrained_(NETWORKS[name]()).state_dict(), path)
+        precision = "bfloat16" if auto_precision(DEVICE) is torch.bfloat16 else "float32"
+        start = time.perf_counter()
+        loaded = Network(NETWORKS[name], NORMALISE, WeightSource(path), precision).load(DEVICE)
+        shape = (1, 64, 64, 3) if name.startswith("hrnet") else (1, 8, 64, 64, 3)
+        loaded([torch.zeros(shape, dtype=torch.uint8)])
+        return {"seconds": time.perf_counter() - start}
+
+
+@torch.inference_mode()
+def measure_depthwise(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The depthwise 3x3x3 convolution of each of CSN's layers, three ways, milliseconds."""
+    keep_freed_memory()
+    precision, rows = auto_precision(DEVICE), []
+    for index, channels in enumerate((64, 128, 256, 512)):
+        plane = args.size // 4 >> index
+        shape = (args.batch, channels, max(1, args.frames >> index), plane, plane)
+        x = torch.randn(shape, device=DEVICE, dtype=precision)
+        w = torch.randn(channels, 1, 3, 3, 3, device=DEVICE, dtype=precision)
+        lasting, w_lasting = x.to(memory_format=torch.channels_last_3d), w.to(memory_format=torch.channels_last_3d)
+        ways = {
+            "conv3d": lambda x=x, w=w: F.conv3d(x, w, padding=1, groups=x.shape[1]),
+            "conv3d channels last": lambda x=lasting, w=w_lasting: F.conv3d(x, w, padding=1, groups=x.shape[1]),
+            "three conv2d": lambda x=lasting, w=w: three_planes(x, w),
+        }
+        expected = ways["conv3d"]().float()
+        worst = max((way().float() - expected).abs().max().item() for way in ways.values())
+        assert worst < (1e-3 if precision is torch.float32 else 0.5), worst
+        rows.append({"shape": shape, **{way: seconds(work, 0.3) * 1e3 for way, work in ways.items()}})
+    return {"rows": rows}
+
+
+def three_planes(x: Tensor, w: Tensor) -> Tensor:
+    """A depthwise 3-D convolution as a sum of three 2-D ones over frames: x (B, C, T, H, W), channels last."""
+    batch, channels, frames = x.shape[:3]
+    planes = x.movedim(1, -1).flatten(0, 1).movedim(-1, 1)
+    parts = [F.conv2d(planes, w[:, :, k], padding=1, groups=channels) for k in range(3)]
+    before, total, after = (part.movedim(1, -1).unflatten(0, (batch, frames)) for part in parts)
+    total[:, 1:] += before[:, :-1]
+    total[:, :-1] += after[:, 1:]
+    return total.movedim(-1, 1)
+
+
+SUBJECTS = {
+    "plain": measure_plain,
+    "ours": measure_ours,
+    "gemm": measure_gemm,
+    "start": measure_start,
+    "depthwise": measure_depthwise,
+}
+
+
+def apart(subject: str, name: str = "-") -> dict[str, Any]:
+    """A subject measured in a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--subject", subject, "--network", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(name: str, args: argparse.Namespace, peak: dict[str, Any]) -> str:
+    rounds = [(apart("ours", name), apart("plain", name)) for _ in range(args.rounds)]
+    ours = min((mine for mine, _ in rounds), key=lambda r: r["seconds"])
+    plain = min(peer["seconds"] for _, peer in rounds)
+    rate = gigaflop(name, args) / ours["seconds"]
+    best = peak["rates"][ours["precision"]]
+    if ours["profile"]:
+        print(f"\n{name}, as the tiers run it:\n{ours['profile']}")
+    cells = [
+        name,
+        "image" if name.startswith("hrnet") else f"{args.frames} frames",
+        ours["precision"].removeprefix("torch."),
+        f"{gigaflop(name, args) / args.batch:.0f}",
+        f"{args.batch / ours['seconds']:.2f}",
+        f"{rate:,.0f}",
+        f"{rate / best:.2f}",
+        f"{ours['traffic'] / peak['bandwidth'] / ours['seconds']:.2f}",
+        f"{args.batch / plain:.2f}",
+        f"{plain / ours['seconds']:.2f}",
+        f"{apart('start', name)['seconds']:.1f} s",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=8 if DEVICE.type == "cuda" else 1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile with CUDA graphs for ours")
+    parser.add_argument("--subject", choices=SUBJECTS, help=argparse.SUPPRESS)
+    parser.add_argument("--network", default="-", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.subject:
+        print(json.dumps(SUBJECTS[args.subject](args.network, args)))
+        return
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{torch.get_num_threads()} threads, CPU"
+    print(
+        f"{device}, {platform.machine()}, torch {torch.__version__}, {date.today()}; batch {args.batch}, {args.size}px"
+    )
+    peak = apart("gemm")
+    print(f"GEMM peak: {', '.join(f'{rate:,.0f} GFLOP/s {p}' for p, rate in peak['rates'].items())}; ", end="")
+    print(f"copy {peak['bandwidth']:.0f} GB/s")
+    heads = (
+        "network, input, precision, GFLOP, ours clips/s, GFLOP/s, of GEMM peak, of traffic floor, plain fp32 clips/s"
+    )
+    columns = [*heads.split(", "), "ours / plain", "start"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for name in NETWORKS:
+        print(compare(name, args, peak), flush=True)
+    print("\nDepthwise 3x3x3 convolutions, ms:")
+    for row in apart("depthwise")["rows"]:
+        print("  " + ", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
+
+
+if __name__ == "__main__":
+    main()
