@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -10,9 +9,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from m3ray.errors import FeatureError, ShapeError, StudyError
-
-# A block of pairwise numbers: 32 MB of float64, whatever the number of train clips.
-BLOCK_NUMBERS = 4_000_000
 
 
 class Measure(BaseEstimator):
@@ -96,10 +92,3 @@ def checked(rows: np.ndarray) -> np.ndarray:
     if len(bad):
         raise FeatureError(f"{len(bad)} rows are not finite, the first is row {bad[0]}: drop or recompute these clips")
     return rows
-
-
-def blocks(rows: int, others: int) -> Iterator[slice]:
-    """Slices of `rows` such that a block against `others` stays within `BLOCK_NUMBERS`."""
-    step = max(1, BLOCK_NUMBERS // max(1, others))
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))

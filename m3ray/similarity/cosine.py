@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3ray.similarity.base import Measure, blocks, checked
+from m3ray.similarity.base import Measure, checked
+from m3ray.similarity.pairwise import cosine_counts
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -51,10 +52,4 @@ class CosineThreshold(Measure):
         return (self._counts(self.train_) - itself) / (len(self.train_) - 1)
 
     def _counts(self, rows: np.ndarray) -> np.ndarray:
-        train, unit = _unit(self.train_), _unit(rows)
-        out = np.empty((len(rows), len(self.thresholds)), rows.dtype)
-        for part in blocks(len(rows), len(train)):
-            cosine = unit[part] @ train.T
-            for column, threshold in enumerate(self.thresholds):
-                out[part, column] = np.count_nonzero(cosine > threshold, axis=1)
-        return out
+        return cosine_counts(_unit(rows), _unit(self.train_), self.thresholds)

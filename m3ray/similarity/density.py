@@ -10,7 +10,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 
 from m3ray.errors import StudyError
-from m3ray.similarity.base import Measure, blocks, checked
+from m3ray.similarity.base import Measure, checked
+from m3ray.similarity.pairwise import log_kernel_sums
 
 _SEARCH_ROWS = 1_500  # a bandwidth is one number: more rows would not move it
 _BANDWIDTHS = np.geomspace(0.05, 2.0, 16)
@@ -46,43 +47,24 @@ class _Density(Measure):
         raise TypeError(f"{type(self).__name__} defines no _groups")
 
     def transform(self, query: np.ndarray) -> np.ndarray:
-        query = checked(query)
-        return self._surprise(query, np.full(len(query), -1))
+        return self._surprise(checked(query), leave_one_out=False)
 
     def transform_train(self) -> np.ndarray:
-        return self._surprise(self.train_, np.arange(len(self.train_)))
+        return self._surprise(self.train_, leave_one_out=True)
 
-    def _surprise(self, rows: np.ndarray, itself: np.ndarray) -> np.ndarray:
-        """-log density of each row under each group; `itself` is the train row to leave out, -1 for none."""
-        out = np.empty((len(rows), self.members_.shape[1]), rows.dtype)
-        for part in blocks(len(rows), len(self.train_)):
-            logs = _log_kernels(rows[part], self.train_, self.bandwidth_)
-            own = np.flatnonzero(itself[part] >= 0)
-            logs[own, itself[part][own]] = -np.inf
-            for group in range(out.shape[1]):
-                out[part, group] = -_log_mean(logs, self.members_[:, group], itself[part])
+    def _surprise(self, rows: np.ndarray, *, leave_one_out: bool) -> np.ndarray:
+        """-log density of each row under each group; of train rows each without its own kernel."""
+        _, clip = np.nonzero(self.members_.T)
+        own = np.stack([clip, np.arange(len(clip))], axis=1)[np.argsort(clip, kind="stable")]
+        counts = self.members_.sum(axis=0)
+        sums = log_kernel_sums(
+            rows, self.train_[clip], counts.cumsum(), self.bandwidth_, own if leave_one_out else None
+        )
+        kernels = counts - self.members_ if leave_one_out else counts
         normaliser = rows.shape[1] / 2 * math.log(2 * math.pi * self.bandwidth_**2)
-        return _finite(out) + normaliser
-
-
-def _log_kernels(rows: np.ndarray, train: np.ndarray, bandwidth: float) -> np.ndarray:
-    """-|x - y|^2 / 2h^2 for every pair, by differences: exact for duplicates, where the expanded square is not."""
-    squares = np.zeros((len(rows), len(train)), rows.dtype)
-    for k in range(rows.shape[1]):
-        gap = rows[:, k, None] - train[None, :, k]
-        squares += np.square(gap, out=gap)
-    squares *= -0.5 / bandwidth**2
-    return squares
-
-
-def _log_mean(logs: np.ndarray, members: np.ndarray, itself: np.ndarray) -> np.ndarray:
-    """log of the mean kernel over a group, each row's own kernel (already -inf) not counted."""
-    inside = logs if members.all() else logs[:, members]
-    count = members.sum() - (members[itself] & (itself >= 0))
-    top = inside.max(axis=1, keepdims=True)
-    safe = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):
-        return np.log(np.exp(inside - safe).sum(axis=1)) + safe[:, 0] - np.log(count)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            surprise = np.log(kernels) - sums + normaliser
+        return _finite(surprise).astype(rows.dtype)
 
 
 def _finite(surprise: np.ndarray) -> np.ndarray:

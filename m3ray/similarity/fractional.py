@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3ray.similarity.base import Measure, blocks, checked
-
-
-def fractional_distances(rows: np.ndarray, others: np.ndarray, f: float) -> np.ndarray:
-    """(Q, d) and (N, d) to (Q, N)."""
-    total = np.zeros((len(rows), len(others)), rows.dtype)
-    for k in range(rows.shape[1]):  # a component at a time: a (Q, N) buffer, never (Q, N, d)
-        gap = np.abs(rows[:, k, None] - others[None, :, k])
-        total += np.sqrt(gap, out=gap) if f == 0.5 else gap**f
-    return np.square(total, out=total) if f == 0.5 else total ** (1 / f)
+from m3ray.similarity.base import Measure, checked
+from m3ray.similarity.pairwise import (
+    euclidean_distances,
+    fractional_distances,
+    fractional_sums,
+    fractional_sums_within,
+)
 
 
 class FractionalMean(Measure):
@@ -33,18 +30,11 @@ class FractionalMean(Measure):
         self.columns_ = ("fractional_mean",)
 
     def transform(self, query: np.ndarray) -> np.ndarray:
-        return self._sums(checked(query)) / len(self.train_)
+        return fractional_sums(checked(query), self.train_, self.f)[:, None] / len(self.train_)
 
     def transform_train(self) -> np.ndarray:
         # A clip's distance to itself is 0, so leaving it out changes the count alone.
-        return self._sums(self.train_) / (len(self.train_) - 1)
-
-    def _sums(self, rows: np.ndarray) -> np.ndarray:
-        parts = [
-            fractional_distances(rows[part], self.train_, self.f).sum(axis=1)
-            for part in blocks(len(rows), len(self.train_))
-        ]
-        return np.concatenate(parts)[:, None] if parts else np.empty((0, 1))
+        return fractional_sums_within(self.train_, self.f)[:, None] / (len(self.train_) - 1)
 
 
 class _Prototypes(Measure):
@@ -83,9 +73,4 @@ class EuclideanPrototypes(_Prototypes):
     _prefix = "euclidean"
 
     def transform(self, query: np.ndarray) -> np.ndarray:
-        query = checked(query)
-        # By differences, not by the expansion of the square, which loses half the digits near 0.
-        squares = np.zeros((len(query), len(self.prototypes_)), query.dtype)
-        for k in range(query.shape[1]):
-            squares += (query[:, k, None] - self.prototypes_[None, :, k]) ** 2
-        return np.sqrt(squares)
+        return euclidean_distances(checked(query), self.prototypes_)
