@@ -89,6 +89,8 @@ class SimilarityConfig:
     """DBSCAN's eps in the t-SNE plane; the paper's is 1.25 (on 7,000 clips); auto: knee of the k-distance curve."""
     eps_event: float | Literal["auto"] = "auto"
     """As eps_scene; the paper's is 0.9."""
+    kde_fewest: int = 150
+    """kde_labels: the fewest train clips of a label that gets a density; the paper's 150 leaves 31 labels."""
     seed: int = 0
     """Seed of PCA, t-SNE, k-means and the cluster predictor."""
 

@@ -62,12 +62,14 @@ class ExtractOptions(RootOptions):
 class StudyOptions:
     """How the study trains."""
 
-    tables: tuple[int, ...] = (1, 3)
-    """Tables of the paper to make: 1 3."""
+    tables: tuple[int, ...] = (1, 2, 3, 4)
+    """Tables of the paper to make: 1 raw features alone, 2 raw features within M3-S, 3 tiers, 4 similarity measures."""
     runs: int = 4
     """Runs of each variant; run k has seed S + k."""
     epochs: int | None = None
-    """Epochs; none: the paper's 20."""
+    """Epochs; none: the paper's 20 (15 for a similarity measure alone)."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +78,6 @@ class AblateOptions(RootOptions, StudyOptions):
 
     seed: int = 0
     """Seed of the first run."""
-    measure: str | None = None
-    """Similarity measure of M3-S; none: the one the root was extracted with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,10 @@ class TrainOptions(ExtractOptions):
     """Runs; run k has seed S + k."""
     name: str = "m3s"
     """The bundle's name, under models/."""
+    config: str | None = None
+    """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs then stand back."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,28 @@ class PredictOptions(RootOptions):
     """Processors, batches and shards."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What one clip may cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(RootOptions):
+    """A search over hyper-parameters, on a root whose tiers are there."""
+
+    trials: int = 32
+    """Settings to try."""
+    metric: Literal["spearman", "mse"] = "spearman"
+    """What to be best at on val: the mean over runs, last epoch."""
+    runs: int = 4
+    """Runs of each setting; run k has seed S + k."""
+    epochs: int = 20
+    """Epochs of a setting that is not stopped early."""
+    tiers: tuple[str, ...] = ()
+    """Tiers the model uses; none: all that the root has."""
+    seed: int = 0
+    """Seed of the search and of the first run."""
+    name: str = "search"
+    """Where the search is kept, under study/: the same name goes on, another one starts anew."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)

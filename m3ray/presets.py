@@ -28,8 +28,8 @@ def default_tiers() -> TierConfigs:
 
 
 def demo_tiers() -> TierConfigs:
-    """As the default's, at 5 frames a second, so that the demo takes minutes without a GPU."""
-    return replace(default_tiers(), decode=DecodeConfig(fps=5.0))
+    """As the default's, at 5 frames a second, so that the demo takes minutes without a GPU, and for its few clips."""
+    return replace(default_tiers(), decode=DecodeConfig(fps=5.0), similarity=SimilarityConfig(kde_fewest=8))
 
 
 def ablation_training() -> TrainConfig:

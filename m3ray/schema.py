@@ -11,6 +11,7 @@ import pyarrow as pa
 SPLITS = ("train", "val", "test")
 RAW_FEATURES = ("brightness", "contrast", "blurriness", "mean_optical_flow", "hog", "size_bytes")
 HOG_COMPONENTS = 10
+SIMILARITY = "similarity"  # the measure that M3-S uses; `similarity:NAME` is any other one
 
 
 def vector(width: int) -> pa.DataType:

@@ -41,7 +41,7 @@ def _column(value: float | Tensor) -> float | Tensor:
     return value[..., None] if isinstance(value, Tensor) else value
 
 
-def soft_rank(values: Tensor, strength: float = 0.01) -> Tensor:
+def soft_rank(values: Tensor, strength: float | Tensor = 0.01) -> Tensor:
     """Differentiable ascending ranks, 1 to B (Blondel et al. 2020, quadratic regularisation).
 
     The projection of values / strength onto the permutahedron of (1, ..., B). As strength falls they become ranks; at
@@ -49,12 +49,12 @@ def soft_rank(values: Tensor, strength: float = 0.01) -> Tensor:
 
     Args:
         values: (..., B).
-        strength: of the regularisation, above 0.
+        strength: of the regularisation, above 0; one number, or one a run (...).
     Returns:
         (..., B), of the type of `values`.
     """
     # In float64: the sums below grow as B / strength and their differences matter.
-    scaled = values.double() / strength
+    scaled = values.double() / _column(strength)
     ordered, order = scaled.sort(dim=-1, descending=True)
     ranks = torch.arange(values.shape[-1], 0, -1, dtype=ordered.dtype, device=values.device)
     # Proposition 3: sorted projection = ordered - isotonic(ordered - ranks), isotonic non-increasing
@@ -87,7 +87,9 @@ def _pearson(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=-1) / scale
 
 
-def spearman(prediction: Tensor, target: Tensor, strength: float = 0.01, scale: float = 0.01) -> Tensor:
+def spearman(
+    prediction: Tensor, target: Tensor, strength: float | Tensor = 0.01, scale: float | Tensor = 0.01
+) -> Tensor:
     """-scale x Pearson's correlation of the soft ranks of both: (..., B) to (...).
 
     Args:
@@ -101,7 +103,11 @@ def spearman(prediction: Tensor, target: Tensor, strength: float = 0.01, scale: 
 
 
 def mse_to_spearman(
-    prediction: Tensor, target: Tensor, progress: float, strength: float = 0.01, scale: float = 0.01
+    prediction: Tensor,
+    target: Tensor,
+    progress: float,
+    strength: float | Tensor = 0.01,
+    scale: float | Tensor = 0.01,
 ) -> Tensor:
     """(1 - a) mse + a spearman: (..., B) to (...).
 

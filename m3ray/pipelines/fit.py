@@ -1,11 +1,10 @@
-"""The similarity tier: fitted on the train split in a Ray task, applied to the other clips through Ray Data."""
+"""The similarity tier: each measure fitted on the train split in a Ray task, applied to the other clips by Ray Data."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,37 +13,45 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from m3ray.config import SimilarityConfig, as_json, fingerprint
-from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, tier_table
+from m3ray.config import SimilarityConfig, as_json
+from m3ray.data.rooms import current_tiers, remember_tiers
 from m3ray.data.store import Root
+from m3ray.errors import StudyError
+from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.progress import say
-from m3ray.schema import vector_schema
-from m3ray.similarity.fitted import FittedSimilarity, label_matrix
+from m3ray.pipelines.vectors import CODE_VERSION, Clips
+from m3ray.schema import SIMILARITY, vector_schema
+from m3ray.similarity import MEASURES, Projection
+from m3ray.similarity.fitted import FittedSimilarity, label_matrix, project
 
-CODE_VERSION = 1
-
-
-def similarity_tier(root: Root, catalogue: pa.Table, config: SimilarityConfig) -> None:
-    """Fits the measure and writes `features/similarity-*`, unless the root has just that."""
-    sources = _sources(root, config)
-    vectors = {tier: _vectors(tier_table(root, tier)) for tier in sources}
-    shared = set.intersection(*(set(ids) for ids, _ in vectors.values())) if vectors else set()
-    rows = [row for row in catalogue.select(["clip_id", "split", "labels"]).to_pylist() if row["clip_id"] in shared]
-    train = [row for row in rows if row["split"] == "train"]
-    folder = feature_folder("similarity", _fingerprint(root, sources, train, config))
-    if root.ids(*folder) == {row["clip_id"] for row in rows} and root.exists("artifacts", f"{folder[1]}.json"):
-        say(f"similarity: {len(rows)} clips cached ({config.measure})")
-    else:
-        _compute(root, config, vectors, rows, folder)
-    untrained = any(current_tiers(root)[tier]["untrained"] for tier in sources)
-    identity = {"tier": "similarity", "code": CODE_VERSION, "config": as_json(config), "sources": sources}
-    remember_tiers(root, {"similarity": {"folder": folder[1], "untrained": untrained, "identity": identity}})
+# A fit holds the projected rows, their labels and a block of pairs; t-SNE's neighbours are the largest part.
+_BYTES_A_CLIP, _BYTES_A_FIT, _MOST_BYTES = 20_000, 600 * 1024**2, 16 * 1024**3
 
 
-def _sources(root: Root, config: SimilarityConfig) -> list[str]:
-    """The vector tiers to compare."""
-    vectors = [tier for tier in current_tiers(root) if tier not in ("raw", "facts", "similarity")]
-    return [tier for tier in config.sources if tier in vectors] or vectors
+def similarity_tier(root: Root, catalogue: pa.Table, config: SimilarityConfig, on: Resources) -> None:
+    """The measure that M3-S uses: fits it and writes `features/similarity-*`, unless the root has just that.
+
+    Raises:
+        StudyError: it cannot be fitted on these clips.
+    """
+    clips = Clips.of(root, catalogue, config)
+    skipped = _measure(clips, {SIMILARITY: config}, on)
+    if skipped:
+        raise StudyError(f"similarity: {skipped[SIMILARITY]}")
+
+
+def every_measure(root: Root, catalogue: pa.Table, config: SimilarityConfig, on: Resources) -> dict[str, str]:
+    """Every measure there is, each as a tier `similarity:NAME` of its own; `config`'s is the tier `similarity` already.
+
+    Returns:
+        The measures that cannot be fitted on these clips, and why.
+    """
+    clips = Clips.of(root, catalogue, config)
+    wanted = {f"{SIMILARITY}:{name}": replace(config, measure=name) for name in MEASURES if name != config.measure}
+    skipped = _measure(clips, wanted, on)
+    for tier, reason in skipped.items():
+        say(f"similarity: {tier.partition(':')[2]} skipped: {reason}")
+    return {tier.partition(":")[2]: reason for tier, reason in skipped.items()}
 
 
 def fitted_similarity(root: Root, folder: str) -> FittedSimilarity:
@@ -54,86 +61,131 @@ def fitted_similarity(root: Root, folder: str) -> FittedSimilarity:
     )
 
 
-def _fingerprint(root: Root, sources: list[str], train: list[dict[str, Any]], config: SimilarityConfig) -> str:
-    current = current_tiers(root)
-    # The fit depends on which clips are in the train split and on their labels.
-    clips = hashlib.sha256(json.dumps(sorted((r["clip_id"], r["labels"]) for r in train)).encode()).hexdigest()
-    return fingerprint("similarity", CODE_VERSION, config, [current[tier]["folder"] for tier in sources], clips)
+def _measure(clips: Clips, wanted: Mapping[str, SimilarityConfig], on: Resources) -> dict[str, str]:
+    """Fits and applies what the root lacks; tier to the reason why it could not be fitted."""
+    missing = {tier: config for tier, config in wanted.items() if not clips.has(clips.folder(config))}
+    cached = [config.measure for tier, config in wanted.items() if tier not in missing]
+    if cached:
+        say(f"similarity: {len(clips.rows)} clips cached ({', '.join(cached)})")
+    found, skipped = _fit(clips, missing, on) if missing else ({}, {})
+    applied = _apply(clips, found) if found else {}
+    for tier, table in applied.items():
+        _write(clips, wanted[tier], found[tier], table)
+    _remember(clips, {tier: config for tier, config in wanted.items() if tier not in skipped})
+    return skipped
 
 
-def _vectors(table: pa.Table) -> tuple[list[str], np.ndarray]:
-    """Clip ids, and all columns side by side: (N, D)."""
-    columns = [table[name].combine_chunks() for name in table.column_names if name != "clip_id"]
-    parts = [column.flatten() if column.type.num_fields else column for column in columns]
-    return table["clip_id"].to_pylist(), np.concatenate([p.to_numpy().reshape(len(table), -1) for p in parts], axis=1)
+def _fit(
+    clips: Clips, wanted: Mapping[str, SimilarityConfig], on: Resources
+) -> tuple[dict[str, FittedSimilarity], dict[str, str]]:
+    """Every measure in a task of its own, over one projection that all share."""
+    rows = len(clips.train)
+    memory = min(_BYTES_A_FIT + _BYTES_A_CLIP * rows, _MOST_BYTES)
+    resources = {"num_cpus": 1, "num_gpus": 0.25 if on.gpus else 0, "memory": memory}
+    names = ", ".join(config.measure for config in wanted.values())
+    say(
+        f"similarity: fitting {names} on {rows} train clips of {', '.join(clips.sources)}; each a task of 1 CPU"
+        f"{', a quarter of a GPU' if on.gpus else ''} and {memory / 2**30:.1f} GiB"
+    )
+    vectors = clips.of_ids([row["clip_id"] for row in clips.train])
+    projections = ray.put(ray.get(_project_task.options(**resources).remote(clips.config, vectors)))
+    labels = ray.put([row["labels"] or [] for row in clips.train])
+    tasks = {tier: _fit_task.options(**resources).remote(c, projections, labels) for tier, c in wanted.items()}
+    found, skipped = {}, {}
+    for tier, task in tasks.items():
+        fitted, said = ray.get(task)
+        if fitted is None:
+            skipped[tier] = said[0]
+            continue
+        found[tier] = fitted
+        for text in said:
+            say(f"similarity: {wanted[tier].measure}: warning: {text}")
+    return found, skipped
 
 
-def _compute(
-    root: Root,
-    config: SimilarityConfig,
-    vectors: Mapping[str, tuple[list[str], np.ndarray]],
-    rows: list[dict[str, Any]],
-    folder: tuple[str, str],
-) -> None:
-    train = [row for row in rows if row["split"] == "train"]
-    others = [row["clip_id"] for row in rows if row["split"] != "train"]
-    say(f"similarity: fitting {config.measure} on {len(train)} train clips, applying it to {len(others)} more")
-    chosen = {tier: _rows(*pair, [row["clip_id"] for row in train]) for tier, pair in vectors.items()}
-    fitted, warned = ray.get(_fit_task.remote(config, chosen, [row["labels"] or [] for row in train]))
-    for text in warned:
-        say(f"similarity: warning: {text}")
-    tables = [_table([row["clip_id"] for row in train], fitted.transform_train())]
-    if others:
-        tables.append(_apply(fitted, {tier: _rows(*pair, others) for tier, pair in vectors.items()}, others))
-    root.write_bytes(fitted.to_bytes()[0], "artifacts", f"{folder[1]}.safetensors")
+Projected = dict[str, tuple[Projection, np.ndarray]]
+
+
+@ray.remote
+def _project_task(config: SimilarityConfig, train: dict[str, np.ndarray]) -> Projected:
+    return project(config, train)
+
+
+@ray.remote
+def _fit_task(
+    config: SimilarityConfig, projected: Projected, labels: list[list[str]]
+) -> tuple[FittedSimilarity | None, list[str]]:
+    """The fit and its warnings; None and the reason where it cannot be had on these clips."""
+    matrix, names = label_matrix(labels)
+    # Object-store arrays are read-only; scikit-learn's t-SNE wants its own.
+    own = {tier: (projection, np.array(rows)) for tier, (projection, rows) in projected.items()}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            fitted = FittedSimilarity.fit_projected(config, own, matrix if names else None, names)
+        except StudyError as error:
+            return None, [str(error)]
+    return fitted, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+
+
+def _apply(clips: Clips, fitted: Mapping[str, FittedSimilarity]) -> dict[str, pa.Table]:
+    """The rows of every clip: of the train split leave-one-out, of the others in one pass of Ray Data."""
+    train = [row["clip_id"] for row in clips.train]
+    tables = {tier: [_table(train, model.transform_train())] for tier, model in fitted.items()}
+    if clips.others:
+        columns: dict[str, Any] = {"clip_id": clips.others}
+        columns |= {tier: [r.tobytes() for r in rows] for tier, rows in clips.of_ids(clips.others).items()}
+        data = ray.data.from_arrow(pa.table(columns))
+        data = data.map_batches(
+            partial(_transform, fitted=ray.put(dict(fitted))), batch_size=1024, batch_format="pyarrow"
+        )
+        done = pa.concat_tables(ray.get(data.to_arrow_refs()))
+        for tier in fitted:
+            vectors = np.stack([np.frombuffer(row, np.float32) for row in done[tier].to_pylist()])
+            tables[tier].append(_table(done["clip_id"].to_pylist(), vectors))
+    return {tier: pa.concat_tables(parts).sort_by("clip_id") for tier, parts in tables.items()}
+
+
+def _transform(batch: pa.Table, fitted: ray.ObjectRef) -> pa.Table:
+    models: dict[str, FittedSimilarity] = ray.get(fitted)
+    sources = next(iter(models.values())).parts
+    vectors = {
+        tier: np.stack([np.frombuffer(row, np.float32) for row in batch[tier].to_pylist()]).astype(np.float64)
+        for tier in sources
+    }
+    columns: dict[str, Any] = {"clip_id": batch["clip_id"]}
+    for tier, model in models.items():
+        columns[tier] = pa.array([row.tobytes() for row in model.transform(vectors)], pa.binary())
+    return pa.table(columns)
+
+
+def _table(ids: list[str], values: np.ndarray) -> pa.Table:
+    schema = vector_schema(SIMILARITY, values.shape[1])
+    flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
+    column = pa.FixedSizeListArray.from_arrays(flat, type=schema.field(SIMILARITY).type)
+    return pa.Table.from_arrays([pa.array(ids, pa.string()), column], schema=schema)
+
+
+def _write(clips: Clips, config: SimilarityConfig, fitted: FittedSimilarity, table: pa.Table) -> None:
+    """The features and the fitted state; its JSON last, so that what has one is complete."""
+    root, folder = clips.root, clips.folder(config)
+    tensors, text = fitted.to_bytes()
+    root.write_bytes(tensors, "artifacts", f"{folder[1]}.safetensors")
     metadata = {"config": config, "columns": fitted.columns, "one_hot": fitted.one_hot, "folder": folder[1]}
-    root.write_shard(pa.concat_tables(tables).sort_by("clip_id"), folder, metadata)
-    root.write_bytes(fitted.to_bytes()[1], "artifacts", f"{folder[1]}.json")
+    root.write_shard(table, folder, metadata)
+    root.write_bytes(text, "artifacts", f"{folder[1]}.json")
     for tier, facts in fitted.summary().items():
-        say(f"similarity: {tier}: " + ", ".join(f"{k} {_short(v)}" for k, v in facts.items()))
+        say(f"similarity: {config.measure}: {tier}: " + ", ".join(f"{k} {_short(v)}" for k, v in facts.items()))
 
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _rows(ids: list[str], matrix: np.ndarray, wanted: list[str]) -> np.ndarray:
-    position = {name: k for k, name in enumerate(ids)}
-    return matrix[[position[name] for name in wanted]]
-
-
-@ray.remote(num_cpus=1)
-def _fit_task(
-    config: SimilarityConfig, train: dict[str, np.ndarray], labels: list[list[str]]
-) -> tuple[FittedSimilarity, list[str]]:
-    matrix, names = label_matrix(labels)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        # Object-store arrays are read-only; scikit-learn's t-SNE wants its own.
-        own = {tier: np.array(rows, np.float64) for tier, rows in train.items()}
-        fitted = FittedSimilarity.fit(config, own, matrix if names else None, names)
-    return fitted, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-
-
-def _apply(fitted: FittedSimilarity, vectors: Mapping[str, np.ndarray], ids: list[str]) -> pa.Table:
-    columns: dict[str, Any] = {"clip_id": ids}
-    columns |= {tier: [row.tobytes() for row in rows] for tier, rows in vectors.items()}
-    data = ray.data.from_arrow(pa.table(columns))
-    data = data.map_batches(partial(_transform, fitted=ray.put(fitted)), batch_size=1024, batch_format="pyarrow")
-    return pa.concat_tables(ray.get(data.to_arrow_refs()))
-
-
-def _transform(batch: pa.Table, fitted: ray.ObjectRef) -> pa.Table:
-    model: FittedSimilarity = ray.get(fitted)
-    vectors = {
-        tier: np.stack([np.frombuffer(row, np.float32) for row in batch[tier].to_pylist()]).astype(np.float64)
-        for tier in model.parts
-    }
-    return _table(batch["clip_id"].to_pylist(), model.transform(vectors))
-
-
-def _table(ids: list[str], values: np.ndarray) -> pa.Table:
-    schema = vector_schema("similarity", values.shape[1])
-    flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
-    column = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("similarity").type)
-    return pa.Table.from_arrays([pa.array(ids, pa.string()), column], schema=schema)
+def _remember(clips: Clips, done: Mapping[str, SimilarityConfig]) -> None:
+    untrained = any(current_tiers(clips.root)[tier]["untrained"] for tier in clips.sources)
+    entries = {}
+    for tier, config in done.items():
+        identity = {"tier": tier, "code": CODE_VERSION, "config": as_json(config), "sources": clips.sources}
+        entries[tier] = {"folder": clips.folder(config)[1], "untrained": untrained, "identity": identity}
+    remember_tiers(clips.root, entries)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
-from m3ray.config import TrainConfig
-from m3ray.data.catalogue import write_catalogue
+from m3ray.config import SimilarityConfig, TrainConfig
+from m3ray.data.catalogue import read_catalogue, write_catalogue
 from m3ray.data.datasets import list_clips
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
@@ -19,21 +20,26 @@ from m3ray.options import (
     ReproduceOptions,
     StudyOptions,
     TrainOptions,
+    TuneOptions,
 )
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines.cluster import Resources, connected
 from m3ray.pipelines.featuring import Extracted, compute_features, finish, print_plan
-from m3ray.pipelines.fit import similarity_tier
+from m3ray.pipelines.fit import every_measure, similarity_tier
 from m3ray.pipelines.job import running
+from m3ray.pipelines.loading import Study, load_data
 from m3ray.pipelines.predict import score_root
 from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
 from m3ray.pipelines.progress import say
-from m3ray.pipelines.study import Study, load_data, run_study
+from m3ray.pipelines.search import search
+from m3ray.pipelines.study import run_study
 from m3ray.pipelines.train import make_bundle
-from m3ray.study.variants import Variant, study_variants
+from m3ray.schema import SIMILARITY
+from m3ray.study.variants import Variant, full_model, study_variants
 from m3ray.tiers.factory import check_names, computed
 from m3ray.training.bundle import Bundle, as_text
-from m3ray.training.scorer import bundle_tiers
+from m3ray.training.scorer import bundle_tiers, from_json
+from m3ray.training.settings import load_training
 
 STUDY = "ablation"
 PREDICT_ROOM = "predict"
@@ -52,7 +58,7 @@ def reproduce(options: ReproduceOptions) -> None:
         if done is None:
             return
         with job.stage("similarity"):
-            _similarity(job.root, options.tiers, done)
+            _similarity(job.root, options.tiers, done, on)
         if not _scored(done.catalogue):
             say(
                 "study: skipped: no clip has a score. A study needs scores in [0, 1]: give a table with columns uri "
@@ -61,8 +67,7 @@ def reproduce(options: ReproduceOptions) -> None:
             )
             return
         with job.stage("study"):
-            study = _study(job.root, options, options.seed)
-            main = _run_tables(study, options, on)
+            study, main = _run_tables(job.root, done.catalogue, options, options.seed, on)
         bundle = make_bundle(study, main, done.configs, done.sources, "m3s")
         bundle.save(job.root, "models", "m3s")
         say(f"bundle: {as_text(bundle)}: {job.root.display('models', 'm3s')}")
@@ -78,7 +83,7 @@ def ablate(options: AblateOptions) -> None:
         if options.dry_run:
             return
         with connected() as on, job.stage("study"):
-            _run_tables(_study(job.root, options, options.seed), options, on)
+            _run_tables(job.root, read_catalogue(job.root), options, options.seed, on)
 
 
 def train(options: TrainOptions) -> None:
@@ -90,15 +95,34 @@ def train(options: TrainOptions) -> None:
         if done is None:
             return
         if "similarity" in options.tiers:
-            _similarity(job.root, wanted, done)
-        settings = TrainConfig(loss=options.loss, epochs=options.epochs)
+            _similarity(job.root, wanted, done, on)
+        settings = _training(options)
         variant = Variant(options.name, tuple(options.tiers), training=settings)
-        data, key = load_data(job.root, variant.tiers)
-        study = Study(job.root, options.name, data, key, _seeds(options.seed, options.runs))
+        loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
+        study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
         say(run_study(study, [variant], on)[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
         bundle = make_bundle(study, variant, done.configs, done.sources, options.name)
         bundle.save(job.root, "models", options.name)
         say(f"bundle: {as_text(bundle)}: {job.root.display('models', options.name)}")
+
+
+def tune(options: TuneOptions) -> None:
+    """A search over hyper-parameters, on a root whose tiers are there."""
+    with running("tune", options) as job:
+        tiers = options.tiers or tuple(study_tiers(job.root))
+        if not tiers:
+            raise StudyError(f"{job.root.uri} holds no features: run jobs/extract.py --out {job.root.uri} first")
+        variant = full_model(tiers)
+        variant = replace(variant, training=replace(variant.training, epochs=options.epochs))
+        if options.trials < 1:
+            raise ConfigError(f"--trials {options.trials}: expected at least 1")
+        if options.dry_run:
+            return
+        loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
+        study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
+        with connected() as on, job.stage("search"):
+            found = search(study, variant, options.trials, options.metric, on)
+        say(found.head(10).to_string(index=False))
 
 
 def predict(options: PredictOptions) -> None:
@@ -125,11 +149,18 @@ def predict(options: PredictOptions) -> None:
     return None
 
 
-def _similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted) -> None:
+def _training(options: TrainOptions) -> TrainConfig:
+    """The settings that the options name: a file's, or the command line's own."""
+    if options.config is not None:
+        return load_training(options.config)
+    return TrainConfig(loss=options.loss, epochs=options.epochs)
+
+
+def _similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted, on: Resources) -> None:
     if all(tier == "raw" for tier in tiers):
         say("similarity: skipped: it needs a tier that is a vector: scene, event or torchvision:NAME")
         return
-    similarity_tier(root, done.catalogue, done.configs.similarity)
+    similarity_tier(root, done.catalogue, done.configs.similarity, on)
 
 
 def _scored(catalogue: pa.Table) -> bool:
@@ -142,25 +173,40 @@ def _seeds(first: int, runs: int) -> tuple[int, ...]:
     return tuple(range(first, first + runs))
 
 
-def _study(root: Root, options: StudyOptions, seed: int) -> Study:
+def study_tiers(root: Root) -> list[str]:
+    """Every tier that a study on the root may see: computed ones, similarity, and other measures of it."""
     current = current_tiers(root)
-    tiers = [*computed(current), *(["similarity"] if "similarity" in current else [])]
-    data, key = load_data(root, tiers)
-    return Study(root, STUDY, data, key, _seeds(seed, options.runs))
+    return [*computed(current), *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
 
 
-def _run_tables(study: Study, options: StudyOptions, on: Resources) -> Variant:
+def _run_tables(
+    root: Root, catalogue: pa.Table, options: StudyOptions, seed: int, on: Resources
+) -> tuple[Study, Variant]:
     """Trains the variants of the tables asked for; the full model among them is returned."""
-    tables = study_variants(options.tables, study.data.features.tiers, options.epochs)
-    main = study_variants([3], study.data.features.tiers, options.epochs)[3][0]
-    variants = [main, *(variant for rows in tables.values() for variant in rows)]
-    trials = run_study(study, variants, on)
+    skipped: dict[str, str] = {}
+    if 4 in options.tables and SIMILARITY in current_tiers(root):
+        skipped = every_measure(root, catalogue, _similarity_config(root), on)
+    tiers = study_tiers(root)
+    loaded = load_data(root, tiers, allow_missing=options.allow_missing)
+    study = Study(root, STUDY, loaded, _seeds(seed, options.runs))
+    tables = study_variants(options.tables, tiers, options.epochs)
+    main, *rest = study_variants([3], tiers, options.epochs)[3]
+    # Table 4's gains are over M3.
+    plain = [variant for variant in rest if variant.name == "M3" and 4 in options.tables]
+    trials = run_study(study, [main, *plain, *(variant for rows in tables.values() for variant in rows)], on)
     say("trials:")
-    say(
-        trials[["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]].to_string(
-            index=False
-        )
-    )
-    names = {str(number): [variant.name for variant in rows] for number, rows in tables.items()}
-    study.root.write_json(names, *study.folder, "tables.json")
-    return main
+    shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
+    say(trials[shown].to_string(index=False))
+    names: dict[str, Any] = {str(number): [variant.name for variant in rows] for number, rows in tables.items()}
+    names["measures"] = {
+        "own": _similarity_config(root).measure if SIMILARITY in current_tiers(root) else None,
+        "full": main.name,
+        "skipped": skipped,
+    }
+    root.write_json(names, *study.folder, "tables.json")
+    return study, main
+
+
+def _similarity_config(root: Root) -> SimilarityConfig:
+    """The settings that the root's similarity tier was made with."""
+    return from_json(SimilarityConfig, current_tiers(root)[SIMILARITY]["identity"]["config"])

@@ -13,7 +13,8 @@ from m3ray.config import TierConfigs, as_json
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
 from m3ray.model import StackedMLP
-from m3ray.pipelines.study import Study, part_tensors
+from m3ray.pipelines.loading import Study
+from m3ray.pipelines.study import part_tensors
 from m3ray.study.variants import Variant
 from m3ray.training.bundle import Bundle
 from m3ray.training.features import Block, Features, Scaling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from m3ray.data.rooms import REJECTS, current_tiers, total_of_runs
 from m3ray.data.store import Root
 from m3ray.reports import figures
 from m3ray.reports import tables as printed
+from m3ray.reports.measures import measures_table
+from m3ray.reports.parameters import parameters_table
 from m3ray.reports.style import house_style, image
 
 STUDY = ("study", "ablation")
@@ -130,19 +133,31 @@ def _reasons(rejected: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _add_study(root: Root, page: Page) -> None:
     trials = root.read_table(*STUDY, "trials.parquet").to_pandas()
     runs = root.read_table(*STUDY, "runs.parquet").to_pandas()
-    names: dict[str, list[str]] = root.read_json(*STUDY, "tables.json")
+    names: dict[str, Any] = root.read_json(*STUDY, "tables.json")
     warning = UNTRAINED if page.untrained else ""
-    for number, variants in sorted(names.items()):
-        table = printed.study_table(int(number), trials, variants)
+    main = names["measures"]["full"]
+    config = root.read_json(*STUDY, "config.json")
+    for table in _tables(trials, names, next(v for v in config["variants"] if v["name"] == main)):
         _write_table(root, table, warning)
         page.tables.append(_shown_table(table))
-    main = names["3"][0] if "3" in names else str(trials["variant"].iloc[0])
     page.headline = _headline(trials.set_index("variant").loc[main], main)
     predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
     drawn = runs[runs["variant"].isin(names["3"])] if "3" in names else runs
     with house_style():
         _add_curves(root, page, drawn)
         _add_distributions(root, page, predictions[predictions["variant"] == main], main)
+
+
+def _tables(trials: pd.DataFrame, names: dict[str, Any], full: dict[str, Any]) -> Iterator[printed.Table]:
+    """The tables asked for, and the parameters."""
+    for number in sorted(name for name in names if name.isdigit()):
+        if number == "4":
+            table = measures_table(trials, names["measures"])
+        else:
+            table = printed.study_table(int(number), trials, names[number])
+        if len(table.frame):
+            yield table
+    yield parameters_table(full)
 
 
 def _headline(row: pd.Series, name: str) -> dict[str, str]:
@@ -152,6 +167,7 @@ def _headline(row: pd.Series, name: str) -> dict[str, str]:
         "rho": "undefined" if pd.isna(row["spearman"]) else f"{row['spearman']:.4f}{deviation}",
         "mse": "undefined" if pd.isna(row["mse"]) else f"{row['mse']:.5f}",
         "runs": f"{row['runs']}",
+        "test": "" if pd.isna(row["test_spearman"]) else f"{row['test_spearman']:.4f}",
         "features": f"{row['features']:,}",
         "parameters": f"{row['parameters']:,}",
         "best": "undefined"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from m3ray.study.results import in_order
+from m3ray.study.variants import UNFROZEN
 
 TITLES = {
     1: "Ablation of the raw perception module alone (leave one feature out)",
+    2: "Ablation of the raw perception module within the full model (leave one feature out)",
     3: "Comparative ablation of M3-S and M3 (leave one tier out)",
 }
 
@@ -54,19 +56,34 @@ def study_table(number: int, trials: pd.DataFrame, names: Sequence[str]) -> Tabl
         frame["Parameters"] = _column(rows, "parameters", "{:,.0f}")
         for tier in dict.fromkeys(tier for row in rows["tiers"] for tier in str(row).split("+")):
             frame[tier.capitalize()] = ["yes" if tier in str(t).split("+") else "" for t in rows["tiers"]]
+    if rows["test_spearman"].notna().any():
+        frame["rho on test"] = _column(rows, "test_spearman", "{:.4f}")
     frame["Runs"] = _column(rows, "runs", "{:.0f}")
-    frame["Difference to full"] = [_difference(row) for row in rows.to_dict("records")]
-    order = {"rho": rows["spearman"].rank(ascending=False, method="first"), "MSE": rows["mse"].rank(method="first")}
-    best = {column: int(ranks.idxmin()) for column, ranks in order.items() if ranks.notna().any()}
-    second = {column: int((ranks == 2).idxmax()) for column, ranks in order.items() if (ranks == 2).any()}
-    return Table(number, TITLES[number], frame, rows, best, second)
+    frame["Difference to full"] = [difference(row) for row in rows.to_dict("records")]
+    frame["Over clips"] = [interval(row["boot_low"], row["boot_high"]) for row in rows.to_dict("records")]
+    best, second = judged({"rho": -rows["spearman"], "MSE": rows["mse"]})
+    table = Table(number, TITLES[number], frame, rows, best, second)
+    return _with_unfrozen(table) if number == 2 else table
+
+
+def judged(columns: Mapping[str, pd.Series]) -> tuple[dict[str, int], dict[str, int]]:
+    """The rows of the smallest and of the second smallest value of each column."""
+    order = {name: values.astype(float).rank(method="first") for name, values in columns.items()}
+    best = {name: int(ranks.idxmin()) for name, ranks in order.items() if ranks.notna().any()}
+    return best, {name: int((ranks == 2).idxmax()) for name, ranks in order.items() if (ranks == 2).any()}
+
+
+def _with_unfrozen(table: Table) -> Table:
+    """Table 2's row of the model trained from frames, which a study on features does not run."""
+    row = dict.fromkeys(table.frame.columns, "") | {"Model": f"{UNFROZEN}: not run"}
+    return replace(table, frame=pd.concat([table.frame, pd.DataFrame([row])], ignore_index=True))
 
 
 def _column(rows: pd.DataFrame, name: str, pattern: str) -> list[str]:
     return ["" if pd.isna(value) else pattern.format(value) for value in rows[name]]
 
 
-def _difference(row: dict[str, Any]) -> str:
+def difference(row: Mapping[Any, Any]) -> str:
     """The paired difference with its interval; an asterisk where the interval excludes 0."""
     if pd.isna(row["delta_spearman"]):
         return "" if row["status"] == "done" else str(row["status"])
@@ -74,8 +91,14 @@ def _difference(row: dict[str, Any]) -> str:
         return f"{row['delta_spearman']:+.4f} (one run: no interval)"
     if row["status"] != "done":
         return f"{row['delta_spearman']:+.4f} ({row['status']})"
-    mark = " *" if row["delta_low"] > 0 or row["delta_high"] < 0 else ""
-    return f"{row['delta_spearman']:+.4f} [{row['delta_low']:+.4f}, {row['delta_high']:+.4f}]{mark}"
+    return f"{row['delta_spearman']:+.4f} {interval(row['delta_low'], row['delta_high'])}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval with an asterisk where it excludes 0; empty where there is none."""
+    if pd.isna(low) or pd.isna(high):
+        return ""
+    return f"[{low:+.4f}, {high:+.4f}]{' *' if low > 0 or high < 0 else ''}"
 
 
 def marked(table: Table, bold: Callable[[str], str], underline: Callable[[str], str]) -> pd.DataFrame:
@@ -89,8 +112,8 @@ def marked(table: Table, bold: Callable[[str], str], underline: Callable[[str], 
 
 NOTE = (
     "Values of the last epoch, mean over runs on val; rho is Spearman's rank correlation, sd the standard deviation "
-    "over runs. Differences are paired by seed, with Student's 95 % interval; * marks one that excludes 0. Best bold, "
-    "second underlined."
+    "over runs. Differences are paired by seed, with Student's 95 % interval over runs and the bootstrap's over clips; "
+    "* marks one that excludes 0. Best bold, second underlined."
 )
 
 
@@ -101,7 +124,8 @@ def markdown(table: Table, warning: str = "") -> str:
     lines += [
         "| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in frame.itertuples(index=False)
     ]
-    return "\n".join([f"**Table {table.number}.** {table.title}. {warning}{NOTE}", "", *lines, ""])
+    note = NOTE if table.best else ""
+    return "\n".join([f"**Table {table.number}.** {table.title}. {warning}{note}", "", *lines, ""])
 
 
 _LATEX = str.maketrans({"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"})

@@ -1,4 +1,7 @@
-"""How unlike the train split a clip is: the paper's nine measures and one more, one family a file. A new one is a class and a line below."""
+"""How unlike the train split a clip is: the paper's nine measures and one more, one family a file.
+
+A new one is a class and a line below.
+"""
 
 from m3ray.similarity.base import Measure
 from m3ray.similarity.clustering import Dbscan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,6 +20,8 @@ class Measure(BaseEstimator):
 
     needs_labels = False
     one_hot = False
+    # How Table 4 of the supplement prints it: metric, what it is applied on, how it is aggregated, reference.
+    printed: ClassVar[tuple[str, str, str, str]] = ("", "", "", "")
 
     train_: np.ndarray
     columns_: tuple[str, ...]

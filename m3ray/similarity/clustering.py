@@ -32,6 +32,8 @@ class Dbscan(Measure):
         seed: of t-SNE and of the predictor.
     """
 
+    printed = ("DBSCAN", "training set", "clustering", "5")
+
     one_hot = True
 
     def __init__(
@@ -45,7 +47,7 @@ class Dbscan(Measure):
     def _fit(self, train: np.ndarray, labels: np.ndarray | None, names: list[str]) -> None:
         self.perplexity_ = float(min(self.perplexity, (len(train) - 1) / 3))
         self.plane_ = embedded(train, self.perplexity_, self.seed)
-        self.eps_ = knee_distance(self.plane_, self.min_samples) if self.eps == "auto" else float(self.eps)
+        self.eps_ = auto_eps(self.plane_, self.min_samples) if self.eps == "auto" else float(self.eps)
         self.clusters_ = DBSCAN(eps=self.eps_, min_samples=self.min_samples).fit_predict(self.plane_)
         self.ids_ = np.append(np.unique(self.clusters_[self.clusters_ != NOISE]), NOISE)
         self.columns_ = (*(f"dbscan_cluster_{k}" for k in self.ids_[:-1]), "dbscan_noise")
@@ -119,10 +121,36 @@ def embedded(train: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
     return TSNE(3, perplexity=perplexity, init="pca", random_state=seed).fit_transform(train)
 
 
+def auto_eps(plane: np.ndarray, min_samples: int) -> float:
+    """eps read off the data: the knee of the k-distance curve.
+
+    Few clips fill the t-SNE plane evenly, so that the curve has no knee and its eps joins them all. Then the largest
+    decile of the curve that leaves two clusters or more and at most half the clips as noise; where none does, the knee.
+    """
+    knee = knee_distance(plane, min_samples)
+    if _clusters(plane, knee, min_samples)[0] > 1:
+        return knee
+    for eps in np.quantile(k_distances(plane, min_samples), np.arange(0.9, 0, -0.1)):
+        count, noise = _clusters(plane, float(eps), min_samples)
+        if count > 1 and noise <= 0.5:
+            return float(eps)
+    return knee
+
+
+def _clusters(plane: np.ndarray, eps: float, min_samples: int) -> tuple[int, float]:
+    """How many clusters DBSCAN finds, and the share of noise."""
+    found = DBSCAN(eps=max(eps, np.finfo(np.float32).tiny), min_samples=min_samples).fit_predict(plane)
+    return len(set(found.tolist()) - {NOISE}), float(np.mean(found == NOISE))
+
+
+def k_distances(plane: np.ndarray, neighbours: int) -> np.ndarray:
+    """Each point's distance to its k-th neighbour, ascending."""
+    count = min(neighbours + 1, len(plane))
+    return np.sort(NearestNeighbors(n_neighbors=count).fit(plane).kneighbors(plane)[0][:, -1])
+
+
 def knee_distance(plane: np.ndarray, neighbours: int) -> float:
     """eps at the knee of the sorted distances to the k-th neighbour: where they leave the chord furthest."""
-    count = min(neighbours + 1, len(plane))
-    distances = NearestNeighbors(n_neighbors=count).fit(plane).kneighbors(plane)[0][:, -1]
-    curve = np.sort(distances)
+    curve = k_distances(plane, neighbours)
     chord = np.linspace(curve[0], curve[-1], len(curve))
     return float(max(curve[np.argmax(chord - curve)], np.finfo(np.float32).tiny))

@@ -17,6 +17,8 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 class CosineMean(Measure):
     """3.a: mean cosine similarity to every train clip."""
 
+    printed = ("Cosine", "training set", "mean", "3.a")
+
     def _fit(self, train: np.ndarray, labels: np.ndarray | None, names: list[str]) -> None:
         self.columns_ = ("cosine_mean",)
         # The mean of dot products is the dot product with the sum.
@@ -37,6 +39,8 @@ class CosineThreshold(Measure):
     Args:
         thresholds: 0.4, 0.5, 0.7 in the paper.
     """
+
+    printed = ("Cosine", "training set", "threshold", "3.b")
 
     def __init__(self, thresholds: tuple[float, ...] = (0.4, 0.5, 0.7)) -> None:
         self.thresholds = thresholds

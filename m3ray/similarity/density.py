@@ -84,6 +84,8 @@ class Kde(_Density):
         seed: of the rows drawn for the search.
     """
 
+    printed = ("KDE", "training set", "density", "4.a")
+
     def _groups(
         self, train: np.ndarray, labels: np.ndarray | None, names: list[str]
     ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -98,6 +100,8 @@ class KdeLabels(_Density):
         fewest: 150 in the paper, which leaves 31 labels of Memento10k.
         seed: of the rows drawn for the search.
     """
+
+    printed = ("KDE", "labels", "density", "4.b")
 
     needs_labels = True
 
@@ -127,6 +131,8 @@ class KdeKmeans(_Density):
         clusters: 10 in the paper.
         seed: of k-means and of the rows drawn for the search.
     """
+
+    printed = ("KDE", "clusters (k-means)", "density", "4.c")
 
     def __init__(self, bandwidth: float | None = None, clusters: int = 10, seed: int = 0) -> None:
         super().__init__(bandwidth, seed)

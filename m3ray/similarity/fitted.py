@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,9 @@ def make_measure(config: SimilarityConfig, tier: str) -> Measure:
     kind = MEASURES[config.measure]
     settings: dict[str, Any] = {"seed": config.seed}
     if config.measure == "dbscan":
-        settings["eps"] = config.eps_scene if tier == "scene" else config.eps_event
+        settings["eps"] = {"scene": config.eps_scene, "event": config.eps_event}.get(tier, "auto")
+    if config.measure == "kde_labels":
+        settings["fewest"] = config.kde_fewest
     return kind(**{name: value for name, value in settings.items() if name in kind().get_params()})
 
 
@@ -61,13 +64,20 @@ class FittedSimilarity:
         Raises:
             StudyError: no vector tier, or too few clips.
         """
-        if not train:
-            raise StudyError("similarity needs the scene or the event tier: extract one of them first")
+        return cls.fit_projected(config, project(config, train), labels, names)
+
+    @classmethod
+    def fit_projected(
+        cls,
+        config: SimilarityConfig,
+        projected: Mapping[str, tuple[Projection, np.ndarray]],
+        labels: np.ndarray | None = None,
+        names: list[str] | None = None,
+    ) -> Self:
+        """As `fit`, on what `project` made of the train clips, which many measures may share."""
         parts: dict[str, tuple[Projection, Measure]] = {}
-        for tier, rows in train.items():
-            projection = Projection(_components(config, rows), config.seed).fit(rows)
-            measure = make_measure(config, tier).fit(projection.transform(rows), labels, names)
-            parts[tier] = (projection, measure)
+        for tier, (projection, rows) in projected.items():
+            parts[tier] = (projection, make_measure(config, tier).fit(rows, labels, names))
         return cls(config, parts)
 
     def transform(self, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -115,7 +125,8 @@ class FittedSimilarity:
     def from_bytes(cls, tensors: bytes, text: bytes) -> Self:
         """The inverse of `to_bytes`."""
         arrays, facts = load(tensors), json.loads(text)
-        config = SimilarityConfig(**facts["config"])
+        known = {field.name for field in dataclasses.fields(SimilarityConfig)}
+        config = SimilarityConfig(**{name: value for name, value in facts["config"].items() if name in known})
         parts: dict[str, tuple[Projection, Measure]] = {}
         for tier, entry in facts["tiers"].items():
             projection = Projection(entry["components"], config.seed)
@@ -125,6 +136,22 @@ class FittedSimilarity:
             learned = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
             parts[tier] = (projection, make_measure(config, tier).restore(learned, entry["learned"]))
         return cls(config, parts)
+
+
+def project(config: SimilarityConfig, train: Mapping[str, np.ndarray]) -> dict[str, tuple[Projection, np.ndarray]]:
+    """Vector tier to its projection, fitted on its train clips (N, D), and to them projected, float64.
+
+    Raises:
+        StudyError: no vector tier, or too few clips.
+    """
+    if not train:
+        raise StudyError("similarity needs the scene or the event tier: extract one of them first")
+    found = {}
+    for tier, rows in train.items():
+        rows = np.asarray(rows, np.float64)
+        projection = Projection(_components(config, rows), config.seed).fit(rows)
+        found[tier] = (projection, projection.transform(rows))
+    return found
 
 
 _PROJECTED = ("mean_", "axes_")

@@ -23,6 +23,8 @@ class FractionalMean(Measure):
         f: exponent, 0.5 in the paper.
     """
 
+    printed = ("Fractional", "training set", "mean", "1.a")
+
     def __init__(self, f: float = 0.5) -> None:
         self.f = f
 
@@ -58,6 +60,8 @@ class FractionalPrototypes(_Prototypes):
         f: exponent, 0.5 in the paper.
     """
 
+    printed = ("Fractional", "prototypes (labels)", "distance", "1.b")
+
     _prefix = "fractional"
 
     def __init__(self, f: float = 0.5) -> None:
@@ -69,6 +73,8 @@ class FractionalPrototypes(_Prototypes):
 
 class EuclideanPrototypes(_Prototypes):
     """2: Euclidean distance to each label's prototype."""
+
+    printed = ("Euclidean", "prototypes (labels)", "distance", "2")
 
     _prefix = "euclidean"
 

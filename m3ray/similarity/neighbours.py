@@ -15,6 +15,8 @@ class KnnDensity(Measure):
         k: neighbours; on fewer train clips, all others.
     """
 
+    printed = ("Euclidean", "nearest neighbours", "mean", "beyond the paper")
+
     def __init__(self, k: int = 10) -> None:
         self.k = k
 

@@ -1,4 +1,4 @@
-"""Sums over pairs of clips, in blocks: memory is a block's, whatever the number of clips; on the GPU where there is one.
+"""Sums over pairs of clips, in blocks: memory is a block's, whatever the number of clips; on a GPU where there is one.
 
 Everything here takes and gives NumPy arrays; tensors are how it is computed.
 """
@@ -179,7 +179,9 @@ def _log_sum(logs: Tensor) -> Tensor:
 
 
 def _placed(rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(rows)).to(device())
+    rows = np.ascontiguousarray(rows)
+    # Arrays from an object store are read-only, which PyTorch warns of though nothing here writes to them.
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy()).to(device())
 
 
 def _columns(rows: np.ndarray) -> Tensor:

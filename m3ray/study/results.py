@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from m3ray.study.statistics import paired_difference
+from m3ray.study.statistics import bootstrap_spearman, paired_difference, percentile_interval
 
 
 def last_epochs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -15,17 +15,39 @@ def last_epochs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["epoch"] == runs.groupby(["variant", "run"])["epoch"].transform("max")]
 
 
-def with_differences(trials: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """`trials` with `delta_spearman`, `delta_low`, `delta_high`: each variant's runs minus those of its full model.
+_COLUMNS = ("delta_spearman", "delta_low", "delta_high", "boot_low", "boot_high")
 
-    Runs are paired by seed. The full model itself, and variants whose full model is missing, have none.
+
+def with_differences(
+    trials: pd.DataFrame, runs: pd.DataFrame, predictions: Mapping[str, np.ndarray], truth: np.ndarray
+) -> pd.DataFrame:
+    """`trials` with each variant's difference to its full model.
+
+    Runs are paired by seed: `delta_spearman`, and Student's interval over runs, `delta_low` to `delta_high`. The
+    interval over clips, `boot_low` to `boot_high`, is the bootstrap's. The full model itself, and variants whose full
+    model is missing, have none.
+
+    Args:
+        trials: a row a variant.
+        runs: `runs.parquet`.
+        predictions: variant to the last epoch's predictions on val, (R, V).
+        truth: scores of the val clips, (V,).
     """
     last = last_epochs(runs)
-    rows = [_difference(row, last) for row in trials.to_dict("records")]
+    involved = {name for row in trials.to_dict("records") if row["full"] for name in (row["variant"], row["full"])}
+    resampled = {name: bootstrap_spearman(predictions[name], truth) for name in involved & set(predictions)}
+    rows = [
+        (*_difference(row, last), *_over_clips(resampled.get(row["variant"]), resampled.get(row["full"])))
+        for row in trials.to_dict("records")
+    ]
     out = trials.copy()
-    for column, position in (("delta_spearman", 0), ("delta_low", 1), ("delta_high", 2)):
+    for position, column in enumerate(_COLUMNS):
         out[column] = pd.array([row[position] for row in rows], dtype="Float64").to_numpy(float, na_value=np.nan)
     return out
+
+
+def _over_clips(own: np.ndarray | None, full: np.ndarray | None) -> tuple[float | None, float | None]:
+    return (None, None) if own is None or full is None else percentile_interval(own - full)
 
 
 def _difference(trial: dict[str, object], last: pd.DataFrame) -> tuple[float | None, float | None, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 
 from m3ray.errors import StudyError
 from m3ray.model import parameter_count
-from m3ray.model.metrics import NAMES
+from m3ray.model.metrics import METRICS, NAMES
 from m3ray.study.variants import Variant
 from m3ray.training.features import Features, StudyData
-from m3ray.training.stacked import Trained, train_runs
+from m3ray.training.stacked import OnEpoch, Trained, predict, train_runs
 
 
 def columns_of(features: Features, variant: Variant) -> np.ndarray:
@@ -59,16 +59,44 @@ def run_trial(
     data: StudyData,
     seeds: Sequence[int],
     device: torch.device,
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
+    stack: int | None = None,
 ) -> TrialResult:
-    """Trains a variant's runs on the train split and measures them on val."""
+    """Trains a variant's runs on the train split and measures them on val.
+
+    Args:
+        variant: tiers and settings.
+        data: all tiers' matrix.
+        seeds: one a run.
+        device: to train on.
+        on_epoch: called after each epoch of each stack of runs.
+        stack: runs trained at once; None: as many as suit the device.
+    """
     columns = columns_of(data.features, variant)
     matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])).to(device)
     scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
     split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
-    trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch)
+    trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack)
     runs = runs_frame(variant, trained)
-    return TrialResult(trained, columns, runs, _predictions(data, trained), _summary(variant, columns, trained, runs))
+    summary = _summary(variant, columns, trained, runs) | _on_test(trained, matrix, data)
+    return TrialResult(trained, columns, runs, _predictions(data, trained), summary)
+
+
+def _on_test(trained: Trained, matrix: torch.Tensor, data: StudyData) -> dict[str, float | None]:
+    """The last epoch on the test split, which chose nothing; None where there is none, or it has one score."""
+    names = ("test_spearman", "test_spearman_std", "test_mse")
+    truth = data.scores[data.test]
+    if len(truth) < 2 or np.ptp(truth) == 0:
+        return dict.fromkeys(names)
+    predictions = predict(trained.model, matrix[torch.from_numpy(data.test).to(matrix.device)])
+    rho = METRICS["spearman"](predictions, truth)
+    rho = rho[np.isfinite(rho)]
+    values = (
+        float(rho.mean()) if len(rho) else None,
+        float(rho.std(ddof=1)) if len(rho) > 1 else None,
+        float(METRICS["mse"](predictions, truth).mean()),
+    )
+    return dict(zip(names, values, strict=True))
 
 
 def runs_frame(variant: Variant, trained: Trained) -> pd.DataFrame:

@@ -79,8 +79,8 @@ def tier_block(
         found += [column] if table[column].type.num_fields == 0 else [f"{column}_{k}" for k in range(width)]
         parts.append(values)
     matrix = np.concatenate(parts, axis=1)
-    _check_finite(matrix, table["clip_id"].to_pylist(), tier)
-    scaled = tier in SCALED and not one_hot
+    check_finite_rows(matrix, table["clip_id"].to_pylist(), tier)
+    scaled = tier.partition(":")[0] in SCALED and not one_hot
     return Block(tier, tuple(names or found), scaled), matrix
 
 
@@ -94,7 +94,8 @@ def _numbers(column: pa.ChunkedArray, tier: str, name: str) -> np.ndarray:
         raise FeatureError(f"tier {tier}: column {name} is {flat.type}, expected numbers ({error})") from error
 
 
-def _check_finite(matrix: np.ndarray, ids: Sequence[str], tier: str) -> None:
+def check_finite_rows(matrix: np.ndarray, ids: Sequence[str], tier: str) -> None:
+    """Raises FeatureError, naming tier and clip, where a row is not finite."""
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(bad):
         raise FeatureError(
@@ -141,13 +142,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class StudyData:
-    """All that trials share: the scaled matrix, the scores, who is in which split."""
+    """All that trials share: the scaled matrix, the scores, who is in which split (`test` may be empty)."""
 
     features: Features
     scaled: np.ndarray
     scores: np.ndarray
     train: np.ndarray
     val: np.ndarray
+    test: np.ndarray
     scaling: Scaling
 
     @classmethod
@@ -159,7 +161,7 @@ class StudyData:
         """
         names = np.asarray(splits)
         known = np.isfinite(scores)
-        train, val = (np.flatnonzero(known & (names == split)) for split in ("train", "val"))
+        train, val, test = (np.flatnonzero(known & (names == split)) for split in ("train", "val", "test"))
         if len(train) < 2 or len(val) < 2:
             raise StudyError(
                 f"a study needs scores: {len(train)} train and {len(val)} val clips have features and a score, "
@@ -169,4 +171,4 @@ class StudyData:
             if np.ptp(scores[rows]) == 0:
                 raise StudyError(f"all {split} scores are {scores[rows[0]]:g}: rank correlation is undefined")
         scaling = Scaling.fit(features, train)
-        return cls(features, scaling(features.values), scores.astype(np.float32), train, val, scaling)
+        return cls(features, scaling(features.values), scores.astype(np.float32), train, val, test, scaling)

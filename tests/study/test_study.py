@@ -102,7 +102,9 @@ def test_leaving_out_the_column_that_matters_shows():
     variants += [Variant(f"without {n}", ("raw",), (n,), training, "all") for n in ("brightness", "contrast")]
     results = [run_trial(v, data, seeds, torch.device("cpu")) for v in variants]
     runs = pd.concat([r.runs for r in results], ignore_index=True)
-    trials = with_differences(pd.DataFrame([r.summary for r in results]), runs).set_index("variant")
+    val = {r.summary["variant"]: r.trained.val for r in results}
+    frame = pd.DataFrame([r.summary for r in results])
+    trials = with_differences(frame, runs, val, data.scores[data.val]).set_index("variant")
     assert trials.loc["without contrast", "delta_high"] < -0.3
     assert trials.loc["without brightness", "delta_low"] > -0.05
     assert np.isnan(trials.loc["all", "delta_spearman"])

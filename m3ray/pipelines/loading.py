@@ -1,0 +1,116 @@
+"""What a study is made on: the joined matrix of a root's tiers, built once and shared by its trials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from m3ray.config import fingerprint
+from m3ray.data.catalogue import read_catalogue
+from m3ray.data.rooms import current_tiers, rejected_ids, tier_table
+from m3ray.data.store import Root
+from m3ray.errors import FeatureError
+from m3ray.pipelines.progress import say
+from m3ray.study.variants import Variant
+from m3ray.training.features import MOST_DROPPED, StudyData, joined, tier_block
+
+CODE_VERSION = 3
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The joined features and scores, and what they came from.
+
+    Args:
+        folders: tier to its feature folder.
+        key: changes when the clips, their splits or their scores do.
+    """
+
+    data: StudyData
+    folders: Mapping[str, str]
+    key: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on a root.
+
+    Args:
+        root: holds the features, gets the results.
+        name: under `study/`.
+        loaded: what it is made on.
+        seeds: one a run.
+    """
+
+    root: Root
+    name: str
+    loaded: Loaded
+    seeds: tuple[int, ...]
+
+    @property
+    def data(self) -> StudyData:
+        return self.loaded.data
+
+    @property
+    def folder(self) -> tuple[str, str]:
+        return ("study", self.name)
+
+    def part(self, variant: Variant) -> tuple[str, ...]:
+        """Where a variant's results are kept; its name tells all that they depend on."""
+        slug = re.sub(r"[^a-z0-9]+", "-", variant.name.lower()).strip("-")
+        seen = {tier: self.loaded.folders[tier] for tier in variant.tiers if tier in self.loaded.folders}
+        return (
+            *self.folder,
+            "parts",
+            f"{slug}-{fingerprint(CODE_VERSION, variant, self.seeds, self.loaded.key, seen)}",
+        )
+
+
+def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) -> Loaded:
+    """The joined matrix of the root's current tiers.
+
+    Args:
+        root: holds them.
+        tiers: their names.
+        allow_missing: whether more than 5 % of the scored clips may lack a tier.
+    Raises:
+        StudyError: too few scored clips, or a tier that the root lacks.
+        FeatureError: more than 5 % of the scored clips lack a tier and were not rejected.
+    """
+    catalogue = read_catalogue(root)
+    frame = catalogue.select(["clip_id", "split", "score"]).to_pandas()
+    current = current_tiers(root)
+    tables = {tier: _tier(root, tier, current) for tier in tiers}
+    features, _dropped = joined(tables, frame["clip_id"].tolist())
+    scored = set(frame.loc[frame["score"].notna(), "clip_id"])
+    _check_dropped(scored, scored - set(features.clip_ids), rejected_ids(root), allow_missing)
+    rows = frame.set_index("clip_id").loc[list(features.clip_ids)]
+    data = StudyData.make(features, rows["score"].to_numpy(float), rows["split"].tolist())
+    folders = {tier: current[tier]["folder"] for tier in tiers}
+    return Loaded(data, folders, fingerprint(rows.reset_index().values.tolist()))
+
+
+def _tier(root: Root, tier: str, current: Mapping[str, Any]) -> tuple[Any, np.ndarray, list[str]]:
+    table = tier_table(root, tier)
+    metadata = root.shard_metadata("features", current[tier]["folder"])
+    block, values = tier_block(tier, table, one_hot=metadata.get("one_hot", False), names=metadata.get("columns"))
+    return block, values, table["clip_id"].to_pylist()
+
+
+def _check_dropped(scored: set[str], dropped: set[str], rejected: set[str], allow_missing: bool) -> None:
+    """Rejected clips were told of when they were rejected; those that merely lack a tier are a mistake of the data."""
+    if dropped:
+        say(
+            f"study: {len(dropped)} of {len(scored)} scored clips lack a tier and are left out, "
+            f"{len(dropped & rejected)} of them rejected"
+        )
+    lacking = sorted(dropped - rejected)
+    if len(lacking) > MOST_DROPPED * len(scored) and not allow_missing:
+        raise FeatureError(
+            f"{len(lacking)} of {len(scored)} scored clips, {lacking[0]} among them, lack a tier without having been "
+            f"rejected, more than {MOST_DROPPED:.0%}: extract the tier for them, or go on with --allow-missing"
+        )
