@@ -140,9 +140,7 @@ def main() -> None:
     print(
         f"ours, all of it: {wall:,.0f} s; training alone {trained:,.0f} s, {cores} trials at once: Tune, Ray, tables "
     )
-    print(
-        f"take {max(0.0, wall - trained) / wall:.1%}; this machine's floor is {least:,.0f} s, {least / wall:.0%} of ours "
-    )
+    print(f"take {max(0.0, wall - trained) / wall:.1%}; floor {least:,.0f} s, {least / wall:.0%} of ours ")
     print(f"(copy {bandwidth / 1e9:.0f} GB/s, product {peak / 1e9:.0f} GFLOP/s)")
     print(f"| plain loop / ours | {plain / wall:.1f} |")
 

@@ -1,4 +1,4 @@
-"""The study: every variant of the tables asked for, on a root whose tiers are there."""
+"""The study: every variant of the tables asked for, on a root whose tiers are there; and its report."""
 
 import sys
 
@@ -9,8 +9,11 @@ from m3ray.options import AblateOptions
 def job(options: AblateOptions) -> None:
     # Imported once the options are sound: --help then answers at once.
     from m3ray.pipelines import jobs
+    from m3ray.reports.page import build_report
 
     jobs.ablate(options)
+    if not options.dry_run:
+        build_report(options.out)
 
 
 if __name__ == "__main__":

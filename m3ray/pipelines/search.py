@@ -76,7 +76,7 @@ def _tuner(study: Study, variant: Variant, trials: int, metric: str, on: Resourc
         metric=metric,
         mode=MODES[metric],
         points_to_evaluate=[as_point(variant.training)],
-        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
+        sampler=optuna.samplers.TPESampler(seed=seed),
     )
     epochs = variant.training.epochs
     return tune.Tuner(

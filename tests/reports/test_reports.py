@@ -4,12 +4,15 @@ import pyarrow as pa
 import pytest
 from matplotlib import pyplot as plt
 
+from m3ray.config import TrainConfig, as_json
 from m3ray.data.catalogue import write_catalogue
 from m3ray.data.rooms import remember_tiers
 from m3ray.data.store import Root
 from m3ray.errors import StudyError
 from m3ray.reports import figures, tables
+from m3ray.reports.measures import measures_table
 from m3ray.reports.page import build_report
+from m3ray.reports.parameters import parameters_table
 from m3ray.reports.style import house_style, image
 from m3ray.schema import REJECTS, Clip
 
@@ -42,6 +45,7 @@ def trials_frame():
         "status",
     ]
     frame = pd.DataFrame(rows, columns=names)
+    frame = frame.assign(boot_low=frame["delta_low"] * 2, boot_high=frame["delta_high"] + 0.02, test_spearman=np.nan)
     return frame.assign(features=2783, parameters=1458305, runs=4, best_epoch=10, best_spearman=0.64)
 
 
@@ -95,6 +99,51 @@ def test_tables_mark_best_second_and_intervals():
     assert "nan" not in text.lower() + latex.lower()
 
 
+def measure_trials():
+    """M3-S with DBSCAN, M3, and two measures: one trained, one that is constant."""
+    rows = [
+        ("M3-S", None, 0.63, np.nan, np.nan, np.nan, "done"),
+        ("M3", "M3-S", 0.60, -0.03, -0.05, -0.01, "done"),
+        ("similarity alone", None, 0.34, np.nan, np.nan, np.nan, "done"),
+        ("kde alone", None, np.nan, np.nan, np.nan, np.nan, "4 of 4 runs diverged or are constant"),
+        ("M3 + kde", "M3", 0.61, 0.01, -0.01, 0.03, "done"),
+    ]
+    names = ["variant", "full", "spearman", "delta_spearman", "delta_low", "delta_high", "status"]
+    frame = pd.DataFrame(rows, columns=names)
+    return frame.assign(features=852, spearman_std=0.01, mse=0.01, boot_low=-0.02, boot_high=0.02)
+
+
+def test_table_4_prints_what_each_measure_is_adds_and_lacks():
+    facts = {"own": "dbscan", "full": "M3-S", "skipped": {"kde_labels": "no label has 150 train clips"}}
+    table = measures_table(measure_trials(), facts)
+    frame = table.frame.set_index("Measure")
+    assert list(frame.index) == ["kde", "kde_labels", "dbscan"], "the paper's order; others were not asked for"
+    assert frame.loc["dbscan", "Contribution"] == "+0.0300 [+0.0100, +0.0500] *", "M3's, turned round"
+    assert frame.loc["kde", "Contribution"] == "+0.0100 [-0.0100, +0.0300]"
+    assert frame.loc["kde", "rho"] == "undefined: 4 of 4 runs diverged or are constant"
+    assert frame.loc["kde_labels", "Contribution"] == "skipped: no label has 150 train clips"
+    assert frame.loc["kde_labels", ["Ref", "Applicable to"]].tolist() == ["4.b", "clips with labels"]
+    assert "nan" not in tables.markdown(table).lower()
+
+
+def test_table_5_is_the_paper_s():
+    """The supplement, Table 5."""
+    frame = parameters_table({"name": "M3-S", "training": as_json(TrainConfig())}).frame.set_index("Parameter")
+    assert frame.loc["Hidden channels"].tolist() == ["[512, 64, 1]"] * 3
+    assert frame.loc["Batch size"].tolist() == ["32"] * 3
+    assert frame.loc["Learning rate"].tolist() == ["0.001"] * 3
+    assert frame.loc["Scheduler"].tolist() == ["StepLR, gamma = 0.2, step size = 5"] * 3
+    assert frame.loc["Weight decay"].tolist() == ["1e-05"] * 3
+    assert frame.loc["Loss", "Memento10k"].startswith("MSE (tails")
+    assert frame.loc["Loss", "VideoMem"].startswith("MSE to Spearman")
+
+
+def test_table_2_says_that_the_unfrozen_model_was_not_run():
+    table = tables.study_table(2, trials_frame(), ["M3-S", "M3"])
+    assert table.frame["Model"].tolist() == ["M3-S", "M3", "M3-S, unfrozen: not run"]
+    assert "M3-S, unfrozen: not run" in tables.latex(table)
+
+
 def small_root(tmp_path, *, study=True):
     root = Root(str(tmp_path))
     write_catalogue(root, [Clip(HOSTILE, "x"), Clip("b", "y", score=0.5)], 0)
@@ -105,7 +154,10 @@ def small_root(tmp_path, *, study=True):
         predictions = pd.DataFrame({"variant": "M3-S", "truth": [0.1, 0.9, 0.5], "score": [0.2, 0.8, 0.6]})
         for name, frame in (("trials", trials_frame()), ("runs", runs_frame()), ("predictions", predictions)):
             root.write_table(pa.Table.from_pandas(frame), "study", "ablation", f"{name}.parquet")
-        root.write_json({"3": ["M3-S", "M3"]}, "study", "ablation", "tables.json")
+        measures = {"own": None, "full": "M3-S", "skipped": {}}
+        root.write_json({"3": ["M3-S", "M3"], "measures": measures}, "study", "ablation", "tables.json")
+        variant = {"name": "M3-S", "training": as_json(TrainConfig())}
+        root.write_json({"variants": [variant]}, "study", "ablation", "config.json")
     return root
 
 

@@ -8,13 +8,15 @@ import pytest
 from recipes import golden
 from safetensors.numpy import load, save
 from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 from sklearn.base import clone
+from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
-from sklearn.neighbors import KernelDensity
+from sklearn.neighbors import KernelDensity, NearestNeighbors
 
 from m3ray.errors import FeatureError, ShapeError, StudyError
-from m3ray.similarity import MEASURES, Projection
-from m3ray.similarity.clustering import knee_distance
+from m3ray.similarity import MEASURES, Projection, pairwise
+from m3ray.similarity.clustering import auto_eps, knee_distance
 
 SETTINGS = {
     "kde": {"bandwidth": 0.5},
@@ -159,6 +161,57 @@ def brute_leave_one_out(name, train, labels):
     return np.array(rows)
 
 
+def test_the_tenth_measure_equals_scikit_learn_s_neighbours():
+    train, _, query = data(60)
+    measure = MEASURES["knn_density"](k=7).fit(train)
+    index = NearestNeighbors(n_neighbors=7).fit(train)
+    np.testing.assert_allclose(measure.transform(query)[:, 0], index.kneighbors(query)[0].mean(1), rtol=1e-9)
+    # Without rows, scikit-learn leaves each fitted row out itself.
+    np.testing.assert_allclose(measure.transform_train()[:, 0], index.kneighbors()[0].mean(1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_fit_sees_no_query_and_a_query_no_other(name):
+    """A query's row is the same alone as in company, and the train split's rows don't change by asking."""
+    train, labels, query = data()
+    measure = make(name).fit(train, labels)
+    before = measure.transform_train()
+    found = measure.transform(query)
+    alone = np.concatenate([measure.transform(row[None]) for row in query])
+    np.testing.assert_allclose(alone, found, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(measure.transform_train(), before)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_blocks_change_nothing(name, monkeypatch):
+    train, labels, query = data()
+    measure = make(name).fit(train, labels)
+    whole = measure.transform(query), measure.transform_train()
+    monkeypatch.setattr(pairwise, "CACHED_NUMBERS", 700)
+    parts = measure.transform(query), measure.transform_train()
+    for found, expected in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_densities_far_from_every_kernel_stay_finite_and_exact():
+    """Reference: SciPy's logsumexp over the exponents of every pair."""
+    train, labels, _ = data(60)
+    far = np.full((2, 10), 40.0)
+    found = MEASURES["kde_labels"](bandwidth=0.3, fewest=2).fit(train, labels).transform(far)
+    for group in range(3):
+        exponents = -cdist(far, train[labels[:, group]], "sqeuclidean") / (2 * 0.3**2)
+        expected = np.log(labels[:, group].sum()) - logsumexp(exponents, axis=1) + 5 * np.log(2 * np.pi * 0.3**2)
+        np.testing.assert_allclose(found[:, group], expected, rtol=1e-7)
+
+
+def test_few_clips_in_an_even_plane_still_get_clusters():
+    """77 points of no structure: the curve has no knee, and its eps would join them all."""
+    plane = np.random.default_rng(0).random((77, 3)) * 100
+    clusters = DBSCAN(eps=auto_eps(plane, 5), min_samples=5).fit_predict(plane)
+    assert len(set(clusters.tolist()) - {-1}) > 1
+    assert np.mean(clusters == -1) <= 0.5
+
+
 @pytest.mark.parametrize("name", ["fractional_mean", "cosine_mean", "cosine_threshold", "kde", "kde_labels"])
 def test_leave_one_out_equals_brute_force(name):
     train, labels, _ = data(60)
@@ -177,7 +230,8 @@ def planted(seed=0):
     """2,000 rows in five clusters of falling size; the scores fall with the size of the cluster."""
     rng = np.random.default_rng(seed)
     sizes = (900, 500, 350, 170, 80)
-    centres = rng.standard_normal((5, 10)) * 12
+    # As far from each other each: what tells them apart is their size.
+    centres = 12 * np.eye(5, 10)
     cluster = np.repeat(np.arange(5), sizes)
     rows = centres[cluster] + rng.standard_normal((2000, 10))
     return rows, cluster, np.asarray(sizes)
@@ -201,8 +255,25 @@ def test_measures_rank_planted_clusters_by_how_common_they_are(name, sign):
     rows, cluster, sizes = planted()
     measure = make(name).fit(rows)
     mean = np.array([measure.transform_train()[cluster == k, 0].mean() for k in range(5)])
-    commonest, rarest = np.argmax(sizes), np.argmin(sizes)
-    assert sign * (mean[rarest] - mean[commonest]) > 0
+    order = np.argsort(sizes)[::-1]
+    assert (np.diff(sign * mean[order]) > 0).all(), "the rarer the cluster, the more unlike the rest"
+
+
+@pytest.mark.parametrize("name", ["fractional_prototypes", "euclidean_prototypes", "kde_labels", "kde_kmeans"])
+def test_measures_with_a_column_a_group_find_each_row_s_own(name):
+    """Planted clusters are the labels too: a row is nearest to its own prototype, likeliest under its own density."""
+    rows, cluster, _ = planted()
+    labels = cluster[:, None] == np.arange(5)
+    settings = {"kde_labels": {"fewest": 2, "bandwidth": 1.0}, "kde_kmeans": {"clusters": 5, "bandwidth": 1.0}}
+    found = MEASURES[name](**settings.get(name, {})).fit(rows, labels).transform(rows)
+    assert adjusted_rand_score(cluster, found.argmin(axis=1)) >= 0.9
+
+
+def test_near_neighbours_are_further_in_sparser_places():
+    rows, cluster, _ = planted()
+    rows[cluster == 4] += 3 * (rows[cluster == 4] - rows[cluster == 4].mean(0))
+    found = MEASURES["knn_density"]().fit(rows).transform_train()[:, 0]
+    assert found[cluster == 4].mean() > 2 * found[cluster == 0].mean()
 
 
 def test_the_paper_s_eps_that_does_not_suit_warns():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,11 +10,13 @@ from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError, StudyError
 from m3ray.model import parameter_count
 from m3ray.study.results import in_order, with_differences
-from m3ray.study.statistics import paired_difference
+from m3ray.study.space import SPACE, as_point, training_of
+from m3ray.study.statistics import bootstrap_spearman, paired_difference, percentile_interval
 from m3ray.study.trial import columns_of, run_trial
-from m3ray.study.variants import M3S, Variant, study_variants, table1, table3
+from m3ray.study.variants import M3S, Variant, study_variants, table1, table2, table3, table4
 from m3ray.training.features import Block, Features, StudyData
 
+CPU = torch.device("cpu")
 RAW = ("brightness", "contrast", "blurriness", "mean_optical_flow", *(f"hog_{k}" for k in range(10)), "size_bytes")
 # Widths on Memento10k: DBSCAN's one-hot has 852 columns there (the supplement, Table 4).
 BLOCKS = (
@@ -54,6 +58,38 @@ def test_table_1_has_the_paper_s_features():
         "raw without hog": 5,
     }
     assert all(v.training.hidden == (64,) for v in table1(M3S))
+
+
+def test_table_2_has_the_paper_s_features():
+    """The supplement, Table 2, its unfrozen row apart."""
+    found = {v.name: len(columns_of(REAL, v)) for v in table2(M3S)}
+    assert found == {
+        "M3-S": 3635,
+        "M3-S without brightness": 3634,
+        "M3-S without contrast": 3634,
+        "M3-S without blurriness": 3634,
+        "M3-S without hog": 3625,
+        "M3-S without size_bytes": 3634,
+        "M3-S without mean_optical_flow": 3634,
+    }
+
+
+def test_table_4_has_each_measure_alone_and_within_m3_and_shares_m3_s():
+    tiers = [*M3S, "similarity:kde", "similarity:cosine_mean"]
+    rows = {v.name: v for v in table4(tiers)}
+    assert list(rows) == [
+        "similarity alone",
+        "M3-S",
+        "cosine_mean alone",
+        "M3 + cosine_mean",
+        "kde alone",
+        "M3 + kde",
+    ]
+    assert rows["M3-S"] == table3(tiers)[0], "trained once"
+    assert rows["kde alone"].training.epochs == 15  # the supplement, Table 4
+    assert rows["M3 + kde"].tiers == ("raw", "scene", "event", "similarity:kde")
+    assert rows["M3 + kde"].full == "M3"
+    assert table3(tiers)[0].tiers == M3S, "other measures are no part of the full model"
 
 
 def test_tables_adapt_to_the_tiers_there_are():
@@ -112,6 +148,79 @@ def test_leaving_out_the_column_that_matters_shows():
     last = runs[(runs["variant"] == "all") & (runs["epoch"] == 8)]["val_spearman"]
     assert trials.loc["all", "spearman"] == pytest.approx(last.mean())
     assert trials.loc["all", "spearman_std"] == pytest.approx(last.std())
+
+
+def planted_tiers(rows=2000, seed=0):
+    """Four columns; the second decides the score, the first a little, the others not at all."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((rows, 4)).astype(np.float32)
+    scores = 1 / (1 + np.exp(-(values[:, 1] + 0.3 * values[:, 0] + rng.standard_normal(rows))))
+    block = Block("raw", ("brightness", "contrast", "blurriness", "mean_optical_flow"), True)
+    features = Features(tuple(f"c{k}" for k in range(rows)), values, (block,))
+    return StudyData.make(features, scores, ["train" if k % 4 else "val" for k in range(rows)])
+
+
+def test_planted_effects_are_found_and_absent_ones_are_not():
+    """20 seeds: the right column first and its intervals without 0; the interval of one without effect holds 0."""
+    training = TrainConfig(hidden=(8,), epochs=5, learning_rate=1e-2, batch=256)
+    names = ("brightness", "contrast", "blurriness", "mean_optical_flow")
+    variants = [Variant("all", ("raw",), training=training)]
+    variants += [Variant(f"without {n}", ("raw",), (n,), training, "all") for n in names]
+    first, found, absent = 0, 0, 0
+    for seed in range(20):
+        data = planted_tiers(seed=seed)
+        results = [run_trial(v, data, range(4 * seed, 4 * seed + 4), torch.device("cpu")) for v in variants]
+        runs = pd.concat([r.runs for r in results], ignore_index=True)
+        val = {r.summary["variant"]: r.trained.val for r in results}
+        frame = with_differences(pd.DataFrame([r.summary for r in results]), runs, val, data.scores[data.val])
+        frame = frame.set_index("variant")
+        first += frame["delta_spearman"].idxmin() == "without contrast"
+        right = frame.loc["without contrast"]
+        found += right["delta_high"] < 0 and right["boot_high"] < 0
+        nothing = frame.loc["without blurriness"]
+        absent += nothing["delta_low"] <= 0 <= nothing["delta_high"]
+    assert first >= 17
+    assert found >= 17
+    assert absent >= 17
+
+
+def test_the_bootstrap_equals_drawing_clips_and_ranking_anew():
+    """Reference: SciPy's spearmanr on the drawn clips themselves, ties and all."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 12, 40) / 12
+    runs = np.stack([truth + 0.3 * rng.standard_normal(40), np.round(rng.random(40), 1)])
+    counts = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), 30)
+    expected = []
+    for count in counts:
+        drawn = np.repeat(np.arange(40), count)
+        expected.append(np.mean([stats.spearmanr(run[drawn], truth[drawn]).statistic for run in runs]))
+    np.testing.assert_allclose(bootstrap_spearman(runs, truth, seed=5, resamples=30), expected, atol=1e-12)
+
+
+def test_an_interval_of_undefined_resamples_is_none():
+    assert percentile_interval(np.full(10, np.nan)) == (None, None)
+    low, high = percentile_interval(np.linspace(0, 1, 1001))
+    assert (low, high) == pytest.approx((0.025, 0.975))
+
+
+def test_a_test_split_is_measured_and_chooses_nothing():
+    data = planted()
+    whole = run_trial(Variant("all", ("raw",), training=TrainConfig(hidden=(8,), epochs=4)), data, (0, 1), CPU)
+    assert whole.summary["test_spearman"] is None
+    held, val = data.val[::2], data.val[1::2]
+    split = replace(data, val=val, test=held)
+    found = run_trial(Variant("all", ("raw",), training=TrainConfig(hidden=(8,), epochs=4)), split, (0, 1), CPU)
+    with torch.no_grad():
+        predicted = found.trained.model(torch.from_numpy(data.scaled[held])).double().numpy()
+    expected = np.mean([stats.spearmanr(row, data.scores[held]).statistic for row in predicted])
+    assert found.summary["test_spearman"] == pytest.approx(expected)
+
+
+def test_the_preset_is_a_point_of_the_search_s_space():
+    point = as_point(TrainConfig())
+    assert all(SPACE[name]._contains(SPACE[name].to_internal_repr(value)) for name, value in point.items())
+    assert training_of(point, TrainConfig(epochs=3)) == TrainConfig(epochs=3)
+    assert training_of({**point, "hidden": "512x256x64", "batch": 64.0}, TrainConfig()).hidden == (512, 256, 64)
 
 
 def test_runs_without_a_rank_correlation_are_marked_and_leave_no_nan():

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import StepLR
 
 from m3ray.config import TrainConfig
+from m3ray.errors import ConfigError
 from m3ray.model import MLP
 from m3ray.model.losses import mse
+from m3ray.training.optimiser import StackedAdam
 from m3ray.training.stacked import stack_size, train_runs
 
 
@@ -70,3 +74,58 @@ def test_large_models_are_trained_one_after_the_other_on_a_cpu():
     assert stack_size(3635, TrainConfig(), cpu, 4) == 1
     assert stack_size(15, TrainConfig(hidden=(64,)), cpu, 28) == 28
     assert stack_size(3635, TrainConfig(), gpu, 124) == 124
+
+
+@pytest.mark.parametrize("loss", ["mse_tails", "spearman", "mse_to_spearman"])
+def test_stacked_runs_of_different_settings_equal_separate_runs(loss):
+    """Learning rate, weight decay, schedule and the losses' numbers are each run's own; bounds as above."""
+    train, val = data()
+    base = TrainConfig(hidden=(16,), loss=loss, epochs=12)
+    settings = [
+        base,
+        replace(base, learning_rate=5e-3, gamma=0.5, strength=0.3, tails_gain=5.0),
+        replace(base, weight_decay=1e-2, step_size=3, tails_power=2.0, spearman_scale=0.1),
+    ]
+    together = train_runs(train, val, settings, [5, 6, 7], stack=3)
+    apart = [train_runs(train, val, one, [seed]) for one, seed in zip(settings, [5, 6, 7], strict=True)]
+    separate = np.concatenate([run.metrics["spearman"] for run in apart])
+    assert np.abs(together.metrics["spearman"] - separate).max() <= 1e-4
+    np.testing.assert_allclose(together.val, np.concatenate([run.val for run in apart]), atol=1e-6)
+    assert np.ptp(together.val, axis=0).max() > 1e-3, "settings make a difference"
+
+
+def test_the_stacked_adam_is_torch_s():
+    torch.manual_seed(0)
+    configs = [TrainConfig(learning_rate=1e-2, weight_decay=0.1), TrainConfig(learning_rate=1e-3, weight_decay=0.0)]
+    stacked = torch.nn.Parameter(torch.randn(2, 3, 4, dtype=torch.float64))
+    singles = [torch.nn.Parameter(row.detach().clone()) for row in stacked]
+    ours = StackedAdam([stacked], configs)
+    theirs = [
+        torch.optim.Adam([p], lr=c.learning_rate, weight_decay=c.weight_decay)
+        for p, c in zip(singles, configs, strict=True)
+    ]
+    for step in range(5):
+        gradient = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        stacked.grad = gradient
+        ours.step()
+        for optimiser, single, row in zip(theirs, singles, gradient, strict=True):
+            single.grad = row
+            optimiser.step()
+    torch.testing.assert_close(stacked, torch.stack(list(singles)), rtol=1e-12, atol=1e-14)
+
+
+def test_runs_that_cannot_be_one_model_are_refused():
+    train, val = data()
+    with pytest.raises(ConfigError, match="share hidden, loss, epochs and batch"):
+        train_runs(train, val, [TrainConfig(), TrainConfig(batch=64)], [0, 1])
+    with pytest.raises(ConfigError, match="1 settings for 2 seeds"):
+        train_runs(train, val, [TrainConfig()], [0, 1])
+
+
+def test_each_epoch_is_told_with_its_runs_metrics():
+    train, val = data()
+    told = []
+    config = TrainConfig(hidden=(4,), epochs=3)
+    trained = train_runs(train, val, config, [0, 1], stack=2, on_epoch=lambda e, m: told.append((e, m["spearman"])))
+    assert [epoch for epoch, _ in told] == [0, 1, 2]
+    np.testing.assert_array_equal(np.stack([rho for _, rho in told], axis=1), trained.metrics["spearman"])

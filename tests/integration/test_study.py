@@ -1,0 +1,147 @@
+"""The study and the search on real Ray: killed in the middle, started again, failing in parts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from m3ray.data.catalogue import write_catalogue
+from m3ray.data.rooms import remember_tiers
+from m3ray.data.store import Root
+from m3ray.errors import ConfigError, FeatureError
+from m3ray.options import AblateOptions, TuneOptions
+from m3ray.schema import RAW, Clip, vector_schema
+
+pytestmark = pytest.mark.integration
+TOP = Path(__file__).parents[2]
+
+
+def made_root(folder, rows=300, seed=0, lacking=0):
+    """A root with a raw and a scene tier of made-up numbers; the score depends on brightness and one scene column."""
+    root = Root(str(folder))
+    rng = np.random.default_rng(seed)
+    raw = rng.standard_normal((rows, 15)).astype(np.float32)
+    scene = rng.standard_normal((rows, 40)).astype(np.float32)
+    scores = 1 / (1 + np.exp(-(raw[:, 0] + scene[:, 0] + 0.5 * rng.standard_normal(rows))))
+    ids = [f"c{k:04d}" for k in range(rows)]
+    clips = [
+        Clip(name, f"{name}.mp4", split="train" if k % 4 else "val", score=float(s))
+        for k, (name, s) in enumerate(zip(ids, scores, strict=True))
+    ]
+    write_catalogue(root, clips, 0)
+    columns = {name: list(raw[:, 5:]) if name == "hog" else raw[:, min(k, 4)] for k, name in enumerate(RAW.names[1:])}
+    write(root, "raw", pa.table({"clip_id": ids, **columns}, schema=RAW))
+    kept = ids[: rows - lacking]
+    write(
+        root, "scene", pa.table({"clip_id": kept, "scene": list(scene[: len(kept)])}, schema=vector_schema("scene", 40))
+    )
+    return root
+
+
+def write(root, tier, table):
+    root.write_shard(table, ("features", f"{tier}-made"), {})
+    remember_tiers(root, {tier: {"folder": f"{tier}-made", "untrained": True, "identity": {}}})
+
+
+def trials_of(root, name="ablation"):
+    return root.read_table("study", name, "trials.parquet").to_pandas()
+
+
+def test_a_study_killed_in_the_middle_keeps_its_finished_trials(tmp_path):
+    root = made_root(tmp_path, rows=600)
+    command = [sys.executable, "jobs/ablate.py", "--out", root.uri, "--tables", "1", "3", "--runs", "2"]
+    # Of its own: the test's Ray is not the job's, and dies with it.
+    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
+    job = subprocess.Popen(
+        command, cwd=TOP, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not finished(root):
+        time.sleep(0.05)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    kept, before = finished(root), []
+    while kept != before:  # workers outlive their killed driver by a moment
+        time.sleep(3)
+        kept, before = finished(root), kept
+    assert kept, "no trial had finished in two minutes"
+    times = {name: (tmp_path / "study/ablation/parts" / name / "trial.json").stat().st_mtime_ns for name in kept}
+    done = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert f"{len(kept)} cached" in done.stdout
+    assert set(finished(root)) > set(kept) or len(kept) == 10
+    for name, before in times.items():
+        assert (tmp_path / "study/ablation/parts" / name / "trial.json").stat().st_mtime_ns == before
+    trials = trials_of(root).set_index("variant")
+    assert len(trials) == 7 + 3
+    assert trials["status"].eq("done").all()
+    assert trials.loc["raw without brightness", "delta_spearman"] < -0.2, "the score depends on it"
+    assert (tmp_path / "report" / "tables" / "table3.tex").exists()
+
+
+def finished(root):
+    return [
+        name
+        for name in root.names("study", "ablation", "parts")
+        if root.exists("study", "ablation", "parts", name, "trial.json")
+    ]
+
+
+def test_a_failing_trial_is_marked_and_the_others_stand(jobs, tmp_path, monkeypatch):
+    from m3ray.pipelines import study as pipeline
+
+    root = made_root(tmp_path)
+    whole = pipeline.run_study
+
+    def with_a_bad_one(study, variants, on):
+        from dataclasses import replace
+
+        bad = replace(variants[-1], name="bad", tiers=("nothing",))
+        return whole(study, [*variants, bad], on)
+
+    monkeypatch.setattr(jobs, "run_study", with_a_bad_one)
+    jobs.ablate(AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2))
+    trials = trials_of(root).set_index("variant")
+    assert trials.loc["bad", "status"] == "failed"
+    assert trials.drop("bad")["status"].eq("done").all()
+
+
+def test_clips_that_lack_a_tier_stop_a_study_unless_allowed(jobs, tmp_path, capsys):
+    root = made_root(tmp_path, lacking=30)
+    options = {"out": root.uri, "tables": (1,), "runs": 1, "epochs": 1}
+    with pytest.raises(FeatureError, match=r"30 of 300 scored clips, c0270 among them.*--allow-missing"):
+        jobs.ablate(AblateOptions(**options))
+    jobs.ablate(AblateOptions(**options, allow_missing=True))
+    assert "30 of 300 scored clips lack a tier" in capsys.readouterr().out
+
+
+def test_a_search_beats_the_preset_and_goes_on_where_it_was(jobs, tmp_path, capsys):
+    root = made_root(tmp_path)
+    options = TuneOptions(out=root.uri, trials=8, runs=2, epochs=6)
+    jobs.tune(options)
+    found = trials_of(root, "search")
+    assert len(found) == 8
+    complete = found[found["complete"]]
+    preset = complete[
+        (complete["hidden"] == "512x64") & (complete["learning_rate"] == 1e-3) & (complete["gamma"] == 0.2)
+    ]
+    assert len(preset) == 1, "the preset is the first setting tried"
+    assert complete["spearman"].max() >= preset["spearman"].iloc[0]
+    assert found["spearman"].iloc[0] == complete["spearman"].max(), "best first"
+    best = json.loads((tmp_path / "study" / "search" / "best.json").read_text())
+    assert best["val_spearman"] == pytest.approx(complete["spearman"].max())
+    assert set(best["fresh_seeds"]) == {"best", "preset", "difference"}
+    capsys.readouterr()
+    jobs.tune(options)
+    assert "finished settings are kept" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(trials_of(root, "search"), found)
+    with pytest.raises(ConfigError, match="begun with other trials: give this one another --name"):
+        jobs.tune(TuneOptions(out=root.uri, trials=9, runs=2, epochs=6))
