@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -40,25 +40,33 @@ class MLP(nn.Module):
         return torch.sigmoid(self.layers[-1](x)).squeeze(-1)
 
 
+# Takes the gradient of a layer's output, (R, B, out), and its input, (R, B, in): the factors of its weights' gradient.
+Consumer = Callable[[Tensor, Tensor], None]
+
+
 class _StackedLinear(torch.autograd.Function):
     """x A^T + b for stacked weights, the gradient of A laid out as A is.
 
     Autograd's own gradient of `matmul(x, A.mT)` comes transposed, and copying it over takes longer than all the
-    products of a step together.
+    products of a step together. A consumer gets the two factors of A's gradient instead, and A gets none.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, consume: Consumer | None) -> Tensor:
         """(R, B, in), (R, out, in), (R, out) to (R, B, out)."""
         ctx.save_for_backward(x, weight)
+        ctx.consume = consume
         return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None]:
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
         inputs = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
-        return inputs, torch.bmm(gradient.mT, x), gradient.sum(dim=1)
+        if ctx.consume is None:
+            return inputs, torch.bmm(gradient.mT, x), gradient.sum(dim=1), None
+        ctx.consume(gradient, x)  # last: it may change the weights that this very layer was computed with
+        return inputs, None, gradient.sum(dim=1), None
 
 
 class StackedMLP(nn.Module):
@@ -68,12 +76,15 @@ class StackedMLP(nn.Module):
         inputs: features.
         hidden: widths of the hidden layers.
         seeds: one a run; run k starts as `MLP` would after `torch.manual_seed(seeds[k])`.
+
+    `consumers` maps a layer to who takes its weights' gradient in `.grad`'s place, while it is trained.
     """
 
     def __init__(self, inputs: int, hidden: Sequence[int], seeds: Sequence[int]) -> None:
         super().__init__()
         widths = (inputs, *hidden, 1)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.consumers: dict[int, Consumer] = {}
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in itertools.pairwise(widths):
@@ -97,7 +108,8 @@ class StackedMLP(nn.Module):
             raise ShapeError(f"expected (..., {inputs}) for {runs} runs, got {tuple(x.shape)}")
         last = len(self.weights) - 1
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = _StackedLinear.apply(x.expand(runs, *x.shape[-2:]), weight, bias)  # type: ignore[no-untyped-call]
+            consume = self.consumers.get(index)
+            x = _StackedLinear.apply(x.expand(runs, *x.shape[-2:]), weight, bias, consume)  # type: ignore[no-untyped-call]
             x = torch.sigmoid(x) if index == last else F.mish(x)
         return x.squeeze(-1)
 

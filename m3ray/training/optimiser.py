@@ -7,10 +7,14 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from m3ray.config import TrainConfig
+from m3ray.model import StackedMLP
 
 _BETAS, _EPS = (0.9, 0.999), 1e-8  # Adam's own
+LARGE = 250_000  # weights a run whose gradient is worth keeping out of memory
+BLOCK = 450_000  # weights of a block: its gradient, moments and itself stay in a core's cache
 
 
 class Optimiser(Protocol):
@@ -25,19 +29,32 @@ class Optimiser(Protocol):
     def end_epoch(self, epoch: int) -> None:
         """Sets the learning rate of the epoch after `epoch`, counted from 0."""
 
+    def close(self) -> None:
+        """Leaves the model as it would be without training."""
 
-def make_optimiser(parameters: Iterable[nn.Parameter], configs: Sequence[TrainConfig]) -> Optimiser:
-    """Adam with StepLR for stacked parameters (R, ...), settings from `configs`, one a run."""
+
+def make_optimiser(model: StackedMLP, configs: Sequence[TrainConfig]) -> Optimiser:
+    """Adam with StepLR for a stacked model, settings from `configs`, one a run."""
     settings = {(c.learning_rate, c.weight_decay, c.step_size, c.gamma) for c in configs}
-    return _Shared(parameters, configs[0]) if len(settings) == 1 else StackedAdam(parameters, configs)
+    return SharedAdam(model, configs[0]) if len(settings) == 1 else StackedAdam(model.parameters(), configs)
 
 
-class _Shared:
-    """torch's fused Adam: one pass over weights, gradients and moments a step."""
+class SharedAdam:
+    """torch's fused Adam for runs of one setting; on a CPU, large weights move while their gradient is still in cache.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: TrainConfig) -> None:
-        self._adam = torch.optim.Adam(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self._schedule = torch.optim.lr_scheduler.StepLR(self._adam, config.step_size, config.gamma)
+    Args:
+        model: its large layers' gradients are consumed in the backward pass.
+        config: settings of all runs.
+    """
+
+    def __init__(self, model: StackedMLP, config: TrainConfig) -> None:
+        self._config = config
+        self._model = model
+        large = [k for k, w in enumerate(model.weights) if w.device.type == "cpu" and w[0].numel() >= LARGE]
+        self._blocked = {k: BlockedAdam(model.weights[k], config) for k in large}
+        model.consumers.update({k: blocked.consume for k, blocked in self._blocked.items()})
+        rest = [*(w for k, w in enumerate(model.weights) if k not in large), *model.biases]
+        self._adam = torch.optim.Adam(rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
     def zero_grad(self) -> None:
         # Freed, not zeroed: the next backward pass then writes instead of adding to zeros.
@@ -47,7 +64,67 @@ class _Shared:
         self._adam.step()
 
     def end_epoch(self, epoch: int) -> None:
-        self._schedule.step()
+        rate = _rate(self._config, epoch + 1)
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        for blocked in self._blocked.values():
+            blocked.rate = rate
+
+    def close(self) -> None:
+        self._model.consumers.clear()
+
+
+class BlockedAdam:
+    """Adam of one layer's weights, a block of rows at a time: the block's gradient is made and used up in cache.
+
+    Written out whole, the gradient of M3-S's first layer would cross memory twice more a step, in pages that the system
+    hands out anew. The numbers are those of `torch.optim.Adam(fused=True)`.
+
+    Args:
+        weights: (R, out, in).
+        config: settings of all runs.
+    """
+
+    def __init__(self, weights: nn.Parameter, config: TrainConfig) -> None:
+        self.rate = config.learning_rate
+        self._decay = config.weight_decay
+        runs, rows, columns = weights.shape
+        step = max(1, BLOCK // columns)
+        plain = weights.detach()
+        first, second = torch.zeros_like(plain), torch.zeros_like(plain)
+        self._buffer = plain.new_empty(min(step, rows), columns)
+        self._blocks = [
+            (run, slice(k, k + step), [t[run, k : k + step] for t in (plain, first, second)], torch.zeros(()))
+            for run in range(runs)
+            for k in range(0, rows, step)
+        ]
+
+    def consume(self, gradient: Tensor, x: Tensor) -> None:
+        """Moves the weights along gradient^T x, from (R, B, out) and (R, B, in)."""
+        for run, rows, (weights, first, second), steps in self._blocks:
+            product = self._buffer[: len(weights)]
+            torch.mm(gradient[run, :, rows].T, x[run], out=product)
+            adam(
+                [weights],
+                [product],
+                [first],
+                [second],
+                [],
+                [steps],
+                fused=True,
+                amsgrad=False,
+                beta1=_BETAS[0],
+                beta2=_BETAS[1],
+                lr=self.rate,
+                weight_decay=self._decay,
+                eps=_EPS,
+                maximize=False,
+            )
+
+
+def _rate(config: TrainConfig, epoch: int) -> float:
+    """StepLR's learning rate of an epoch, counted from 0."""
+    return config.learning_rate * config.gamma ** (epoch // config.step_size)
 
 
 class StackedAdam:
@@ -73,7 +150,10 @@ class StackedAdam:
             parameter.grad = None
 
     def end_epoch(self, epoch: int) -> None:
-        self._rates = [c.learning_rate * c.gamma ** ((epoch + 1) // c.step_size) for c in self._configs]
+        self._rates = [_rate(config, epoch + 1) for config in self._configs]
+
+    def close(self) -> None:
+        """Nothing is left behind."""
 
     @torch.no_grad()
     def step(self) -> None:

@@ -98,7 +98,7 @@ def _train_group(
     features, scores = train
     config = configs[0]
     model = StackedMLP(features.shape[1], config.hidden, seeds).to(features)
-    optimiser = make_optimiser(model.parameters(), configs)
+    optimiser = make_optimiser(model, configs)
     shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
     truth = val[1].cpu().numpy()
     history: list[np.ndarray] = []
@@ -114,6 +114,7 @@ def _train_group(
             metrics[name].append(metric(predictions, truth))
         if on_epoch is not None:
             on_epoch(epoch, {name: values[-1] for name, values in metrics.items()})
+    optimiser.close()
     stacked = {name: np.stack(values, axis=1) for name, values in metrics.items()}
     return Trained(model, tuple(seeds), np.stack(history, axis=1), stacked, predictions)
 

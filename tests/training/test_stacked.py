@@ -9,6 +9,7 @@ from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.model import MLP
 from m3ray.model.losses import mse
+from m3ray.training import optimiser
 from m3ray.training.optimiser import StackedAdam
 from m3ray.training.stacked import stack_size, train_runs
 
@@ -94,6 +95,20 @@ def test_stacked_runs_of_different_settings_equal_separate_runs(loss):
     assert np.ptp(together.val, axis=0).max() > 1e-3, "settings make a difference"
 
 
+@pytest.mark.parametrize("block", [40, 10_000])
+def test_large_layers_moved_block_by_block_are_torch_s_fused_adam_s(block, monkeypatch):
+    """Reference: the same runs with every gradient written out; blocks that don't divide the layer included."""
+    train, val = data()
+    config = TrainConfig(hidden=(11, 5), epochs=7)
+    whole = train_runs(train, val, config, [3, 4], stack=2)
+    monkeypatch.setattr(optimiser, "LARGE", 50)
+    monkeypatch.setattr(optimiser, "BLOCK", block)
+    blocked = train_runs(train, val, config, [3, 4], stack=2)
+    np.testing.assert_allclose(blocked.val, whole.val, atol=1e-12)
+    np.testing.assert_allclose(blocked.train_loss, whole.train_loss, atol=1e-12)
+    assert not blocked.model.consumers
+
+
 def test_the_stacked_adam_is_torch_s():
     torch.manual_seed(0)
     configs = [TrainConfig(learning_rate=1e-2, weight_decay=0.1), TrainConfig(learning_rate=1e-3, weight_decay=0.0)]
@@ -108,9 +123,9 @@ def test_the_stacked_adam_is_torch_s():
         gradient = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
         stacked.grad = gradient
         ours.step()
-        for optimiser, single, row in zip(theirs, singles, gradient, strict=True):
+        for peer, single, row in zip(theirs, singles, gradient, strict=True):
             single.grad = row
-            optimiser.step()
+            peer.step()
     torch.testing.assert_close(stacked, torch.stack(list(singles)), rtol=1e-12, atol=1e-14)
 
 
