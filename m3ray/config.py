@@ -127,7 +127,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """How the work is laid over processors. Changes no number."""
+    """How the work is laid over processors. Changes numbers by rounding at most."""
 
     actors: int | None = None
     """Tier actors; none: one a GPU, or one for every two cores on machines without."""
@@ -135,6 +135,8 @@ class ComputeConfig:
     """Torch threads of a CPU actor; none: the cores shared out among the actors."""
     clips_per_batch: int | None = None
     """Clips an actor computes at once; none: 1 on CPU, 8 on GPU."""
+    raw_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the raw tier runs; auto: on the GPU with the networks where there is one."""
     compile: bool = False
     """torch.compile with CUDA graphs for the networks, GPU only: minutes of an actor's start, one graph a shape."""
     shard_clips: int | None = None

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.data.store import read_video
 from m3ray.errors import M3RayError
 from m3ray.pipelines.decoding import shared_decoder
@@ -33,12 +33,18 @@ class TierStage:
         decode: to read the windows of long clips.
         limits: likewise.
         threads: of torch, on CPU.
-        compile: whether a GPU's networks go through torch.compile.
+        compute: whether a GPU's networks go through torch.compile, and where the raw tier runs.
     """
 
     def __init__(
-        self, tiers: Sequence[Tier], decode: DecodeConfig, limits: LimitsConfig, threads: int, compile: bool = False
+        self,
+        tiers: Sequence[Tier],
+        decode: DecodeConfig,
+        limits: LimitsConfig,
+        threads: int,
+        compute: ComputeConfig | None = None,
     ) -> None:
+        compute = compute or ComputeConfig()
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
@@ -48,9 +54,14 @@ class TierStage:
             cv2.setNumThreads(threads)
             keep_freed_memory()
         for tier in self.tiers:
-            tier.setup(self.device)
-            if compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
+            tier.setup(self._device_of(tier, compute))
+            if compute.compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
                 tier.compile()
+
+    def _device_of(self, tier: Tier, compute: ComputeConfig) -> torch.device:
+        if tier.name == "raw" and compute.raw_device != "auto":
+            return torch.device(compute.raw_device)
+        return self.device
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = self.compute(decoded_rows(batch))

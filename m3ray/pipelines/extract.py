@@ -103,7 +103,7 @@ def _dataset(
     )
     data = data.map_batches(
         TierStage,
-        fn_constructor_args=(plan.tiers, configs.decode, limits, on.threads(compute), compute.compile),
+        fn_constructor_args=(plan.tiers, configs.decode, limits, on.threads(compute), compute),
         batch_size=batch,
         batch_format="pyarrow",
         zero_copy_batch=True,

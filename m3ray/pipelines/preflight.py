@@ -60,6 +60,8 @@ def check_devices(on: Resources, compute: ComputeConfig) -> None:
     actors = compute.actors
     if compute.compile and not on.gpus:
         raise ConfigError("--compute.compile is for GPUs, and the cluster has none: leave it out")
+    if compute.raw_device == "cuda" and not on.gpus:
+        raise ConfigError("--compute.raw-device cuda, and the cluster has no GPU: leave it out")
     if on.gpus and actors and actors > on.gpus:
         raise ConfigError(f"--compute.actors {actors}, but the cluster has {on.gpus} GPUs: ask for at most that many")
     where = f"{on.gpus} GPUs" if on.gpus else "no GPU: tiers run on the CPU"

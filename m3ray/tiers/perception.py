@@ -17,7 +17,7 @@ from m3ray.tiers.base import Measured, Weighted, Window
 from m3ray.tiers.flow import mean_optical_flow
 from m3ray.tiers.hog import hog_of_bytes
 from m3ray.tiers.hog_pca import HogProjection
-from m3ray.tiers.raw import blurriness, brightness, contrast, luma
+from m3ray.tiers.raw import blurriness, contrast, pixel_sums, planes
 
 CODE_VERSION = 1
 _FRAMES_AT_ONCE = 16  # bounds the float copies of a window to about 40 MB
@@ -58,15 +58,13 @@ class RawTier:
 
     def _frames(self, window: Window, start: int) -> dict[str, Weighted]:
         frames = window.frames[start : start + _FRAMES_AT_ONCE]
-        # Copied once, since Arrow's buffers are read-only.
-        rgb8 = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).to(self._device)
-        rgb = rgb8[None].float() / 255
-        gray = luma(rgb)
-        count = len(frames)
+        rgb8 = planes(frames).to(self._device)
+        bright, gray = pixel_sums(rgb8)
+        gray, count = gray[None], len(frames)
         flow, pairs = self._flow(gray, window, start)
         descriptor = hog_of_bytes(rgb8).mean(dim=0)
         return {
-            "brightness": Weighted(brightness(rgb)[0].cpu().numpy(), count),
+            "brightness": Weighted(bright.mean().cpu().numpy(), count),
             "contrast": Weighted(contrast(gray)[0].cpu().numpy(), count),
             "blurriness": Weighted(blurriness(gray, self.config.blur_half_width)[0].cpu().numpy(), count),
             "mean_optical_flow": Weighted(flow, pairs),
@@ -78,8 +76,8 @@ class RawTier:
         """Mean flow over these frames and the pair that joins them to the ones before."""
         before = window.frames[start - 1] if start else window.lead
         if before is not None:
-            first = torch.from_numpy(before.transpose(2, 0, 1).copy()).to(self._device)
-            gray = torch.cat([luma(first[None, None].float() / 255), gray], dim=1)
+            first = planes(before[None]).to(self._device)
+            gray = torch.cat([pixel_sums(first)[1][None], gray], dim=1)
         return mean_optical_flow(gray)[0].cpu().numpy(), gray.shape[1] - 1
 
 

@@ -14,7 +14,7 @@ from m3ray.model import StackedMLP
 
 _BETAS, _EPS = (0.9, 0.999), 1e-8  # Adam's own
 LARGE = 250_000  # weights a run whose gradient is worth keeping out of memory
-BLOCK = 450_000  # weights of a block: its gradient, moments and itself stay in a core's cache
+BLOCK = 480_000  # weights of a block: its gradient, moments and itself stay in a core's cache
 
 
 class Optimiser(Protocol):

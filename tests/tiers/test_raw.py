@@ -1,5 +1,6 @@
 """Parity with OpenCV, NumPy's FFT and scikit-image: golden/raw.npz, golden/flow.npz; tolerances are the issue's."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from recipes import frames, golden, moving_texture
 
 from m3ray.errors import ShapeError
-from m3ray.tiers.flow import mean_optical_flow
+from m3ray.tiers import flow as flow_module
+from m3ray.tiers.farneback import flows
+from m3ray.tiers.flow import batched_flow, mean_optical_flow
 from m3ray.tiers.hog import LENGTH, hog
-from m3ray.tiers.raw import blurriness, brightness, contrast, luma
+from m3ray.tiers.raw import blurriness, brightness, contrast, luma, pixel_sums
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,57 @@ def test_flow(position):
         assert found < 0.01
 
 
+@pytest.mark.parametrize("position", range(4))
+def test_flow_in_pytorch_is_opencv_s(position):
+    """The way that a GPU takes, on the CPU: golden/flow.npz within 1 %, and OpenCV's own flow pixel by pixel."""
+    figures = golden("flow")
+    motion = ("shift", "rotate", "zoom", "still")[position]
+    texture = moving_texture(int(figures["first_seed"]) + position, motion)
+    frames_ = torch.from_numpy(texture).float()
+    assert batched_flow(frames_).item() == pytest.approx(figures[motion].mean(), rel=0.01, abs=1e-3)
+    expected = cv2.calcOpticalFlowFarneback(texture[0], texture[1], None, 0.5, 3, 15, 3, 5, 1.2, 0)
+    if motion != "still":  # without motion both divide rounding errors by next to nothing
+        found = flows(frames_[:2])[0].permute(1, 2, 0).numpy()
+        assert np.abs(found - expected).max() < 1e-2
+
+
+def test_flow_in_pytorch_is_the_same_in_parts(monkeypatch):
+    texture = torch.from_numpy(moving_texture(3, "shift", t=8, n=96)).float()
+    whole = batched_flow(texture)
+    monkeypatch.setattr(flow_module, "_AT_ONCE", 3)
+    torch.testing.assert_close(batched_flow(texture), whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_the_raw_features_are_the_same_on_a_gpu(rgb):
+    clip = rgb.transpose(0, 1)
+    for function in (brightness, lambda c: contrast(luma(c)), lambda c: blurriness(luma(c)), lambda c: hog(c[0])):
+        torch.testing.assert_close(function(clip.cuda()).cpu(), function(clip), rtol=1e-4, atol=1e-4)
+    on_gpu, on_cpu = (mean_optical_flow(luma(c)).item() for c in (clip.cuda(), clip))
+    assert on_gpu == pytest.approx(on_cpu, rel=0.01)
+
+
 def test_flow_of_a_single_frame_is_zero():
     assert mean_optical_flow(torch.rand(2, 1, 64, 64)).tolist() == [0, 0]
+
+
+def test_the_tier_s_way_over_bytes_is_the_public_functions(rgb):
+    pixels = (rgb[:, 0] * 255).round().to(torch.uint8)
+    bright, gray = pixel_sums(pixels)
+    torch.testing.assert_close(bright, brightness(rgb), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gray, luma(rgb)[:, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width", "half"), [(64, 48, 5), (33, 70, 30), (8, 8, 1)])
+def test_blurriness_of_any_plane_is_that_of_the_fourier_transform(height, width, half):
+    """Reference: NumPy's FFT with the square set to zero, float64."""
+    gray = np.random.default_rng(0).random((height, width))
+    square = min(half, height // 2), min(half, width // 2)
+    spectrum = np.fft.fft2(gray)
+    rows, columns = (np.r_[0:n, size - n : size] for n, size in zip(square, (height, width), strict=True))
+    spectrum[np.ix_(rows, columns)] = 0
+    expected = np.mean(20 * np.log10(np.maximum(np.abs(np.fft.ifft2(spectrum)), 1e-8)))
+    assert blurriness(torch.from_numpy(gray)[None, None], half).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_constant_frames_give_finite_numbers():
