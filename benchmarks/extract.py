@@ -32,6 +32,7 @@ from m3ray.schema import Clip
 from m3ray.tiers import Tier, Window, fit_hog_projection
 from m3ray.tiers.factory import Ingredients, make_tiers, with_precision
 from m3ray.tiers.hog import LENGTH
+from m3ray.tiers.memory import keep_freed_memory
 from m3ray.tiers.network import WeightSource
 
 LIMITS = LimitsConfig()
@@ -60,6 +61,7 @@ def tiers_of(names: list[str], configs: TierConfigs) -> list[Tier]:
 def plain_loop(clips: list[Clip], tiers: list[Tier], decode: DecodeConfig) -> tuple[float, float]:
     """Wall and CPU seconds of decoding and computing, clip after clip; set-up and one warm-up clip apart."""
     torch.set_num_threads(os.cpu_count() or 1)
+    keep_freed_memory()  # as the tier actors do: what is compared is Ray, not malloc
     decoder = Decoder(decode, LIMITS)
     for tier in tiers:
         tier.setup(torch.device("cpu"))
@@ -103,6 +105,8 @@ def through_ray(clips: list[Clip], tiers: list[Tier], configs: TierConfigs, on: 
         finally:
             extraction.Progress.add = original  # type: ignore[method-assign]
         clips_after_first = sum(count for _, count in marks[1:])
+        if not clips_after_first:
+            raise SystemExit("all clips fit one shard, so there is no rate: give more --clips")
         return clips_after_first / (marks[-1][0] - marks[0][0]), time.perf_counter() - start
 
 

@@ -51,7 +51,7 @@ def search(study: Study, variant: Variant, trials: int, metric: str, on: Resourc
     _check_same(study, variant, trials, metric)
     results = _tuner(study, variant, trials, metric, on).fit()
     rows = [_row(result.metrics or {}, result.error, variant.training.epochs) for result in results]
-    frame = pd.DataFrame(rows).sort_values(
+    frame = _with_preset(pd.DataFrame(rows), study, variant).sort_values(
         ["complete", metric], ascending=[False, metric == "mse"], na_position="last", ignore_index=True
     )
     if not frame["complete"].any():
@@ -103,7 +103,6 @@ def _tuner(study: Study, variant: Variant, trials: int, metric: str, on: Resourc
 def _setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
     """One Tune trial: all runs of a setting as one model, so that an epoch's mean can be judged."""
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def report(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
         means = {name: float(np.mean(metrics[name])) for name in MODES}
@@ -113,7 +112,7 @@ def _setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
         tune.report({**found, "spearman_std": deviation if np.isfinite(deviation) else 0.0, "epoch": epoch + 1})
 
     tried = replace(variant, training=training_of(config, variant.training))
-    run_trial(tried, study.data, study.seeds, device, on_epoch=report, stack=len(study.seeds))
+    run_trial(tried, study.data, study.seeds, _device(), on_epoch=report, stack=len(study.seeds))
 
 
 def _row(metrics: Mapping[str, Any], error: Exception | None, most: int) -> dict[str, Any]:
@@ -126,13 +125,29 @@ def _row(metrics: Mapping[str, Any], error: Exception | None, most: int) -> dict
     return {**settings, **shown, **ended}
 
 
+def _with_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataFrame:
+    """The first setting trained to its last epoch even where ASHA stopped it: the best one is compared with it."""
+    point = as_point(variant.training)
+    itself = np.logical_and.reduce([frame[name] == value for name, value in point.items()])
+    if frame.loc[itself, "complete"].any():
+        return frame
+    metrics = run_trial(variant, study.data, study.seeds, _device()).trained.metrics
+    reached = {name: float(np.mean(metrics[name][:, -1])) for name in MODES}
+    deviation = float(np.std(metrics["spearman"][:, -1], ddof=1)) if len(study.seeds) > 1 else 0.0
+    ended = {"spearman_std": deviation, "epochs": variant.training.epochs, "status": "done", "complete": True}
+    return pd.concat([frame[~itself], pd.DataFrame([{**point, **reached, **ended}])], ignore_index=True)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> None:
     """The best setting as a file for `train.py --config`, compared with the first one on seeds that chose nothing."""
     best = training_of(row.to_dict(), variant.training)
     fresh = [seed + _FRESH for seed in study.seeds]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found, given = (
-        run_trial(replace(variant, training=training), study.data, fresh, device).trained.metrics[metric][:, -1]
+        run_trial(replace(variant, training=training), study.data, fresh, _device()).trained.metrics[metric][:, -1]
         for training in (best, variant.training)
     )
     gap = paired_difference(found, given)
