@@ -276,9 +276,17 @@ def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):
 
 
 def test_train_and_predict(demo, jobs, tmp_path):
-    """A bundle of chosen tiers, then new videos through it, one of them broken."""
+    """A bundle of chosen tiers and a search's settings, then new videos through it, one of them broken."""
     out, _ = demo
-    jobs.train(TrainOptions(out=str(out), limit=CLIPS, fps=2, tiers=("raw",), runs=2, epochs=2, name="rawonly"))
+    found = {
+        "training": {"hidden": [24], "loss": "mse_to_spearman", "epochs": 2, "learning_rate": 3e-3},
+        "metric": "mse",
+    }
+    (tmp_path / "best.json").write_text(json.dumps(found))
+    settings = {"tiers": ("raw",), "runs": 2, "name": "rawonly", "config": str(tmp_path / "best.json")}
+    jobs.train(TrainOptions(out=str(out), limit=CLIPS, fps=2, **settings))
+    variant = json.loads((out / "models" / "rawonly" / "bundle.json").read_text())["variant"]
+    assert (variant["training"]["hidden"], variant["training"]["loss"]) == ([24], "mse_to_spearman")
     folder, _ = bad_folder(tmp_path, demo)
     bundle = str(out / "models" / "rawonly")
     jobs.predict(PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder)))

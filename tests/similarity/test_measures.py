@@ -237,6 +237,7 @@ def planted(seed=0):
     return rows, cluster, np.asarray(sizes)
 
 
+@pytest.mark.integration  # t-SNE of 1,600 rows
 def test_dbscan_recovers_planted_clusters():
     rows, cluster, _ = planted()
     order = np.random.default_rng(0).permutation(2000)

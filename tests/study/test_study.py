@@ -160,6 +160,7 @@ def planted_tiers(rows=2000, seed=0):
     return StudyData.make(features, scores, ["train" if k % 4 else "val" for k in range(rows)])
 
 
+@pytest.mark.integration  # for its twenty seconds
 def test_planted_effects_are_found_and_absent_ones_are_not():
     """20 seeds: the right column first and its intervals without 0; the interval of one without effect holds 0."""
     training = TrainConfig(hidden=(8,), epochs=5, learning_rate=1e-2, batch=256)

@@ -56,6 +56,7 @@ def test_features_equal_the_reference_in_float32(filled, name, ready):
         assert relative(network(x.float()), expected) < 1e-5
 
 
+@pytest.mark.integration  # bfloat16 is emulated, and slow, where processors have no units for it
 @pytest.mark.parametrize("name", NETWORKS)
 def test_features_equal_the_reference_in_bfloat16(filled, name):
     x, expected = reference_input(name)
