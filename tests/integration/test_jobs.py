@@ -12,8 +12,10 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import m3ray
+from m3ray.config import ComputeConfig
 from m3ray.errors import ConfigError, M3RayError, RootBusyError, SchemaError
 from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.reports.page import build_report
@@ -21,6 +23,7 @@ from m3ray.reports.page import build_report
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
 CLIPS = 14
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU these are sound")
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +225,9 @@ def test_without_scores_features_stay_and_the_job_says_what_to_do(demo, jobs, tm
         ({"tiers": ("raw", "smell")}, ConfigError, "unknown tier smell"),
         ({"weights": "nowhere.json"}, ConfigError, "expected published"),
         ({"measure": "nearest"}, ConfigError, "unknown measure"),
+        pytest.param({"compute": ComputeConfig(compile=True)}, ConfigError, "compile is for GPUs", marks=NO_GPU),
+        pytest.param({"compute": ComputeConfig(raw_device="cuda")}, ConfigError, "has no GPU", marks=NO_GPU),
+        ({"tiers": ("torchvision:resnet5",)}, ConfigError, "did you mean"),
     ],
 )
 def test_impossible_requests_stop_before_anything_is_written(jobs, tmp_path, options, error, words):

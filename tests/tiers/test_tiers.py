@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +126,19 @@ def test_fingerprints_change_with_what_changes_numbers():
 def test_the_place_of_a_weight_file_changes_nothing():
     here, there = (EventTier(EventConfig(), WeightSource(place, "ab")) for place in ("a.pth", "b.pth"))
     assert fingerprint_of(here, DecodeConfig()) == fingerprint_of(there, DecodeConfig())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's own setting")
+def test_freed_memory_is_kept_for_the_next_clip():
+    """In a process of its own: a block of 256 MB that was freed is still the process's."""
+    script = (
+        "import psutil, numpy as np; from m3ray.tiers.memory import keep_freed_memory\n"
+        "taken = keep_freed_memory()\n"
+        "block = np.ones(32 * 1024**2); del block\n"
+        "print(taken, psutil.Process().memory_info().rss > 256 * 1024**2)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_weighted_mean():
