@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from m3ray.config import TrainConfig, as_json, fingerprint
+from m3ray.config import as_json, fingerprint
 from m3ray.errors import ConfigError, StudyError
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.loading import Study
@@ -181,6 +181,3 @@ def _check_same(study: Study, variant: Variant, trials: int, metric: str) -> Non
             f"the search {study.name} was begun with other {', '.join(changed)}: give this one another --name"
         )
     study.root.write_json(asked, *kept)
-
-
-assert {field.name for field in fields(TrainConfig)} >= set(SPACE)

@@ -1,7 +1,7 @@
 """Dense optical flow between consecutive frames.
 
 One definition, two ways: on a GPU all frames of a clip at once in PyTorch (`farneback`), on a CPU OpenCV, which is
-four times as fast there for the same figures.
+faster there for the same figures.
 """
 
 from __future__ import annotations
