@@ -13,7 +13,7 @@ _KEPT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Lets this process keep the memory it frees, for the next clip of the same size.
 
-    glibc gives every block above 32 MB back to the system, which hands it out again a zeroed page at a time: a third of
+    glibc gives every block above 32 MB back to the system, which hands it out again a zeroed page at a time: much of
     CSN-152's time on the CPU. For worker processes alone: what was used at the peak stays used.
 
     Returns:
