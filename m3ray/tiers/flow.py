@@ -1,19 +1,24 @@
 """Dense optical flow between consecutive frames.
 
-One definition, two ways: on a GPU all frames of a clip at once in PyTorch (`farneback`), on a CPU OpenCV, which is
-faster there for the same figures.
+One definition, two ways: on a GPU all frames of a clip at once in PyTorch (`farneback.flows`), on a CPU compiled by
+Numba (`farneback.compiled`); OpenCV where Numba does not work.
 """
 
 from __future__ import annotations
 
 import itertools
+import warnings
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from m3ray.tiers.farneback import ITERATIONS, LEVELS, POLY_N, POLY_SIGMA, PYRAMID_SCALE, WINDOW, flows
+from m3ray.tiers.farneback import flows
+from m3ray.tiers.farneback.definition import ITERATIONS, LEVELS, POLY_N, POLY_SIGMA, PYRAMID_SCALE, WINDOW
 from m3ray.tiers.raw import check_luma
 
 _AT_ONCE = 64  # frames on a GPU: their polynomials and equations take about 3 MB each
@@ -51,10 +56,29 @@ def batched_flow(frames: Tensor) -> Tensor:
 
 def pair_flows(frames: np.ndarray) -> list[float]:
     """Mean flow magnitude of each consecutive pair of 8-bit frames (T, H, W), pixels a frame."""
-    return [_pair_flow(first, second) for first, second in itertools.pairwise(frames)]
+    height, width = frames.shape[1:]
+    compiled = _compiled()
+    if compiled and min(height, width) >= 2 and width <= compiled.WIDEST:
+        return list(compiled.mean_flows(frames))
+    return [opencv_flow(first, second) for first, second in itertools.pairwise(frames)]
 
 
-def _pair_flow(first: np.ndarray, second: np.ndarray) -> float:
+@cache
+def _compiled() -> ModuleType | None:
+    """The compiled code; None where Numba cannot work, such as where it finds no folder for its cache."""
+    try:
+        return import_module("m3ray.tiers.farneback.compiled")
+    except (ImportError, RuntimeError) as error:
+        warnings.warn(
+            f"Optical flow by OpenCV, about three times slower, because Numba does not work here: {error}. "
+            "If it lacks a folder, set NUMBA_CACHE_DIR to one that can be written.",
+            stacklevel=2,
+        )
+        return None
+
+
+def opencv_flow(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean flow magnitude of one pair of 8-bit frames by OpenCV, pixels a frame."""
     flow = cv2.calcOpticalFlowFarneback(
         first,
         second,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import torch
@@ -122,7 +124,14 @@ def blurriness(gray: Tensor, half_width: int = 30) -> Tensor:
     real, imaginary = _low_frequencies(gray, half_width)
     # 20 log10 |z| = 10 log10 |z|^2, and the bound of |z| becomes its square.
     power = real.sub_(gray).square_().add_(imaginary.square_())
-    return power.clamp_min_(1e-16).log10_().mul_(10).mean(dim=(1, 2, 3))
+    return _mean_log10(power.clamp_min_(1e-16).flatten(1)) * 10
+
+
+def _mean_log10(values: Tensor) -> Tensor:
+    """Of each row of (B, N), all at least 1e-16: one logarithm of two values' product, which float32 holds."""
+    half = values.shape[1] // 2
+    pairs = values[:, :half].mul_(values[:, half : 2 * half]).log10_()
+    return (pairs.sum(dim=1) + values[:, 2 * half :].log10().sum(dim=1)) / values.shape[1]
 
 
 def _low_frequencies(gray: Tensor, half_width: int) -> tuple[Tensor, Tensor]:
@@ -150,6 +159,7 @@ def _low_frequencies(gray: Tensor, half_width: int) -> tuple[Tensor, Tensor]:
     return rows.mT @ top, left @ right
 
 
+@cache
 def _waves(length: int, half: int) -> Tensor:
     """Orthonormal sines and cosines of frequencies below `half`, then u and v of frequency -half: (2 half + 1, L)."""
     position = torch.arange(length, dtype=torch.float64)

@@ -1,36 +1,24 @@
-"""Farneback's dense optical flow (2003) in PyTorch, batched over frames: for GPUs, where OpenCV's wheel has none.
-
-OpenCV's definition: a pyramid of blurred frames, a quadratic polynomial fitted around each pixel, and from the
-difference of two frames' polynomials a displacement, averaged over a window and iterated. Each frame is expanded once,
-though it takes part in two pairs.
-"""
+"""Flow in PyTorch, batched over frames: for GPUs, where OpenCV's wheel has none."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# The settings of the reference figures.
-PYRAMID_SCALE, LEVELS, WINDOW, ITERATIONS, POLY_N, POLY_SIGMA = 0.5, 3, 15, 3, 5, 1.2
-_SMALLEST = 32  # pixels: no level is smaller
-# How much the pixels at the border count, from the outermost in; beyond them, whole.
-_BORDER = (0.14, 0.14, 0.4472, 0.4472, 0.4472)
-_SINGULAR = 1e-3  # added to the determinant where a window has no structure
-
-
-@dataclass(frozen=True)
-class _Expansion:
-    """Weights of the polynomial fit: 1, x, x^2 under a Gaussian, and the entries of the normal equations' inverse."""
-
-    filters: Tensor
-    linear: float
-    mixed: float
-    square: float
-    cross: float
+from m3ray.tiers.farneback.definition import (
+    ITERATIONS,
+    POLY_N,
+    PYRAMID_SCALE,
+    SINGULAR,
+    WINDOW,
+    blur_of_level,
+    border,
+    depth,
+    expansion,
+    gaussian,
+    scaled,
+)
 
 
 def flows(frames: Tensor) -> Tensor:
@@ -41,11 +29,11 @@ def flows(frames: Tensor) -> Tensor:
     Returns:
         (T - 1, 2, H, W), x then y, pixels a frame.
     """
-    size, depth = frames.shape[-2:], _depth(frames.shape[-2:])
-    found = frames.new_zeros(len(frames) - 1, 2, *_scaled(size, depth))
-    for level in range(depth, -1, -1):
-        here = _scaled(size, level)
-        if level < depth:
+    size, deepest = frames.shape[-2:], depth(frames.shape[-2:])
+    found = frames.new_zeros(len(frames) - 1, 2, *scaled(size, deepest))
+    for level in range(deepest, -1, -1):
+        here = scaled(size, level)
+        if level < deepest:
             found = F.interpolate(found, size=here, mode="bilinear") / PYRAMID_SCALE
         expanded = _expanded(_reduced(frames[:, None], level, here))
         for _ in range(ITERATIONS):
@@ -53,57 +41,20 @@ def flows(frames: Tensor) -> Tensor:
     return found
 
 
-def _depth(size: torch.Size) -> int:
-    """Halvings of a frame that leave `_SMALLEST` pixels or more."""
-    fitting = [k for k in range(1, LEVELS + 1) if min(size) * PYRAMID_SCALE**k >= _SMALLEST]
-    return max(fitting, default=0)
-
-
-def _scaled(size: torch.Size, level: int) -> tuple[int, int]:
-    return round(size[0] * PYRAMID_SCALE**level), round(size[1] * PYRAMID_SCALE**level)
-
-
 def _reduced(frames: Tensor, level: int, size: tuple[int, int]) -> Tensor:
     """(T, 1, H, W) blurred as much as the level's reduction needs, then reduced."""
-    sigma = (PYRAMID_SCALE**-level - 1) / 2
-    width = max(round(sigma * 5) | 1, 3)
+    width, sigma = blur_of_level(level)
     # The full-size level is blurred by binomial weights, a Gaussian of unnamed deviation three wide.
-    weights = _gaussian(width, sigma, frames) if level else frames.new_tensor([0.25, 0.5, 0.25])
+    weights = gaussian(width, sigma, frames) if level else frames.new_tensor([0.25, 0.5, 0.25])
     half = width // 2
     padded = F.pad(frames, (half, half, half, half), mode="reflect")
     blurred = F.conv2d(F.conv2d(padded, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
     return F.interpolate(blurred, size=size, mode="bilinear")
 
 
-def _gaussian(width: int, sigma: float, like: Tensor) -> Tensor:
-    offset = torch.arange(width, dtype=torch.float64) - width // 2
-    weights = torch.exp(-(offset**2) / (2 * sigma**2))
-    return (weights / weights.sum()).to(like)
-
-
-@cache
-def _expansion() -> _Expansion:
-    """From the normal equations of a quadratic fit under a separable Gaussian weight."""
-    offset = torch.arange(-POLY_N, POLY_N + 1, dtype=torch.float64)
-    weight = _gaussian(2 * POLY_N + 1, POLY_SIGMA, offset)
-    # Moments of the two-dimensional weight: of 1, x^2, x^4 and x^2 y^2. Odd ones vanish.
-    second, fourth = (weight * offset**2).sum(), (weight * offset**4).sum()
-    cross = second * second
-    # Unknowns 1, x^2, y^2 are coupled; x, y and xy stand alone.
-    coupled = torch.stack(
-        [
-            torch.stack([torch.ones_like(second), second, second]),
-            torch.stack([second, fourth, cross]),
-            torch.stack([second, cross, fourth]),
-        ]
-    ).inverse()
-    filters = torch.stack([weight, offset * weight, offset**2 * weight])
-    return _Expansion(filters, float(1 / second), float(coupled[0, 1]), float(coupled[1, 1]), float(1 / cross))
-
-
 def _expanded(frames: Tensor) -> Tensor:
     """The polynomial around each pixel: (T, 1, H, W) to (T, 5, H, W): y, x, y^2, x^2, xy."""
-    fit = _expansion()
+    fit = expansion()
     filters = fit.filters.to(frames)
     rows = F.conv2d(F.pad(frames, (0, 0, POLY_N, POLY_N), mode="replicate"), filters.view(3, 1, -1, 1))
     columns = F.pad(rows, (POLY_N, POLY_N, 0, 0), mode="replicate")
@@ -167,18 +118,12 @@ def _sampled(second: Tensor, first: Tensor, flow: Tensor) -> Tensor:
 
 def _border(like: Tensor) -> Tensor:
     """How much each pixel counts: (H, W)."""
-    sides = []
-    for length in like.shape[-2:]:
-        side = torch.ones(length, device=like.device, dtype=like.dtype)
-        for k, weight in enumerate(_BORDER[:length]):
-            side[k] *= weight
-            side[length - 1 - k] *= weight
-        sides.append(side)
-    return sides[0][:, None] * sides[1]
+    tall, wide = (torch.tensor(border(length)).to(like) for length in like.shape[-2:])
+    return tall[:, None] * wide
 
 
 def _solved(equations: Tensor) -> Tensor:
     """(P, 5, H, W) to the displacement (P, 2, H, W), x then y."""
     a, b, c, first, second = equations.unbind(1)
-    determinant = a * c - b * b + _SINGULAR
+    determinant = a * c - b * b + SINGULAR
     return torch.stack([(a * second - b * first) / determinant, (c * first - b * second) / determinant], dim=1)

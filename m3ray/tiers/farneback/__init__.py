@@ -1,0 +1,10 @@
+"""Farneback's dense optical flow (2003), OpenCV's definition, twice: in PyTorch for GPUs, compiled by Numba for CPUs.
+
+A pyramid of blurred frames, a quadratic polynomial fitted around each pixel, and from the difference of two frames'
+polynomials a displacement, averaged over a window and iterated. Each frame is expanded once, though it takes part in
+two pairs.
+"""
+
+from m3ray.tiers.farneback.batched import flows
+
+__all__ = ["flows"]
