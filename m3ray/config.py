@@ -24,6 +24,20 @@ class DecodeConfig:
 
 
 @dataclass(frozen=True)
+class ReadConfig:
+    """How a published data set is read."""
+
+    score: Literal["normalized", "raw"] = "normalized"
+    """Memento10k as MediaEval gives it: which of its two scores."""
+    target: Literal["short", "long"] = "short"
+    """VideoMem: short-term or long-term memorability."""
+    videos: str | None = None
+    """Folder of the videos; none: below the data set's own."""
+    splits: str | None = None
+    """VideoMem: file or folder that says who is in which split; none: drawn."""
+
+
+@dataclass(frozen=True)
 class LimitsConfig:
     """What one clip may cost before it is rejected. Changes no number of a clip that passes."""
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from m3ray.config import ComputeConfig, LimitsConfig, Precision, TierConfigs
+import tyro
+
+from m3ray.config import ComputeConfig, LimitsConfig, Precision, ReadConfig, TierConfigs
 from m3ray.presets import TIER_PRESETS
 
-Dataset = Literal["demo", "folder", "table"]
+Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
+TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +25,42 @@ class RootOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractOptions(RootOptions):
+class ReadOptions:
+    """How a published data set is read, and tiers that the user brings."""
+
+    score: Literal["normalized", "raw"] = "normalized"
+    """memento10k in MediaEval's form: which of its two short-term scores."""
+    target: Literal["short", "long"] = "short"
+    """videomem: short-term or long-term memorability."""
+    splits: str | None = None
+    """videomem: who is in which split: a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
+    videos: str | None = None
+    """The folder of a published data set's videos, where it is not below --root."""
+    tier: TierFiles = ()
+    """NAME=FILE, once a tier: a tier of your own, .parquet, .csv or .npz with clip_id and numbers or vectors."""
+    unscaled: tuple[str, ...] = ()
+    """Brought tiers that training takes as they are; others are centred and scaled with the train split's statistics,
+    a vector by one number, so that the ratios between its directions stay."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the clips lack a brought tier, or of the scored clips any tier without having been
+    rejected."""
+
+    @property
+    def reading(self) -> ReadConfig:
+        """What the readers of published data sets take."""
+        return ReadConfig(self.score, self.target, self.videos, self.splits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(RootOptions, ReadOptions):
     """Which clips, which tiers, computed how."""
 
     dataset: Dataset = "demo"
-    """Where clips come from: drawn demo clips, a folder of videos, or a table with a column uri."""
+    """Drawn demo clips, a folder of videos, a table with a column uri, or a published data set."""
     root: str | None = None
-    """The folder or the table (.csv, .parquet, .jsonl)."""
+    """The folder or the table (.csv, .parquet, .jsonl); the folder of memento10k or videomem as it was downloaded."""
     tiers: tuple[str, ...] = ("raw", "scene", "event")
-    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME."""
+    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those brought with --tier."""
     weights: str = "auto"
     """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
     1,000 clips where not. The demo is always untrained."""
@@ -59,7 +89,16 @@ class ExtractOptions(RootOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions:
+class FitOptions:
+    """Where a model's training settings come from."""
+
+    fit: Literal["auto", "paper", "select"] = "auto"
+    """paper: the settings as they are; select: hidden layers, regularisation and epochs are chosen on held-out fifths
+    of the train split; auto: select where the full model sees brought tiers alone, which are often small and weak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(FitOptions):
     """How the study trains."""
 
     tables: tuple[int, ...] = (1, 2, 3, 4)
@@ -81,7 +120,7 @@ class AblateOptions(RootOptions, StudyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(ExtractOptions):
+class TrainOptions(ExtractOptions, FitOptions):
     """One variant, its runs, a bundle."""
 
     tiers: tuple[str, ...] = ("raw", "scene", "event", "similarity")
@@ -96,8 +135,6 @@ class TrainOptions(ExtractOptions):
     """The bundle's name, under models/."""
     config: str | None = None
     """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs then stand back."""
-    allow_missing: bool = False
-    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +146,17 @@ class ReproduceOptions(ExtractOptions, StudyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(RootOptions):
+class PredictOptions(RootOptions, ReadOptions):
     """Scores for new videos."""
 
     bundle: str = ""
     """Folder of the bundle; none: ROOT/models/m3s."""
-    dataset: Literal["folder", "table"] = "folder"
+    dataset: Literal["folder", "table", "memento10k", "videomem"] = "folder"
     """Where clips come from."""
     root: str | None = None
-    """The folder of videos or the table."""
+    """The folder of videos or the table; none: the clips of the tiers brought, if the bundle needs no other."""
+    delay: float | None = None
+    """Also the score after this many videos shown since, where the training data had decay rates; scores are at 80."""
     limit: int | None = None
     """Only the first N clips."""
     retry_rejects: bool = False

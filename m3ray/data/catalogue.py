@@ -26,16 +26,31 @@ def checked(clips: Sequence[Clip]) -> list[Clip]:
         SchemaError: names the rows that clash or the row that is impossible.
     """
     seen: dict[str, int] = {}
+    videos: dict[str, int] = {}
     for row, clip in enumerate(clips, start=1):
         if clip.clip_id in seen:
+            first = clips[seen[clip.clip_id] - 1]
+            leak = f" (in {first.split} and in {clip.split}: a leak)" if first.split != clip.split else ""
             raise SchemaError(
-                f"clip_id {clip.clip_id!r} stands in row {seen[clip.clip_id]} ({clips[seen[clip.clip_id] - 1].uri}) "
-                f"and in row {row} ({clip.uri}): ids are unique; rename one or drop a row"
+                f"clip_id {clip.clip_id!r} stands in row {seen[clip.clip_id]} ({first.uri}) "
+                f"and in row {row} ({clip.uri}){leak}: ids are unique; rename one or drop a row"
             )
         seen[clip.clip_id] = row
+        _check_leak(clips, videos, row)
         if clip.split is not None and clip.split not in SPLITS:
             raise SchemaError(f"row {row} ({clip.clip_id}): split {clip.split!r} is none of {', '.join(SPLITS)}")
     return list(clips)
+
+
+def _check_leak(clips: Sequence[Clip], videos: dict[str, int], row: int) -> None:
+    """One video under two ids is the user's to decide; in two splits it would be learned and then judged."""
+    clip = clips[row - 1]
+    first = clips[videos.setdefault(clip.uri, row) - 1]
+    if clip.uri and first.split != clip.split and None not in (first.split, clip.split):
+        raise SchemaError(
+            f"{clip.uri} is in {first.split} (row {videos[clip.uri]}, {first.clip_id}) and in {clip.split} (row {row}, "
+            f"{clip.clip_id}): a leak; keep it in one split"
+        )
 
 
 def score_of(value: Any, row: int) -> float | None:

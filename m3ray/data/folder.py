@@ -22,7 +22,7 @@ def list_folder(root: str) -> list[Clip]:
     if fs.get_file_info(base).type != pafs.FileType.Directory:
         raise SchemaError(f"no folder at {uri}: give an existing folder of videos with --root")
     infos = fs.get_file_info(pafs.FileSelector(base, recursive=True))
-    paths = sorted(info.path for info in infos if info.type != pafs.FileType.Directory and _is_named_video(info.path))
+    paths = sorted(info.path for info in infos if info.type != pafs.FileType.Directory and is_named_video(info.path))
     if not paths:
         endings = ", ".join(sorted(ENDINGS))
         raise SchemaError(f"{uri} holds no file named like a video ({endings})")
@@ -30,6 +30,7 @@ def list_folder(root: str) -> list[Clip]:
     return [Clip(clip_id=p.removeprefix(prefix), uri=f"{uri}/{p.removeprefix(prefix)}") for p in paths]
 
 
-def _is_named_video(path: str) -> bool:
+def is_named_video(path: str) -> bool:
+    """Whether a file is named like a video, and not hidden."""
     name = path.rsplit("/", 1)[-1]
     return not name.startswith(".") and name.rsplit(".", 1)[-1].lower() in ENDINGS

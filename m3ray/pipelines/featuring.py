@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
 
 from m3ray.config import TierConfigs
+from m3ray.data.annotations import Listing
+from m3ray.data.brought import bring, brought_tiers, parse_tiers, read_tier
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import checked, make_catalogue, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
 from m3ray.data.rooms import REJECTS, current_tiers, rejected_ids, tier_table
 from m3ray.data.store import Root
-from m3ray.errors import M3RayError
+from m3ray.errors import ConfigError, M3RayError
 from m3ray.options import ExtractOptions, resolved_tiers
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines.cluster import Resources
@@ -24,8 +27,10 @@ from m3ray.pipelines.preflight import check_decoders, check_devices, check_stora
 from m3ray.pipelines.progress import say
 from m3ray.similarity.fitted import make_measure
 from m3ray.tiers import Tier, WeightSource
-from m3ray.tiers.factory import Ingredients, check_names, make_tiers, with_precision
+from m3ray.tiers.factory import Ingredients, check_names, computed, make_tiers, with_precision
 from m3ray.tiers.sources import weight_sources
+
+MISSING = "missing_videos.txt"
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,25 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
         UserError: the request cannot be carried out; nothing was computed.
         M3RayError: every clip failed.
     """
-    check_names(options.tiers)
+    brought = [
+        read_tier(name, file, scaled=name not in options.unscaled) for name, file in parse_tiers(options.tier).items()
+    ]
+    check_names(options.tiers, also=[*(tier.name for tier in brought), *brought_tiers(job.root)])
+    wanted = computed(options.tiers)
     configs = with_precision(resolved_tiers(options), torch.device("cuda" if on.gpus else "cpu"))
     make_measure(configs.similarity, "scene")
     check_devices(on, options.compute)
-    check_decoders(configs.decode, options.limits)
+    if wanted:
+        check_decoders(configs.decode, options.limits)
     if not options.dry_run:
         check_storage(job.root)
     catalogue, sources = _catalogue(job.root, options, configs)
+    if not options.dry_run:
+        for tier in brought:
+            say(bring(job.root, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
+    if not wanted:
+        say("extract: no tier to compute, the model sees what was brought")
+        return None if options.dry_run else Extracted(catalogue, configs, sources)
     tiers = _tiers(job.root, options, configs, sources, catalogue)
     check_weights(tiers)
     plan = extraction.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
@@ -75,9 +91,12 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
 def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tuple[pa.Table, dict[str, WeightSource]]:
     """The catalogue, written once the weights are known to be there too."""
     write, demo = not options.dry_run, options.dataset == "demo"
-    listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=options.seed, write=write)
-    clips = checked(listed)
-    sources = weight_sources(options.weights, options.tiers, configs, clips=len(clips), demo=demo, seed=options.seed)
+    listed = list_clips(
+        root, options.dataset, options.root, limit=options.limit, seed=options.seed, write=write, read=options.reading
+    )
+    clips, wanted = checked(listed.clips), computed(options.tiers)
+    tell_listing(root, listed, wanted, write=write)
+    sources = weight_sources(options.weights, wanted, configs, clips=len(clips), demo=demo, seed=options.seed)
     _warn_untrained(options, sources)
     catalogue = (write_catalogue if write else make_catalogue)(root, clips, options.seed)
     splits = Counter(catalogue["split"].to_pylist())
@@ -88,6 +107,24 @@ def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tup
     return catalogue, sources
 
 
+def tell_listing(root: Root, listed: Listing, wanted: Sequence[str], *, write: bool) -> None:
+    """Says what a reader found; the names of missing videos are kept whole under the root.
+
+    Raises:
+        ConfigError: tiers are wanted of videos of which none is there.
+    """
+    for note in listed.notes:
+        say(note)
+    if wanted and listed.missing and len(listed.missing) >= len(listed.clips):
+        raise ConfigError(
+            f"none of the {len(listed.clips)} videos is there, so {', '.join(wanted)} cannot be computed: give their "
+            "folder with --videos, or train on tiers of your own: --tier NAME=FILE --tiers NAME"
+        )
+    if listed.missing and write:
+        path = root.write_bytes("\n".join(listed.missing).encode() + b"\n", "artifacts", MISSING)
+        say(f"catalogue: every missing video stands in {path}")
+
+
 def _tiers(
     root: Root,
     options: ExtractOptions,
@@ -96,7 +133,7 @@ def _tiers(
     catalogue: pa.Table,
 ) -> list[Tier]:
     """The tiers asked for, HOG's PCA fitted if the root has none; a dry run leaves the raw tier out instead."""
-    names, projection = list(options.tiers), None
+    names, projection = computed(options.tiers), None
     if "raw" in names and options.dry_run and not has_projection(root):
         say(f"plan: raw: {catalogue.num_rows} to compute, after HOG's PCA is fitted")
         names.remove("raw")

@@ -8,14 +8,15 @@ from typing import Any
 import pyarrow as pa
 
 from m3ray.config import SimilarityConfig, TrainConfig
-from m3ray.data.catalogue import read_catalogue, write_catalogue
-from m3ray.data.datasets import list_clips
+from m3ray.data.brought import bring, brought_tiers, parse_tiers
+from m3ray.data.catalogue import read_catalogue
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, StudyError
 from m3ray.options import (
     AblateOptions,
     ExtractOptions,
+    FitOptions,
     PredictOptions,
     ReproduceOptions,
     StudyOptions,
@@ -27,11 +28,12 @@ from m3ray.pipelines.cluster import Resources, connected
 from m3ray.pipelines.featuring import Extracted, compute_features, finish, print_plan
 from m3ray.pipelines.fit import every_measure, similarity_tier
 from m3ray.pipelines.job import running
-from m3ray.pipelines.loading import Study, load_data
-from m3ray.pipelines.predict import score_root
+from m3ray.pipelines.loading import Loaded, Study, load_data
+from m3ray.pipelines.predict import brought_again, new_clips, score_root
 from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.search import search
+from m3ray.pipelines.selection import selected
 from m3ray.pipelines.study import run_study
 from m3ray.pipelines.train import make_bundle
 from m3ray.schema import SIMILARITY
@@ -88,17 +90,26 @@ def ablate(options: AblateOptions) -> None:
 
 def train(options: TrainOptions) -> None:
     """One variant, its runs, a bundle."""
-    check_names(options.tiers, also=("similarity",))
+    given = parse_tiers(options.tier)
+    check_names(options.tiers, also=(SIMILARITY, *given, *brought_tiers(Root(options.out))))
     with running("train", options) as job, connected() as on:
-        wanted = computed(options.tiers) or ["scene", "event"]
+        own = [tier for tier in options.tiers if tier in (*given, *brought_tiers(job.root))]
+        for unused in set(given) - set(own):
+            say(f"train: tier {unused} is brought, but --tiers does not name it: the model does not see it")
+        # Similarity alone compares what the paper compares.
+        wanted = computed(options.tiers) or ([] if own else ["scene", "event"])
         done = compute_features(job, replace(options, tiers=tuple(wanted)), on)
         if done is None:
             return
         if "similarity" in options.tiers:
-            _similarity(job.root, wanted, done, on)
+            _similarity(job.root, [*wanted, *own], done, on)
         settings = _training(options)
         variant = Variant(options.name, tuple(options.tiers), training=settings)
         loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
+        if options.fit == "select" or (
+            options.fit == "auto" and options.config is None and set(own) == set(options.tiers)
+        ):
+            variant = replace(variant, training=selected(loaded.data, variant, on))
         study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
         say(run_study(study, [variant], on)[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
         bundle = make_bundle(study, variant, done.configs, done.sources, options.name)
@@ -135,18 +146,24 @@ def predict(options: PredictOptions) -> None:
         # New clips have a catalogue and rejects of their own, apart from those the model was trained on.
         room = Root(root.display(PREDICT_ROOM))
         check_storage(room)
-        clips = list_clips(room, options.dataset, options.root, limit=options.limit, seed=0)
-        catalogue = write_catalogue(room, clips, 0)
+        brought = brought_again(bundle, options)
+        catalogue = new_clips(room, brought, tiers, options)
+        for tier in brought:
+            say(bring(room, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
+        if not tiers:
+            if not options.dry_run:
+                score_root(bundle, room, root, delay=options.delay)
+            return
         check_decoders(configs.decode, options.limits)
         check_weights(tiers)
         plan = extraction.plan(room, catalogue, tiers, configs, retry=options.retry_rejects)
         if options.dry_run:
-            return print_plan(plan)
+            print_plan(plan)
+            return
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
         job.count(progress)
         finish(plan, catalogue)
-        score_root(bundle, room, root)
-    return None
+        score_root(bundle, room, root, delay=options.delay)
 
 
 def _training(options: TrainOptions) -> TrainConfig:
@@ -154,6 +171,15 @@ def _training(options: TrainOptions) -> TrainConfig:
     if options.config is not None:
         return load_training(options.config)
     return TrainConfig(loss=options.loss, epochs=options.epochs)
+
+
+def _chosen(root: Root, loaded: Loaded, variant: Variant, options: FitOptions, on: Resources) -> TrainConfig:
+    """The variant's own settings, or those selected for its tiers."""
+    config = getattr(options, "config", None)
+    weak = set(variant.tiers) <= set(brought_tiers(root)) and config is None
+    if options.fit == "select" or (options.fit == "auto" and weak):
+        return selected(loaded.data, variant, on)
+    return variant.training
 
 
 def _similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted, on: Resources) -> None:
@@ -176,7 +202,8 @@ def _seeds(first: int, runs: int) -> tuple[int, ...]:
 def study_tiers(root: Root) -> list[str]:
     """Every tier that a study on the root may see: computed ones, similarity, and other measures of it."""
     current = current_tiers(root)
-    return [*computed(current), *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
+    own = (tier for tier, entry in current.items() if entry.get("brought"))
+    return [*computed(current), *own, *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
 
 
 def _run_tables(
@@ -189,8 +216,10 @@ def _run_tables(
     tiers = study_tiers(root)
     loaded = load_data(root, tiers, allow_missing=options.allow_missing)
     study = Study(root, STUDY, loaded, _seeds(seed, options.runs))
-    tables = study_variants(options.tables, tiers, options.epochs)
-    main, *rest = study_variants([3], tiers, options.epochs)[3]
+    main = study_variants([3], tiers, options.epochs)[3][0]
+    chosen = {main.training: _chosen(root, loaded, main, options, on)}
+    tables = study_variants(options.tables, tiers, options.epochs, chosen)
+    main, *rest = study_variants([3], tiers, options.epochs, chosen)[3]
     # Table 4's gains are over M3.
     plain = [variant for variant in rest if variant.name == "M3" and 4 in options.tables]
     trials = run_study(study, [main, *plain, *(variant for rows in tables.values() for variant in rows)], on)

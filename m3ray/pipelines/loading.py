@@ -97,7 +97,9 @@ def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) 
 def _tier(root: Root, tier: str, current: Mapping[str, Any]) -> tuple[Any, np.ndarray, list[str]]:
     table = tier_table(root, tier)
     metadata = root.shard_metadata("features", current[tier]["folder"])
-    block, values = tier_block(tier, table, one_hot=metadata.get("one_hot", False), names=metadata.get("columns"))
+    brought = current[tier] if current[tier].get("brought") else None
+    one_hot, names = metadata.get("one_hot", False), metadata.get("columns")
+    block, values = tier_block(tier, table, one_hot=one_hot, names=names, brought=brought)
     return block, values, table["clip_id"].to_pylist()
 
 

@@ -3,38 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3ray.data.brought import Brought, parse_tiers, read_tier
+from m3ray.data.catalogue import write_catalogue
+from m3ray.data.datasets import list_clips
 from m3ray.data.rooms import current_tiers, tier_table
 from m3ray.data.store import Root
+from m3ray.errors import BundleError, ConfigError
+from m3ray.options import PredictOptions
+from m3ray.pipelines.featuring import tell_listing
 from m3ray.pipelines.progress import say
+from m3ray.schema import Clip
+from m3ray.tiers import Tier
 from m3ray.tiers.factory import computed
-from m3ray.training.bundle import Bundle
+from m3ray.training.bundle import BASE_LAG, Bundle
 from m3ray.training.scorer import bundle_features, bundle_similarity, similarity_columns
 
 NAME = "predictions.parquet"
 _CHUNK = 20_000  # clips scored at once: bounds the matrix to a few hundred MB
 
 
-def score_root(bundle: Bundle, features: Root, out: Root) -> pd.DataFrame:
-    """Scores every clip whose tiers `features` holds, and writes `predictions.parquet` under `out`."""
+def score_root(bundle: Bundle, features: Root, out: Root, *, delay: float | None = None) -> pd.DataFrame:
+    """Scores every clip whose tiers `features` holds, and writes `predictions.parquet` under `out`.
+
+    Args:
+        delay: also the score after this many videos.
+    Raises:
+        BundleError: the features were made otherwise than those the bundle was trained on.
+        ConfigError: a delay is asked for, and the training data had no decay rates.
+    """
     fitted = bundle_similarity(bundle)
+    current = current_tiers(features)
     # Similarity is computed from the bundle's own fit: rows of the train split then have no leave-one-out either.
-    names = computed(current_tiers(features))
+    names = [*computed(current), *(tier for tier, entry in current.items() if entry.get("brought"))]
     needed = [t for t in names if t in bundle.tiers or (fitted is not None and t in fitted.parts)]
+    for tier in needed:
+        check_identity(bundle, tier, current[tier]["identity"])
     tables = {tier: tier_table(features, tier) for tier in needed}
     ids = sorted(set.intersection(*(set(t["clip_id"].to_pylist()) for t in tables.values())))
     frames = [_score(bundle, tables, ids[k : k + _CHUNK]) for k in range(0, len(ids), _CHUNK)]
     frame = pd.concat(frames, ignore_index=True)
+    if delay is not None:
+        frame["score_at_delay"] = bundle.at_delay(frame["score"].to_numpy(), delay)
+        say(f"predict: score_at_delay is after {delay:g} videos; score after {BASE_LAG:g}")
     metadata = {b"m3ray": f'{{"bundle": "{bundle.name}", "untrained": {str(bundle.untrained).lower()}}}'.encode()}
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
     out.write_table(table, NAME)
     say(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(NAME)}")
     return frame
+
+
+def check_identity(bundle: Bundle, tier: str, identity: Mapping[str, Any]) -> None:
+    """Raises BundleError where a tier was made with other settings, weights or columns than the bundle's."""
+    trained = bundle.facts["tiers"].get(tier)
+    if trained is None or trained["identity"] == identity:
+        return
+    known = trained["identity"]
+    other = [key for key in sorted({*known, *identity}) if known.get(key) != identity.get(key)]
+    words = "; ".join(f"{key}: {known.get(key)!r} then, {identity.get(key)!r} now" for key in other)
+    raise BundleError(f"{bundle.name} was trained on another {tier} than this: {words[:600]}: make it as it was then")
+
+
+def brought_again(bundle: Bundle, options: PredictOptions) -> list[Brought]:
+    """The tiers that the bundle's user brought, read again for new clips.
+
+    Raises:
+        ConfigError: one is not given.
+        BundleError: one has other columns than the bundle was trained on.
+    """
+    known = {tier: entry for tier, entry in bundle.facts["tiers"].items() if entry.get("brought")}
+    given = parse_tiers(options.tier)
+    lacking = sorted(set(known) - set(given))
+    if lacking:
+        raise ConfigError(
+            f"{bundle.name} sees {', '.join(lacking)}, brought by a user: give the new clips' with "
+            f"--tier {lacking[0]}=FILE"
+        )
+    found = [read_tier(tier, given[tier], scaled=entry["scaled"]) for tier, entry in known.items()]
+    for tier in found:
+        check_identity(bundle, tier.name, tier.identity())
+    return found
+
+
+def new_clips(room: Root, brought: list[Brought], tiers: list[Tier], options: PredictOptions) -> pa.Table:
+    """The catalogue of the clips to score: a data set's, or the clips of the tiers brought."""
+    if options.root is None and brought and not tiers:
+        ids = sorted(set.intersection(*(set(tier.ids) for tier in brought)))
+        return write_catalogue(room, [Clip(name, "") for name in ids[: options.limit]], 0)
+    listed = list_clips(room, options.dataset, options.root, limit=options.limit, seed=0, read=options.reading)
+    tell_listing(room, listed, [tier.name for tier in tiers], write=not options.dry_run)
+    return write_catalogue(room, listed.clips, 0)
 
 
 def _score(bundle: Bundle, tables: Mapping[str, pa.Table], ids: list[str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from m3ray.config import TierConfigs, as_json
+from m3ray.data.catalogue import read_catalogue
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
 from m3ray.model import StackedMLP
@@ -76,6 +77,7 @@ def _facts(study: Study, variant: Variant, configs: TierConfigs, sources: dict[s
         "tiers": tiers,
         "configs": as_json(configs),
         "sources": {tier: as_json(source) for tier, source in sources.items()},
+        "decay": _decay(study),
         "untrained": any(entry["untrained"] for entry in tiers.values()),
         "trained_on": {
             "train_clips": len(study.data.train),
@@ -86,6 +88,23 @@ def _facts(study: Study, variant: Variant, configs: TierConfigs, sources: dict[s
         },
         "versions": versions(),
     }
+
+
+def _decay(study: Study) -> dict[str, float] | None:
+    """A line from score to decay rate on the train split's clips that have one; None where fewer than 10 have."""
+    catalogue = read_catalogue(study.root)
+    if "alpha" not in catalogue.column_names:
+        return None
+    known = dict(zip(catalogue["clip_id"].to_pylist(), catalogue["alpha"].to_pylist(), strict=True))
+    rows = [row for row in study.data.train if known.get(study.data.features.clip_ids[row]) is not None]
+    if len(rows) < 10:
+        return None
+    alpha = np.array([known[study.data.features.clip_ids[row]] for row in rows], np.float64)
+    scores = study.data.scores[rows].astype(np.float64)
+    slope, intercept = np.polyfit(scores, alpha, 1)
+    correlation = float(np.corrcoef(scores, alpha)[0, 1]) if np.ptp(alpha) > 0 else 0.0
+    found = {"intercept": float(intercept), "slope": float(slope), "r": correlation}
+    return {**found, "mean": float(alpha.mean()), "clips": float(len(rows))}
 
 
 def _files(root: Root, variant: Variant) -> dict[str, bytes]:

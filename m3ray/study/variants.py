@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from m3ray.config import TrainConfig
@@ -115,9 +115,19 @@ def _without_tier(whole: Variant, tier: str) -> Variant:
 TABLES = {1: table1, 2: table2, 3: table3, 4: table4}
 
 
-def study_variants(tables: Sequence[int], tiers: Sequence[str], epochs: int | None = None) -> dict[int, list[Variant]]:
+def study_variants(
+    tables: Sequence[int],
+    tiers: Sequence[str],
+    epochs: int | None = None,
+    chosen: Mapping[TrainConfig, TrainConfig] | None = None,
+) -> dict[int, list[Variant]]:
     """The variants of each table asked for.
 
+    Args:
+        tables: their numbers.
+        tiers: that there are.
+        epochs: in place of the paper's.
+        chosen: settings in place of others, in every variant that has those.
     Raises:
         ConfigError: a table that there is none of.
     """
@@ -125,9 +135,9 @@ def study_variants(tables: Sequence[int], tiers: Sequence[str], epochs: int | No
     if unknown:
         raise ConfigError(f"--tables {unknown[0]}: choose from {', '.join(map(str, TABLES))}")
     found = {number: TABLES[number](tiers) for number in tables}
-    if epochs is None:
-        return found
-    return {
-        number: [replace(v, training=replace(v.training, epochs=epochs)) for v in rows]
-        for number, rows in found.items()
-    }
+    return {number: [_trained_as(v, epochs, chosen or {}) for v in rows] for number, rows in found.items()}
+
+
+def _trained_as(variant: Variant, epochs: int | None, chosen: Mapping[TrainConfig, TrainConfig]) -> Variant:
+    training = variant.training if epochs is None else replace(variant.training, epochs=epochs)
+    return replace(variant, training=chosen.get(training, training))

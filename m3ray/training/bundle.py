@@ -16,12 +16,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from m3ray.data.store import Root
-from m3ray.errors import BundleError, FeatureError
+from m3ray.errors import BundleError, ConfigError, FeatureError
 from m3ray.model import StackedMLP
 from m3ray.training.features import Block, Features, Scaling
 
 FORMAT = 1
 COVERAGE = 0.9
+# Videos between the first and the second viewing that published scores of Memento10k are given for.
+BASE_LAG = 80.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,22 @@ class Bundle:
     def baseline_score(self) -> float:
         """The score of a clip whose every feature is the train split's mean."""
         return float(self._predict(self.baseline[None]).mean())
+
+    def at_delay(self, score: np.ndarray, delay: float) -> np.ndarray:
+        """Scores after `delay` videos: linear in time since viewing (Newman et al. 2020).
+
+        The decay rate of a clip is estimated from its score, by a line fitted on the train split.
+
+        Raises:
+            ConfigError: the training data had no decay rates.
+        """
+        decay = self.facts.get("decay")
+        if decay is None:
+            raise ConfigError(f"{self.name} was trained on data without decay rates (column alpha): leave out --delay")
+        if delay < 0:
+            raise ConfigError(f"--delay {delay:g}: expected videos since viewing, 0 or more")
+        alpha = decay["intercept"] + decay["slope"] * score
+        return np.clip(score + alpha * (delay - BASE_LAG), 0, 1)
 
     @torch.inference_mode()
     def _predict(self, scaled: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +24,14 @@ class Block:
         tier: its name.
         names: of its columns, e.g. `brightness`, `hog_0`.
         scaled: whether they are z-scored; one-hot columns are not.
+        vectors: the widths of its columns where a vector is scaled as a whole, by one deviation: then the ratios
+            between its directions stay. Empty: each number has a deviation of its own.
     """
 
     tier: str
     names: tuple[str, ...]
     scaled: bool
+    vectors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,21 @@ class Features:
 
 
 def tier_block(
-    tier: str, table: pa.Table, *, one_hot: bool = False, names: Sequence[str] | None = None
+    tier: str,
+    table: pa.Table,
+    *,
+    one_hot: bool = False,
+    names: Sequence[str] | None = None,
+    brought: Mapping[str, Any] | None = None,
 ) -> tuple[Block, np.ndarray]:
     """A tier's table as a block and its (N, width) values.
 
+    Args:
+        tier: its name.
+        table: `clip_id` and its columns.
+        one_hot: then it is not scaled.
+        names: of its columns, where the table has a vector without them.
+        brought: what is known of a tier that a user brought, `scaled` among it.
     Raises:
         FeatureError: a value is not finite, or a column is not numeric; tier and clip are named.
     """
@@ -81,6 +96,9 @@ def tier_block(
     matrix = np.concatenate(parts, axis=1)
     check_finite_rows(matrix, table["clip_id"].to_pylist(), tier)
     scaled = tier.partition(":")[0] in SCALED and not one_hot
+    if brought is not None:
+        widths = tuple(part.shape[1] for part in parts) if brought["scaled"] else ()
+        return Block(tier, tuple(found), brought["scaled"], widths), matrix
     return Block(tier, tuple(names or found), scaled), matrix
 
 
@@ -120,6 +138,17 @@ def joined(
     return features, len(wanted) - len(kept)
 
 
+def _whole_vectors(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
+    """Start and width of each vector that is scaled as a whole."""
+    start = 0
+    for block in blocks:
+        inside = start
+        for width in block.vectors:
+            yield inside, width
+            inside += width
+        start += len(block.names)
+
+
 @dataclass(frozen=True)
 class Scaling:
     """z-scores with the train split's statistics: (x - mean) / deviation, column by column."""
@@ -133,6 +162,8 @@ class Scaling:
         scaled = np.concatenate([np.full(len(b.names), b.scaled) for b in features.blocks])
         rows = features.values[train].astype(np.float64)
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        for start, width in _whole_vectors(features.blocks):
+            deviation[start : start + width] = np.sqrt(np.mean(deviation[start : start + width] ** 2))
         usable = scaled & (deviation > 1e-8 * np.maximum(np.abs(mean), 1e-8))
         return cls(np.where(scaled, mean, 0).astype(np.float32), np.where(usable, deviation, 1).astype(np.float32))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,6 +16,7 @@ from safetensors.numpy import load
 from m3ray.config import LimitsConfig, TierConfigs
 from m3ray.data.sandbox import Decoder
 from m3ray.data.store import absolute_uri, read_video
+from m3ray.errors import FeatureError
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.tiers import HogProjection, Tier, Window, clip_values
 from m3ray.tiers.factory import Ingredients, computed, make_tiers
@@ -135,19 +136,44 @@ class Scorer:
             lead = frames[-1]
         return {name: clip_values(windows) for name, windows in measured.items()}
 
-    def predict(self, paths: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
+    def predict(
+        self, paths: Sequence[str | os.PathLike[str]], tiers: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    ) -> pd.DataFrame:
         """Scores of videos: `clip_id` (the path), `score`, `spread`, `low`, `high`, `share_<tier>`.
 
+        Args:
+            paths: of the videos, (N,).
+            tiers: what a user brings: tier to column to (N,) or (N, width).
         Raises:
             DecodeError: a video cannot be decoded.
+            FeatureError: a tier that the bundle's user brought is not given, or has other columns.
         """
-        rows = [self.features(path) for path in paths]
+        rows = [self.features(path) for path in paths] if self.tiers else []
         columns = {
-            f"{tier}/{name}": np.stack([row[tier][name] for row in rows]) for tier in rows[0] for name in rows[0][tier]
+            f"{tier}/{name}": np.stack([row[tier][name] for row in rows])
+            for tier in (rows[0] if rows else ())
+            for name in rows[0][tier]
         }
+        columns |= self._brought(tiers or {}, len(paths))
         if self._similarity is not None:
             columns |= similarity_columns(self._similarity, columns)
         return self.bundle.score(bundle_features(self.bundle, [os.fspath(p) for p in paths], columns))
+
+    def _brought(self, given: Mapping[str, Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for tier, entry in self.bundle.facts["tiers"].items():
+            if not entry.get("brought"):
+                continue
+            widths = entry["identity"]["columns"].items()
+            expected = {name: (count, width) if width > 1 else (count,) for name, width in widths}
+            got = {name: np.shape(values) for name, values in given.get(tier, {}).items()}
+            if got != expected:
+                raise FeatureError(
+                    f"{self.bundle.name} sees the tier {tier}, brought by a user: give predict(..., tiers={{{tier!r}: "
+                    f"...}}) with {expected}; got {got or 'nothing'}"
+                )
+            found |= {f"{tier}/{name}": np.asarray(values, np.float32) for name, values in given[tier].items()}
+        return found
 
     def close(self) -> None:
         """Ends the decoding child."""

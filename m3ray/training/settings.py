@@ -41,7 +41,7 @@ def training_from(settings: dict[str, Any], what: str) -> TrainConfig:
 
 def _checked(name: str, value: Any, default: Any, what: str) -> Any:
     if isinstance(default, tuple):
-        if isinstance(value, list | tuple) and value and all(isinstance(v, int) and v > 0 for v in value):
+        if isinstance(value, list | tuple) and all(isinstance(v, int) and v > 0 for v in value):
             return tuple(value)
         raise ConfigError(f"{what}: {name} is {value!r}, expected a list of widths")
     if isinstance(default, str):

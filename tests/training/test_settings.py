@@ -29,7 +29,7 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path):
         ([1], "expected an object"),
         ({"lr": 1}, "unknown setting lr; there are hidden, loss"),
         ({"loss": "mae"}, "loss is 'mae', expected one of mse"),
-        ({"hidden": []}, "expected a list of widths"),
+        ({"hidden": "64"}, "expected a list of widths"),
         ({"hidden": [64, "x"]}, "expected a list of widths"),
         ({"batch": 3.5}, "batch is 3.5, expected an integer"),
         ({"gamma": "high"}, "gamma is 'high', expected a number"),

@@ -1,0 +1,121 @@
+"""Published data sets without a video, from the command line's options to tables, a bundle and scores."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from published import memento_csv, memento_json, text_tier, videomem_csv
+
+import m3ray
+from m3ray.errors import BundleError, ConfigError, FeatureError, SchemaError
+from m3ray.options import PredictOptions, ReproduceOptions, TrainOptions
+from m3ray.training.bundle import Bundle
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def trained(jobs, tmp_path_factory):
+    """MediaEval's Memento10k with a tier of text alone: a root with a bundle."""
+    folder = tmp_path_factory.mktemp("memento")
+    known = memento_csv(folder / "data", 200, 80)
+    text = text_tier(folder / "text.npz", known)
+    jobs.train(train_options(folder, text))
+    return folder, known, text
+
+
+def train_options(folder, text, **changes):
+    settings = {"out": str(folder / "out"), "tier": (f"text={text}",), "tiers": ("text",)} | changes
+    return TrainOptions(dataset="memento10k", root=str(folder / "data"), runs=2, **settings)
+
+
+def test_a_data_set_without_videos_trains_on_a_brought_tier(trained):
+    folder, known, _ = trained
+    trials = pd.read_parquet(folder / "out" / "study" / "m3s" / "trials.parquet")
+    # Three hidden numbers make the score, with noise of a third of their effect's size: published.rows.
+    assert trials["spearman"].item() > 0.8
+    predictions = pd.read_parquet(folder / "out" / "study" / "m3s" / "predictions.parquet")
+    assert set(predictions["clip_id"]) == {name for name in known if len(name) == 4}, "judged on dev"
+    catalogue = pd.read_parquet(folder / "out" / "catalogue.parquet")
+    assert catalogue["alpha"].notna().all()
+    assert (folder / "out" / "artifacts" / "missing_videos.txt").read_text().count("\n") == 280
+
+
+def test_predict_scores_with_the_tier_brought_and_at_a_delay(jobs, trained):
+    folder, known, text = trained
+    out = str(folder / "out")
+    jobs.predict(PredictOptions(out=out, tier=(f"text={text}",), delay=400))
+    found = pd.read_parquet(folder / "out" / "predictions.parquet").set_index("clip_id")
+    assert set(found.index) == set(known)
+    bundle = Bundle.load(f"{out}/models/m3s")
+    np.testing.assert_allclose(found["share_text"], found["score"] - bundle.baseline_score(), atol=1e-5)
+    # The rows were made with alpha = -2e-4 - 1e-3 (1 - score): a line, so the fit must find it.
+    alpha = -2e-4 - 1e-3 * (1 - found["score"])
+    expected = (found["score"] + alpha * (400 - 80)).clip(0, 1)
+    np.testing.assert_allclose(found["score_at_delay"], expected, atol=2e-3)
+    truth = pd.Series({name: row["score"] for name, row in known.items()})
+    assert found["score"].corr(truth[found.index], method="spearman") > 0.8
+
+
+def test_in_process_scoring_takes_the_tier_brought(jobs, trained):
+    folder, known, text = trained
+    jobs.predict(PredictOptions(out=str(folder / "out"), tier=(f"text={text}",)))
+    batch = pd.read_parquet(folder / "out" / "predictions.parquet").set_index("clip_id")["score"]
+    scorer = m3ray.load(folder / "out" / "models" / "m3s")
+    names = list(known)[:5]
+    vectors = np.stack([known[name]["hidden"] for name in names])
+    found = scorer.predict(names, {"text": {"text": vectors}})
+    np.testing.assert_allclose(found["score"], batch[names], atol=1e-4)
+    with pytest.raises(FeatureError, match=r"sees the tier text, brought by a user.*\(5, 3\).*got nothing"):
+        scorer.predict(names)
+    scorer.close()
+
+
+def test_predict_needs_the_tier_and_refuses_another_one(jobs, trained, tmp_path):
+    folder, known, _ = trained
+    with pytest.raises(ConfigError, match="sees text, brought by a user"):
+        jobs.predict(PredictOptions(out=str(folder / "out")))
+    np.savez(tmp_path / "wide.npz", clip_id=np.array(list(known)), text=np.zeros((len(known), 5)))
+    with pytest.raises(BundleError, match=r"trained on another text than this: columns: \{'text': 3\} then"):
+        jobs.predict(PredictOptions(out=str(folder / "out"), tier=(f"text={tmp_path / 'wide.npz'}",)))
+    with pytest.raises(SchemaError, match="expected a file ending in"):
+        jobs.predict(PredictOptions(out=str(folder / "out"), tier=("text=none is here",)))
+
+
+def test_tiers_of_videos_need_videos(jobs, trained):
+    folder, _, text = trained
+    with pytest.raises(ConfigError, match=r"none of the 280 videos is there.*--videos"):
+        jobs.train(train_options(folder, text, tiers=("raw", "text"), weights="untrained", out=str(folder / "raw")))
+
+
+def test_a_tier_that_lacks_clips_stops_the_job(jobs, trained, tmp_path):
+    folder, known, _ = trained
+    part = text_tier(tmp_path / "part.npz", dict(list(known.items())[:200]))
+    with pytest.raises(FeatureError, match="200 of 280 clips, 80 missing"):
+        jobs.train(train_options(folder, part, out=str(tmp_path / "out")))
+
+
+@pytest.mark.parametrize("dataset", ["memento10k", "videomem"])
+def test_each_adapter_to_a_table_3_with_a_similarity_of_brought_vectors(jobs, tmp_path, dataset):
+    known = (memento_json if dataset == "memento10k" else videomem_csv)(tmp_path / "data")
+    text = text_tier(tmp_path / "text.npz", known)
+    jobs.reproduce(
+        ReproduceOptions(
+            out=str(tmp_path / "out"),
+            dataset=dataset,
+            root=str(tmp_path / "data"),
+            tier=(f"text={text}",),
+            tiers=("text",),
+            measure="kde",
+            tables=(3,),
+            runs=2,
+            epochs=4,
+            fit="paper",
+        )
+    )
+    trials = pd.read_parquet(tmp_path / "out" / "study" / "ablation" / "trials.parquet")
+    assert list(trials["variant"]) == ["M3-S", "M3", "M3-S without text"]
+    tables = json.loads((tmp_path / "out" / "study" / "ablation" / "tables.json").read_text())
+    assert tables["3"] == list(trials["variant"])
+    assert len(pd.read_parquet(tmp_path / "out" / "predictions.parquet")) == 100

@@ -1,0 +1,92 @@
+"""Data sets in the layouts that they are published in, with made-up rows: no published value is in here."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+ACTIONS = ("playing music", "running", "cooking", "diving")
+
+
+def rows(count: int, seed: int = 0) -> list[dict]:
+    """Clips whose score follows three hidden numbers; the first word of the caption is the action."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.standard_normal((count, 3))
+    score = np.clip(0.8 + 0.06 * hidden @ [1.0, -0.7, 0.4] + rng.normal(0, 0.02, count), 0, 1)
+    return [
+        {
+            "hidden": hidden[k],
+            "score": float(score[k]),
+            "action": ACTIONS[k % 4],
+            "alpha": -2e-4 - 1e-3 * (1 - score[k]),
+        }
+        for k in range(count)
+    ]
+
+
+def memento_json(folder: Path, counts=(("train", 60), ("val", 30), ("test", 10))) -> dict[str, dict]:
+    """The authors' form. Returns clip id to its row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {}
+    for number, (split, count) in enumerate(counts):
+        entries = []
+        for k, row in enumerate(rows(count, number)):
+            name = f"Video {split} {k}+a.mp4"
+            known[name] = row
+            entries.append(
+                {
+                    "filename": name,
+                    "url": f"http://example.org/{row['action'].replace(' ', '+')}/{name}",
+                    "mem_score": row["score"],
+                    "alpha": row["alpha"],
+                    "action_labels": [row["action"], "moving"],
+                    "captions": [f"{row['action']} in a park", "another caption"],
+                }
+            )
+        (folder / f"memento_{split}_data.json").write_text(json.dumps(entries))
+    return known
+
+
+def memento_csv(folder: Path, train=80, dev=40) -> dict[str, dict]:
+    """MediaEval 2021's form: BOM and CRLF, numeric ids."""
+    known = {}
+    for number, (directory, prefix, count) in enumerate((("training_set", "train", train), ("dev_set", "dev", dev))):
+        (folder / directory).mkdir(parents=True, exist_ok=True)
+        scores, captions = [], []
+        for k, row in enumerate(rows(count, number)):
+            name = str(1000 * number + k)
+            known[name] = row
+            url = f"https://example.org/videos/{row['action'].replace(' ', '+')}/clip-{name}.mp4"
+            scores.append([name, url, "[1, 0]", row["score"] - 0.05, row["score"], row["alpha"]])
+            captions += [[name, url, f"{row['action']} number {n}"] for n in range(2)]
+        head = ["video_id", "video_url", "annotations_short_term", "scores_raw_short_term"]
+        write_csv(
+            folder / directory / f"{prefix}_scores.csv", [*head, "scores_normalized_short_term", "decay_alpha"], scores
+        )
+        write_csv(
+            folder / directory / f"{prefix}_text_descriptions.csv", ["video_id", "video_url", "description"], captions
+        )
+    return known
+
+
+def videomem_csv(folder: Path, count=100) -> dict[str, dict]:
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {f"video{k}.webm": row for k, row in enumerate(rows(count))}
+    head = ["video", "short-term_memorability", "nb_short-term_annotations", "long-term_memorability"]
+    lines = [[name, r["score"], 34, max(0.0, r["score"] - 0.1), 12] for name, r in known.items()]
+    write_csv(folder / "ground-truth_dev-set.csv", [*head, "nb_long-term_annotations"], lines)
+    return known
+
+
+def write_csv(path: Path, head: list[str], lines: list[list]) -> None:
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(head)
+        writer.writerows(lines)
+
+
+def text_tier(path: Path, known: dict[str, dict]) -> Path:
+    """A tier with the hidden numbers of each clip, as NPZ."""
+    np.savez(path, clip_id=np.array(list(known)), text=np.stack([row["hidden"] for row in known.values()]))
+    return path
