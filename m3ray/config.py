@@ -38,6 +38,16 @@ class ReadConfig:
 
 
 @dataclass(frozen=True)
+class MomentConfig:
+    """The sliding windows of a score over time."""
+
+    window: float = 3.0
+    """Length of a window, seconds; Memento10k's and VideoMem's clips last 3 and 7."""
+    step: float = 1.0
+    """From the start of a window to the next one's, seconds."""
+
+
+@dataclass(frozen=True)
 class LimitsConfig:
     """What one clip may cost before it is rejected. Changes no number of a clip that passes."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from m3ray.config import ComputeConfig, LimitsConfig, Precision, ReadConfig, TierConfigs
+from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig, TierConfigs
 from m3ray.presets import TIER_PRESETS
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
@@ -155,12 +155,30 @@ class PredictOptions(RootOptions, ReadOptions):
     """Where clips come from."""
     root: str | None = None
     """The folder of videos or the table; none: the clips of the tiers brought, if the bundle needs no other."""
+    over_time: bool = False
+    """Also the score of sliding windows: `times` (their middles, seconds) and `curve`."""
+    moments: MomentConfig = field(default_factory=MomentConfig)
+    """The windows of --over-time."""
     delay: float | None = None
     """Also the score after this many videos shown since, where the training data had decay rates; scores are at 80."""
     limit: int | None = None
     """Only the first N clips."""
     retry_rejects: bool = False
     """Try rejected clips again."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """Processors, batches and shards."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """What one clip may cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RootOptions):
+    """Bundles judged on roots."""
+
+    bundles: tuple[str, ...]
+    """Folders of bundles, as jobs/train.py or jobs/reproduce.py leave them under models/."""
+    roots: tuple[str, ...]
+    """Roots with a catalogue of scored clips, as jobs/extract.py and the others leave them."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     """Processors, batches and shards."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)

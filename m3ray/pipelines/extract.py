@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,13 +69,33 @@ def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierCo
     return Plan(root, tuple(tiers), folders, work, missing, cached, len(rejected))
 
 
-def run(plan: Plan, configs: TierConfigs, limits: LimitsConfig, compute: ComputeConfig, on: Resources) -> Progress:
-    """Computes what the plan lacks, commits it shard by shard, and tidies up."""
+def run(
+    plan: Plan,
+    configs: TierConfigs,
+    limits: LimitsConfig,
+    compute: ComputeConfig,
+    on: Resources,
+    *,
+    decode: Callable[[pa.Table], Iterator[pa.Table]] | None = None,
+    total: int | None = None,
+) -> Progress:
+    """Computes what the plan lacks, commits it shard by shard, and tidies up.
+
+    Args:
+        plan: what to compute.
+        configs: of the tiers.
+        limits: what a clip may cost.
+        compute: how the work is laid over processors.
+        on: the cluster.
+        decode: from rows of `WORK` to rows of `DECODED`; None: each clip once, whole.
+        total: rows that come out of it; None: one a clip.
+    """
     waiting = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
-    progress = Progress("extract", plan.work.num_rows, waiting)
+    progress = Progress("extract", plan.work.num_rows if total is None else total, waiting)
+    decode = decode or DecodeStage(configs.decode, limits)
     if plan.work.num_rows:
         with progress:
-            results = _dataset(plan, configs, limits, compute, on)
+            results = _dataset(plan, decode, configs, limits, compute, on)
             for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in batch.to_pylist():
                     progress.add(row["done"], row["rejected"], json.loads(row["seconds"]))
@@ -86,7 +106,12 @@ def run(plan: Plan, configs: TierConfigs, limits: LimitsConfig, compute: Compute
 
 
 def _dataset(
-    plan: Plan, configs: TierConfigs, limits: LimitsConfig, compute: ComputeConfig, on: Resources
+    plan: Plan,
+    decode: Callable[[pa.Table], Iterator[pa.Table]],
+    configs: TierConfigs,
+    limits: LimitsConfig,
+    compute: ComputeConfig,
+    on: Resources,
 ) -> ray.data.Dataset:
     actors, batch = on.actors(compute), on.batch(compute)
     shard = compute.shard_clips or min(_MOST_SHARD, max(4, plan.work.num_rows // 24))
@@ -94,7 +119,7 @@ def _dataset(
     blocks = max(1, min(plan.work.num_rows, max(4 * on.cpus, plan.work.num_rows // 64)))
     data = ray.data.from_arrow(plan.work).repartition(blocks)
     data = data.map_batches(
-        DecodeStage(configs.decode, limits),
+        decode,
         batch_size=4,
         batch_format="pyarrow",
         zero_copy_batch=True,

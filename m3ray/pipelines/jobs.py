@@ -15,6 +15,7 @@ from m3ray.data.store import Root
 from m3ray.errors import ConfigError, StudyError
 from m3ray.options import (
     AblateOptions,
+    EvaluateOptions,
     ExtractOptions,
     FitOptions,
     PredictOptions,
@@ -25,11 +26,13 @@ from m3ray.options import (
 )
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines.cluster import Resources, connected
+from m3ray.pipelines.evaluate import evaluate_all
 from m3ray.pipelines.featuring import Extracted, compute_features, finish, print_plan
 from m3ray.pipelines.fit import every_measure, similarity_tier
 from m3ray.pipelines.job import running
-from m3ray.pipelines.loading import Loaded, Study, load_data
-from m3ray.pipelines.predict import brought_again, new_clips, score_root
+from m3ray.pipelines.loading import Loaded, Study, load_data, study_tiers
+from m3ray.pipelines.moments import compute_moments, curves
+from m3ray.pipelines.predict import brought_again, new_clips, score_root, scored
 from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.search import search
@@ -136,6 +139,13 @@ def tune(options: TuneOptions) -> None:
         say(found.head(10).to_string(index=False))
 
 
+def evaluate(options: EvaluateOptions) -> None:
+    """Bundles on data sets, their own and others."""
+    with running("evaluate", options) as job, connected() as on:
+        if not options.dry_run:
+            evaluate_all(job, options, on)
+
+
 def predict(options: PredictOptions) -> None:
     """Scores for new videos, through the bundle's own tiers."""
     root = Root(options.out)
@@ -147,6 +157,8 @@ def predict(options: PredictOptions) -> None:
         room = Root(root.display(PREDICT_ROOM))
         check_storage(room)
         brought = brought_again(bundle, options)
+        if options.over_time and brought:
+            raise ConfigError(f"--over-time: {bundle.name} sees {brought[0].name}, brought by a user once a clip")
         catalogue = new_clips(room, brought, tiers, options)
         for tier in brought:
             say(bring(room, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
@@ -163,7 +175,11 @@ def predict(options: PredictOptions) -> None:
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
         job.count(progress)
         finish(plan, catalogue)
-        score_root(bundle, room, root, delay=options.delay)
+        over_time = None
+        if options.over_time:
+            there = compute_moments(room, tiers, configs, options.limits, options.compute, options.moments, on)
+            over_time = curves(there, configs.decode.fps, scored(bundle, there))
+        score_root(bundle, room, root, delay=options.delay, over_time=over_time)
 
 
 def _training(options: TrainOptions) -> TrainConfig:
@@ -197,13 +213,6 @@ def _seeds(first: int, runs: int) -> tuple[int, ...]:
     if runs < 1:
         raise ConfigError(f"--runs {runs}: expected at least 1")
     return tuple(range(first, first + runs))
-
-
-def study_tiers(root: Root) -> list[str]:
-    """Every tier that a study on the root may see: computed ones, similarity, and other measures of it."""
-    current = current_tiers(root)
-    own = (tier for tier, entry in current.items() if entry.get("brought"))
-    return [*computed(current), *own, *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
 
 
 def _run_tables(

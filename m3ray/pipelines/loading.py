@@ -15,7 +15,9 @@ from m3ray.data.rooms import current_tiers, rejected_ids, tier_table
 from m3ray.data.store import Root
 from m3ray.errors import FeatureError
 from m3ray.pipelines.progress import say
+from m3ray.schema import SIMILARITY
 from m3ray.study.variants import Variant
+from m3ray.tiers.factory import computed
 from m3ray.training.features import MOST_DROPPED, StudyData, joined, tier_block
 
 CODE_VERSION = 3
@@ -92,6 +94,13 @@ def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) 
     data = StudyData.make(features, rows["score"].to_numpy(float), rows["split"].tolist())
     folders = {tier: current[tier]["folder"] for tier in tiers}
     return Loaded(data, folders, fingerprint(rows.reset_index().values.tolist()))
+
+
+def study_tiers(root: Root) -> list[str]:
+    """Every tier that a study on the root may see: computed ones, similarity, and other measures of it."""
+    current = current_tiers(root)
+    own = (tier for tier, entry in current.items() if entry.get("brought"))
+    return [*computed(current), *own, *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
 
 
 def _tier(root: Root, tier: str, current: Mapping[str, Any]) -> tuple[Any, np.ndarray, list[str]]:

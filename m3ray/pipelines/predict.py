@@ -29,14 +29,39 @@ NAME = "predictions.parquet"
 _CHUNK = 20_000  # clips scored at once: bounds the matrix to a few hundred MB
 
 
-def score_root(bundle: Bundle, features: Root, out: Root, *, delay: float | None = None) -> pd.DataFrame:
+def score_root(
+    bundle: Bundle, features: Root, out: Root, *, delay: float | None = None, over_time: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Scores every clip whose tiers `features` holds, and writes `predictions.parquet` under `out`.
 
     Args:
+        bundle: that scores.
+        features: the root of the clips' tiers.
+        out: where to.
         delay: also the score after this many videos.
+        over_time: `clip_id`, `times`, `curve`, to stand beside the scores.
     Raises:
         BundleError: the features were made otherwise than those the bundle was trained on.
         ConfigError: a delay is asked for, and the training data had no decay rates.
+    """
+    frame = scored(bundle, features)
+    if delay is not None:
+        frame["score_at_delay"] = bundle.at_delay(frame["score"].to_numpy(), delay)
+        say(f"predict: score_at_delay is after {delay:g} videos; score after {BASE_LAG:g}")
+    if over_time is not None:
+        frame = frame.merge(over_time, on="clip_id", how="left")
+    metadata = {b"m3ray": f'{{"bundle": "{bundle.name}", "untrained": {str(bundle.untrained).lower()}}}'.encode()}
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
+    out.write_table(table, NAME)
+    say(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(NAME)}")
+    return frame
+
+
+def scored(bundle: Bundle, features: Root) -> pd.DataFrame:
+    """Scores, spreads, intervals and shares of every clip whose tiers `features` holds.
+
+    Raises:
+        BundleError: the features were made otherwise than those the bundle was trained on.
     """
     fitted = bundle_similarity(bundle)
     current = current_tiers(features)
@@ -48,15 +73,7 @@ def score_root(bundle: Bundle, features: Root, out: Root, *, delay: float | None
     tables = {tier: tier_table(features, tier) for tier in needed}
     ids = sorted(set.intersection(*(set(t["clip_id"].to_pylist()) for t in tables.values())))
     frames = [_score(bundle, tables, ids[k : k + _CHUNK]) for k in range(0, len(ids), _CHUNK)]
-    frame = pd.concat(frames, ignore_index=True)
-    if delay is not None:
-        frame["score_at_delay"] = bundle.at_delay(frame["score"].to_numpy(), delay)
-        say(f"predict: score_at_delay is after {delay:g} videos; score after {BASE_LAG:g}")
-    metadata = {b"m3ray": f'{{"bundle": "{bundle.name}", "untrained": {str(bundle.untrained).lower()}}}'.encode()}
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
-    out.write_table(table, NAME)
-    say(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(NAME)}")
-    return frame
+    return pd.concat(frames, ignore_index=True)
 
 
 def check_identity(bundle: Bundle, tier: str, identity: Mapping[str, Any]) -> None:

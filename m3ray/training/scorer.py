@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from safetensors.numpy import load
 
-from m3ray.config import LimitsConfig, TierConfigs
+from m3ray.config import LimitsConfig, MomentConfig, TierConfigs
+from m3ray.data.moments import moments
 from m3ray.data.sandbox import Decoder
 from m3ray.data.store import absolute_uri, read_video
 from m3ray.errors import FeatureError
@@ -149,15 +150,20 @@ class Scorer:
             FeatureError: a tier that the bundle's user brought is not given, or has other columns.
         """
         rows = [self.features(path) for path in paths] if self.tiers else []
+        return self._scored(rows, [os.fspath(p) for p in paths], tiers or {})
+
+    def _scored(
+        self, rows: Sequence[Values], ids: Sequence[str], tiers: Mapping[str, Mapping[str, np.ndarray]]
+    ) -> pd.DataFrame:
         columns = {
             f"{tier}/{name}": np.stack([row[tier][name] for row in rows])
             for tier in (rows[0] if rows else ())
             for name in rows[0][tier]
         }
-        columns |= self._brought(tiers or {}, len(paths))
+        columns |= self._brought(tiers, len(ids))
         if self._similarity is not None:
             columns |= similarity_columns(self._similarity, columns)
-        return self.bundle.score(bundle_features(self.bundle, [os.fspath(p) for p in paths], columns))
+        return self.bundle.score(bundle_features(self.bundle, ids, columns))
 
     def _brought(self, given: Mapping[str, Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
@@ -174,6 +180,22 @@ class Scorer:
                 )
             found |= {f"{tier}/{name}": np.asarray(values, np.float32) for name, values in given[tier].items()}
         return found
+
+    def over_time(self, path: str | os.PathLike[str], config: MomentConfig | None = None) -> pd.DataFrame:
+        """Scores of sliding windows: `seconds` (the window's middle), `score`.
+
+        Raises:
+            DecodeError: the video cannot be decoded.
+            FeatureError: the bundle needs tiers that a user brought.
+        """
+        data = read_video(absolute_uri(os.fspath(path)), self._decoder.limits.max_bytes)
+        seconds, rows = [], []
+        for moment in moments(self._decoder.windows(data), self.configs.decode.fps, config or MomentConfig()):
+            window = Window(np.ascontiguousarray(moment.frames), video_bytes=moment.facts.video_bytes)
+            rows.append({tier.name: clip_values(tier.measure([window])) for tier in self.tiers})
+            seconds.append(moment.seconds)
+        scores = self._scored(rows, [str(k) for k in range(len(rows))], {})
+        return pd.DataFrame({"seconds": seconds, "score": scores["score"]})
 
     def close(self) -> None:
         """Ends the decoding child."""

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import m3ray
-from m3ray.config import ComputeConfig
+from m3ray.config import ComputeConfig, MomentConfig
 from m3ray.errors import ConfigError, M3RayError, RootBusyError, SchemaError
 from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.reports.page import build_report
@@ -281,6 +281,25 @@ def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
+def check_curves(jobs, tmp_path, bundle, folder, whole):
+    """Scores over time: in process and as a job the same; a window as long as the clip is the clip."""
+    scorer = m3ray.load(bundle)
+    for config in (MomentConfig(window=1, step=0.5), MomentConfig(window=60)):
+        jobs.predict(
+            PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder), over_time=True, moments=config)
+        )
+        frame = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("clip_id")
+        alone = scorer.over_time(folder / "good.mp4", config)
+        np.testing.assert_allclose(frame.loc["good.mp4", "times"], alone["seconds"])
+        np.testing.assert_allclose(frame.loc["good.mp4", "curve"], alone["score"], atol=1e-4)
+        if config.window == 60:
+            np.testing.assert_allclose(frame["curve"].str[0], whole.set_index("clip_id")["score"], atol=1e-4)
+            assert (frame["curve"].str.len() == 1).all()
+        else:
+            assert (frame["curve"].str.len() > 1).all()
+    scorer.close()
+
+
 def test_train_and_predict(demo, jobs, tmp_path):
     """A bundle of chosen tiers and a search's settings, then new videos through it, one of them broken."""
     out, _ = demo
@@ -299,6 +318,7 @@ def test_train_and_predict(demo, jobs, tmp_path):
     frame = pd.read_parquet(tmp_path / "p" / "predictions.parquet")
     assert sorted(frame["clip_id"]) == ["good.mp4", "sub/good.mp4"]
     assert len(pd.read_parquet(tmp_path / "p" / "predict" / "rejects")) == 3
+    check_curves(jobs, tmp_path, bundle, folder, frame)
     original = pd.read_parquet(out / "predictions.parquet")
     assert set(frame.columns) == {"clip_id", "score", "spread", "low", "high", "share_raw"} < set(original.columns)
 

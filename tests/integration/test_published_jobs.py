@@ -9,7 +9,7 @@ from published import memento_csv, memento_json, text_tier, videomem_csv
 
 import m3ray
 from m3ray.errors import BundleError, ConfigError, FeatureError, SchemaError
-from m3ray.options import PredictOptions, ReproduceOptions, TrainOptions
+from m3ray.options import EvaluateOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.training.bundle import Bundle
 
 pytestmark = pytest.mark.integration
@@ -119,3 +119,32 @@ def test_each_adapter_to_a_table_3_with_a_similarity_of_brought_vectors(jobs, tm
     tables = json.loads((tmp_path / "out" / "study" / "ablation" / "tables.json").read_text())
     assert tables["3"] == list(trials["variant"])
     assert len(pd.read_parquet(tmp_path / "out" / "predictions.parquet")) == 100
+
+
+def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
+    folder, _, text = trained
+    known = videomem_csv(tmp_path / "data", 120)
+    other = text_tier(tmp_path / "text.npz", known)
+    settings = {"dataset": "videomem", "root": str(tmp_path / "data"), "tier": (f"text={other}",), "tiers": ("text",)}
+    jobs.train(TrainOptions(out=str(tmp_path / "videomem"), runs=2, epochs=5, fit="paper", **settings))
+    jobs.evaluate(
+        EvaluateOptions(
+            out=str(tmp_path / "across"),
+            bundles=(str(folder / "out" / "models" / "m3s"), str(tmp_path / "videomem" / "models" / "m3s")),
+            roots=(str(folder / "out"), str(tmp_path / "videomem")),
+        )
+    )
+    frame = pd.read_parquet(tmp_path / "across" / "evaluation" / "evaluation.parquet")
+    assert frame["own"].tolist() == [True, False, False, True]
+    assert frame["clips"].tolist() == [80, 24, 80, 24]
+    # Both data sets were made with the same function of the same hidden numbers.
+    assert frame["spearman"].iloc[1] > 0.7
+    # On its own dev split a bundle does what its study said of the mean of its runs.
+    predictions = pd.read_parquet(folder / "out" / "study" / "m3s" / "predictions.parquet")
+    expected = predictions["score"].corr(predictions["truth"], method="spearman")
+    assert frame["spearman"].iloc[0] == pytest.approx(expected, abs=1e-4)
+    assert (frame["low"] < frame["spearman"]).all()
+    assert (frame["spearman"] < frame["high"]).all()
+    markdown = (tmp_path / "across" / "evaluation" / "evaluation.md").read_text()
+    assert markdown.count("\n") == 4
+    assert text.exists()

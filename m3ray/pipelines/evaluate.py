@@ -1,0 +1,123 @@
+"""Bundles judged on roots. What a root lacks for a bundle is computed under `--out`: the root stays as it is."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from m3ray.data.catalogue import NAME as CATALOGUE
+from m3ray.data.catalogue import read_catalogue
+from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers
+from m3ray.data.store import Root
+from m3ray.errors import ConfigError, StudyError
+from m3ray.options import EvaluateOptions
+from m3ray.pipelines import extract as extraction
+from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.job import Job
+from m3ray.pipelines.predict import scored
+from m3ray.pipelines.preflight import check_weights
+from m3ray.pipelines.progress import say
+from m3ray.study.across import Judged, as_markdown, judge, table
+from m3ray.tiers import Tier, fingerprint_of
+from m3ray.training.bundle import Bundle, as_text
+from m3ray.training.scorer import bundle_tiers
+
+FOLDER = "evaluation"
+
+
+def evaluate_all(job: Job, options: EvaluateOptions, on: Resources) -> list[Judged]:
+    """Every bundle on every root; the table goes to `evaluation/`."""
+    roots, found = [Root(uri) for uri in options.roots], []
+    names = _names([root.uri for root in roots])
+    for uri in options.bundles:
+        bundle = Bundle.load(uri)
+        say(f"evaluate: {as_text(bundle)}")
+        for root, name in zip(roots, names, strict=True):
+            found.append(_judged(job.root, bundle, _home(uri, roots, names), root, name, options, on))
+    frame = table(found)
+    job.root.write_table(pa.Table.from_pandas(frame, preserve_index=False), FOLDER, "evaluation.parquet")
+    job.root.write_bytes(frame.to_csv(index=False).encode(), FOLDER, "evaluation.csv")
+    job.root.write_bytes(as_markdown(found).encode(), FOLDER, "evaluation.md")
+    say(as_markdown(found).rstrip())
+    return found
+
+
+def _names(uris: list[str]) -> list[str]:
+    """The last part of each root, the whole where that is not unique."""
+    short = [uri.rsplit("/", 1)[-1] for uri in uris]
+    return short if len(set(short)) == len(short) else uris
+
+
+def _home(uri: str, roots: list[Root], names: list[str]) -> str:
+    """The root that a bundle lies in, by name; else its own path."""
+    where = Root(uri).uri
+    return next((name for root, name in zip(roots, names, strict=True) if where.startswith(root.uri + "/")), where)
+
+
+def _judged(
+    out: Root, bundle: Bundle, home: str, root: Root, name: str, options: EvaluateOptions, on: Resources
+) -> Judged:
+    catalogue = read_catalogue(root)
+    known = catalogue.filter(pc.is_valid(catalogue["score"]))
+    splits = set(known["split"].to_pylist())
+    split = "test" if "test" in splits else "val"
+    if split not in splits:
+        raise StudyError(f"{root.uri} has no scored clip in test or val: nothing to judge {bundle.name} on")
+    chosen = known.filter(pc.equal(known["split"], split))
+    room = _features(out, bundle, root, name, chosen, options, on)
+    frame = scored(bundle, room).set_index("clip_id")["score"]
+    truth = dict(zip(chosen["clip_id"].to_pylist(), chosen["score"].to_pylist(), strict=True))
+    frame = frame[[clip for clip in frame.index if clip in truth]]
+    say(f"evaluate: {bundle.name} of {home} on {name}: {len(frame)} of {len(truth)} {split} clips")
+    return judge(
+        home, name, split, home == name, frame.to_numpy(), frame.index.map(truth).to_numpy(dtype=float, copy=True)
+    )
+
+
+def _features(
+    out: Root, bundle: Bundle, root: Root, name: str, clips: pa.Table, options: EvaluateOptions, on: Resources
+) -> Root:
+    """A room with the bundle's tiers of `clips`: taken from the root where it has just those, else computed."""
+    configs, tiers = bundle_tiers(bundle)
+    room = Root(out.display(FOLDER, name.replace("/", "_").replace(":", "_")))
+    room.write_table(clips, CATALOGUE)
+    lacking = [t for t in tiers if not _taken(room, root, t, feature_folder(t.name, fingerprint_of(t, configs.decode)))]
+    _take_brought(bundle, root, room)
+    if lacking:
+        check_weights(lacking)
+        plan = extraction.plan(room, clips, lacking, configs, retry=False)
+        extraction.run(plan, configs, options.limits, options.compute, on)
+    return room
+
+
+def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
+    """Whether the root has the very tier; then its shards are the room's too."""
+    shards = root.read_shards(*folder)
+    if shards is None:
+        return False
+    wanted = room.read_table(CATALOGUE, columns=["clip_id"])["clip_id"]
+    rows = shards.filter(pc.is_in(shards["clip_id"], wanted.combine_chunks()))
+    if rows.num_rows == 0:
+        return False
+    room.write_shard(rows, folder, root.shard_metadata(*folder))
+    entry = {"folder": folder[1], "untrained": tier.untrained, "identity": tier.identity()}
+    remember_tiers(room, {tier.name: entry})
+    return True
+
+
+def _take_brought(bundle: Bundle, root: Root, room: Root) -> None:
+    """The tiers that the bundle's user brought, under the same names in the root judged on."""
+    current = current_tiers(root)
+    for tier, entry in bundle.facts["tiers"].items():
+        if not entry.get("brought"):
+            continue
+        if not current.get(tier, {}).get("brought"):
+            raise ConfigError(
+                f"{bundle.name} sees {tier}, brought by a user, and {root.uri} has none: bring it with "
+                f"jobs/extract.py --out {root.uri} --tier {tier}=FILE --tiers {tier}"
+            )
+        folder = ("features", current[tier]["folder"])
+        rows = root.read_shards(*folder)
+        assert rows is not None
+        room.write_shard(rows, folder, root.shard_metadata(*folder))
+        remember_tiers(room, {tier: current[tier]})
