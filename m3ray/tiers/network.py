@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from m3ray.errors import WeightsError
 from m3ray.tiers.backbones import load_weights, prepared, untrained_
@@ -82,7 +84,9 @@ class Network:
 
     def filled(self) -> nn.Module:
         """The module with its weights, on the CPU."""
-        module = self.build()
+        # torchvision's models may draw what is in no weight file; ours hold nothing else.
+        with _WithoutDraws() if self.foldable else nullcontext():
+            module = self.build()
         if self.source.location is None:
             return untrained_(module, self.source.seed)
         load_weights(module, self.source.location, self.source.sha256)
@@ -93,13 +97,24 @@ class Network:
         module = self.filled()
         module = module if self.cut is None else self.cut(module)
         precision = torch.float32 if self.precision == "float32" else torch.bfloat16
-        module = prepared(module, device, precision, fold=self.foldable)
+        module = prepared(module, device, precision, fold=self.foldable, own=True)
         return LoadedNetwork(module, self.transform, device, precision)
 
     def check(self) -> None:
         """Raises WeightsError if the weights don't load or hold numbers that are not finite; before any clip."""
         if not all(torch.isfinite(value).all() for value in self.filled().state_dict().values()):
             raise WeightsError(f"{self.source.location} holds numbers that are not finite: fetch the file again")
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Layers keep whatever is in their memory instead of drawing starting weights, which others replace at once."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (nn.init.kaiming_uniform_, nn.init.uniform_, Tensor.uniform_):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass

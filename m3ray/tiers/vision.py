@@ -6,13 +6,13 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from m3ray.errors import ConfigError
 from m3ray.tiers.base import Measured, Weighted, Window
@@ -26,6 +26,14 @@ _CLIP_FRAMES = 16  # what torchvision's video models take unless their documenta
 # These two are built otherwise for their published weights.
 _WITH_HEADS = {"transform_input": True, "aux_logits": True, "init_weights": False}
 _BUILT_WITH = {"googlenet": _WITH_HEADS, "inception_v3": _WITH_HEADS}
+
+
+@cache
+def _models() -> ModuleType:
+    # Imported once a tier needs it: it takes as long as torch itself, and most bundles have no such tier.
+    from torchvision import models
+
+    return models
 
 
 @dataclass
@@ -66,7 +74,7 @@ class VisionTier(VectorTier):
 
     @property
     def _entry(self) -> Any:
-        return models.get_model_weights(self.model).DEFAULT  # type: ignore[attr-defined]
+        return _models().get_model_weights(self.model).DEFAULT  # type: ignore[attr-defined]
 
     @property
     def network(self) -> Network:
@@ -120,12 +128,12 @@ def pieces_of(frames: np.ndarray, length: int) -> list[np.ndarray]:
 
 def is_video(model: str) -> bool:
     """Whether the model takes clips rather than images."""
-    return model in models.list_models(module=models.video)
+    return model in _models().list_models(module=_models().video)
 
 
 def check_model(model: str) -> None:
     """Raises ConfigError for a name that is no classification or video model of torchvision."""
-    known = [*models.list_models(module=models), *models.list_models(module=models.video)]
+    known = [*_models().list_models(module=_models()), *_models().list_models(module=_models().video)]
     if model not in known:
         near = difflib.get_close_matches(model, known, 4) or ["resnet50", "vit_b_16", "r3d_18", "mvit_v2_s"]
         raise ConfigError(
@@ -136,12 +144,12 @@ def check_model(model: str) -> None:
 
 def published(model: str) -> str:
     """The address of the model's published weights."""
-    return models.get_model_weights(model).DEFAULT.url  # type: ignore[attr-defined]
+    return _models().get_model_weights(model).DEFAULT.url  # type: ignore[attr-defined]
 
 
 def build(model: str) -> nn.Module:
     """The model as its published weights want it, not yet filled."""
-    return models.get_model(model, weights=None, **_BUILT_WITH.get(model, {}))
+    return _models().get_model(model, weights=None, **_BUILT_WITH.get(model, {}))
 
 
 def classifier(network: nn.Module, entry: Any) -> tuple[str, nn.Linear | nn.Conv2d | nn.Conv3d]:

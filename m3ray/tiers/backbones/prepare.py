@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
@@ -18,12 +18,22 @@ _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _SHRINK, _SHIFT = 0.5, 0.02
 
 
-def prepared(network: nn.Module, device: torch.device, precision: torch.dtype, *, fold: bool = True) -> nn.Module:
+def prepared(
+    network: nn.Module, device: torch.device, precision: torch.dtype, *, fold: bool = True, own: bool = False
+) -> nn.Module:
     """A copy of `network` for inference: batch norms folded, channels last, on `device` in `precision`.
 
     Folded before the weights lose precision, so bfloat16 rounds once.
+
+    Args:
+        network: filled.
+        device: to compute on.
+        precision: to compute in.
+        fold: whether its children are named in the order in which they run.
+        own: whether `network` itself may be changed, which saves copying it.
     """
-    network = folded(network) if fold else copy.deepcopy(network).eval().requires_grad_(False)
+    network = (network if own else copy.deepcopy(network)).eval().requires_grad_(False)
+    network = folded_(network) if fold else network
     three_dimensional = any(isinstance(m, nn.Conv3d) for m in network.modules())
     layout = torch.channels_last_3d if three_dimensional else torch.channels_last
     return network.to(device=device, dtype=precision, memory_format=layout)  # type: ignore[call-overload]
@@ -31,10 +41,14 @@ def prepared(network: nn.Module, device: torch.device, precision: torch.dtype, *
 
 def folded(network: nn.Module) -> nn.Module:
     """A copy in eval mode whose batch norms are folded into the convolutions before them."""
-    network = copy.deepcopy(network).eval()
+    return folded_(copy.deepcopy(network).eval().requires_grad_(False))
+
+
+def folded_(network: nn.Module) -> nn.Module:
+    """`folded`, in place."""
     for parent in network.modules():
         _fold_children(parent)
-    return network.requires_grad_(False)
+    return network
 
 
 def _fold_children(parent: nn.Module) -> None:
@@ -45,8 +59,15 @@ def _fold_children(parent: nn.Module) -> None:
         owner, last = _ending(parent, name)
         convolution = getattr(owner, last)
         if isinstance(convolution, _CONVOLUTIONS) and isinstance(norm, _NORMS):
-            setattr(owner, last, fuse_conv_bn_eval(convolution, norm))
+            _fuse_(convolution, norm)
             setattr(parent, following, nn.Identity())
+
+
+def _fuse_(convolution: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+    # torch.nn.utils.fusion has this for a pair, and copies the convolution first.
+    statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    weight, bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)  # type: ignore[arg-type]
+    convolution.weight, convolution.bias = weight, bias
 
 
 def _ending(parent: nn.Module, name: str) -> tuple[nn.Module, str]:
