@@ -17,7 +17,6 @@ from m3ray.options import (
     AblateOptions,
     EvaluateOptions,
     ExtractOptions,
-    FitOptions,
     PredictOptions,
     ReproduceOptions,
     StudyOptions,
@@ -30,13 +29,13 @@ from m3ray.pipelines.evaluate import evaluate_all
 from m3ray.pipelines.featuring import Extracted, compute_features, finish, print_plan
 from m3ray.pipelines.fit import every_measure, similarity_tier
 from m3ray.pipelines.job import running
-from m3ray.pipelines.loading import Loaded, Study, load_data, study_tiers
+from m3ray.pipelines.loading import Study, load_data, study_tiers
 from m3ray.pipelines.moments import compute_moments, curves
 from m3ray.pipelines.predict import brought_again, new_clips, score_root, scored
 from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.search import search
-from m3ray.pipelines.selection import selected
+from m3ray.pipelines.selection import chosen_training
 from m3ray.pipelines.study import run_study
 from m3ray.pipelines.train import make_bundle
 from m3ray.schema import SIMILARITY
@@ -189,15 +188,6 @@ def _training(options: TrainOptions) -> TrainConfig:
     return TrainConfig(loss=options.loss, epochs=options.epochs)
 
 
-def _chosen(root: Root, loaded: Loaded, variant: Variant, options: FitOptions, on: Resources) -> TrainConfig:
-    """The variant's own settings, or those selected for its tiers."""
-    config = getattr(options, "config", None)
-    weak = set(variant.tiers) <= set(brought_tiers(root)) and config is None
-    if options.fit == "select" or (options.fit == "auto" and weak):
-        return selected(loaded.data, variant, on)
-    return variant.training
-
-
 def _similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted, on: Resources) -> None:
     if all(tier == "raw" for tier in tiers):
         say("similarity: skipped: it needs a tier that is a vector: scene, event or torchvision:NAME")
@@ -226,7 +216,7 @@ def _run_tables(
     loaded = load_data(root, tiers, allow_missing=options.allow_missing)
     study = Study(root, STUDY, loaded, _seeds(seed, options.runs))
     main = study_variants([3], tiers, options.epochs)[3][0]
-    chosen = {main.training: _chosen(root, loaded, main, options, on)}
+    chosen = {main.training: chosen_training(root, loaded, main, options, on)}
     tables = study_variants(options.tables, tiers, options.epochs, chosen)
     main, *rest = study_variants([3], tiers, options.epochs, chosen)[3]
     # Table 4's gains are over M3.

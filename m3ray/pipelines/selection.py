@@ -6,12 +6,28 @@ import ray
 import torch
 
 from m3ray.config import TrainConfig
+from m3ray.data.brought import brought_tiers
+from m3ray.data.store import Root
+from m3ray.options import FitOptions
 from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.loading import Loaded
 from m3ray.pipelines.progress import say
+from m3ray.schema import SIMILARITY
 from m3ray.study.trial import columns_of
 from m3ray.study.variants import Variant
 from m3ray.training.features import StudyData
 from m3ray.training.selection import Candidate, best_of, can_select, candidates, judged
+
+
+def chosen_training(root: Root, loaded: Loaded, variant: Variant, options: FitOptions, on: Resources) -> TrainConfig:
+    """The variant's own settings, or those selected for its tiers."""
+    config = getattr(options, "config", None)
+    # Similarity of brought vectors is as small and weak as they are.
+    others = {tier for tier in variant.tiers if tier.partition(":")[0] != SIMILARITY}
+    weak = bool(others) and others <= set(brought_tiers(root)) and config is None
+    if options.fit == "select" or (options.fit == "auto" and weak):
+        return selected(loaded.data, variant, on)
+    return variant.training
 
 
 def selected(data: StudyData, variant: Variant, on: Resources, seed: int = 0) -> TrainConfig:
