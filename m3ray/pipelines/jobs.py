@@ -108,10 +108,7 @@ def train(options: TrainOptions) -> None:
         settings = _training(options)
         variant = Variant(options.name, tuple(options.tiers), training=settings)
         loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
-        if options.fit == "select" or (
-            options.fit == "auto" and options.config is None and set(own) == set(options.tiers)
-        ):
-            variant = replace(variant, training=selected(loaded.data, variant, on))
+        variant = replace(variant, training=chosen_training(job.root, loaded, variant, options, on))
         study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
         say(run_study(study, [variant], on)[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
         bundle = make_bundle(study, variant, done.configs, done.sources, options.name)
