@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 
 from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig, TierConfigs
-from m3ray.presets import TIER_PRESETS
+from m3ray.presets import BASE_LAG, TIER_PRESETS
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
 TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -160,7 +160,9 @@ class PredictOptions(RootOptions, ReadOptions):
     moments: MomentConfig = field(default_factory=MomentConfig)
     """The windows of --over-time."""
     delay: float | None = None
-    """Also the score after this many videos shown since, where the training data had decay rates; scores are at 80."""
+    """Also the score after this many videos shown since viewing, where the training data had decay rates."""
+    delay_base: float = BASE_LAG
+    """--delay: the videos since viewing that the training scores stand for; Memento10k's are taken to be at 80."""
     limit: int | None = None
     """Only the first N clips."""
     retry_rejects: bool = False

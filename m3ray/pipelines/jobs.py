@@ -153,6 +153,7 @@ def predict(options: PredictOptions) -> None:
         room = Root(root.display(PREDICT_ROOM))
         check_storage(room)
         brought = brought_again(bundle, options)
+        delay = None if options.delay is None else (options.delay, options.delay_base)
         if options.over_time and brought:
             raise ConfigError(f"--over-time: {bundle.name} sees {brought[0].name}, brought by a user once a clip")
         catalogue = new_clips(room, brought, tiers, options)
@@ -160,7 +161,7 @@ def predict(options: PredictOptions) -> None:
             say(bring(room, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
         if not tiers:
             if not options.dry_run:
-                score_root(bundle, room, root, delay=options.delay)
+                score_root(bundle, room, root, delay=delay)
             return
         check_decoders(configs.decode, options.limits)
         check_weights(tiers)
@@ -175,7 +176,7 @@ def predict(options: PredictOptions) -> None:
         if options.over_time:
             there = compute_moments(room, tiers, configs, options.limits, options.compute, options.moments, on)
             over_time = curves(there, configs.decode.fps, scored(bundle, there))
-        score_root(bundle, room, root, delay=options.delay, over_time=over_time)
+        score_root(bundle, room, root, delay=delay, over_time=over_time)
 
 
 def _training(options: TrainOptions) -> TrainConfig:

@@ -22,7 +22,7 @@ from m3ray.pipelines.progress import say
 from m3ray.schema import Clip
 from m3ray.tiers import Tier
 from m3ray.tiers.factory import computed
-from m3ray.training.bundle import BASE_LAG, Bundle
+from m3ray.training.bundle import Bundle
 from m3ray.training.scorer import bundle_features, bundle_similarity, similarity_columns
 
 NAME = "predictions.parquet"
@@ -30,7 +30,12 @@ _CHUNK = 20_000  # clips scored at once: bounds the matrix to a few hundred MB
 
 
 def score_root(
-    bundle: Bundle, features: Root, out: Root, *, delay: float | None = None, over_time: pd.DataFrame | None = None
+    bundle: Bundle,
+    features: Root,
+    out: Root,
+    *,
+    delay: tuple[float, float] | None = None,
+    over_time: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Scores every clip whose tiers `features` holds, and writes `predictions.parquet` under `out`.
 
@@ -38,7 +43,7 @@ def score_root(
         bundle: that scores.
         features: the root of the clips' tiers.
         out: where to.
-        delay: also the score after this many videos.
+        delay: also the score after this many videos, and those that the training scores stand for.
         over_time: `clip_id`, `times`, `curve`, to stand beside the scores.
     Raises:
         BundleError: the features were made otherwise than those the bundle was trained on.
@@ -46,8 +51,8 @@ def score_root(
     """
     frame = scored(bundle, features)
     if delay is not None:
-        frame["score_at_delay"] = bundle.at_delay(frame["score"].to_numpy(), delay)
-        say(f"predict: score_at_delay is after {delay:g} videos; score after {BASE_LAG:g}")
+        frame["score_at_delay"] = bundle.at_delay(frame["score"].to_numpy(), *delay)
+        say(f"predict: score_at_delay is after {delay[0]:g} videos; score after {delay[1]:g}")
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
     metadata = {b"m3ray": f'{{"bundle": "{bundle.name}", "untrained": {str(bundle.untrained).lower()}}}'.encode()}

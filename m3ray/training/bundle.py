@@ -18,12 +18,11 @@ from safetensors.numpy import load, save
 from m3ray.data.store import Root
 from m3ray.errors import BundleError, ConfigError, FeatureError
 from m3ray.model import StackedMLP
+from m3ray.presets import BASE_LAG
 from m3ray.training.features import Block, Features, Scaling
 
 FORMAT = 1
 COVERAGE = 0.9
-# Videos between the first and the second viewing that published scores of Memento10k are given for.
-BASE_LAG = 80.0
 
 
 @dataclass(frozen=True)
@@ -91,10 +90,15 @@ class Bundle:
         """The score of a clip whose every feature is the train split's mean."""
         return float(self._predict(self.baseline[None]).mean())
 
-    def at_delay(self, score: np.ndarray, delay: float) -> np.ndarray:
+    def at_delay(self, score: np.ndarray, delay: float, base: float = BASE_LAG) -> np.ndarray:
         """Scores after `delay` videos: linear in time since viewing (Newman et al. 2020).
 
         The decay rate of a clip is estimated from its score, by a line fitted on the train split.
+
+        Args:
+            score: (N,).
+            delay: videos since viewing.
+            base: those that the training scores stand for.
 
         Raises:
             ConfigError: the training data had no decay rates.
@@ -105,7 +109,7 @@ class Bundle:
         if delay < 0:
             raise ConfigError(f"--delay {delay:g}: expected videos since viewing, 0 or more")
         alpha = decay["intercept"] + decay["slope"] * score
-        return np.clip(score + alpha * (delay - BASE_LAG), 0, 1)
+        return np.clip(score + alpha * (delay - base), 0, 1)
 
     @torch.inference_mode()
     def _predict(self, scaled: np.ndarray) -> np.ndarray:
