@@ -137,7 +137,8 @@ def _add_study(root: Root, page: Page) -> None:
     warning = UNTRAINED if page.untrained else ""
     main = names["measures"]["full"]
     config = root.read_json(*STUDY, "config.json")
-    for table in _tables(trials, names, next(v for v in config["variants"] if v["name"] == main)):
+    full = next(v for v in config["variants"] if v["name"] == main)
+    for table in (*_tables(trials, names), parameters_table(full, config["tiers"])):
         _write_table(root, table, warning)
         page.tables.append(_shown_table(table))
     page.headline = _headline(trials.set_index("variant").loc[main], main)
@@ -148,8 +149,8 @@ def _add_study(root: Root, page: Page) -> None:
         _add_distributions(root, page, predictions[predictions["variant"] == main], main)
 
 
-def _tables(trials: pd.DataFrame, names: dict[str, Any], full: dict[str, Any]) -> Iterator[printed.Table]:
-    """The tables asked for, and the parameters."""
+def _tables(trials: pd.DataFrame, names: dict[str, Any]) -> Iterator[printed.Table]:
+    """The tables asked for."""
     for number in sorted(name for name in names if name.isdigit()):
         if number == "4":
             table = measures_table(trials, names["measures"])
@@ -157,7 +158,6 @@ def _tables(trials: pd.DataFrame, names: dict[str, Any], full: dict[str, Any]) -
             table = printed.study_table(int(number), trials, names[number])
         if len(table.frame):
             yield table
-    yield parameters_table(full)
 
 
 def _headline(row: pd.Series, name: str) -> dict[str, str]:

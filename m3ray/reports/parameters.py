@@ -15,11 +15,12 @@ from m3ray.training.features import SCALED
 TITLE = "Parameters of the training: this study's full model beside the paper's two data sets"
 
 
-def parameters_table(variant: Mapping[str, Any]) -> Table:
+def parameters_table(variant: Mapping[str, Any], tiers: Mapping[str, Any] | None = None) -> Table:
     """Table 5.
 
     Args:
         variant: the full model as `config.json` holds it.
+        tiers: what is known of its tiers, likewise: those that a user brought say whether they are scaled.
     """
     columns = {
         variant["name"]: variant["training"],
@@ -29,6 +30,9 @@ def parameters_table(variant: Mapping[str, Any]) -> Table:
     frame = pd.DataFrame({"Parameter": list(_words(as_json(TrainConfig())))})
     for name, settings in columns.items():
         frame[name] = list(_words(settings).values())
+    known = tiers or {}
+    scaled = [t for t in variant["tiers"] if t.partition(":")[0] in SCALED or known.get(t, {}).get("scaled")]
+    frame.loc[frame["Parameter"] == "Normalizing", variant["name"]] = ", ".join(scaled) or "none"
     return Table(5, TITLE, frame, frame, {}, {})
 
 

@@ -128,7 +128,9 @@ def test_table_4_prints_what_each_measure_is_adds_and_lacks():
 
 def test_table_5_is_the_paper_s():
     """The supplement, Table 5."""
-    frame = parameters_table({"name": "M3-S", "training": as_json(TrainConfig())}).frame.set_index("Parameter")
+    variant = {"name": "M3-S", "training": as_json(TrainConfig()), "tiers": ["raw", "scene", "event", "similarity"]}
+    frame = parameters_table(variant).frame.set_index("Parameter")
+    assert frame.loc["Normalizing"].tolist() == ["raw, similarity"] * 3
     assert frame.loc["Hidden channels"].tolist() == ["[512, 64, 1]"] * 3
     assert frame.loc["Batch size"].tolist() == ["32"] * 3
     assert frame.loc["Learning rate"].tolist() == ["0.001"] * 3
@@ -136,6 +138,13 @@ def test_table_5_is_the_paper_s():
     assert frame.loc["Weight decay"].tolist() == ["1e-05"] * 3
     assert frame.loc["Loss", "Memento10k"].startswith("MSE (tails")
     assert frame.loc["Loss", "VideoMem"].startswith("MSE to Spearman")
+
+
+@pytest.mark.parametrize(("scaled", "words"), [(True, "text"), (False, "none")])
+def test_table_5_says_whether_a_brought_tier_was_scaled(scaled, words):
+    variant = {"name": "M3", "training": as_json(TrainConfig()), "tiers": ["text"]}
+    frame = parameters_table(variant, {"text": {"scaled": scaled}}).frame.set_index("Parameter")
+    assert frame.loc["Normalizing", "M3"] == words
 
 
 def test_table_2_says_that_the_unfrozen_model_was_not_run():
@@ -156,8 +165,8 @@ def small_root(tmp_path, *, study=True):
             root.write_table(pa.Table.from_pandas(frame), "study", "ablation", f"{name}.parquet")
         measures = {"own": None, "full": "M3-S", "skipped": {}}
         root.write_json({"3": ["M3-S", "M3"], "measures": measures}, "study", "ablation", "tables.json")
-        variant = {"name": "M3-S", "training": as_json(TrainConfig())}
-        root.write_json({"variants": [variant]}, "study", "ablation", "config.json")
+        variant = {"name": "M3-S", "training": as_json(TrainConfig()), "tiers": ["raw"]}
+        root.write_json({"variants": [variant], "tiers": {}}, "study", "ablation", "config.json")
     return root
 
 
