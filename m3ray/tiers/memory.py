@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Lets this process keep the memory it frees, for the next clip of the same size.
 
     glibc gives every block above 32 MB back to the system, which hands it out again a zeroed page at a time: much of
-    CSN-152's time on the CPU. For worker processes alone: what was used at the peak stays used.
+    CSN-152's time on the CPU. For processes that compute clips: what was used at the peak stays used.
 
     Returns:
         Whether the C library took the setting; False where it is not glibc.

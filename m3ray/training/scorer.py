@@ -21,6 +21,7 @@ from m3ray.errors import FeatureError
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.tiers import HogProjection, Tier, Window, clip_values
 from m3ray.tiers.factory import Ingredients, computed, make_tiers
+from m3ray.tiers.memory import keep_freed_memory
 from m3ray.tiers.network import WeightSource
 from m3ray.training.bundle import Bundle
 from m3ray.training.features import Block, Features
@@ -107,6 +108,8 @@ def similarity_columns(fitted: FittedSimilarity, columns: dict[str, np.ndarray])
 class Scorer:
     """Scores videos with a bundle, one after the other.
 
+    On a CPU it has the whole process keep memory that is freed, else much of the time goes into getting it again.
+
     Args:
         uri: the bundle's folder.
         limits: what a clip may cost.
@@ -118,6 +121,8 @@ class Scorer:
         self._similarity = bundle_similarity(self.bundle)
         self._decoder = Decoder(self.configs.decode, limits or LimitsConfig())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cpu":
+            keep_freed_memory()
         for tier in self.tiers:
             tier.setup(device)
 
