@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import read_catalogue
-from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers
+from m3ray.data.rooms import current_tiers, feature_folder, rejected_ids, remember_tiers
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, StudyError
 from m3ray.options import EvaluateOptions
@@ -69,9 +71,10 @@ def _judged(
     truth = dict(zip(chosen["clip_id"].to_pylist(), chosen["score"].to_pylist(), strict=True))
     frame = frame[[clip for clip in frame.index if clip in truth]]
     say(f"evaluate: {bundle.name} of {home} on {name}: {len(frame)} of {len(truth)} {split} clips")
-    return judge(
+    judged = judge(
         home, name, split, home == name, frame.to_numpy(), frame.index.map(truth).to_numpy(dtype=float, copy=True)
     )
+    return replace(judged, untrained=bundle.untrained)
 
 
 def _features(
@@ -91,7 +94,7 @@ def _features(
 
 
 def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
-    """Whether the root has the very tier; then its shards are the room's too."""
+    """Copies what the root has of the very tier; whether that is all of it."""
     shards = root.read_shards(*folder)
     if shards is None:
         return False
@@ -102,7 +105,8 @@ def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
     room.write_shard(rows, folder, root.shard_metadata(*folder))
     entry = {"folder": folder[1], "untrained": tier.untrained, "identity": tier.identity()}
     remember_tiers(room, {tier.name: entry})
-    return True
+    # What the root rejected stays out; whatever else it lacks is computed.
+    return set(wanted.to_pylist()) <= set(rows["clip_id"].to_pylist()) | rejected_ids(root)
 
 
 def _take_brought(bundle: Bundle, root: Root, room: Root) -> None:

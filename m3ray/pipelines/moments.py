@@ -86,7 +86,9 @@ def compute_moments(
     have = set.intersection(*(there.ids(*plan.folders[tier.name]) for tier in tiers)) | rejected_ids(there)
     done: dict[str, int] = defaultdict(int)
     for name in have:
-        done[name.partition("@")[2]] += 1
+        start, _, clip = name.partition("@")
+        if start.isdigit():  # a clip that could not be decoded was rejected under its own id
+            done[clip] += 1
     names = [tier.name for tier in tiers]
     work = [
         {"clip_id": clip, "uri": uri, "tiers": names} for (clip, uri), count in expected.items() if done[clip] < count

@@ -25,6 +25,7 @@ class Judged:
         low: of its 95 % interval.
         high: likewise.
         mse: mean squared error.
+        untrained: whether the bundle's features came from random weights.
     """
 
     trained_on: str
@@ -36,6 +37,7 @@ class Judged:
     low: float | None
     high: float | None
     mse: float
+    untrained: bool = False
 
 
 def judge(trained_on: str, judged_on: str, split: str, own: bool, predictions: np.ndarray, truth: np.ndarray) -> Judged:
@@ -69,6 +71,9 @@ def as_markdown(found: list[Judged]) -> str:
     lines = [f"| trained on | {' | '.join(f'on {name}' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in dict.fromkeys(row.trained_on for row in found):
         lines.append(f"| {name} | " + " | ".join(cells.get((name, column), "") for column in columns) + " |")
+    random = dict.fromkeys(row.trained_on for row in found if row.untrained)
+    if random:
+        lines += ["", f"UNTRAINED weights made the features of {', '.join(random)}: for trials alone."]
     return "\n".join(lines) + "\n"
 
 

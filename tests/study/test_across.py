@@ -1,6 +1,7 @@
 """Intervals of a rank correlation: Bonett and Wright (2000), and their coverage."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,3 +39,10 @@ def test_what_a_bundle_was_trained_on_is_in_italics():
     assert lines[0] == "| trained on | on m | on v |"
     assert lines[2].startswith("| m | *1.000 [")
     assert lines[3].split("|")[2].strip().startswith("1.000 [")
+
+
+def test_untrained_weights_are_named_under_the_table():
+    x = np.linspace(0, 1, 9)
+    rows = [judge("m", "m", "val", True, x, x), replace(judge("v", "m", "val", False, x, x), untrained=True)]
+    assert as_markdown(rows).splitlines()[-1].startswith("UNTRAINED weights made the features of v:")
+    assert "UNTRAINED" not in as_markdown(rows[:1])
