@@ -24,11 +24,13 @@ import torch
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
 from m3ray.data.catalogue import write_catalogue
 from m3ray.data.decode import encode_clip
+from m3ray.data.reading import read_video
 from m3ray.data.sandbox import Decoder
-from m3ray.data.store import Root, read_video
+from m3ray.data.store import Root
 from m3ray.pipelines import extract as extraction
+from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources, connected
-from m3ray.schema import Clip
+from m3ray.schema import Clip, catalogue_table
 from m3ray.tiers import Tier, Window, fit_hog_projection
 from m3ray.tiers.factory import Ingredients, make_tiers, with_precision
 from m3ray.tiers.hog import LENGTH
@@ -89,7 +91,7 @@ def through_ray(clips: list[Clip], tiers: list[Tier], configs: TierConfigs, on: 
     """Clips a second from the first commit to the last, and the wall seconds of all."""
     with tempfile.TemporaryDirectory() as folder:
         root = Root(folder)
-        plan = extraction.plan(root, write_catalogue(root, clips, 0), tiers, configs, retry=False)
+        plan = planning.plan(root, write_catalogue(root, catalogue_table(clips), 0), tiers, configs, retry=False)
         marks: list[tuple[float, int]] = []
         start = time.perf_counter()
         shard = ComputeConfig(shard_clips=4)

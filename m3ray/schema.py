@@ -32,6 +32,11 @@ CATALOGUE = pa.schema(
     ]
 )
 
+LISTING = "list"  # the stage of rejects that were never read
+# Reasons in `rejects/` that say nothing of the clip: the next job tries again by itself.
+STORAGE_FAILED = "storage_failed"
+TRANSIENT = (STORAGE_FAILED,)
+
 REJECTS = pa.schema(
     [
         ("clip_id", pa.string()),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from m3ray.schema import Clip
+
 ACTIONS = ("playing music", "running", "cooking", "diving")
 
 
@@ -90,3 +92,19 @@ def text_tier(path: Path, known: dict[str, dict]) -> Path:
     """A tier with the hidden numbers of each clip, as NPZ."""
     np.savez(path, clip_id=np.array(list(known)), text=np.stack([row["hidden"] for row in known.values()]))
     return path
+
+
+def clips_of(table):
+    """The rows of a catalogue's columns as `Clip`s."""
+    ours = {"clip_id", "uri", "split", "score", "labels"}
+    return [
+        Clip(
+            row["clip_id"],
+            row["uri"],
+            row["split"],
+            row["score"],
+            tuple(row["labels"]),
+            {name: value for name, value in row.items() if name not in ours},
+        )
+        for row in table.to_pylist()
+    ]

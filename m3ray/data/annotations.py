@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from pyarrow import fs as pafs
 
+from m3ray.data.filesystems import absolute_uri, filesystem_of
 from m3ray.data.folder import is_named_video
-from m3ray.data.store import Root, absolute_uri, filesystem_of
+from m3ray.data.store import Root
 from m3ray.errors import SchemaError
-from m3ray.schema import SPLITS, Clip
+from m3ray.schema import REJECTS, SPLITS, Clip
 
 _MOST_NAMED = 10
 
@@ -25,14 +27,16 @@ class Listing:
     """Clips, and what is to be said about them.
 
     Args:
-        clips: one a row.
+        table: one clip a row, the catalogue's columns and the user's.
         notes: lines for the user.
         missing: names of videos that are not there.
+        refused: clips that must not be read, as rows of rejects.
     """
 
-    clips: list[Clip]
+    table: pa.Table
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    refused: pa.Table = field(default_factory=REJECTS.empty_table)
 
 
 def read_csv(root: Root, *parts: str, columns: Iterable[str] = ()) -> pd.DataFrame:

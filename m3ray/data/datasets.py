@@ -14,6 +14,7 @@ from m3ray.data.store import Root
 from m3ray.data.table import list_table
 from m3ray.data.videomem import list_videomem
 from m3ray.errors import ConfigError
+from m3ray.schema import catalogue_table
 
 
 def list_clips(
@@ -45,15 +46,20 @@ def list_clips(
     if dataset not in ("demo", *LISTERS):
         raise ConfigError(f"unknown data set {dataset!r}: choose from demo, {', '.join(LISTERS)}")
     if dataset == "demo":
-        return Listing(make_demo(root, limit or CLIPS, seed, write=write))
+        return Listing(catalogue_table(make_demo(root, limit or CLIPS, seed, write=write)))
     if source is None:
         raise ConfigError(f"--dataset {dataset} needs --root: the folder or file to read")
     found = LISTERS[dataset](source, read or ReadConfig())
-    return replace(found, clips=found.clips[:limit])
+    return found if limit is None else replace(found, table=found.table.slice(0, limit))
+
+
+def _folder(source: str) -> Listing:
+    clips, refused = list_folder(source)
+    return Listing(clips, refused=refused)
 
 
 LISTERS: dict[str, Callable[[str, ReadConfig], Listing]] = {
-    "folder": lambda source, _: Listing(list_folder(source)),
+    "folder": lambda source, _: _folder(source),
     "table": lambda source, _: Listing(list_table(source)),
     "memento10k": list_memento10k,
     "videomem": list_videomem,

@@ -27,7 +27,7 @@ from m3ray.data.annotations import (
 from m3ray.data.catalogue import score_of
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError
-from m3ray.schema import Clip
+from m3ray.schema import Clip, catalogue_table
 
 _JSON = {split: f"memento_{split}_data.json" for split in ("train", "val", "test")}
 # Split to its folder and file in MediaEval's distribution.
@@ -55,7 +55,7 @@ def list_memento10k(source: str, read: ReadConfig) -> Listing:
     # Where the authors' archive unpacks to.
     expected = folder if read.videos else root.display("videos_10k")
     clips, missing = placed(clips, Videos.below(folder), expected)
-    return Listing(clips, summary("memento10k", clips, missing, repeats, score), missing)
+    return Listing(catalogue_table(clips), summary("memento10k", clips, missing, repeats, score), missing)
 
 
 def _from_json(root: Root) -> list[Clip]:

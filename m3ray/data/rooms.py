@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from m3ray.data.compaction import compact
 from m3ray.data.store import Root
 from m3ray.errors import StudyError
+from m3ray.schema import LISTING, TRANSIENT
 
 REJECTS = ("rejects",)
+NONE = pa.chunked_array([], pa.string())
 _CURRENT = ("artifacts", "tiers.json")
 
 
@@ -42,9 +46,35 @@ def tier_table(root: Root, tier: str) -> pa.Table:
     return table
 
 
-def rejected_ids(root: Root) -> set[str]:
-    """The clips that stand in `rejects/`."""
-    return root.ids(*REJECTS)
+def rejected_ids(root: Root, *, settled: bool = False) -> pa.ChunkedArray:
+    """The clips that stand in `rejects/`.
+
+    Args:
+        root: holds them.
+        settled: without those whose reason says nothing of the clip (the storage did not answer).
+    """
+    table = root.read_shards(*REJECTS, columns=["clip_id", "error"])
+    if table is None:
+        return NONE
+    if settled:
+        table = table.filter(pc.invert(pc.is_in(table["error"], pa.array(TRANSIENT))))
+    return table["clip_id"]
+
+
+def refuse(root: Root, refused: pa.Table) -> None:
+    """Puts clips that must not be read among the rejects, and takes out those that were and now may be."""
+    table = root.read_shards(*REJECTS, columns=["clip_id", "stage"])
+    if table is not None:
+        earlier = table.filter(pc.equal(table["stage"], LISTING))["clip_id"]
+        compact(root, *REJECTS, without=earlier.filter(pc.invert(pc.is_in(earlier, refused["clip_id"]))))
+    if refused.num_rows:
+        root.write_shard(refused, REJECTS, {})
+
+
+def refused_ids(root: Root) -> pa.ChunkedArray:
+    """The rejects that stay so even when rejects are tried again: what they name lies outside the folder given."""
+    table = root.read_shards(*REJECTS, columns=["clip_id", "stage"])
+    return NONE if table is None else table.filter(pc.equal(table["stage"], LISTING))["clip_id"]
 
 
 def total_of_runs(root: Root) -> dict[str, float]:

@@ -10,7 +10,7 @@ from m3ray.data.catalogue import score_of
 from m3ray.data.splits import read_splits
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError
-from m3ray.schema import Clip
+from m3ray.schema import Clip, catalogue_table
 
 TARGETS = {"short": "short-term_memorability", "long": "long-term_memorability"}
 
@@ -32,7 +32,7 @@ def list_videomem(source: str, read: ReadConfig) -> Listing:
         clips = _with_splits(clips, read.splits)
     below = read.videos or root.uri
     clips, missing = placed(clips, Videos.below(below), below)
-    return Listing(clips, summary("videomem", clips, missing, repeats, column), missing)
+    return Listing(catalogue_table(clips), summary("videomem", clips, missing, repeats, column), missing)
 
 
 def _ground_truth(source: str) -> tuple[str, list[str]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
-from m3ray.data.store import read_video
+from m3ray.data.reading import read_video
 from m3ray.errors import M3RayError
 from m3ray.pipelines.decoding import shared_decoder
 from m3ray.pipelines.rows import Computed, Decoded, computed_table, decoded_rows, failure_of

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.reading import read_video
 from m3ray.data.sandbox import Decoder
-from m3ray.data.store import read_video
 from m3ray.errors import DecodeError
 from m3ray.pipelines.rows import Decoded, decoded_table, failure_of, work_rows
 

@@ -14,6 +14,7 @@ from m3ray.data.store import Root
 from m3ray.errors import ConfigError, StudyError
 from m3ray.options import EvaluateOptions
 from m3ray.pipelines import extract as extraction
+from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.predict import scored
@@ -88,7 +89,7 @@ def _features(
     _take_brought(bundle, root, room)
     if lacking:
         check_weights(lacking)
-        plan = extraction.plan(room, clips, lacking, configs, retry=False)
+        plan = planning.plan(room, clips, lacking, configs, retry=False)
         extraction.run(plan, configs, options.limits, options.compute, on)
     return room
 
@@ -106,7 +107,8 @@ def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
     entry = {"folder": folder[1], "untrained": tier.untrained, "identity": tier.identity()}
     remember_tiers(room, {tier.name: entry})
     # What the root rejected stays out; whatever else it lacks is computed.
-    return set(wanted.to_pylist()) <= set(rows["clip_id"].to_pylist()) | rejected_ids(root)
+    there = pc.or_(pc.is_in(wanted, value_set=rows["clip_id"]), pc.is_in(wanted, value_set=rejected_ids(root)))
+    return pc.all(there).as_py()
 
 
 def _take_brought(bundle: Bundle, root: Root, room: Root) -> None:

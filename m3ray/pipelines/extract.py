@@ -2,71 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import ray.data
 
-from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs, as_json, fingerprint
-from m3ray.data.rooms import REJECTS, feature_folder, rejected_ids, remember_tiers
-from m3ray.data.store import Root
+from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.computing import TierColumns, TierStage
 from m3ray.pipelines.decoding import DecodeStage
+from m3ray.pipelines.planning import Plan, tidy
 from m3ray.pipelines.progress import Progress, say
-from m3ray.pipelines.rows import WORK
 from m3ray.pipelines.writing import WriteStage
-from m3ray.tiers import Tier, fingerprint_of
 
 _MOST_SHARD = 256
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What there is to compute.
-
-    Args:
-        folders: path of each tier, and of `facts`.
-        missing: clips that each tier lacks, rejected ones left out.
-        rejected: clips rejected earlier and not tried again.
-    """
-
-    root: Root
-    tiers: tuple[Tier, ...]
-    folders: Mapping[str, tuple[str, str]]
-    work: pa.Table
-    missing: Mapping[str, int]
-    cached: Mapping[str, int]
-    rejected: int
-
-    def lines(self) -> list[str]:
-        """The plan in words, a line a tier."""
-        return [
-            f"  {tier.name:<8} {self.missing[tier.name]} to compute, {self.cached[tier.name]} cached, "
-            f"{self.rejected} rejected earlier{', untrained weights' if tier.untrained else ''}"
-            for tier in self.tiers
-        ]
-
-
-def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierConfigs, *, retry: bool) -> Plan:
-    """Compares the catalogue with what the root holds."""
-    folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
-    folders["facts"] = feature_folder("facts", fingerprint("facts", 1, configs.decode))
-    ids, uris = catalogue["clip_id"].to_pylist(), catalogue["uri"].to_pylist()
-    rejected = set() if retry else rejected_ids(root) & set(ids)
-    done = {tier.name: root.ids(*folders[tier.name]) for tier in tiers}
-    rows = []
-    for name, uri in zip(ids, uris, strict=True):
-        lacking = [tier.name for tier in tiers if name not in done[tier.name]]
-        if lacking and name not in rejected:
-            rows.append({"clip_id": name, "uri": uri, "tiers": lacking})
-    missing = {tier.name: sum(tier.name in row["tiers"] for row in rows) for tier in tiers}
-    cached = {tier.name: len(done[tier.name] & set(ids)) for tier in tiers}
-    work = pa.Table.from_pylist(rows, schema=WORK)
-    return Plan(root, tuple(tiers), folders, work, missing, cached, len(rejected))
+# Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
+_MOST_BLOCKS = 10_000
 
 
 def run(
@@ -101,8 +55,15 @@ def run(
                     progress.add(row["done"], row["rejected"], json.loads(row["seconds"]))
     else:
         say("extract: nothing to compute, every clip is cached or rejected")
-    _tidy(plan)
+    tidy(plan)
     return progress
+
+
+def _blocks(work: pa.Table, on: Resources) -> list[pa.Table]:
+    """Many small blocks, a decoding task each: it is what a lost worker loses."""
+    count = max(1, min(work.num_rows, max(4 * on.cpus, work.num_rows // 64), _MOST_BLOCKS))
+    edges = np.linspace(0, work.num_rows, count + 1).astype(int)
+    return [work.slice(start, end - start) for start, end in itertools.pairwise(edges)]
 
 
 def _dataset(
@@ -115,9 +76,7 @@ def _dataset(
 ) -> ray.data.Dataset:
     actors, batch = on.actors(compute), on.batch(compute)
     shard = compute.shard_clips or min(_MOST_SHARD, max(4, plan.work.num_rows // 24))
-    # Many small blocks: a block is what a killed job loses of decoding.
-    blocks = max(1, min(plan.work.num_rows, max(4 * on.cpus, plan.work.num_rows // 64)))
-    data = ray.data.from_arrow(plan.work).repartition(blocks)
+    data = ray.data.from_arrow(_blocks(plan.work, on))
     data = data.map_batches(
         decode,
         batch_size=4,
@@ -141,39 +100,9 @@ def _dataset(
             plan.root,
             [TierColumns(t.name, t.schema) for t in plan.tiers],
             plan.folders,
-            _metadata(plan, configs.decode),
+            plan.metadata(configs.decode),
         ),
         batch_size=shard,
         batch_format="pyarrow",
         num_cpus=0.25,
     )
-
-
-def _metadata(plan: Plan, decode: DecodeConfig) -> dict[str, dict[str, Any]]:
-    """What stands in each shard's Arrow metadata: enough to know how its numbers were made."""
-    common = {"decode": as_json(decode)}
-    tiers = {
-        tier.name: {
-            **common,
-            "identity": tier.identity(),
-            "untrained": tier.untrained,
-            "folder": plan.folders[tier.name][1],
-        }
-        for tier in plan.tiers
-    }
-    return {**tiers, "facts": common}
-
-
-def _tidy(plan: Plan) -> None:
-    """Merges small shards, takes clips that now succeeded out of `rejects/`, notes the current folders."""
-    for folder in plan.folders.values():
-        plan.root.merge_shards(*folder)
-    retried = rejected_ids(plan.root)
-    if retried:
-        succeeded = retried.intersection(*(plan.root.ids(*plan.folders[tier.name]) for tier in plan.tiers))
-        plan.root.merge_shards(*REJECTS, without=succeeded)
-    current = {
-        tier.name: {"folder": plan.folders[tier.name][1], "untrained": tier.untrained, "identity": tier.identity()}
-        for tier in plan.tiers
-    }
-    remember_tiers(plan.root, {**current, "facts": {"folder": plan.folders["facts"][1]}})

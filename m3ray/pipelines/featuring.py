@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from m3ray.config import TierConfigs
@@ -15,11 +15,12 @@ from m3ray.data.brought import bring, brought_tiers, parse_tiers, read_tier
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import checked, make_catalogue, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
-from m3ray.data.rooms import REJECTS, current_tiers, rejected_ids, tier_table
+from m3ray.data.rooms import REJECTS, refuse, rejected_ids
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, M3RayError
 from m3ray.options import ExtractOptions, resolved_tiers
 from m3ray.pipelines import extract as extraction
+from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.hog import has_projection, hog_projection
 from m3ray.pipelines.job import Job
@@ -78,7 +79,7 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
         return None if options.dry_run else Extracted(catalogue, configs, sources)
     tiers = _tiers(job.root, options, configs, sources, catalogue)
     check_weights(tiers)
-    plan = extraction.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
+    plan = planning.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
     print_plan(plan)
     if options.dry_run:
         return None
@@ -94,14 +95,14 @@ def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tup
     listed = list_clips(
         root, options.dataset, options.root, limit=options.limit, seed=options.seed, write=write, read=options.reading
     )
-    clips, wanted = checked(listed.clips), computed(options.tiers)
+    clips, wanted = checked(listed.table), computed(options.tiers)
     tell_listing(root, listed, wanted, write=write)
-    sources = weight_sources(options.weights, wanted, configs, clips=len(clips), demo=demo, seed=options.seed)
+    sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=demo, seed=options.seed)
     _warn_untrained(options, sources)
     catalogue = (write_catalogue if write else make_catalogue)(root, clips, options.seed)
-    splits = Counter(catalogue["split"].to_pylist())
+    splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
-        f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in sorted(splits.items()))}), "
+        f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "
         f"{catalogue.num_rows - catalogue['score'].null_count} with a score"
     )
     return catalogue, sources
@@ -115,11 +116,13 @@ def tell_listing(root: Root, listed: Listing, wanted: Sequence[str], *, write: b
     """
     for note in listed.notes:
         say(note)
-    if wanted and listed.missing and len(listed.missing) >= len(listed.clips):
+    if wanted and listed.missing and len(listed.missing) >= listed.table.num_rows:
         raise ConfigError(
-            f"none of the {len(listed.clips)} videos is there, so {', '.join(wanted)} cannot be computed: give their "
-            "folder with --videos, or train on tiers of your own: --tier NAME=FILE --tiers NAME"
+            f"none of the {listed.table.num_rows} videos is there, so {', '.join(wanted)} cannot be computed: give "
+            "their folder with --videos, or train on tiers of your own: --tier NAME=FILE --tiers NAME"
         )
+    if write:
+        refuse(root, listed.refused)
     if listed.missing and write:
         path = root.write_bytes("\n".join(listed.missing).encode() + b"\n", "artifacts", MISSING)
         say(f"catalogue: every missing video stands in {path}")
@@ -151,26 +154,26 @@ def _warn_untrained(options: ExtractOptions, sources: dict[str, WeightSource]) -
         )
 
 
-def print_plan(plan: extraction.Plan) -> None:
+def print_plan(plan: planning.Plan) -> None:
     """What there is to compute, a line a tier."""
     say("plan:")
     for line in plan.lines():
         say(line)
 
 
-def finish(plan: extraction.Plan, catalogue: pa.Table) -> pa.Table:
+def finish(plan: planning.Plan, catalogue: pa.Table) -> pa.Table:
     """Adds what decoding learned to the catalogue, tells of rejects, and stops a job that lost a clip or has nothing.
 
     Raises:
         M3RayError: every clip failed, or a clip stands neither in a tier's features nor in rejects.
     """
     root = plan.root
-    facts = tier_table(root, "facts") if root.ids("features", current_tiers(root)["facts"]["folder"]) else None
+    facts = root.read_shards(*plan.folders["facts"])
     catalogue = with_facts(catalogue, facts)
     root.write_table(catalogue, CATALOGUE)
-    ids = set(catalogue["clip_id"].to_pylist())
-    rejected = rejected_ids(root) & ids
-    if rejected:
+    ids = catalogue["clip_id"]
+    rejected = ids.filter(pc.is_in(ids, value_set=rejected_ids(root)))
+    if len(rejected):
         _tell_rejects(root, rejected)
     say(
         f"extract: {len(ids) - len(rejected)} clips have features, {len(rejected)} rejected, "
@@ -181,25 +184,27 @@ def finish(plan: extraction.Plan, catalogue: pa.Table) -> pa.Table:
             f"every one of the {len(ids)} clips failed; {root.display(*REJECTS)} says why for each: mend them and run "
             "again with --retry-rejects"
         )
-    _check_none_lost(plan, ids - rejected)
+    _check_none_lost(plan, ids.filter(pc.invert(pc.is_in(ids, value_set=rejected))))
     return catalogue
 
 
-def _check_none_lost(plan: extraction.Plan, expected: set[str]) -> None:
+def _check_none_lost(plan: planning.Plan, expected: pa.ChunkedArray) -> None:
     for tier in plan.tiers:
-        lost = expected - plan.root.ids(*plan.folders[tier.name])
-        if lost:
+        lost = expected.filter(pc.invert(pc.is_in(expected, value_set=plan.root.ids(*plan.folders[tier.name]))))
+        if len(lost):
             raise M3RayError(
-                f"{len(lost)} clips, {min(lost)} among them, have neither {tier.name} features nor a row in rejects: "
-                "workers were lost; run the same command again, it computes just these"
+                f"{len(lost)} clips, {pc.min(lost).as_py()} among them, have neither {tier.name} features nor a row in "
+                "rejects: workers were lost; run the same command again, it computes just these"
             )
 
 
-def _tell_rejects(root: Root, ids: set[str]) -> None:
+def _tell_rejects(root: Root, ids: pa.ChunkedArray) -> None:
     table = root.read_shards(*REJECTS)
     assert table is not None
-    rows = [row for row in table.to_pylist() if row["clip_id"] in ids]
-    say(f"rejects: {len(rows)} clips, most frequent reasons:")
-    for (stage, error), count in Counter((row["stage"], row["error"]) for row in rows).most_common(8):
-        example = next(row for row in rows if (row["stage"], row["error"]) == (stage, error))
-        say(f"  {count:>6}  {stage}: {error}  e.g. {example['clip_id']}: {example['message'][:160]}")
+    table = table.filter(pc.is_in(table["clip_id"], value_set=ids))
+    say(f"rejects: {table.num_rows} clips, most frequent reasons:")
+    groups = table.group_by(["stage", "error"], use_threads=False)
+    reasons = groups.aggregate([([], "count_all"), ("clip_id", "first"), ("message", "first")])
+    for row in reasons.sort_by([("count_all", "descending")]).slice(0, 8).to_pylist():
+        what = f"{row['stage']}: {row['error']}  e.g. {row['clip_id_first']!r}: {row['message_first'][:160]}"
+        say(f"  {row['count_all']:>6}  {what}")

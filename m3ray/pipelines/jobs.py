@@ -24,6 +24,7 @@ from m3ray.options import (
     TuneOptions,
 )
 from m3ray.pipelines import extract as extraction
+from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources, connected
 from m3ray.pipelines.evaluate import evaluate_all
 from m3ray.pipelines.featuring import Extracted, compute_features, finish, print_plan
@@ -165,7 +166,7 @@ def predict(options: PredictOptions) -> None:
             return
         check_decoders(configs.decode, options.limits)
         check_weights(tiers)
-        plan = extraction.plan(room, catalogue, tiers, configs, retry=options.retry_rejects)
+        plan = planning.plan(room, catalogue, tiers, configs, retry=options.retry_rejects)
         if options.dry_run:
             print_plan(plan)
             return

@@ -89,7 +89,7 @@ def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) 
     tables = {tier: _tier(root, tier, current) for tier in tiers}
     features, _dropped = joined(tables, frame["clip_id"].tolist())
     scored = set(frame.loc[frame["score"].notna(), "clip_id"])
-    _check_dropped(scored, scored - set(features.clip_ids), rejected_ids(root), allow_missing)
+    _check_dropped(scored, scored - set(features.clip_ids), set(rejected_ids(root).to_pylist()), allow_missing)
     rows = frame.set_index("clip_id").loc[list(features.clip_ids)]
     data = StudyData.make(features, rows["score"].to_numpy(float), rows["split"].tolist())
     folders = {tier: current[tier]["folder"] for tier in tiers}

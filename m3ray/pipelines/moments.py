@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, MomentConfig, TierConfigs, fingerprint
 from m3ray.data.moments import moments, rate_of, starts
+from m3ray.data.reading import read_video
 from m3ray.data.rooms import rejected_ids, tier_table
-from m3ray.data.store import Root, read_video
+from m3ray.data.store import Root
 from m3ray.errors import DecodeError
 from m3ray.pipelines import extract as extraction
+from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.decoding import shared_decoder
 from m3ray.pipelines.progress import say
@@ -82,8 +84,9 @@ def compute_moments(
         if row["sampled"]:
             rate = rate_of(row["native_fps"], configs.decode.fps)
             expected[row["clip_id"], row["uri"]] = len(starts(row["sampled"], rate, config))
-    plan = extraction.plan(there, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
-    have = set.intersection(*(there.ids(*plan.folders[tier.name]) for tier in tiers)) | rejected_ids(there)
+    plan = planning.plan(there, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
+    have = set.intersection(*(set(there.ids(*plan.folders[tier.name]).to_pylist()) for tier in tiers))
+    have |= set(rejected_ids(there).to_pylist())
     done: dict[str, int] = defaultdict(int)
     for name in have:
         start, _, clip = name.partition("@")

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from m3ray.data.brought import Brought, parse_tiers, read_tier
 from m3ray.data.catalogue import write_catalogue
 from m3ray.data.datasets import list_clips
-from m3ray.data.rooms import current_tiers, tier_table
-from m3ray.data.store import Root
+from m3ray.data.rooms import current_tiers
+from m3ray.data.store import Root, read_range
 from m3ray.errors import BundleError, ConfigError
 from m3ray.options import PredictOptions
 from m3ray.pipelines.featuring import tell_listing
 from m3ray.pipelines.progress import say
-from m3ray.schema import Clip
+from m3ray.schema import Clip, catalogue_table
 from m3ray.tiers import Tier
 from m3ray.tiers.factory import computed
 from m3ray.training.bundle import Bundle
 from m3ray.training.scorer import bundle_features, bundle_similarity, similarity_columns
 
 NAME = "predictions.parquet"
-_CHUNK = 20_000  # clips scored at once: bounds the matrix to a few hundred MB
+_CHUNK = 20_000  # clips read and scored at once: bounds the matrix to a few hundred MB
 
 
 def score_root(
@@ -75,10 +76,20 @@ def scored(bundle: Bundle, features: Root) -> pd.DataFrame:
     needed = [t for t in names if t in bundle.tiers or (fitted is not None and t in fitted.parts)]
     for tier in needed:
         check_identity(bundle, tier, current[tier]["identity"])
-    tables = {tier: tier_table(features, tier) for tier in needed}
-    ids = sorted(set.intersection(*(set(t["clip_id"].to_pylist()) for t in tables.values())))
-    frames = [_score(bundle, tables, ids[k : k + _CHUNK]) for k in range(0, len(ids), _CHUNK)]
-    return pd.concat(frames, ignore_index=True)
+    shards = {tier: features.shards("features", current[tier]["folder"]) for tier in needed}
+    ids = _shared_ids(features, [current[tier]["folder"] for tier in needed])
+    # A part of the clips at a time: of ten million, the vectors alone would be 100 GB.
+    parts = [ids.slice(k, _CHUNK) for k in range(0, len(ids), _CHUNK)]
+    return pd.concat([_score(bundle, shards, part) for part in parts], ignore_index=True)
+
+
+def _shared_ids(features: Root, folders: Sequence[str]) -> pa.Array:
+    """The clips that all folders hold, in order."""
+    first, *others = [features.ids("features", folder) for folder in folders]
+    for known in others:
+        first = first.filter(pc.is_in(first, value_set=known))
+    ids = pc.unique(first)
+    return ids.take(pc.sort_indices(ids))
 
 
 def check_identity(bundle: Bundle, tier: str, identity: Mapping[str, Any]) -> None:
@@ -117,23 +128,23 @@ def new_clips(room: Root, brought: list[Brought], tiers: list[Tier], options: Pr
     """The catalogue of the clips to score: a data set's, or the clips of the tiers brought."""
     if options.root is None and brought and not tiers:
         ids = sorted(set.intersection(*(set(tier.ids) for tier in brought)))
-        return write_catalogue(room, [Clip(name, "") for name in ids[: options.limit]], 0)
+        return write_catalogue(room, catalogue_table([Clip(name, "") for name in ids[: options.limit]]), 0)
     listed = list_clips(room, options.dataset, options.root, limit=options.limit, seed=0, read=options.reading)
     tell_listing(room, listed, [tier.name for tier in tiers], write=not options.dry_run)
-    return write_catalogue(room, listed.clips, 0)
+    return write_catalogue(room, listed.table, 0)
 
 
-def _score(bundle: Bundle, tables: Mapping[str, pa.Table], ids: list[str]) -> pd.DataFrame:
+def _score(bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array) -> pd.DataFrame:
     columns: dict[str, np.ndarray] = {}
-    wanted = pa.array(ids, pa.string())
-    for tier, table in tables.items():
-        rows = table.take(pc.index_in(wanted, table["clip_id"].combine_chunks()))
+    for tier, dataset in shards.items():
+        table = read_range(dataset, ids[0].as_py(), ids[-1].as_py())
+        rows = table.take(pc.index_in(ids, value_set=table["clip_id"]))
         for name in rows.column_names[1:]:
             columns[f"{tier}/{name}"] = _values(rows[name].combine_chunks())
     fitted = bundle_similarity(bundle)
     if fitted is not None:
         columns |= similarity_columns(fitted, columns)
-    return bundle.score(bundle_features(bundle, ids, columns))
+    return bundle.score(bundle_features(bundle, ids.to_pylist(), columns))
 
 
 def _values(column: pa.Array) -> np.ndarray:

@@ -70,7 +70,7 @@ class Clips:
 
     def has(self, folder: tuple[str, str]) -> bool:
         ids = {row["clip_id"] for row in self.rows}
-        return self.root.ids(*folder) == ids and self.root.exists("artifacts", f"{folder[1]}.json")
+        return set(self.root.ids(*folder).to_pylist()) == ids and self.root.exists("artifacts", f"{folder[1]}.json")
 
 
 def source_tiers(root: Root, config: SimilarityConfig) -> list[str]:

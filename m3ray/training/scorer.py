@@ -14,9 +14,10 @@ import torch
 from safetensors.numpy import load
 
 from m3ray.config import LimitsConfig, MomentConfig, TierConfigs
+from m3ray.data.filesystems import absolute_uri
 from m3ray.data.moments import moments
+from m3ray.data.reading import read_video
 from m3ray.data.sandbox import Decoder
-from m3ray.data.store import absolute_uri, read_video
 from m3ray.errors import FeatureError
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.tiers import HogProjection, Tier, Window, clip_values

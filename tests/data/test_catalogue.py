@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from published import clips_of
 
 from m3ray.data.catalogue import checked, read_catalogue, score_of, split_clips, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
@@ -12,16 +13,32 @@ from m3ray.data.folder import list_folder
 from m3ray.data.store import Root
 from m3ray.data.table import list_table
 from m3ray.errors import ConfigError, SchemaError, StudyError
-from m3ray.schema import Clip
+from m3ray.schema import Clip, catalogue_table
 
 
 def clips(count, score=0.5):
-    return [Clip(f"c{k}", f"/v/c{k}.mp4", score=score) for k in range(count)]
+    return catalogue_table([Clip(f"c{k}", f"/v/c{k}.mp4", score=score) for k in range(count)])
 
 
 def test_a_duplicate_id_names_both_rows():
     with pytest.raises(SchemaError, match=r"'a' stands in row 1 \(x.mp4\) and in row 3 \(z.mp4\)"):
-        checked([Clip("a", "x.mp4"), Clip("b", "y.mp4"), Clip("a", "z.mp4")])
+        checked(catalogue_table([Clip("a", "x.mp4"), Clip("b", "y.mp4"), Clip("a", "z.mp4")]))
+
+
+def test_a_video_in_two_splits_names_both_rows():
+    rows = [Clip("a", "x", split="train"), Clip("b", "y", split="train"), Clip("c", "x", split="val")]
+    with pytest.raises(SchemaError, match=r"x is in train \(row 1, a\) and in val \(row 3, c\): a leak"):
+        checked(catalogue_table(rows))
+    checked(catalogue_table([Clip("a", "x", split="train"), Clip("b", "x", split="train"), Clip("c", "x")]))
+
+
+def test_passwords_in_a_uri_are_refused_and_not_repeated():
+    rows = catalogue_table([Clip("a", "s3://b/x@y:z.mp4"), Clip("b", "s3://KEY:hush@b/x.mp4")])
+    with pytest.raises(SchemaError, match="row 2: the uri carries credentials") as error:
+        checked(rows)
+    assert "hush" not in str(error.value)
+    with pytest.raises(ConfigError, match="carries credentials"):
+        Root("s3://KEY:hush@bucket/out")
 
 
 def test_splits_are_80_20_seeded_and_kept(tmp_path):
@@ -34,20 +51,23 @@ def test_splits_are_80_20_seeded_and_kept(tmp_path):
 
 
 def test_another_seed_draws_another_split():
-    one, two = ([c.split for c in split_clips(clips(50), {}, seed)] for seed in (0, 1))
+    one, two = (split_clips(clips(50), None, seed)["split"].to_pylist() for seed in (0, 1))
     assert one != two
 
 
 def test_given_splits_stay():
-    given = [Clip("a", "a", split="test"), Clip("b", "b", split="val")]
-    assert [c.split for c in split_clips(given, {"a": "train"}, 0)] == ["test", "val"]
+    given = catalogue_table([Clip("a", "a", split="test"), Clip("b", "b", split="val"), Clip("c", "c")])
+    known = pa.table({"clip_id": ["c", "a"], "split": ["val", "train"]})
+    assert split_clips(given, known, 0)["split"].to_pylist() == ["test", "val", "val"]
     with pytest.raises(SchemaError, match="split 'dev' is none of train, val, test"):
-        checked([Clip("a", "a", split="dev")])
+        checked(catalogue_table([Clip("a", "a", split="dev")]))
 
 
 def test_the_catalogue_keeps_the_user_s_columns_and_facts(tmp_path):
     root = Root(str(tmp_path))
-    table = write_catalogue(root, [Clip("a", "a", extra={"alpha": -0.1}), Clip("b", "b", extra={"alpha": None})], 0)
+    table = write_catalogue(
+        root, catalogue_table([Clip("a", "a", extra={"alpha": -0.1}), Clip("b", "b", extra={"alpha": None})]), 0
+    )
     facts = pa.table({"clip_id": ["b"], "frames": [7]})
     rows = with_facts(with_facts(table, facts), facts).to_pylist()
     assert [(r["clip_id"], r["alpha"], r["frames"]) for r in rows] == [("a", -0.1, None), ("b", None, 7)]
@@ -84,14 +104,14 @@ def test_tables(tmp_path, kind):
         frame.to_parquet(path)
     else:
         path.write_text("\n".join(json.dumps(row) for row in ROWS))
-    first, second = list_table(str(path))
+    first, second = clips_of(list_table(str(path)))
     assert first == Clip("007", f"{tmp_path}/a/x.mp4", None, 0.5, ("run", "jump"), {"camera": "left"})
     assert (second.clip_id, second.score, second.labels) == ("8", None, ())
 
 
 def test_labels_may_be_lists(tmp_path):
     pd.DataFrame({"uri": ["s3://b/x.mp4"], "labels": [["a", "b"]]}).to_parquet(tmp_path / "t.parquet")
-    (clip,) = list_table(str(tmp_path / "t.parquet"))
+    (clip,) = clips_of(list_table(str(tmp_path / "t.parquet")))
     assert clip.labels == ("a", "b")
     assert clip.uri == clip.clip_id == "s3://b/x.mp4"
 
@@ -123,9 +143,10 @@ def test_folders(tmp_path):
     for name in ("a/x.mp4", "b/x.mp4", "b/Y.MOV", "notes.txt", ".hidden.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    listed = list_folder(str(tmp_path))
-    assert [c.clip_id for c in listed] == ["a/x.mp4", "b/Y.MOV", "b/x.mp4"]
-    assert listed == list_folder(str(tmp_path) + "/"), "stable under re-listing"
+    listed, refused = list_folder(str(tmp_path))
+    assert listed["clip_id"].to_pylist() == ["a/x.mp4", "b/Y.MOV", "b/x.mp4"]
+    assert listed == list_folder(str(tmp_path) + "/")[0], "stable under re-listing"
+    assert refused.num_rows == 0
     with pytest.raises(SchemaError, match="no folder at"):
         list_folder(str(tmp_path / "none"))
     (tmp_path / "empty").mkdir()

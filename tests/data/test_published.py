@@ -5,7 +5,7 @@ import pickle
 import time
 
 import pytest
-from published import memento_csv, memento_json, rows, videomem_csv, write_csv
+from published import clips_of, memento_csv, memento_json, rows, videomem_csv, write_csv
 
 from m3ray.config import ReadConfig
 from m3ray.data.catalogue import checked
@@ -24,8 +24,8 @@ def test_the_authors_form(tmp_path):
     (tmp_path / "videos_10k").mkdir()
     (tmp_path / "videos_10k" / "VIDEO TRAIN 3+A.MP4").write_bytes(b"")
     found = list_memento10k(str(tmp_path), READ)
-    assert [sum(c.split == s for c in found.clips) for s in ("train", "val", "test")] == [60, 30, 10]
-    clip = next(c for c in found.clips if c.clip_id == "Video train 3+a.mp4")
+    assert [sum(c.split == s for c in clips_of(found.table)) for s in ("train", "val", "test")] == [60, 30, 10]
+    clip = next(c for c in clips_of(found.table) if c.clip_id == "Video train 3+a.mp4")
     row = known[clip.clip_id]
     assert clip.uri == f"{tmp_path}/videos_10k/VIDEO TRAIN 3+A.MP4", "found in another case"
     assert (clip.score, clip.labels) == (pytest.approx(row["score"]), (row["action"], "moving"))
@@ -42,13 +42,13 @@ def test_mediaeval_s_form(tmp_path, score, shift):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "00007.mp4").write_bytes(b"")
     found = list_memento10k(str(tmp_path), ReadConfig(score=score))
-    assert [sum(c.split == s for c in found.clips) for s in ("train", "val")] == [80, 40]
-    clip = found.clips[7]
+    assert [sum(c.split == s for c in clips_of(found.table)) for s in ("train", "val")] == [80, 40]
+    clip = clips_of(found.table)[7]
     assert clip.uri == f"{tmp_path}/videos/00007.mp4", "an id finds its zero-padded file"
     assert clip.labels == ("diving",)
     assert clip.score == pytest.approx(known["7"]["score"] + shift, abs=1e-9)
     assert clip.extra["captions"] == ["diving number 0", "diving number 1"]
-    assert found.clips[4].labels == ("playing music",), "+ stands for a space"
+    assert clips_of(found.table)[4].labels == ("playing music",), "+ stands for a space"
     assert f"scores_{score}_short_term" in found.notes[0]
 
 
@@ -62,7 +62,7 @@ def test_videomem(tmp_path, target):
     )
     for source in (tmp_path, tmp_path / "ground-truth_dev-set.csv"):
         found = list_videomem(str(source), ReadConfig(target=target, splits=str(tmp_path / "split.csv")))
-        clip = found.clips[5]
+        clip = clips_of(found.table)[5]
         expected = known[clip.clip_id]["score"] - (0.1 if target == "long" else 0)
         assert (clip.clip_id, clip.split, clip.score) == ("video5.webm", "val", pytest.approx(expected))
         assert clip.uri == f"{tmp_path}/clips/video5.webm"
@@ -72,7 +72,7 @@ def test_videomem(tmp_path, target):
 
 def test_videomem_without_a_split_file_is_drawn_later(tmp_path):
     videomem_csv(tmp_path)
-    assert {clip.split for clip in list_videomem(str(tmp_path), READ).clips} == {None}
+    assert {clip.split for clip in clips_of(list_videomem(str(tmp_path), READ).table)} == {None}
 
 
 SPLIT = {"train": ["a.webm", "b.webm"], "val": ["c.webm"]}
@@ -120,7 +120,7 @@ def test_leaks_name_the_video(tmp_path):
     train = json.loads((tmp_path / "m" / "memento_train_data.json").read_text())
     (tmp_path / "m" / "memento_val_data.json").write_text(json.dumps(train[:1]))
     with pytest.raises(SchemaError, match=r"'Video train 0\+a\.mp4'.*in train and in val: a leak"):
-        checked(list_memento10k(str(tmp_path / "m"), READ).clips)
+        checked(list_memento10k(str(tmp_path / "m"), READ).table)
 
 
 def test_rows_that_repeat_themselves_are_left_out_and_counted(tmp_path):
@@ -128,7 +128,7 @@ def test_rows_that_repeat_themselves_are_left_out_and_counted(tmp_path):
     train = json.loads((tmp_path / "memento_train_data.json").read_text())
     (tmp_path / "memento_train_data.json").write_text(json.dumps([*train, train[0]]))
     found = list_memento10k(str(tmp_path), READ)
-    assert len(checked(found.clips)) == 100
+    assert checked(found.table).num_rows == 100
     assert "1 repeated rows left out" in found.notes[0]
 
 
@@ -167,7 +167,7 @@ def test_bad_annotations_name_file_and_row(tmp_path, make, words):
 
 def test_scores_of_the_test_split_may_be_held_back(tmp_path):
     (tmp_path / "memento_test_data.json").write_text(json.dumps([{"filename": "a.mp4"}]))
-    (clip,) = list_memento10k(str(tmp_path), READ).clips
+    (clip,) = clips_of(list_memento10k(str(tmp_path), READ).table)
     assert (clip.split, clip.score) == ("test", None)
 
 
@@ -182,7 +182,7 @@ def test_ten_thousand_rows_are_read_in_two_seconds(tmp_path, dataset):
         videomem_csv(tmp_path, 10_000)
     start = time.perf_counter()
     found = list_clips(Root(str(tmp_path)), dataset.split("-")[0], str(tmp_path), limit=None, seed=0)
-    assert len(found.clips) == 10_000
+    assert found.table.num_rows == 10_000
     assert time.perf_counter() - start < 2
 
 
@@ -190,7 +190,7 @@ def test_numbers_as_text_and_bad_csv(tmp_path):
     (tmp_path / "dev_set").mkdir()
     head = ["video_id", "scores_normalized_short_term", "decay_alpha"]
     write_csv(tmp_path / "dev_set" / "dev_scores.csv", head, [["7", "0.5", ""]])
-    (clip,) = list_memento10k(str(tmp_path), READ).clips
+    (clip,) = clips_of(list_memento10k(str(tmp_path), READ).table)
     assert (clip.clip_id, clip.score, clip.extra["alpha"]) == ("7", 0.5, None)
     write_csv(tmp_path / "dev_set" / "dev_scores.csv", head, [["7", "high", ""]])
     with pytest.raises(SchemaError, match=r"dev_scores\.csv: row 1: score is 'high'"):

@@ -4,9 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from m3ray.data import compaction
+from m3ray.data.compaction import compact
 from m3ray.data.lock import locked
+from m3ray.data.reading import read_video
 from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, tier_table
-from m3ray.data.store import Root, read_video
+from m3ray.data.store import Root, read_range
 from m3ray.errors import ConfigError, DecodeError, RootBusyError, StudyError
 from m3ray.schema import vector_schema
 
@@ -34,17 +37,38 @@ def test_reading_gives_one_row_a_clip_in_order(root):
     root.write_shard(rows("c", "a"), FOLDER, {"k": 1})
     root.write_shard(rows("a", "b"), FOLDER, {"k": 1})
     assert root.read_shards(*FOLDER)["clip_id"].to_pylist() == ["a", "b", "c"]
-    assert root.ids(*FOLDER) == {"a", "b", "c"}
+    assert sorted(root.ids(*FOLDER).to_pylist()) == ["a", "a", "b", "c"]
     assert root.shard_metadata(*FOLDER) == {"k": 1}
 
 
 def test_merging_keeps_rows_and_metadata(root):
     for name in "abcd":
         root.write_shard(rows(name), FOLDER, {"k": 1})
-    root.merge_shards(*FOLDER, without=["b"])
+    compact(root, *FOLDER, without=pa.chunked_array([["b"]]))
     assert len(root.names(*FOLDER)) == 1
-    assert root.ids(*FOLDER) == {"a", "c", "d"}
+    assert root.ids(*FOLDER).to_pylist() == ["a", "c", "d"]
     assert root.shard_metadata(*FOLDER) == {"k": 1}
+
+
+def test_large_files_are_left_and_repeats_go(root, monkeypatch):
+    """Files of a good size are not read again at every job's end, unless a clip stands in two of them."""
+    monkeypatch.setattr(compaction, "GOOD_BYTES", 100)
+    for names in (("a", "b"), ("b", "c"), ("d",)):
+        root.write_shard(rows(*names), FOLDER, {"k": 1})
+    untouched = root.names(*FOLDER)
+    compact(root, *FOLDER)
+    assert sorted(root.ids(*FOLDER).to_pylist()) == ["a", "b", "c", "d"], "b stood twice"
+    assert len(set(untouched) & set(root.names(*FOLDER))) == 2
+    assert root.shard_metadata(*FOLDER) == {"k": 1}
+    again = root.names(*FOLDER)
+    compact(root, *FOLDER)
+    assert root.names(*FOLDER) == again
+
+
+def test_a_range_of_clips_is_read_once_each_in_order(root):
+    root.write_shard(rows("c", "a"), FOLDER, {})
+    root.write_shard(rows("b", "c", "d"), FOLDER, {})
+    assert read_range(root.shards(*FOLDER), "b", "c")["clip_id"].to_pylist() == ["b", "c"]
 
 
 def test_a_crash_while_merging_loses_and_doubles_nothing(root, monkeypatch):
@@ -52,7 +76,7 @@ def test_a_crash_while_merging_loses_and_doubles_nothing(root, monkeypatch):
         root.write_shard(rows(name), FOLDER, {})
     monkeypatch.setattr(Root, "delete", lambda *_: (_ for _ in ()).throw(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
-        root.merge_shards(*FOLDER)
+        compact(root, *FOLDER)
     assert root.read_shards(*FOLDER)["clip_id"].to_pylist() == ["a", "b", "c"]
 
 

@@ -18,7 +18,7 @@ from m3ray.data.rooms import remember_tiers
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, FeatureError
 from m3ray.options import AblateOptions, TuneOptions
-from m3ray.schema import RAW, Clip, vector_schema
+from m3ray.schema import RAW, Clip, catalogue_table, vector_schema
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def made_root(folder, rows=300, seed=0, lacking=0):
         Clip(name, f"{name}.mp4", split="train" if k % 4 else "val", score=float(s))
         for k, (name, s) in enumerate(zip(ids, scores, strict=True))
     ]
-    write_catalogue(root, clips, 0)
+    write_catalogue(root, catalogue_table(clips), 0)
     columns = {name: list(raw[:, 5:]) if name == "hog" else raw[:, min(k, 4)] for k, name in enumerate(RAW.names[1:])}
     write(root, "raw", pa.table({"clip_id": ids, **columns}, schema=RAW))
     kept = ids[: rows - lacking]

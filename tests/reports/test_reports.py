@@ -14,7 +14,7 @@ from m3ray.reports.measures import measures_table
 from m3ray.reports.page import build_report
 from m3ray.reports.parameters import parameters_table
 from m3ray.reports.style import house_style, image
-from m3ray.schema import REJECTS, Clip
+from m3ray.schema import REJECTS, Clip, catalogue_table
 
 HOSTILE = '<script>alert("1")</script>"\'' + "ü漢" + "x" * 300
 
@@ -155,7 +155,7 @@ def test_table_2_says_that_the_unfrozen_model_was_not_run():
 
 def small_root(tmp_path, *, study=True):
     root = Root(str(tmp_path))
-    write_catalogue(root, [Clip(HOSTILE, "x"), Clip("b", "y", score=0.5)], 0)
+    write_catalogue(root, catalogue_table([Clip(HOSTILE, "x"), Clip("b", "y", score=0.5)]), 0)
     rows = [{"clip_id": HOSTILE, "uri": "x", "stage": "decode", "error": "damaged", "message": "<b>bold</b>"}]
     root.write_shard(pa.Table.from_pylist(rows, schema=REJECTS), ("rejects",), {})
     remember_tiers(root, {"scene": {"folder": "scene-1", "untrained": True, "identity": {}}})
