@@ -61,8 +61,8 @@ class LimitsConfig:
     """Longest wait for one window of frames, seconds."""
     memory_mb: int = 4096
     """Address space of the decoding child, MiB."""
-    strikes: int = 2
-    """How often a clip may kill its decoder before it is rejected."""
+    strikes: int = 3
+    """How often a clip may kill the process that decodes or computes it before it is rejected."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,11 @@ class TrainConfig:
 class ComputeConfig:
     """How the work is laid over processors. Changes numbers by rounding at most."""
 
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """What tiers run on; auto: on GPUs where the cluster has some, or its autoscaler says that it can get some; gpu:
+    wait for one."""
     actors: int | None = None
-    """Tier actors; none: one a GPU, or one for every two cores on machines without."""
+    """Tier actors at most; none: one a GPU, or one for every two cores on machines without."""
     threads: int | None = None
     """Torch threads of a CPU actor; none: the cores shared out among the actors."""
     clips_per_batch: int | None = None

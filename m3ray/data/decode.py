@@ -72,13 +72,18 @@ def probe(data: bytes, config: DecodeConfig, limits: LimitsConfig) -> Probe:
     """
     container = container_of(data)
     try:
-        with av.open(io.BytesIO(data), format=container) as file:
+        with _opened(data, container) as file:
             stream = file.streams.best("video")
             if stream is None:
                 raise DecodeError("no_video_stream", "the file has no video stream (audio only?)", stage="demux")
             return _probe_stream(data, file, stream, container, config, limits)
     except (av.error.FFmpegError, ValueError) as error:
         raise DecodeError("unreadable", f"cannot be opened as {container}: {_words(error)}", stage="demux") from error
+
+
+def _opened(data: bytes, container: str) -> Any:
+    """The one demuxer that the content named, and none that it would hand over to: a list can open other files."""
+    return av.open(io.BytesIO(data), format=container, options={"format_whitelist": container})
 
 
 def _probe_stream(
@@ -124,7 +129,7 @@ def _timeline(packets: list[Any], stream: Any) -> tuple[np.ndarray, float]:
 def _rotation(data: bytes, container: str, stream: int) -> int:
     """Degrees, counter-clockwise, that the display matrix of the first frame asks for; 0 where nothing decodes."""
     try:
-        with av.open(io.BytesIO(data), format=container) as file:
+        with _opened(data, container) as file:
             return int(next(file.decode(file.streams[stream])).rotation)
     except (av.error.FFmpegError, StopIteration):
         return 0
@@ -188,7 +193,7 @@ def _pyav_windows(data: bytes, probed: Probe, windows: list[np.ndarray], size: i
 
 
 def _pyav_frames(data: bytes, probed: Probe) -> Iterator[tuple[int, Any]]:
-    with av.open(io.BytesIO(data), format=probed.facts.container) as file:
+    with _opened(data, probed.facts.container) as file:
         stream = file.streams[probed.stream]
         stream.thread_type = "NONE"  # one core a decoding task
         for position, frame in enumerate(file.decode(stream)):

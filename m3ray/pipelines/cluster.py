@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import psutil
 import ray
+import ray._private.state
 import ray.data
 
 from m3ray.config import ComputeConfig
@@ -27,13 +28,20 @@ _LOCAL_OBJECT_STORE = 1 << 30
 
 @dataclass(frozen=True)
 class Resources:
-    """What the cluster has now."""
+    """What the cluster has, or may grow to where it is autoscaled.
+
+    Args:
+        cpus: processors.
+        gpus: accelerators that tiers run on; 0: they run on CPUs.
+        gpus_now: those of them that are there already.
+    """
 
     cpus: int
     gpus: int
+    gpus_now: int = 0
 
     def actors(self, compute: ComputeConfig) -> int:
-        """Tier actors: one a GPU; else one for every two cores, which holds the networks half as often."""
+        """Tier actors at most: one a GPU; else one for every two cores, which holds the networks half as often."""
         return compute.actors or self.gpus or max(1, self.cpus // 2)
 
     def threads(self, compute: ComputeConfig) -> int:
@@ -46,18 +54,39 @@ class Resources:
 
 
 @contextmanager
-def connected() -> Iterator[Resources]:
-    """Ray for the length of the block; a cluster of our own is stopped at its end."""
+def connected(compute: ComputeConfig | None = None) -> Iterator[Resources]:
+    """Ray for the length of the block; a cluster of our own is stopped at its end.
+
+    Args:
+        compute: its `device` decides whether GPUs count; None: they do.
+    """
     ours = not ray.is_initialized()
     if ours:
         _start()
     _configure()
     try:
-        total = ray.cluster_resources()
-        yield Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)))
+        yield _resources(compute or ComputeConfig())
     finally:
         if ours:
             ray.shutdown()
+
+
+def _resources(compute: ComputeConfig) -> Resources:
+    now, most = ray.cluster_resources(), _most()
+    cpus = max(1, int(max(now.get("CPU", 0), most.get("CPU", 0))))
+    if compute.device == "cpu":
+        return Resources(cpus, 0)
+    here = int(now.get("GPU", 0))
+    gpus = max(here, int(most.get("GPU", 0)))
+    # Where Ray does not know how far its cluster grows, the user does.
+    return Resources(cpus, gpus or (compute.actors or 1 if compute.device == "gpu" else 0), here)
+
+
+def _most() -> dict[str, float]:
+    """What the autoscaler may grow the cluster to; empty where there is none. The API is Ray's own and may change."""
+    with suppress(Exception):
+        return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    return {}
 
 
 def _start() -> None:

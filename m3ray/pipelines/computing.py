@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,8 @@ from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.data.reading import read_video
 from m3ray.errors import M3RayError
 from m3ray.pipelines.decoding import shared_decoder
-from m3ray.pipelines.rows import Computed, Decoded, computed_table, decoded_rows, failure_of
+from m3ray.pipelines.rows import Computed, Decoded, computed_table, crashed, decoded_rows, failure_of
+from m3ray.pipelines.strikes import Guard
 from m3ray.tiers import Measured, Tier, Window, check_finite, clip_values
 from m3ray.tiers.memory import keep_freed_memory
 from m3ray.tiers.vector import VectorTier
@@ -34,6 +36,7 @@ class TierStage:
         limits: likewise.
         threads: of torch, on CPU.
         compute: whether a GPU's networks go through torch.compile, and where the raw tier runs.
+        ledger: of `strikes`; None: a clip that kills the process is repeated for ever.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class TierStage:
         limits: LimitsConfig,
         threads: int,
         compute: ComputeConfig | None = None,
+        ledger: Any = None,
     ) -> None:
         compute = compute or ComputeConfig()
+        self.guard: Guard[Decoded, Computed] = Guard(ledger, "tier", limits.strikes, _given_up)
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device("cuda" if torch.cuda.is_available() and compute.device != "cpu" else "cpu")
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
@@ -64,7 +69,7 @@ class TierStage:
         return self.device
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        rows = self.compute(decoded_rows(batch))
+        rows = self.guard.results(decoded_rows(batch), self.compute)
         return computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in self.tiers})
 
     def compute(self, clips: Sequence[Decoded]) -> list[Computed]:
@@ -128,6 +133,10 @@ class TierStage:
         for index, (facts, frames) in enumerate(shared_decoder(self.decode, self.limits).windows(data)):
             yield Window(frames, index, lead, facts.video_bytes)
             lead = frames[-1]
+
+
+def _given_up(clip: Decoded, strikes: int) -> Computed:
+    return started(clip).failed(crashed("tier", strikes))
 
 
 def started(clip: Decoded) -> Computed:

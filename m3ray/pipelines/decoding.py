@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,8 @@ from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.data.reading import read_video
 from m3ray.data.sandbox import Decoder
 from m3ray.errors import DecodeError
-from m3ray.pipelines.rows import Decoded, decoded_table, failure_of, work_rows
+from m3ray.pipelines.rows import Decoded, crashed, decoded_table, failure_of, work_rows
+from m3ray.pipelines.strikes import Guard
 
 
 class DecodeStage:
@@ -23,17 +26,22 @@ class DecodeStage:
     Args:
         config: rate, size and window.
         limits: what a clip may cost.
+        first_frame_only: no more than the first frame of each.
+        ledger: of `strikes`; None: a clip that kills the process is repeated for ever.
     """
 
-    def __init__(self, config: DecodeConfig, limits: LimitsConfig, *, first_frame_only: bool = False) -> None:
+    def __init__(
+        self, config: DecodeConfig, limits: LimitsConfig, *, first_frame_only: bool = False, ledger: Any = None
+    ) -> None:
         self.config = config
         self.limits = limits
         self.first_frame_only = first_frame_only
+        self.guard: Guard[Decoded, Decoded] = Guard(ledger, "decode", limits.strikes, _given_up)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         decoder = shared_decoder(self.config, self.limits)
         for row in work_rows(batch):
-            yield decoded_table([self._decode(decoder, row)])
+            yield decoded_table(self.guard.results([row], lambda rows: [self._decode(decoder, *rows)]))
 
     def _decode(self, decoder: Decoder, row: Decoded) -> Decoded:
         start = time.perf_counter()
@@ -49,6 +57,10 @@ class DecodeStage:
             failure = failure_of(error, error.stage)
         seconds = time.perf_counter() - start
         return Decoded(row.clip_id, row.uri, row.tiers, facts, _contiguous(frames), failure, seconds)
+
+
+def _given_up(row: Decoded, strikes: int) -> Decoded:
+    return replace(row, failure=crashed("decode", strikes))
 
 
 def _contiguous(frames: np.ndarray | None) -> np.ndarray | None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray.data
 
-from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
+from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.computing import TierColumns, TierStage
 from m3ray.pipelines.decoding import DecodeStage
 from m3ray.pipelines.planning import Plan, tidy
 from m3ray.pipelines.progress import Progress, say
+from m3ray.pipelines.strikes import make_ledger
 from m3ray.pipelines.writing import WriteStage
 
 _MOST_SHARD = 256
@@ -46,10 +48,12 @@ def run(
     """
     waiting = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
     progress = Progress("extract", plan.work.num_rows if total is None else total, waiting)
-    decode = decode or DecodeStage(configs.decode, limits)
     if plan.work.num_rows:
+        ledger = make_ledger()
+        decode = decode or DecodeStage(configs.decode, limits, ledger=ledger)
+        stage = (plan.tiers, configs.decode, limits, on.threads(compute), compute, ledger)
         with progress:
-            results = _dataset(plan, decode, configs, limits, compute, on)
+            results = _dataset(plan, decode, stage, configs.decode, compute, on)
             for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for row in batch.to_pylist():
                     progress.add(row["done"], row["rejected"], json.loads(row["seconds"]))
@@ -69,8 +73,8 @@ def _blocks(work: pa.Table, on: Resources) -> list[pa.Table]:
 def _dataset(
     plan: Plan,
     decode: Callable[[pa.Table], Iterator[pa.Table]],
-    configs: TierConfigs,
-    limits: LimitsConfig,
+    stage: tuple[Any, ...],
+    config: DecodeConfig,
     compute: ComputeConfig,
     on: Resources,
 ) -> ray.data.Dataset:
@@ -87,7 +91,7 @@ def _dataset(
     )
     data = data.map_batches(
         TierStage,
-        fn_constructor_args=(plan.tiers, configs.decode, limits, on.threads(compute), compute),
+        fn_constructor_args=stage,
         batch_size=batch,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -100,7 +104,7 @@ def _dataset(
             plan.root,
             [TierColumns(t.name, t.schema) for t in plan.tiers],
             plan.folders,
-            plan.metadata(configs.decode),
+            plan.metadata(config),
         ),
         batch_size=shard,
         batch_format="pyarrow",

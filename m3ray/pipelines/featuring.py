@@ -86,7 +86,7 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
     with job.stage("extract"):
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
     job.count(progress)
-    return Extracted(finish(plan, catalogue), configs, sources)
+    return Extracted(finish(job, plan, catalogue), configs, sources)
 
 
 def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tuple[pa.Table, dict[str, WeightSource]]:
@@ -161,7 +161,7 @@ def print_plan(plan: planning.Plan) -> None:
         say(line)
 
 
-def finish(plan: planning.Plan, catalogue: pa.Table) -> pa.Table:
+def finish(job: Job, plan: planning.Plan, catalogue: pa.Table) -> pa.Table:
     """Adds what decoding learned to the catalogue, tells of rejects, and stops a job that lost a clip or has nothing.
 
     Raises:
@@ -173,6 +173,7 @@ def finish(plan: planning.Plan, catalogue: pa.Table) -> pa.Table:
     root.write_table(catalogue, CATALOGUE)
     ids = catalogue["clip_id"]
     rejected = ids.filter(pc.is_in(ids, value_set=rejected_ids(root)))
+    job.outcome(len(ids), len(rejected))
     if len(rejected):
         _tell_rejects(root, rejected)
     say(

@@ -32,6 +32,10 @@ class Job:
     name: str
     summary: dict[str, Any] = field(default_factory=dict)
 
+    def outcome(self, clips: int, rejected: int) -> None:
+        """What became of the catalogue's clips: with rejects a job succeeds in part."""
+        self.summary["clips"], self.summary["rejected"] = clips, rejected
+
     def count(self, progress: Progress) -> None:
         """Adds an extraction's counts and seconds to the summary."""
         self.summary["clips_done"] = progress.done
@@ -62,13 +66,29 @@ def running(name: str, options: RootOptions) -> Iterator[Job]:
         status = "failed"
         try:
             yield job
-            status = "succeeded"
             say(f"{name}: under {root.uri}: {', '.join(root.names())}")
+            status = "partial" if job.summary.get("rejected") else "success"
         except M3RayError as error:
             job.summary["error"] = str(error)
             raise
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; Ray turns `ray job stop`'s signal into an exit
+            status = "stopped"
+            raise
         finally:
+            say(_last_line(job, status))
             record = {"job": name, "status": status, "started": started, "wall_seconds": time.time() - started}
             root.write_json({"options": as_json(options), "versions": versions()}, *folder, "config.json")
             root.write_json({**record, **job.summary}, *folder, "summary.json")
             root.write_bytes("\n".join(said.lines).encode() + b"\n", *folder, "log.txt")
+
+
+def _last_line(job: Job, status: str) -> str:
+    """What a person looks for at the end of a log, and a script greps."""
+    words = {
+        "success": "every clip has its features" if "clips" in job.summary else "done",
+        "partial": f"{job.summary.get('rejected')} of {job.summary.get('clips')} clips rejected, reasons in "
+        f"{job.root.display('rejects')}",
+        "stopped": "what was committed stays; the same command goes on from there",
+        "failed": "what was committed stays; the error stands above",
+    }
+    return f"{job.name}: result: {status}: {words[status]}"

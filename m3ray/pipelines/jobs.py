@@ -52,13 +52,13 @@ PREDICT_ROOM = "predict"
 
 def extract(options: ExtractOptions) -> None:
     """Catalogue and tiers."""
-    with running("extract", options) as job, connected() as on:
+    with running("extract", options) as job, connected(options.compute) as on:
         compute_features(job, options, on)
 
 
 def reproduce(options: ReproduceOptions) -> None:
     """Catalogue, tiers, similarity, tables, bundle, predictions. The report is `m3ray.reports`' work."""
-    with running("reproduce", options) as job, connected() as on:
+    with running("reproduce", options) as job, connected(options.compute) as on:
         done = compute_features(job, options, on)
         if done is None:
             return
@@ -95,7 +95,7 @@ def train(options: TrainOptions) -> None:
     """One variant, its runs, a bundle."""
     given = parse_tiers(options.tier)
     check_names(options.tiers, also=(SIMILARITY, *given, *brought_tiers(Root(options.out))))
-    with running("train", options) as job, connected() as on:
+    with running("train", options) as job, connected(options.compute) as on:
         own = [tier for tier in options.tiers if tier in (*given, *brought_tiers(job.root))]
         for unused in set(given) - set(own):
             say(f"train: tier {unused} is brought, but --tiers does not name it: the model does not see it")
@@ -138,7 +138,7 @@ def tune(options: TuneOptions) -> None:
 
 def evaluate(options: EvaluateOptions) -> None:
     """Bundles on data sets, their own and others."""
-    with running("evaluate", options) as job, connected() as on:
+    with running("evaluate", options) as job, connected(options.compute) as on:
         if not options.dry_run:
             evaluate_all(job, options, on)
 
@@ -149,7 +149,7 @@ def predict(options: PredictOptions) -> None:
     bundle = Bundle.load(options.bundle or root.display("models", "m3s"))
     say(f"predict: {as_text(bundle)}")
     configs, tiers = bundle_tiers(bundle)
-    with running("predict", options) as job, connected() as on:
+    with running("predict", options) as job, connected(options.compute) as on:
         # New clips have a catalogue and rejects of their own, apart from those the model was trained on.
         room = Root(root.display(PREDICT_ROOM))
         check_storage(room)
@@ -172,7 +172,7 @@ def predict(options: PredictOptions) -> None:
             return
         progress = extraction.run(plan, configs, options.limits, options.compute, on)
         job.count(progress)
-        finish(plan, catalogue)
+        finish(job, plan, catalogue)
         over_time = None
         if options.over_time:
             there = compute_moments(room, tiers, configs, options.limits, options.compute, options.moments, on)

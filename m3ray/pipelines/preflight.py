@@ -62,7 +62,8 @@ def check_devices(on: Resources, compute: ComputeConfig) -> None:
         raise ConfigError("--compute.compile is for GPUs, and the cluster has none: leave it out")
     if compute.raw_device == "cuda" and not on.gpus:
         raise ConfigError("--compute.raw-device cuda, and the cluster has no GPU: leave it out")
-    if on.gpus and actors and actors > on.gpus:
+    if on.gpus_now == on.gpus and actors and on.gpus and actors > on.gpus:
         raise ConfigError(f"--compute.actors {actors}, but the cluster has {on.gpus} GPUs: ask for at most that many")
-    where = f"{on.gpus} GPUs" if on.gpus else "no GPU: tiers run on the CPU"
+    to_come = f" ({on.gpus_now} now, the others as the cluster grows)" if on.gpus_now < on.gpus else ""
+    where = f"{on.gpus} GPUs{to_come}" if on.gpus else "no GPU: tiers run on the CPU"
     say(f"preflight: {on.cpus} CPUs, {where}")

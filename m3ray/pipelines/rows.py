@@ -47,6 +47,16 @@ def failure_of(error: Exception, stage: str) -> Failure:
     return Failure(stage, name, str(error) if isinstance(error, M3RayError) else f"{name}: {error}")
 
 
+def crashed(stage: str, strikes: int) -> Failure:
+    """The reject row of a clip that killed the process it was computed in, again and again."""
+    return Failure(
+        stage,
+        "worker_crashed",
+        f"the process that had it in hand died {strikes} times, the last times with this clip alone: a crash in native "
+        "code, or memory (limits.strikes; Ray's logs tell which)",
+    )
+
+
 @dataclass(frozen=True)
 class Decoded:
     """One clip after decoding.

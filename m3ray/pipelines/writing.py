@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from m3ray.data.store import Root
 from m3ray.pipelines.computing import TierColumns
+from m3ray.pipelines.metrics import count_clips, count_seconds, log_rejects
 from m3ray.schema import FACTS, REJECTS
 
 REJECTS_FOLDER = ("rejects",)
@@ -45,7 +46,10 @@ class WriteStage:
             self._write_tier(good, tier)
         self._write_facts(good)
         self._write_rejects(batch.filter(pa.array(failed)))
-        return _counts(batch, failed)
+        seconds = _stage_seconds(batch)
+        count_clips(good.num_rows, batch["error"].drop_null().to_pylist())
+        count_seconds(seconds)
+        return pa.table({"done": [good.num_rows], "rejected": [int(failed.sum())], "seconds": [json.dumps(seconds)]})
 
     def _write_tier(self, good: pa.Table, tier: TierColumns) -> None:
         data = good[f"tier_{tier.name}"].to_pylist()
@@ -66,13 +70,15 @@ class WriteStage:
 
     def _write_rejects(self, bad: pa.Table) -> None:
         if bad.num_rows:
-            self.root.write_shard(bad.select(REJECTS.names).cast(REJECTS), REJECTS_FOLDER, {})
+            rejects = bad.select(REJECTS.names).cast(REJECTS)
+            self.root.write_shard(rejects, REJECTS_FOLDER, {})
+            log_rejects(rejects)
 
 
-def _counts(batch: pa.Table, failed: np.ndarray) -> pa.Table:
-    """Clips done and rejected in this batch, and the seconds that each stage spent on them."""
+def _stage_seconds(batch: pa.Table) -> dict[str, float]:
+    """The seconds that each stage spent on the clips of this batch."""
     seconds: dict[str, float] = {}
     for text in batch["seconds"].to_pylist():
         for stage, spent in json.loads(text).items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
-    return pa.table({"done": [int((~failed).sum())], "rejected": [int(failed.sum())], "seconds": [json.dumps(seconds)]})
+    return seconds

@@ -1,6 +1,6 @@
 import os
+import time
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -145,13 +145,42 @@ def test_the_lock_of_a_dead_process_is_taken_over(root):
         assert root.read_json("runs", "lock.json")["job"] == "train"
 
 
-def test_the_lock_of_another_host_goes_stale(root):
-    import time
+def test_the_lock_of_another_host_holds_while_it_beats_and_goes_stale_after(root, monkeypatch):
+    import threading
 
-    owner = {"job": "extract", "host": "elsewhere", "pid": 1, "since": 0.0, "beat": time.time()}
-    root.write_json(owner, "runs", "lock.json")
+    from m3ray.data import lock
+
+    monkeypatch.setattr(lock, "_STALE_SECONDS", 1.0)
+    owner = {"job": "extract", "host": "elsewhere", "pid": 1, "since": 0.0, "id": "x"}
+    root.write_json({**owner, "beat": 1}, "runs", "lock.json")
+    beat = threading.Timer(0.3, lambda: root.write_json({**owner, "beat": 2}, "runs", "lock.json"))
+    beat.start()
     with pytest.raises(RootBusyError, match="elsewhere"), locked(root, "train"):
         pass
-    root.write_json({**owner, "beat": time.time() - 3600}, "runs", "lock.json")
+    beat.join()
     with locked(root, "train"):
-        assert np.isfinite(root.read_json("runs", "lock.json")["beat"])
+        assert root.read_json("runs", "lock.json")["job"] == "train"
+
+
+def test_of_two_jobs_that_start_together_one_goes_on(root):
+    """Both see no lock and write theirs: the one whose lock stands holds the root, and deletes no other's."""
+    import threading
+
+    barrier, results = threading.Barrier(4), []
+
+    def start():
+        barrier.wait()
+        try:
+            with locked(root, "train"):
+                results.append("held")
+                time.sleep(1)
+        except RootBusyError:
+            results.append("refused")
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["held", "refused", "refused", "refused"]
+    assert not root.exists("runs", "lock.json")

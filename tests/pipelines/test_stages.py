@@ -14,8 +14,9 @@ from m3ray.errors import DecodeError, M3RayError
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.computing import TierColumns, TierStage
 from m3ray.pipelines.decoding import DecodeStage
-from m3ray.pipelines.extract import Plan
 from m3ray.pipelines.featuring import finish
+from m3ray.pipelines.job import Job
+from m3ray.pipelines.planning import Plan
 from m3ray.pipelines.progress import LineKeeper, Progress, StageSeconds
 from m3ray.pipelines.rows import WORK, Decoded, Failure, decoded_rows, decoded_table, failure_of
 from m3ray.pipelines.writing import WriteStage
@@ -100,7 +101,7 @@ def test_a_clip_that_vanished_is_an_error_that_names_it(tmp_path):
     root.write_shard(pa.table({"clip_id": ["a"], "mean": [1.0]}), folders["mean"], {})
     plan = Plan(root, (MeanTier(),), folders, WORK.empty_table(), {}, {}, 0)
     with pytest.raises(M3RayError, match="1 clips, gone among them, have neither mean features nor a row in rejects"):
-        finish(plan, catalogue)
+        finish(Job(root, "extract"), plan, catalogue)
 
 
 def test_decoding_errors_become_rows(tmp_path):
