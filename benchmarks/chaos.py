@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import platform
 import random
@@ -96,7 +97,7 @@ def finish_job(videos: str, out: str, **environment: str) -> None:
         raise SystemExit(f"a job that nobody disturbed ended with status {status}:\n{log[-3000:]}")
 
 
-def features(out: str, refit_free: bool = True) -> pa.Table:
+def features(out: str) -> pa.Table:
     """Every row of the raw tier, repeats and all, ordered by clip."""
     root = Root(out)
     folder = ("features", current_tiers(root)["raw"]["folder"])
@@ -220,10 +221,7 @@ def fail_storage(setting: Setting, count: int) -> Outcome:
                 out = f"s3://chaos/root-{outcome.runs}"
                 upload(setting.folder / "reference" / "artifacts", f"{out}/artifacts")
                 outcome.runs += 1
-                if start_job("s3://chaos/videos", out, **through).wait(JOB_SECONDS):
-                    outcome.runs += 1
-                    finish_job("s3://chaos/videos", out, **direct)
-                elif Root(out).read_shards(*REJECTS) is not None:  # what the storage failed is tried again
+                if start_job("s3://chaos/videos", out, **through).wait(JOB_SECONDS) or Root(out).read_shards(*REJECTS) is not None:
                     outcome.runs += 1
                     finish_job("s3://chaos/videos", out, **direct)
                 check(outcome, out, setting.reference)
@@ -266,6 +264,7 @@ def s3_server() -> Iterator[str]:
     """moto's S3 in this process."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -320,7 +319,7 @@ def _handler(server: str, rng: random.Random, share: float, faults: list[str]) -
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self._body()
             if rng.random() < share:
                 kind = rng.choice(["500", "503", "late", "broken"])
                 faults.append(kind)
@@ -333,13 +332,24 @@ def _handler(server: str, rng: random.Random, share: float, faults: list[str]) -
                     code = {"500": "InternalError", "503": "SlowDown"}[kind]
                     self._answer(int(kind), f"<Error><Code>{code}</Code></Error>".encode(), {})
                     return
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            dropped = {"host", "transfer-encoding", "expect", "content-length"}
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
             wanted = urlrequest.Request(server + self.path, body or None, headers, method=self.command)
             try:
                 with urlrequest.urlopen(wanted) as reply:
                     self._answer(reply.status, reply.read(), dict(reply.headers))
             except HTTPError as error:
                 self._answer(error.code, error.read(), dict(error.headers))
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
 
         def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
@@ -377,7 +387,9 @@ def main() -> None:
     for name, default in (("drivers", 20), ("actors", 20), ("nodes", 10), ("faults", 200), ("clips", 96), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, {date.today()}; {arguments.clips} clips, seed {arguments.seed}")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} CPUs, {date.today()}; {arguments.clips} clips, seed {arguments.seed}"
+    )
     print(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         setting = set_up(Path(folder), arguments.clips, arguments.seed)

@@ -92,6 +92,7 @@ def _s3_client(endpoint: str, region: str) -> pafs.S3FileSystem:
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
         connect_timeout=10,
         request_timeout=60,
+        allow_delayed_open=True,  # a small object is one request, not the three of a multipart upload
     )
 
 
