@@ -221,7 +221,8 @@ def fail_storage(setting: Setting, count: int) -> Outcome:
                 out = f"s3://chaos/root-{outcome.runs}"
                 upload(setting.folder / "reference" / "artifacts", f"{out}/artifacts")
                 outcome.runs += 1
-                if start_job("s3://chaos/videos", out, **through).wait(JOB_SECONDS) or Root(out).read_shards(*REJECTS) is not None:
+                failed = start_job("s3://chaos/videos", out, **through).wait(JOB_SECONDS)
+                if failed or Root(out).read_shards(*REJECTS) is not None:  # what the storage failed is tried again
                     outcome.runs += 1
                     finish_job("s3://chaos/videos", out, **direct)
                 check(outcome, out, setting.reference)

@@ -4,12 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path.insert(0, str(Path(__file__).parent))  # recipes
+
+from drawn import pictures
 
 from m3ray.data.decode import encode_clip
 
@@ -25,13 +26,6 @@ def shared_videos():
     if not folder.is_dir():
         pytest.skip("the real clips are not beside this checkout")
     return folder
-
-
-def pictures(count=20, height=96, width=128, seed=0):
-    """Frames whose brightness grows with time, so that order shows: uint8 (count, height, width, 3)."""
-    rng = np.random.default_rng(seed)
-    ramp = np.linspace(30, 220, count)[:, None, None, None]
-    return np.clip(ramp + rng.integers(-8, 8, (count, height, width, 3)), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from m3ray.data.brought import bring, brought_tiers, parse_tiers, read_tier
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import checked, make_catalogue, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
-from m3ray.data.rooms import REJECTS, refuse, rejected_ids
+from m3ray.data.rooms import REJECTS, refuse, refused_ids, rejected_ids
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, M3RayError
 from m3ray.options import ExtractOptions, resolved_tiers
@@ -141,7 +141,8 @@ def _tiers(
         say(f"plan: raw: {catalogue.num_rows} to compute, after HOG's PCA is fitted")
         names.remove("raw")
     elif "raw" in names:
-        projection = hog_projection(root, catalogue, configs.decode, options.limits, refit=options.refit_hog)
+        readable = catalogue.filter(pc.invert(pc.is_in(catalogue["clip_id"], value_set=refused_ids(root))))
+        projection = hog_projection(root, readable, configs.decode, options.limits, refit=options.refit_hog)
     return make_tiers(names, Ingredients(configs, sources, projection))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
-from conftest import pictures
+from drawn import pictures
 
 from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.data.containers import container_of
