@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray would hide GPUs from tasks that ask for none, and warns that it will stop doing so.
@@ -19,11 +20,13 @@ import psutil
 import ray
 import ray._private.state
 import ray.data
+import yaml
 
 from m3ray.config import ComputeConfig
 
 # A laptop's Ray would take a third of its memory for objects; frames in flight need far less.
 _LOCAL_OBJECT_STORE = 1 << 30
+_LAUNCHER_CONFIG = "~/ray_bootstrap_config.yaml"
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,30 @@ def _resources(compute: ComputeConfig) -> Resources:
 
 
 def _most() -> dict[str, float]:
-    """What the autoscaler may grow the cluster to; empty where there is none. The API is Ray's own and may change."""
-    with suppress(Exception):
-        return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    """What the autoscaler may grow the cluster to; empty where there is none, or where it does not tell."""
+    with suppress(Exception):  # Ray's own API, which may change; Ray's second autoscaler (KubeRay) answers it
+        return ray._private.state.state.get_max_resources_from_cluster_config() or launcher_resources(_LAUNCHER_CONFIG)
     return {}
+
+
+def launcher_resources(path: str) -> dict[str, float]:
+    """What Ray's cluster launcher may grow its cluster to, from the config that it leaves on the head.
+
+    Args:
+        path: that YAML file; where there is none, nothing is known.
+    Returns:
+        Resource to amount, all node types at their `max_workers`, cut at the cluster's own.
+    """
+    file = Path(path).expanduser()
+    if not file.exists():
+        return {}
+    config = yaml.safe_load(file.read_text())
+    most: dict[str, float] = {}
+    for name, kind in config["available_node_types"].items():
+        nodes = 1 if name == config["head_node_type"] else min(kind.get("max_workers", 0), config["max_workers"])
+        for resource, amount in kind["resources"].items():
+            most[resource] = most.get(resource, 0) + nodes * amount
+    return most
 
 
 def _start() -> None:

@@ -23,6 +23,8 @@ from m3ray.pipelines.writing import WriteStage
 _MOST_SHARD = 256
 # Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
 _MOST_BLOCKS = 10_000
+# Of each actor: a device that is asked for has something to do.
+_FEWEST_BATCHES = 4
 
 
 def run(
@@ -78,7 +80,10 @@ def _dataset(
     compute: ComputeConfig,
     on: Resources,
 ) -> ray.data.Dataset:
-    actors, batch = on.actors(compute), on.batch(compute)
+    batch = on.batch(compute)
+    # A pool of fixed size: its actors wait for their devices as a demand that an autoscaler sees, and work as soon as
+    # they have one. A growing pool was seen to stay at one actor while a second GPU node stood idle.
+    actors = min(on.actors(compute), max(1, plan.work.num_rows // (_FEWEST_BATCHES * batch)))
     shard = compute.shard_clips or min(_MOST_SHARD, max(4, plan.work.num_rows // 24))
     data = ray.data.from_arrow(_blocks(plan.work, on))
     data = data.map_batches(
@@ -95,7 +100,7 @@ def _dataset(
         batch_size=batch,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, max_tasks_in_flight_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
         num_gpus=1 if on.gpus else None,
         num_cpus=None if on.gpus else max(0.5, on.cpus / actors / 2),
     )

@@ -1,0 +1,53 @@
+"""A job on a cluster that has no GPU yet: run as a driver by test_growing. Prints the pool's sizes as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+import ray
+from sleeping import SleepTier, frames_without_video
+
+from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
+from m3ray.data.store import Root
+from m3ray.pipelines import extract as extraction
+from m3ray.pipelines import planning
+from m3ray.pipelines.cluster import connected
+
+
+def main(out: str, clips: int, gpus: int) -> None:
+    sizes: list[tuple[float, int]] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            sizes.append((time.monotonic(), int(ray.cluster_resources().get("GPU", 0))))
+
+    compute = ComputeConfig(device="gpu", actors=gpus, clips_per_batch=1, shard_clips=8)
+    with connected(compute) as on:
+        before = int(ray.cluster_resources().get("GPU", 0))
+        threading.Thread(target=watch, daemon=True).start()
+        ids = [f"{k:04d}" for k in range(clips)]
+        catalogue = pa.table({"clip_id": ids, "uri": ids})
+        root, tiers = Root(out), [SleepTier(0.5)]
+        plan = planning.plan(root, catalogue, tiers, TierConfigs(), retry=False)
+        extraction.run(plan, TierConfigs(), LimitsConfig(), compute, on, decode=frames_without_video)
+        rows = root.read_shards(*plan.folders["sleep"])
+        assert rows is not None
+        pool = len({value[0] for value in rows["sleep"].to_pylist()})
+        deadline = time.monotonic() + 60
+        while ray.cluster_resources().get("GPU", 0) and time.monotonic() < deadline:
+            time.sleep(1)
+        stop.set()
+        after = int(ray.cluster_resources().get("GPU", 0))
+    most = int(np.max([size for _, size in sizes]))
+    facts = {"expected": on.gpus, "before": before, "most": most, "after": after, "done": rows.num_rows, "pool": pool}
+    print("FACTS " + json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
