@@ -130,9 +130,7 @@ def main() -> None:
         took, peak = resume(out, table)
         ours, sets = timed(lambda: columns_join(out)), timed(lambda: set_join(out))
     print(f"\n{platform.machine()}, {os.cpu_count()} CPUs, {date.today()}; local disk, one tier")
-    print(
-        "| clips | first resume (merges shards), s | resume, s (goal 60) | driver, MiB (goal 2048) | join, s | sets, s |"
-    )
+    print("| clips | first resume, s | resume, s (goal 60) | driver, MiB (goal 2048) | join, s | Python sets, s |")
     print("|---|---|---|---|---|---|")
     print(f"| {clips:,} | {compact_first:.0f} | {took:.0f} | {peak:.0f} | {ours:.2f} | {sets:.2f} |")
 
