@@ -1,12 +1,10 @@
 """A cluster that starts without a GPU and whose autoscaler brings some: Ray's own fake nodes, real processes here."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -18,7 +16,7 @@ COMMANDS = ["initialization", "setup", "head_setup", "worker_setup", "head_start
 
 
 @pytest.fixture
-def cluster(tmp_path_factory):
+def cluster(marked_environment, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("g")  # short: sockets lie below it
     from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
@@ -32,18 +30,13 @@ def cluster(tmp_path_factory):
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONPATH": f"{TOP / 'benchmarks'}:{TOP}",
     }
-    environment = {**os.environ, **settings}
+    environment = {**marked_environment, **settings}
     config = tmp_path / "autoscaling.yaml"
     config.write_text(yaml.safe_dump(autoscaling(FAKE_HEAD_NODE_ID)))
-    before = {process.pid for process in psutil.process_iter()}
     command = f"{RAY} start --head --autoscaling-config={config} --num-cpus=2 --num-gpus=0 --include-dashboard=false"
     command += f" --object-store-memory=300000000 --temp-dir={tmp_path}/r"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
-    yield {**environment, "RAY_ADDRESS": "auto"}
-    for process in psutil.process_iter(["name", "cmdline"]):
-        title = " ".join(process.info["cmdline"] or [])
-        if process.pid not in before and (str(tmp_path) in title or process.info["name"] in ("raylet", "gcs_server")):
-            process.kill()
+    return {**environment, "RAY_ADDRESS": "auto"}
 
 
 def autoscaling(head_id):

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from m3ray.data.store import Root
@@ -43,7 +42,7 @@ DEMO = [
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(marked_environment, tmp_path_factory):
     """A head node whose token only its own clients know; S3 through the environment, as on AWS."""
     home = tmp_path_factory.mktemp("home")
     token = subprocess.run(
@@ -52,17 +51,13 @@ def cluster(tmp_path_factory):
     with s3_server() as endpoint:
         settings = {**s3_environment(endpoint), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": str(home)}
         settings |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": f"http://127.0.0.1:{DASHBOARD}"}
-        environment = {**os.environ, **settings}
+        environment = {**marked_environment, **settings}
         environment.pop("RAY_ADDRESS")
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         command = f"{RAY} start --head --port={PORT} --dashboard-port={DASHBOARD} --metrics-export-port={METRICS}"
         command += f" --num-cpus=2 --object-store-memory=500000000 --temp-dir={home}/r --dashboard-host=127.0.0.1"
-        before = {process.pid for process in psutil.process_iter()}
         subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
         yield {**environment, "RAY_ADDRESS": settings["RAY_ADDRESS"]}, home
-        for process in psutil.process_iter(["cmdline"]):
-            if process.pid not in before and str(home) in " ".join(process.info["cmdline"] or []):
-                process.kill()
 
 
 def submit(environment, *arguments, wait=True):

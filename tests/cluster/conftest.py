@@ -1,0 +1,42 @@
+"""Clusters that `ray start` makes for a test, and their end: no process of theirs stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+MARK = "M3RAY_TEST_CLUSTER"
+
+
+@pytest.fixture(scope="module")
+def marked_environment() -> Iterator[dict[str, str]]:
+    """An environment whose every process, whoever started it, is killed at the end with its children.
+
+    Agents outlive their raylet for a while, on ports that the next cluster wants; their environment cannot be read
+    once they have changed their titles.
+    """
+    mark = uuid.uuid4().hex
+    yield {**os.environ, MARK: mark}
+    marked = {family for process in psutil.process_iter() if _bears(process, mark) for family in _family(process)}
+    for process in marked:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    _, alive = psutil.wait_procs(list(marked), timeout=10)
+    assert not alive
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return [process, *process.children(recursive=True)]
+    return [process]
+
+
+def _bears(process: psutil.Process, mark: str) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARK) == mark
+    return False
