@@ -1,10 +1,10 @@
 """Kills and faults at random moments, and what became of the clips: none lost, none twice, every number the same.
 
-An undisturbed run is the reference. Then drivers, workers and whole nodes are killed (-9), and a storage answers 500,
-503, late or not at all. After each series the job is run once more, undisturbed, and the features must be bit-equal
-to the reference's.
+An undisturbed run is the reference. Then drivers, workers and whole nodes are killed (-9), the object store full, and
+a storage answers 500, 503, late or not at all. After each series the job is run once more, undisturbed, and the
+features must be bit-equal to the reference's.
 
-    python benchmarks/chaos.py [--drivers 20] [--actors 20] [--nodes 10] [--faults 200] [--clips 96] [--seed 0]
+    python benchmarks/chaos.py [--drivers 20] [--actors 20] [--nodes 10] [--full 3] [--faults 200] [--clips 96]
 """
 
 from __future__ import annotations
@@ -210,6 +210,33 @@ def lose_nodes(setting: Setting, count: int) -> Outcome:
     return outcome
 
 
+def fill_object_store(setting: Setting, count: int) -> Outcome:
+    """Another driver holds all of the cluster's object store: whatever the job puts there goes through the disk."""
+    outcome = Outcome("object store full")
+    with local_cluster(object_store_memory=1 << 27) as address, _store_held(address):
+        while outcome.disturbed < count:
+            out = setting.fresh()
+            outcome.disturbed += 1
+            outcome.runs += 1
+            finish_job(setting.videos, out, RAY_ADDRESS=address)
+            check(outcome, out, setting.reference)
+    return outcome
+
+
+@contextlib.contextmanager
+def _store_held(address: str) -> Iterator[None]:
+    """Nine tenths of the object store, in views that cannot be spilled."""
+    import ray
+
+    ray.init(address=address, logging_level=logging.ERROR)
+    views = [ray.get(ray.put(np.zeros(6 << 20, np.uint8))) for _ in range(19)]
+    try:
+        yield
+    finally:
+        views.clear()
+        ray.shutdown()
+
+
 def fail_storage(setting: Setting, count: int) -> Outcome:
     """Videos and root in S3, and an endpoint that answers 500, 503, late or not at all."""
     outcome = Outcome("S3 request failed")
@@ -248,11 +275,11 @@ def named(process: psutil.Process, parts: tuple[str, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def local_cluster() -> Iterator[str]:
+def local_cluster(object_store_memory: int = 1 << 28) -> Iterator[str]:
     """A cluster that outlives its drivers."""
     from ray.cluster_utils import Cluster
 
-    arguments = {"num_cpus": 2, "object_store_memory": 1 << 28}
+    arguments = {"num_cpus": 2, "object_store_memory": object_store_memory}
     cluster = Cluster(initialize_head=True, head_node_args=arguments)
     try:
         yield cluster.address
@@ -379,13 +406,15 @@ SERIES: dict[str, Callable[[Setting, int], Outcome]] = {
     "drivers": kill_drivers,
     "actors": kill_workers,
     "nodes": lose_nodes,
+    "full": fill_object_store,
     "faults": fail_storage,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name, default in (("drivers", 20), ("actors", 20), ("nodes", 10), ("faults", 200), ("clips", 96), ("seed", 0)):
+    defaults = {"drivers": 20, "actors": 20, "nodes": 10, "full": 3, "faults": 200, "clips": 96, "seed": 0}
+    for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     print(

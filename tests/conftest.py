@@ -9,6 +9,7 @@ import torch
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 sys.path.insert(0, str(Path(__file__).parent))  # recipes
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # what tests and benchmarks share
 
 from drawn import pictures
 

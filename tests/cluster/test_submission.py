@@ -9,36 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
+from chaos import patched_environment, s3_environment, s3_server, upload
 
 from m3ray.data.store import Root
 
 TOP = Path(__file__).parents[2]
-sys.path.insert(0, str(TOP / "benchmarks"))
-
-from chaos import patched_environment, s3_environment, s3_server, upload  # noqa: E402
-
 pytestmark = pytest.mark.integration
 RAY = str(Path(sys.executable).with_name("ray"))
 # Another port than a cluster that may run on this machine already.
 PORT, DASHBOARD, METRICS = 6390, 8290, 8291
 CLIPS = 8
-DEMO = [
-    "--limit",
-    str(CLIPS),
-    "--tiers",
-    "raw",
-    "scene",
-    "--fps",
-    "2",
-    "--runs",
-    "1",
-    "--epochs",
-    "2",
-    "--tables",
-    "3",
-    "--measure",
-    "cosine_mean",
-]
+DEMO = f"--limit {CLIPS} --tiers raw scene --fps 2 --runs 1 --epochs 2 --tables 3 --measure cosine_mean".split()
 
 
 @pytest.fixture(scope="module")
@@ -139,19 +120,7 @@ def test_a_failed_job_says_so(cluster):
 def test_a_stopped_job_goes_on_where_it_was(cluster):
     environment, home = cluster
     out = str(home / "stopped")
-    job = [
-        "jobs/extract.py",
-        "--limit",
-        "24",
-        "--fps",
-        "2",
-        "--tiers",
-        "raw",
-        "--out",
-        out,
-        "--compute.shard-clips",
-        "4",
-    ]
+    job = f"jobs/extract.py --limit 24 --fps 2 --tiers raw --out {out} --compute.shard-clips 4".split()
     begun = submit(environment, *job, wait=False)
     (name,) = re.findall(r"raysubmit_\w+", begun.stdout)[:1]
     root = Root(out)

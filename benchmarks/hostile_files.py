@@ -1,6 +1,6 @@
 """The hostile files of the tests through one job: what became of each, how long it took, what it cost.
 
-python benchmarks/hostile.py
+python benchmarks/hostile_files.py
 """
 
 from __future__ import annotations
