@@ -8,8 +8,13 @@ from m3ray.options import ReportOptions
 
 def job(options: ReportOptions) -> None:
     from m3ray.reports.page import build_report
+    from m3ray.study.energy import parse_prices
 
-    build_report(options.out)
+    prices = parse_prices(options.price)
+    if options.dry_run:
+        print(f"plan: {options.out}/report: tables, figures and page of what the root holds")
+        return
+    build_report(options.out, prices, options.carbon)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 
 from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig, TierConfigs
-from m3ray.presets import BASE_LAG, TIER_PRESETS
+from m3ray.presets import BASE_LAG, CARBON, TIER_PRESETS
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
 TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -22,6 +22,16 @@ class RootOptions:
     """The root: a local folder or an s3:// URI that everything is written under."""
     dry_run: bool = False
     """Print what would be done, and do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostOptions:
+    """What the report's costs are reckoned with."""
+
+    price: tuple[str, ...] = ()
+    """DEVICE=DOLLARS an hour of each device, as in CPU=0.04 L4=0.80; a CPU is one vCPU."""
+    carbon: float = CARBON
+    """Kilograms of CO2 a kWh on your region's grid; 0.37 is us-east-1's, as in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +122,7 @@ class StudyOptions(FitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateOptions(RootOptions, StudyOptions):
+class AblateOptions(RootOptions, StudyOptions, CostOptions):
     """The study on a root whose tiers are there."""
 
     seed: int = 0
@@ -138,7 +148,7 @@ class TrainOptions(ExtractOptions, FitOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceOptions(ExtractOptions, StudyOptions):
+class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
     """Everything: catalogue, tiers, similarity, tables, bundle, predictions, report."""
 
     out: str = "m3ray-demo"
@@ -210,7 +220,7 @@ class TuneOptions(RootOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(RootOptions):
+class ReportOptions(RootOptions, CostOptions):
     """Tables, figures and page of what a root holds."""
 
 

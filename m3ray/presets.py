@@ -60,6 +60,9 @@ def measure_training() -> TrainConfig:
 # Videos between the first and the second viewing that Memento10k's scores stand for (Newman et al. 2020).
 BASE_LAG = 80.0
 
+# kg of CO2 a kWh in us-east-1, the supplement's A.5.
+CARBON = 0.37
+
 TIER_PRESETS = {"paper": paper_tiers, "default": default_tiers, "demo": demo_tiers}
 TRAINING_PRESETS = {
     "ablation": ablation_training,

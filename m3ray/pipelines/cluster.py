@@ -23,6 +23,7 @@ import ray.data
 import yaml
 
 from m3ray.config import ComputeConfig
+from m3ray.pipelines.meter import Meter
 
 # A laptop's Ray would take a third of its memory for objects; frames in flight need far less.
 _LOCAL_OBJECT_STORE = 1 << 30
@@ -57,18 +58,20 @@ class Resources:
 
 
 @contextmanager
-def connected(compute: ComputeConfig | None = None) -> Iterator[Resources]:
+def connected(compute: ComputeConfig | None = None, meter: Meter | None = None) -> Iterator[Resources]:
     """Ray for the length of the block; a cluster of our own is stopped at its end.
 
     Args:
         compute: its `device` decides whether GPUs count; None: they do.
+        meter: notes the devices that the cluster has meanwhile.
     """
     ours = not ray.is_initialized()
     if ours:
         _start()
     _configure()
     try:
-        yield _resources(compute or ComputeConfig())
+        with (meter or Meter()).running():
+            yield _resources(compute or ComputeConfig())
     finally:
         if ours:
             ray.shutdown()

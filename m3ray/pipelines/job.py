@@ -14,8 +14,9 @@ from m3ray.data.lock import locked
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
 from m3ray.options import RootOptions
+from m3ray.pipelines.meter import Meter
 from m3ray.pipelines.progress import LineKeeper, Progress, say
-from m3ray.pipelines.train import versions
+from m3ray.pipelines.train import commit, versions
 
 
 @dataclass
@@ -26,11 +27,13 @@ class Job:
         root: everything it makes lives under it.
         name: of the job.
         summary: what goes into `runs/<run>/summary.json`.
+        meter: of the devices that it held.
     """
 
     root: Root
     name: str
     summary: dict[str, Any] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
 
     def outcome(self, clips: int, rejected: int) -> None:
         """What became of the catalogue's clips: with rejects a job succeeds in part."""
@@ -76,8 +79,11 @@ def running(name: str, options: RootOptions) -> Iterator[Job]:
             raise
         finally:
             say(_last_line(job, status))
-            record = {"job": name, "status": status, "started": started, "wall_seconds": time.time() - started}
-            root.write_json({"options": as_json(options), "versions": versions()}, *folder, "config.json")
+            record: dict[str, Any] = {"job": name, "status": status, "started": started}
+            record["wall_seconds"] = time.time() - started
+            record["devices"] = job.meter.devices()
+            made_with = {"versions": versions(), "commit": commit()}
+            root.write_json({"options": as_json(options), **made_with}, *folder, "config.json")
             root.write_json({**record, **job.summary}, *folder, "summary.json")
             root.write_bytes("\n".join(said.lines).encode() + b"\n", *folder, "log.txt")
 

@@ -52,13 +52,13 @@ PREDICT_ROOM = "predict"
 
 def extract(options: ExtractOptions) -> None:
     """Catalogue and tiers."""
-    with running("extract", options) as job, connected(options.compute) as on:
+    with running("extract", options) as job, connected(options.compute, job.meter) as on:
         compute_features(job, options, on)
 
 
 def reproduce(options: ReproduceOptions) -> None:
     """Catalogue, tiers, similarity, tables, bundle, predictions. The report is `m3ray.reports`' work."""
-    with running("reproduce", options) as job, connected(options.compute) as on:
+    with running("reproduce", options) as job, connected(options.compute, job.meter) as on:
         done = compute_features(job, options, on)
         if done is None:
             return
@@ -87,7 +87,7 @@ def ablate(options: AblateOptions) -> None:
             raise StudyError(f"{job.root.uri} holds no features: run jobs/extract.py --out {job.root.uri} first")
         if options.dry_run:
             return
-        with connected() as on, job.stage("study"):
+        with connected(meter=job.meter) as on, job.stage("study"):
             _run_tables(job.root, read_catalogue(job.root), options, options.seed, on)
 
 
@@ -95,7 +95,7 @@ def train(options: TrainOptions) -> None:
     """One variant, its runs, a bundle."""
     given = parse_tiers(options.tier)
     check_names(options.tiers, also=(SIMILARITY, *given, *brought_tiers(Root(options.out))))
-    with running("train", options) as job, connected(options.compute) as on:
+    with running("train", options) as job, connected(options.compute, job.meter) as on:
         own = [tier for tier in options.tiers if tier in (*given, *brought_tiers(job.root))]
         for unused in set(given) - set(own):
             say(f"train: tier {unused} is brought, but --tiers does not name it: the model does not see it")
@@ -131,14 +131,14 @@ def tune(options: TuneOptions) -> None:
             return
         loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
         study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
-        with connected() as on, job.stage("search"):
+        with connected(meter=job.meter) as on, job.stage("search"):
             found = search(study, variant, options.trials, options.metric, on)
         say(found.head(10).to_string(index=False))
 
 
 def evaluate(options: EvaluateOptions) -> None:
     """Bundles on data sets, their own and others."""
-    with running("evaluate", options) as job, connected(options.compute) as on:
+    with running("evaluate", options) as job, connected(options.compute, job.meter) as on:
         if not options.dry_run:
             evaluate_all(job, options, on)
 
@@ -149,7 +149,7 @@ def predict(options: PredictOptions) -> None:
     bundle = Bundle.load(options.bundle or root.display("models", "m3s"))
     say(f"predict: {as_text(bundle)}")
     configs, tiers = bundle_tiers(bundle)
-    with running("predict", options) as job, connected(options.compute) as on:
+    with running("predict", options) as job, connected(options.compute, job.meter) as on:
         # New clips have a catalogue and rejects of their own, apart from those the model was trained on.
         room = Root(root.display(PREDICT_ROOM))
         check_storage(room)

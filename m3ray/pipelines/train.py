@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,14 @@ PACKAGES = ("m3ray", "ray", "torch", "torchvision", "numpy", "scikit-learn", "py
 def versions() -> dict[str, str]:
     """Of Python and of the packages that numbers depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def commit() -> str | None:
+    """The git commit of this code; None where it is not in a checkout (an uploaded working folder has no `.git`)."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
 
 
 def make_bundle(study: Study, variant: Variant, configs: TierConfigs, sources: dict[str, Any], name: str) -> Bundle:

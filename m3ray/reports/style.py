@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
@@ -16,6 +17,12 @@ from matplotlib.figure import Figure
 # Okabe and Ito 2008: eight colours that stay apart under the common colour-vision deficiencies.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Lightness rises evenly, in grey as in colour (Nuñez et al. 2018).
+SEQUENCE = "cividis"
+INK, SOFT = "#333333", "#bbbbbb"
+# Points of a scatter plot are pixels in the SVG too: ten thousand of them as shapes are slow to open.
+POINTS: dict[str, Any] = {"rasterized": True, "linewidths": 0}
 
 _SETTINGS = {
     "figure.dpi": 110,
@@ -49,3 +56,10 @@ def image(figure: Figure, kind: str) -> bytes:
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
+
+
+def plain(text: str, most: int = 40) -> str:
+    """A name as matplotlib prints it: cut to `most` characters, a dollar no mathematics, no line break."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    line = line if len(line) <= most else f"{line[: most - 1]}…"
+    return line.replace("$", r"\$")

@@ -28,6 +28,8 @@ SPACE: dict[str, BaseDistribution] = {
     "batch": CategoricalDistribution((16, 32, 64, 128)),
 }
 
+LOGARITHMIC = tuple(name for name, kind in SPACE.items() if isinstance(kind, FloatDistribution) and kind.log)
+
 
 def as_point(training: TrainConfig) -> dict[str, Any]:
     """The point of the space that is a setting."""

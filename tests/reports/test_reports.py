@@ -180,13 +180,15 @@ def test_the_page_holds_hostile_text_as_text_and_asks_for_no_address(tmp_path):
     assert "http://" not in html
     assert "https://" not in html
     assert "Untrained weights" in html
-    assert html.count("<img") == html.count('alt="') == 2
+    assert html.count("<img") == html.count('alt="') == 4
     for name in (
         "tables/table3.md",
         "tables/table3.csv",
         "tables/table3.tex",
         "figures/figure2.svg",
         "figures/figure7.csv",
+        "figures/calibration.png",
+        "figures/forest.csv",
     ):
         assert (tmp_path / "report" / name).stat().st_size > 0
     assert "UNTRAINED" in (tmp_path / "report" / "tables" / "table3.md").read_text()

@@ -1,4 +1,4 @@
-"""The figures of the study: each a function from data frames to a matplotlib figure."""
+"""Figure 2: validation curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from m3ray.reports.style import COLOURS, LINES
+from m3ray.reports.style import COLOURS, LINES, plain
 
 
 def validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -60,7 +60,7 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], last: float) -> 
     for value, name, colour in sorted(ends):
         height = max(value if np.isfinite(value) else low, height + step)
         axes.annotate(
-            name,
+            plain(name),
             (last, value),
             xytext=(last * 1.03 + 0.2, height),
             color=colour,
@@ -69,30 +69,3 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], last: float) -> 
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5},
             annotation_clip=False,
         )
-
-
-def distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Figure 7: distributions of truth and prediction (left), and both by rank (right).
-
-    Args:
-        predictions: `truth` and `score`, a row a val clip.
-    Returns:
-        The figure, and what it draws: `rank, truth, prediction`, each sorted by itself, rank 1 the most memorable.
-    """
-    truth, score = predictions["truth"].to_numpy(), predictions["score"].to_numpy()
-    ranked = pd.DataFrame(
-        {"rank": np.arange(1, len(truth) + 1), "truth": np.sort(truth)[::-1], "prediction": np.sort(score)[::-1]}
-    )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
-    bins = np.histogram_bin_edges(np.concatenate([truth, score]), bins=min(30, max(6, len(truth) // 3)))
-    for values, name, colour in ((truth, "truth", COLOURS[0]), (score, "prediction", COLOURS[1])):
-        left.hist(values, bins=list(bins), density=True, alpha=0.45, color=colour, label=name)
-        right.plot(ranked["rank"], ranked[name], color=colour, label=name)
-    left.set_xlabel("memorability")
-    left.set_ylabel("density")
-    right.set_xlabel("rank (1 = most memorable)")
-    right.set_ylabel("memorability")
-    left.legend()
-    right.legend()
-    figure.tight_layout()
-    return figure, ranked

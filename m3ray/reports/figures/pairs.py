@@ -1,0 +1,86 @@
+"""Figure 6: the raw features and the score, each against each."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from m3ray.reports.style import COLOURS, INK, POINTS, SEQUENCE, plain
+
+_MOST_POINTS = 3_000
+
+
+def pairs(features: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Scatter plots (below), distributions (diagonal), densities (above), with Pearson's r and p in each cell.
+
+    Args:
+        features: a column a feature and `score`, a row a clip.
+    Returns:
+        The figure, and what its cells say: `x, y, n, r, p`. r is of all clips; of more than 3,000 a part is drawn.
+    """
+    names = list(features.columns)
+    found = correlations(features)
+    looked_up = {(row.x, row.y): row for row in found.itertuples()}
+    drawn = features if len(features) <= _MOST_POINTS else features.sample(_MOST_POINTS, random_state=0)
+    figure, axes = plt.subplots(len(names), len(names), figsize=(1.75 * len(names),) * 2, squeeze=False)
+    for row, column in itertools.product(range(len(names)), repeat=2):
+        cell, x, y = axes[row, column], names[column], names[row]
+        if row == column:
+            _draw_distribution(cell, features[x].to_numpy(float))
+        else:
+            (_draw_points if row > column else _draw_density)(cell, drawn[x].to_numpy(), drawn[y].to_numpy())
+            _write_correlation(cell, looked_up[min((x, y), (y, x), key=lambda pair: names.index(pair[0]))])
+        _label(cell, x if row == len(names) - 1 else "", y if column == 0 else "")
+    figure.align_ylabels()
+    figure.tight_layout(pad=0.4)
+    return figure, found
+
+
+def correlations(features: pd.DataFrame) -> pd.DataFrame:
+    """Pearson's r and p of each pair of columns; both empty where one is constant."""
+    rows = []
+    for x, y in itertools.combinations(features.columns, 2):
+        r = p = np.nan
+        if len(features) > 2 and np.ptp(features[x]) > 0 and np.ptp(features[y]) > 0:
+            r, p = stats.pearsonr(features[x].to_numpy(float), features[y].to_numpy(float))
+        rows.append({"x": x, "y": y, "n": len(features), "r": float(r), "p": float(p)})
+    return pd.DataFrame(rows)
+
+
+def _draw_points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    axes.scatter(x, y, s=5, color=COLOURS[0], alpha=0.35, **POINTS)
+
+
+def _draw_density(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    cells = int(np.clip(np.sqrt(len(x)) / 2, 4, 20))
+    axes.hexbin(x, y, gridsize=cells, mincnt=1, cmap=SEQUENCE, linewidths=0, rasterized=True)
+
+
+def _draw_distribution(axes: Axes, values: np.ndarray) -> None:
+    """A kernel density; a bar where all values are one."""
+    if np.ptp(values) == 0:
+        axes.axvline(values[0], color=COLOURS[1])
+        return
+    grid = np.linspace(values.min(), values.max(), 120)
+    axes.fill_between(grid, stats.gaussian_kde(values)(grid), color=COLOURS[1], alpha=0.4, linewidth=0)
+
+
+def _write_correlation(axes: Axes, found: object) -> None:
+    r, p = found.r, found.p  # type: ignore[attr-defined]
+    text = "constant" if np.isnan(r) else f"r = {round(r, 2) + 0:.2f}\np {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+    axes.annotate(text, (0.04, 0.96), xycoords="axes fraction", fontsize=7.5, va="top", color=INK, bbox=box)
+
+
+def _label(axes: Axes, below: str, left: str) -> None:
+    axes.set_xlabel(plain(below.replace("_", " ")), fontsize=8.5)
+    axes.set_ylabel(plain(left.replace("_", " ")), fontsize=8.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)

@@ -1,0 +1,76 @@
+"""Figure 7 and beyond: what the model predicts against the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from m3ray.reports.style import COLOURS, INK, POINTS, SOFT
+
+_FEWEST_IN_A_BIN = 5
+
+
+def distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Figure 7: distributions of truth and prediction (left), and both by rank (right).
+
+    Args:
+        predictions: `truth` and `score`, a row a val clip.
+    Returns:
+        The figure, and what it draws: `rank, truth, prediction`, each sorted by itself, rank 1 the most memorable.
+    """
+    truth, score = predictions["truth"].to_numpy(), predictions["score"].to_numpy()
+    ranked = pd.DataFrame(
+        {"rank": np.arange(1, len(truth) + 1), "truth": np.sort(truth)[::-1], "prediction": np.sort(score)[::-1]}
+    )
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
+    bins = np.histogram_bin_edges(np.concatenate([truth, score]), bins=min(30, max(6, len(truth) // 3)))
+    for values, name, colour, line in ((truth, "truth", COLOURS[0], "-"), (score, "prediction", COLOURS[1], "--")):
+        left.hist(values, bins=list(bins), density=True, alpha=0.45, color=colour, label=name)
+        right.plot(ranked["rank"], ranked[name], color=colour, linestyle=line, label=name)
+    left.set_xlabel("memorability")
+    left.set_ylabel("density")
+    right.set_xlabel("rank (1 = most memorable)")
+    right.set_ylabel("memorability")
+    left.legend()
+    right.legend()
+    figure.tight_layout()
+    return figure, ranked
+
+
+def calibration(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Predicted against true scores, with the line of least squares: on the diagonal a prediction is what it says.
+
+    Args:
+        predictions: `truth` and `score`, a row a val clip; `clip_id` if known.
+    Returns:
+        The figure, and what it draws: `truth, prediction` and the line's `calibrated` truth of each prediction.
+    """
+    truth, score = predictions["truth"].to_numpy(float), predictions["score"].to_numpy(float)
+    slope, intercept = np.polyfit(score, truth, 1) if np.ptp(score) > 0 else (0.0, float(truth.mean()))
+    drawn = pd.DataFrame({"truth": truth, "prediction": score, "calibrated": intercept + slope * score})
+    figure, axes = plt.subplots(figsize=(5.4, 5.0))
+    axes.scatter(score, truth, s=14, color=COLOURS[0], alpha=0.4, **POINTS)
+    ends = np.array([min(truth.min(), score.min()), max(truth.max(), score.max())])
+    axes.plot(ends, ends, color=SOFT, linewidth=1.2, label="prediction = truth")
+    inside = np.array([score.min(), score.max()])
+    label = f"least squares: truth = {intercept:.2f} + {slope:.2f} prediction"
+    axes.plot(inside, intercept + slope * inside, color=COLOURS[1], linestyle="--", linewidth=1.8, label=label)
+    _draw_bins(axes, score, truth)
+    axes.set_xlabel("predicted memorability")
+    axes.set_ylabel("true memorability")
+    axes.legend(loc="upper left", fontsize=8.5)
+    return figure, drawn
+
+
+def _draw_bins(axes: Axes, score: np.ndarray, truth: np.ndarray) -> None:
+    """Mean truth in each tenth of the predictions with its 95 % interval, where there are enough clips."""
+    for rows in np.array_split(np.argsort(score, kind="stable"), 10):
+        if len(rows) < _FEWEST_IN_A_BIN:
+            continue
+        half = stats.t.ppf(0.975, len(rows) - 1) * truth[rows].std(ddof=1) / np.sqrt(len(rows))
+        centre = (score[rows].mean(), truth[rows].mean())
+        axes.errorbar(*centre, yerr=half, fmt="o", color=INK, markersize=4.5, linewidth=1.2)
