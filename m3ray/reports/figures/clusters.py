@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,8 +57,8 @@ def _draw_plane(axes: Axes, rows: pd.DataFrame, clusters: Sequence[int], title: 
         if named:
             box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
             centre = (points["x"].median(), points["y"].median())
-            beside = {"xytext": (9, 7), "textcoords": "offset points"}
-            axes.annotate(str(cluster), centre, fontsize=8, ha="center", va="center", bbox=box, **beside)
+            place: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "center", "bbox": box}
+            axes.annotate(str(cluster), centre, xytext=(9, 7), textcoords="offset points", **place)
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
