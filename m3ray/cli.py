@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tyro
@@ -18,10 +18,20 @@ def main(options: type[T], job: Callable[[T], None], description: str) -> int:
 
     0: done, perhaps with rejects (their count is said); 1: failed; 2: the request cannot be carried out.
     """
-    parsed = tyro.cli(options, description=description)
+    parsed = tyro.cli(options, description=description, args=spelled_out(sys.argv[1:]))
     try:
         job(parsed)
     except M3RayError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_status
     return 0
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """`--unfrozen` without a value as `--unfrozen auto`."""
+    out: list[str] = []
+    for word, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        out.append(word)
+        if word == "--unfrozen" and following.startswith("--"):
+            out.append("auto")
+    return out

@@ -150,6 +150,20 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class TunedConfig:
+    """A network that was trained unfrozen, as a tier."""
+
+    precision: Precision = "auto"
+    """As it was trained."""
+    size: int = 256
+    """Height and width of the frames that it sees."""
+    network: Literal["ip", "ir"] = "ip"
+    """Of the event network."""
+    untrained: bool = False
+    """Whether it began from random weights."""
+
+
+@dataclass(frozen=True)
 class ComputeConfig:
     """How the work is laid over processors. Changes numbers by rounding at most."""
 
@@ -179,6 +193,7 @@ class TierConfigs:
     scene: SceneConfig = field(default_factory=SceneConfig)
     event: EventConfig = field(default_factory=EventConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
+    tuned: TunedConfig = field(default_factory=TunedConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
 
 

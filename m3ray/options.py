@@ -9,6 +9,7 @@ import tyro
 
 from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig, TierConfigs
 from m3ray.presets import BASE_LAG, CARBON, TIER_PRESETS
+from m3ray.unfrozen import UnfrozenOptions
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
 TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -108,7 +109,7 @@ class FitOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(FitOptions):
+class StudyOptions(FitOptions, UnfrozenOptions):
     """How the study trains."""
 
     tables: tuple[int, ...] = (1, 2, 3, 4)
@@ -130,7 +131,7 @@ class AblateOptions(RootOptions, StudyOptions, CostOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(ExtractOptions, FitOptions):
+class TrainOptions(ExtractOptions, FitOptions, UnfrozenOptions):
     """One variant, its runs, a bundle."""
 
     tiers: tuple[str, ...] = ("raw", "scene", "event", "similarity")

@@ -101,6 +101,11 @@ class Root:
     def delete(self, *parts: str) -> None:
         self._retried(lambda: self.fs.delete_file(self.path(*parts)))
 
+    def delete_folder(self, *parts: str) -> None:
+        """Deletes a folder and all in it, if it is there."""
+        if self.exists(*parts):
+            self._retried(lambda: self.fs.delete_dir(self.path(*parts)))
+
     def read_json(self, *parts: str) -> Any:
         return json.loads(self.read_bytes(*parts))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from m3ray.config import SimilarityConfig, TrainConfig
+from m3ray.config import LimitsConfig, SimilarityConfig, TrainConfig
 from m3ray.data.brought import bring, brought_tiers, parse_tiers
 from m3ray.data.catalogue import read_catalogue
 from m3ray.data.rooms import current_tiers
@@ -19,7 +20,6 @@ from m3ray.options import (
     ExtractOptions,
     PredictOptions,
     ReproduceOptions,
-    StudyOptions,
     TrainOptions,
     TuneOptions,
 )
@@ -37,11 +37,14 @@ from m3ray.pipelines.preflight import check_decoders, check_storage, check_weigh
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.search import search
 from m3ray.pipelines.selection import chosen_training
-from m3ray.pipelines.study import run_study
+from m3ray.pipelines.study import collect, run_study
 from m3ray.pipelines.train import make_bundle
+from m3ray.pipelines.unfrozen import add_unfrozen
+from m3ray.pipelines.unfrozen_results import unfrozen_bundle
 from m3ray.schema import SIMILARITY
 from m3ray.study.variants import Variant, full_model, study_variants
 from m3ray.tiers.factory import check_names, computed
+from m3ray.tiers.network import WeightSource
 from m3ray.training.bundle import Bundle, as_text
 from m3ray.training.scorer import bundle_tiers, from_json
 from m3ray.training.settings import load_training
@@ -72,10 +75,11 @@ def reproduce(options: ReproduceOptions) -> None:
             )
             return
         with job.stage("study"):
-            study, main = _run_tables(job.root, done.catalogue, options, options.seed, on)
+            study, main, tuned = _run_tables(job.root, done.catalogue, options, on, done.sources, options.limits)
         bundle = make_bundle(study, main, done.configs, done.sources, "m3s")
-        bundle.save(job.root, "models", "m3s")
-        say(f"bundle: {as_text(bundle)}: {job.root.display('models', 'm3s')}")
+        _save(job.root, bundle)
+        if tuned is not None:
+            _save(job.root, unfrozen_bundle(study, tuned, bundle, "m3s-unfrozen"))
         with job.stage("predict"):
             score_root(bundle, job.root, job.root)
 
@@ -88,7 +92,7 @@ def ablate(options: AblateOptions) -> None:
         if options.dry_run:
             return
         with connected(meter=job.meter) as on, job.stage("study"):
-            _run_tables(job.root, read_catalogue(job.root), options, options.seed, on)
+            _run_tables(job.root, read_catalogue(job.root), options, on, {}, LimitsConfig())
 
 
 def train(options: TrainOptions) -> None:
@@ -111,10 +115,15 @@ def train(options: TrainOptions) -> None:
         loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
         variant = replace(variant, training=chosen_training(job.root, loaded, variant, options, on))
         study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
-        say(run_study(study, [variant], on)[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
+        shown = ["variant", "features", "spearman", "mse", "mae"]
+        trials = run_study(study, [variant], on)
         bundle = make_bundle(study, variant, done.configs, done.sources, options.name)
-        bundle.save(job.root, "models", options.name)
-        say(f"bundle: {as_text(bundle)}: {job.root.display('models', options.name)}")
+        if options.unfrozen != "none":
+            tuned = add_unfrozen(study, variant, options, done.sources, options.limits, on)
+            trials = collect(study, [variant, tuned])
+            bundle = unfrozen_bundle(study, tuned, bundle, options.name)
+        say(trials[shown].to_string(index=False))
+        _save(job.root, bundle)
 
 
 def tune(options: TuneOptions) -> None:
@@ -180,6 +189,11 @@ def predict(options: PredictOptions) -> None:
         score_root(bundle, room, root, delay=delay, over_time=over_time)
 
 
+def _save(root: Root, bundle: Bundle) -> None:
+    bundle.save(root, "models", bundle.name)
+    say(f"bundle: {as_text(bundle)}: {root.display('models', bundle.name)}")
+
+
 def _training(options: TrainOptions) -> TrainConfig:
     """The settings that the options name: a file's, or the command line's own."""
     if options.config is not None:
@@ -205,33 +219,43 @@ def _seeds(first: int, runs: int) -> tuple[int, ...]:
 
 
 def _run_tables(
-    root: Root, catalogue: pa.Table, options: StudyOptions, seed: int, on: Resources
-) -> tuple[Study, Variant]:
-    """Trains the variants of the tables asked for; the full model among them is returned."""
+    root: Root,
+    catalogue: pa.Table,
+    options: ReproduceOptions | AblateOptions,
+    on: Resources,
+    sources: Mapping[str, WeightSource],
+    limits: LimitsConfig,
+) -> tuple[Study, Variant, Variant | None]:
+    """Trains the variants of the tables asked for; returns the full model among them, and the unfrozen one if any."""
     skipped: dict[str, str] = {}
     if 4 in options.tables and SIMILARITY in current_tiers(root):
         skipped = every_measure(root, catalogue, _similarity_config(root), on)
     tiers = study_tiers(root)
     loaded = load_data(root, tiers, allow_missing=options.allow_missing)
-    study = Study(root, STUDY, loaded, _seeds(seed, options.runs))
+    study = Study(root, STUDY, loaded, _seeds(options.seed, options.runs))
     main = study_variants([3], tiers, options.epochs)[3][0]
     chosen = {main.training: chosen_training(root, loaded, main, options, on)}
     tables = study_variants(options.tables, tiers, options.epochs, chosen)
     main, *rest = study_variants([3], tiers, options.epochs, chosen)[3]
     # Table 4's gains are over M3.
     plain = [variant for variant in rest if variant.name == "M3" and 4 in options.tables]
-    trials = run_study(study, [main, *plain, *(variant for rows in tables.values() for variant in rows)], on)
+    variants = [main, *plain, *(variant for rows in tables.values() for variant in rows)]
+    trials, tuned = run_study(study, variants, on), None
+    names: dict[str, Any] = {str(number): [variant.name for variant in rows] for number, rows in tables.items()}
+    if options.unfrozen != "none":
+        tuned = add_unfrozen(study, main, options, sources, limits, on)
+        trials = collect(study, [*variants, tuned])
+        names["2"] = [tuned.name, *(names.get("2") or [main.name])]
     say("trials:")
     shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
     say(trials[shown].to_string(index=False))
-    names: dict[str, Any] = {str(number): [variant.name for variant in rows] for number, rows in tables.items()}
     names["measures"] = {
         "own": _similarity_config(root).measure if SIMILARITY in current_tiers(root) else None,
         "full": main.name,
         "skipped": skipped,
     }
     root.write_json(names, *study.folder, "tables.json")
-    return study, main
+    return study, main, tuned
 
 
 def _similarity_config(root: Root) -> SimilarityConfig:

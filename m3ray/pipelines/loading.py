@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from m3ray.pipelines.progress import say
 from m3ray.schema import SIMILARITY
 from m3ray.study.variants import Variant
 from m3ray.tiers.factory import computed
+from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
 from m3ray.training.features import MOST_DROPPED, StudyData, joined, tier_block
 
 CODE_VERSION = 3
@@ -64,6 +65,8 @@ class Study:
     def part(self, variant: Variant) -> tuple[str, ...]:
         """Where a variant's results are kept; its name tells all that they depend on."""
         slug = re.sub(r"[^a-z0-9]+", "-", variant.name.lower()).strip("-")
+        if variant.unfrozen is not None:
+            variant = replace(variant, unfrozen=variant.unfrozen.deciding())
         seen = {tier: self.loaded.folders[tier] for tier in variant.tiers if tier in self.loaded.folders}
         return (
             *self.folder,
@@ -100,7 +103,8 @@ def study_tiers(root: Root) -> list[str]:
     """Every tier that a study on the root may see: computed ones, similarity, and other measures of it."""
     current = current_tiers(root)
     own = (tier for tier, entry in current.items() if entry.get("brought"))
-    return [*computed(current), *own, *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
+    studied = [tier for tier in computed(current) if not tier.startswith(TUNED_PREFIX)]
+    return [*studied, *own, *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
 
 
 def _tier(root: Root, tier: str, current: Mapping[str, Any]) -> tuple[Any, np.ndarray, list[str]]:

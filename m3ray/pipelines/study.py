@@ -38,7 +38,7 @@ def run_study(study: Study, variants: Sequence[Variant], on: Resources) -> pd.Da
     say(f"study: {len(unique)} variants x {len(study.seeds)} runs; {len(unique) - len(missing)} cached")
     if missing:
         _tune(study, missing, on)
-    return _collect(study, unique)
+    return collect(study, unique)
 
 
 def _tune(study: Study, variants: Sequence[Variant], on: Resources) -> None:
@@ -96,13 +96,13 @@ def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant]
     start = time.perf_counter()
     result = run_trial(variant, study.data, study.seeds, device)
     result.summary["seconds"] = time.perf_counter() - start
-    _write_part(study, variant, result)
+    write_part(study, variant, result)
     shown = ("features", "parameters", "runs", "spearman", "mse", "best_epoch", "best_spearman")
     # Tune's table wants numbers: a trial whose every run is constant reports no correlation as -1.
     tune.report({name: -1.0 if result.summary[name] is None else result.summary[name] for name in shown})
 
 
-def _write_part(study: Study, variant: Variant, result: TrialResult) -> None:
+def write_part(study: Study, variant: Variant, result: TrialResult) -> None:
     """The variant's tables; `trial.json` last, so that what has one is complete."""
     part = study.part(variant)
     study.root.write_table(pa.Table.from_pandas(result.runs, preserve_index=False), *part, "runs.parquet")
@@ -119,8 +119,13 @@ def part_tensors(study: Study, variant: Variant) -> dict[str, np.ndarray]:
     return load(study.root.read_bytes(*study.part(variant), "model.safetensors"))
 
 
-def _collect(study: Study, variants: Sequence[Variant]) -> pd.DataFrame:
-    root = study.root
+def collect(study: Study, variants: Sequence[Variant]) -> pd.DataFrame:
+    """Puts what was trained together to the study's tables; a variant without a part failed.
+
+    Returns:
+        `trials.parquet`: a row a variant.
+    """
+    root, variants = study.root, list({variant.name: variant for variant in variants}.values())
     done = [v for v in variants if root.exists(*study.part(v), "trial.json")]
     if not done:
         raise StudyError("study: every trial failed; the lines above say why")

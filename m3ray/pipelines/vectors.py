@@ -16,6 +16,7 @@ from m3ray.config import SimilarityConfig, fingerprint
 from m3ray.data.rooms import current_tiers, feature_folder, tier_table
 from m3ray.data.store import Root
 from m3ray.schema import SIMILARITY
+from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
 from m3ray.training.features import check_finite_rows
 
 CODE_VERSION = 2
@@ -75,8 +76,12 @@ class Clips:
 
 def source_tiers(root: Root, config: SimilarityConfig) -> list[str]:
     """The vector tiers to compare."""
-    vectors = [tier for tier in current_tiers(root) if tier not in ("raw", "facts") and SIMILARITY not in tier]
+    vectors = [tier for tier in current_tiers(root) if _comparable(tier)]
     return [tier for tier in config.sources if tier in vectors] or vectors
+
+
+def _comparable(tier: str) -> bool:
+    return tier not in ("raw", "facts") and SIMILARITY not in tier and not tier.startswith(TUNED_PREFIX)
 
 
 def _vectors(table: pa.Table, tier: str) -> tuple[list[str], np.ndarray]:

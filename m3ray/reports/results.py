@@ -14,6 +14,7 @@ from m3ray.reports.content import Page
 from m3ray.reports.measures import measures_table
 from m3ray.reports.parameters import parameters_table
 from m3ray.study.across import spearman_interval
+from m3ray.study.variants import UNFROZEN_MARK
 
 STUDY = ("study", "ablation")
 UNTRAINED = "UNTRAINED weights: these numbers show that the pipeline works, not what it can do. "
@@ -39,7 +40,8 @@ def add_study(root: Root, page: Page) -> None:
     predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
     own = predictions[predictions["variant"] == main]
     page.headline = _headline(trials.set_index("variant").loc[main], main, len(own))
-    _add_curves(root, page, runs[runs["variant"].isin(names["3"])] if "3" in names else runs)
+    drawn = [*names["3"], *(n for n in names.get("2", ()) if n.endswith(UNFROZEN_MARK))] if "3" in names else None
+    _add_curves(root, page, runs if drawn is None else runs[runs["variant"].isin(drawn)])
     _add_predictions(root, page, own, main)
     _add_forest(root, page, trials, asked)
 

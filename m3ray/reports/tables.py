@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from m3ray.study.results import in_order
-from m3ray.study.variants import UNFROZEN
+from m3ray.study.variants import UNFROZEN, UNFROZEN_MARK
 
 TITLES = {
     1: "Ablation of the raw perception module alone (leave one feature out)",
@@ -63,7 +63,7 @@ def study_table(number: int, trials: pd.DataFrame, names: Sequence[str]) -> Tabl
     frame["Over clips"] = [interval(row["boot_low"], row["boot_high"]) for row in rows.to_dict("records")]
     best, second = judged({"rho": -rows["spearman"], "MSE": rows["mse"]})
     table = Table(number, TITLES[number], frame, rows, best, second)
-    return _with_unfrozen(table) if number == 2 else table
+    return _with_unfrozen(table) if number == 2 and not rows["variant"].str.endswith(UNFROZEN_MARK).any() else table
 
 
 def judged(columns: Mapping[str, pd.Series]) -> tuple[dict[str, int], dict[str, int]]:

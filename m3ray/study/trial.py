@@ -77,18 +77,33 @@ def run_trial(
     scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
     split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
     trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack)
+    test = predict(trained.model, matrix[torch.from_numpy(data.test).to(matrix.device)])
+    return summarised(variant, columns, trained, data, test)
+
+
+def summarised(
+    variant: Variant, columns: np.ndarray, trained: Trained, data: StudyData, test: np.ndarray
+) -> TrialResult:
+    """What a trial leaves of trained runs.
+
+    Args:
+        variant: that they are of.
+        columns: positions that they see.
+        trained: the runs.
+        data: that they were trained on.
+        test: their predictions of the test split, (R, T); T may be 0.
+    """
     runs = runs_frame(variant, trained)
-    summary = _summary(variant, columns, trained, runs) | _on_test(trained, matrix, data)
+    summary = _summary(variant, columns, trained, runs) | _on_test(test, data)
     return TrialResult(trained, columns, runs, _predictions(data, trained), summary)
 
 
-def _on_test(trained: Trained, matrix: torch.Tensor, data: StudyData) -> dict[str, float | None]:
+def _on_test(predictions: np.ndarray, data: StudyData) -> dict[str, float | None]:
     """The last epoch on the test split, which chose nothing; None where there is none, or it has one score."""
     names = ("test_spearman", "test_spearman_std", "test_mse")
     truth = data.scores[data.test]
     if len(truth) < 2 or np.ptp(truth) == 0:
         return dict.fromkeys(names)
-    predictions = predict(trained.model, matrix[torch.from_numpy(data.test).to(matrix.device)])
     rho = METRICS["spearman"](predictions, truth)
     rho = rho[np.isfinite(rho)]
     values = (

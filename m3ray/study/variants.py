@@ -10,13 +10,15 @@ from m3ray.errors import ConfigError
 from m3ray.presets import ablation_training, alone_training, measure_training
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
+from m3ray.unfrozen import UnfrozenConfig
 
 # In the paper's order of Tables 1 and 2; the paper writes "size" and "meanOF".
 RAW_FEATURES = ("blurriness", "brightness", "contrast", "size_bytes", "mean_optical_flow", "hog")
 RAW_FEATURES_2 = ("brightness", "contrast", "blurriness", "hog", "size_bytes", "mean_optical_flow")
 M3S = ("raw", "scene", "event", SIMILARITY)
 M3 = ("raw", "scene", "event")
-UNFROZEN = "M3-S, unfrozen"
+UNFROZEN_MARK = ", unfrozen"
+UNFROZEN = f"M3-S{UNFROZEN_MARK}"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Variant:
         without: raw features it does not see.
         training: its settings.
         full: the variant it is compared with; None: it is the full model itself.
+        unfrozen: how its networks are trained with it, from frames; None: they stay as they are.
     """
 
     name: str
@@ -36,6 +39,18 @@ class Variant:
     without: tuple[str, ...] = ()
     training: TrainConfig = field(default_factory=ablation_training)
     full: str | None = None
+    unfrozen: UnfrozenConfig | None = None
+
+
+def unfrozen_variant(whole: Variant, config: UnfrozenConfig) -> Variant:
+    """The full model with its networks trained too: table 2's first row.
+
+    Raises:
+        ConfigError: the model sees no network that can be trained.
+    """
+    if not {"scene", "event"} & set(whole.tiers):
+        raise ConfigError(f"--unfrozen: {whole.name} sees {', '.join(whole.tiers)}: no scene and no event to train")
+    return replace(whole, name=f"{whole.name}{UNFROZEN_MARK}", full=whole.name, unfrozen=config)
 
 
 def table1(tiers: Sequence[str]) -> list[Variant]:

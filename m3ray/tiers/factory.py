@@ -16,6 +16,8 @@ from m3ray.tiers.hog_pca import HogProjection
 from m3ray.tiers.network import WeightSource
 from m3ray.tiers.perception import RawTier
 from m3ray.tiers.scene import SceneTier
+from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
+from m3ray.tiers.tuned import TUNED
 from m3ray.tiers.vision import PREFIX, VisionTier, check_model
 
 
@@ -47,7 +49,22 @@ def _vision(name: str) -> Callable[[Ingredients], Tier]:
     return lambda parts: VisionTier(parts.configs.vision, parts.sources[name], model)
 
 
-TIERS: dict[str, Callable[[Ingredients], Tier]] = {"raw": _raw, "scene": _scene, "event": _event}
+def _tuned(name: str) -> Callable[[Ingredients], Tier]:
+    def make(parts: Ingredients) -> Tier:
+        source = parts.sources.get(f"{TUNED_PREFIX}{name}")
+        if source is None:
+            raise ConfigError(f"{TUNED_PREFIX}{name} comes with the bundle of an unfrozen model: use jobs/predict.py")
+        return TUNED[name](parts.configs.tuned, source)
+
+    return make
+
+
+TIERS: dict[str, Callable[[Ingredients], Tier]] = {
+    "raw": _raw,
+    "scene": _scene,
+    "event": _event,
+    **{f"{TUNED_PREFIX}{name}": _tuned(name) for name in TUNED},
+}
 
 
 def computed(names: Iterable[str]) -> list[str]:
@@ -60,8 +77,9 @@ def check_names(names: Sequence[str], also: Sequence[str] = ()) -> None:
     """Raises ConfigError for a tier that nobody computes."""
     unknown = [name for name in names if name not in {*computed(names), *also}]
     if unknown:
+        known = [name for name in TIERS if not name.startswith(TUNED_PREFIX)]
         raise ConfigError(
-            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*TIERS, *also))}, torchvision:NAME"
+            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*known, *also))}, torchvision:NAME"
         )
     for name in names:
         if name.startswith(PREFIX):

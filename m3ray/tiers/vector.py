@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from m3ray.config import EventConfig, SceneConfig, VisionConfig, as_json
+from m3ray.config import EventConfig, SceneConfig, TunedConfig, VisionConfig, as_json
 from m3ray.schema import vector_schema
 from m3ray.tiers.network import LoadedNetwork, Network, WeightSource
 
@@ -22,7 +22,7 @@ class VectorTier:
         source: the network's weights.
     """
 
-    config: SceneConfig | EventConfig | VisionConfig
+    config: SceneConfig | EventConfig | VisionConfig | TunedConfig
     source: WeightSource
 
     code_version = 1

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -38,6 +38,8 @@ class Bundle:
         residuals: (V,), absolute errors of the ensemble on val, ascending.
         facts: tiers and their settings, training, versions, what it was trained on.
         files: artefacts of the tiers, by name.
+        networks: fine-tuned networks that lie in the bundle's folder, file to SHA-256; read where they are used.
+        uri: the folder; None: not on disk yet.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Bundle:
     residuals: np.ndarray
     facts: Mapping[str, Any]
     files: Mapping[str, bytes]
+    networks: Mapping[str, str] = field(default_factory=dict)
+    uri: str | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -152,7 +156,8 @@ class Bundle:
         blocks = [{"tier": b.tier, "names": list(b.names), "scaled": b.scaled} for b in self.blocks]
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         root.write_json(
-            {**self.facts, "format": FORMAT, "name": self.name, "blocks": blocks, "files": hashes},
+            {**self.facts, "format": FORMAT, "name": self.name, "blocks": blocks, "files": hashes}
+            | {"networks": dict(self.networks)},
             *folder,
             "bundle.json",
         )
@@ -189,6 +194,8 @@ class Bundle:
             residuals=tensors["residuals"],
             facts=facts,
             files=files,
+            networks=facts.get("networks", {}),
+            uri=root.uri,
         )
 
 

@@ -52,6 +52,8 @@ def bundle_tiers(bundle: Bundle) -> tuple[TierConfigs, list[Tier]]:
     """
     configs = from_json(TierConfigs, bundle.facts["configs"])
     sources = {tier: WeightSource(**entry) for tier, entry in bundle.facts["sources"].items()}
+    for file, digest in bundle.networks.items():
+        sources[network_tier(file)] = WeightSource(f"{bundle.uri}/{file}", digest)
     projection = None
     if "hog_pca.json" in bundle.files:
         tensors, facts = load(bundle.files["hog_pca.safetensors"]), json.loads(bundle.files["hog_pca.json"])
@@ -59,6 +61,19 @@ def bundle_tiers(bundle: Bundle) -> tuple[TierConfigs, list[Tier]]:
     fitted = bundle_similarity(bundle)
     needed = [*bundle.tiers, *(fitted.parts if fitted else ())]
     return configs, make_tiers(computed(needed), Ingredients(configs, sources, projection))
+
+
+_NETWORK = ".safetensors"
+
+
+def network_file(tier: str) -> str:
+    """What a fine-tuned network is called in a bundle's folder: `tuned-scene.safetensors`."""
+    return tier.replace(":", "-") + _NETWORK
+
+
+def network_tier(file: str) -> str:
+    """The inverse of `network_file`."""
+    return file.removesuffix(_NETWORK).replace("-", ":", 1)
 
 
 def bundle_similarity(bundle: Bundle) -> FittedSimilarity | None:

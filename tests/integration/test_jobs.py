@@ -142,7 +142,7 @@ def test_the_report_is_there_and_says_untrained(demo):
             assert (out / "report" / "tables" / f"table{number}.{ending}").stat().st_size > 0
     assert "skipped: no label has" in html
     assert "Untrained weights" in html
-    assert "nan" not in html.split("<main>")[1].split("<img")[0].lower().replace("maintenance", "")
+    assert "nan" not in html.split("<main ")[1].split("<img")[0].lower().replace("maintenance", "")
 
 
 def test_the_run_is_recorded(demo):

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from m3ray.data.filesystems import filesystem_of
 from m3ray.errors import WeightsError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -34,7 +35,7 @@ def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256:
 
     Args:
         module: the network; its own keys are the expected ones.
-        path_or_url: `.pth`, `.mth`, `.pt`, `.safetensors`; a local path or an http(s) URL.
+        path_or_url: `.pth`, `.mth`, `.pt`, `.safetensors`; a local path, an http(s) URL or an s3:// URI.
         sha256: expected hash of the file, hexadecimal; None: any.
     Returns:
         The file's SHA-256.
@@ -57,8 +58,8 @@ def fetch(path_or_url: str | os.PathLike[str], sha256: str | None = None) -> Pat
         WeightsError: the file is missing, cannot be downloaded, or has another hash.
     """
     text = os.fspath(path_or_url)
-    remote = re.match(r"https?://", text) is not None
-    path = _download(text) if remote else Path(text).expanduser()
+    remote = re.match(r"(https?|s3)://", text) is not None
+    path = _download(text, sha256) if remote else Path(text).expanduser()
     if not path.is_file():
         raise WeightsError(f"no weight file at {path}: give an existing path or URL with --weights FILE.json")
     # PyTorch's own files carry the first digits of their hash in their name.
@@ -90,20 +91,32 @@ def cached_path(url: str) -> Path:
     return cache_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
 
 
-def _download(url: str) -> Path:
+def _download(url: str, sha256: str | None) -> Path:
     target = cached_path(url)
+    if url.startswith("s3://") and sha256 and target.is_file() and sha256_of(target) != sha256:
+        target.unlink()  # the bundle there was trained anew
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # One download a node: the others wait for the lock and find the file.
         with FileLock(f"{target}.lock"):
             if not target.is_file():
-                _resume(url, target)
+                (_copy if url.startswith("s3://") else _resume)(url, target)
     except (OSError, urllib.error.URLError) as error:
         raise WeightsError(
             f"cannot download {url} to {target.parent} ({error}): check the network and the folder's rights, or fetch "
             "the file elsewhere and name it with --weights FILE.json; --weights untrained tries the pipeline without"
         ) from error
     return target
+
+
+def _copy(uri: str, target: Path) -> None:
+    """From S3 to a `.part` file, renamed when whole."""
+    part = target.with_suffix(target.suffix + ".part")
+    files, path = filesystem_of(uri)
+    with files.open_input_stream(path) as stream, part.open("wb") as file:
+        while chunk := stream.read(_CHUNK):
+            file.write(chunk)
+    part.replace(target)
 
 
 def _resume(url: str, target: Path) -> None:

@@ -1,0 +1,102 @@
+"""The streams of frames that the workers of an unfrozen training read."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import ray.data
+
+from m3ray.config import DecodeConfig, EventConfig, LimitsConfig, fingerprint
+from m3ray.data.catalogue import read_catalogue
+from m3ray.data.frames import FrameStore
+from m3ray.data.rooms import current_tiers
+from m3ray.data.store import Root
+from m3ray.pipelines.frames import FramesStage
+from m3ray.pipelines.full_work import Work
+from m3ray.pipelines.loading import Study
+from m3ray.pipelines.progress import say
+from m3ray.pipelines.unfrozen_results import NETWORKS
+from m3ray.training.order import Order
+from m3ray.training.scorer import from_json
+
+_SNAPSHOT = "checkpoint_manager_snapshot.json"
+# A block is what one step takes of one worker; Ray must not cut it.
+_MOST_BLOCK = 8 << 30
+
+
+def frame_settings(root: Root, tiers: tuple[str, ...]) -> tuple[DecodeConfig, EventConfig]:
+    """How the root's frames were sampled, and its event network."""
+    current = current_tiers(root)
+    first = next(tier for tier in NETWORKS if tier in tiers)
+    decode = root.shard_metadata("features", current[first]["folder"])["decode"]
+    event = current["event"]["identity"]["config"] if "event" in current else {}
+    return from_json(DecodeConfig, decode), from_json(EventConfig, event)
+
+
+def uris_of(study: Study) -> list[str]:
+    frame = read_catalogue(study.root).select(["clip_id", "uri"]).to_pandas().set_index("clip_id")["uri"]
+    return frame.loc[list(study.data.features.clip_ids)].tolist()
+
+
+def frame_store(work: Work, decode: DecodeConfig, root: Root) -> FrameStore:
+    """Frames are kept where they fit; else each epoch decodes."""
+    config = work.config
+    sampled = read_catalogue(root).to_pandas().get("sampled")
+    length = decode.window_frames if sampled is None else sampled.clip(upper=decode.window_frames).mean()
+    clips = len(work.train) + len(work.judged)
+    need = clips * float(length) * config.size**2 * 3 / 2**30
+    fits = config.cache != "none" and need <= config.cache_gb
+    folder = {"disk": Path(tempfile.gettempdir()), "memory": Path("/dev/shm"), "none": None}[config.cache]
+    say(
+        f"unfrozen: the frames of {clips} clips take {need:.1f} GiB: "
+        + (
+            f"kept in {config.cache} after the first epoch"
+            if fits
+            else f"decoded each epoch (cache_gb {config.cache_gb:g})"
+        )
+    )
+    kept = str(folder / f"m3ray-frames-{fingerprint(root.uri)}") if fits and folder else None
+    return FrameStore(decode, config.size, kept)
+
+
+def streams(
+    work: Work, uris: list[str], store: FrameStore, limits: LimitsConfig, run: str
+) -> dict[str, Callable[[], ray.data.Dataset]]:
+    """Stream to what makes it, called anew whenever workers start, and then from where the last checkpoint was."""
+    batch, rows = work.order.batch, {"train": work.train, "means": work.train, "judged": work.judged}
+
+    def stage(name: str, order: Order, start: int = 0) -> FramesStage:
+        return FramesStage(order, rows[name], uris, store, limits, work.config.frames, start)
+
+    def train() -> ray.data.Dataset:
+        done = min(steps_done(run), work.steps - 1)
+        return _stream(stage("train", work.order, done * batch), (work.steps - done) * batch, work.layout.micro)
+
+    def in_order(name: str) -> Callable[[], ray.data.Dataset]:
+        order = Order(len(rows[name]), batch)
+        return lambda: _stream(stage(name, order), order.steps * batch, work.layout.micro)
+
+    return {"train": train, "judged": in_order("judged"), "means": in_order("means")}
+
+
+def _stream(stage: FramesStage, places: int, micro: int) -> ray.data.Dataset:
+    """A block for each micro-batch: numbers alone until a task reads the clips behind them."""
+    ray.data.DataContext.get_current().target_max_block_size = _MOST_BLOCK
+    numbers = ray.data.range(places, override_num_blocks=places // micro)
+    return numbers.map_batches(stage, batch_size=None, batch_format="pyarrow")
+
+
+def steps_done(run: str) -> int:
+    """Steps of the run's latest checkpoint, as Ray Train notes it; 0 where it is not known.
+
+    Too few is safe: workers pass over what they were trained on already, and refuse a stream that begins too late.
+    """
+    root = Root(run)
+    if not root.exists(_SNAPSHOT):
+        return 0
+    latest = root.read_json(_SNAPSHOT).get("latest_checkpoint_result") or {}
+    found = re.match(r"step-(\d+)", latest.get("checkpoint_dir_name", ""))
+    return int(found.group(1)) if found else 0

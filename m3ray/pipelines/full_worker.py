@@ -1,0 +1,244 @@
+"""What each worker of an unfrozen training does: Ray Train's loop around `training.full_steps`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+import torch.distributed as dist
+from ray import train
+from ray.train import Checkpoint, CheckpointUploadMode
+from ray.train.torch import get_device
+from safetensors.numpy import save_file
+from torch.nn.parallel import DistributedDataParallel
+
+from m3ray.errors import M3RayError
+from m3ray.model.metrics import METRICS
+from m3ray.pipelines.full_work import OUTCOME, PROGRESS, STATE, History, Work, built
+from m3ray.training.full import FullModel
+from m3ray.training.full_steps import Clips, DivergedError, FullTraining, alone, in_rounds
+
+
+def work_loop(config: dict[str, Any]) -> None:
+    """Trains from the latest checkpoint to the end; rank 0 keeps what came of it."""
+    Worker(ray.get(config["work"])).run()
+
+
+class Worker:
+    """One worker and its part of each step."""
+
+    def __init__(self, work: Work) -> None:
+        context = train.get_context()
+        self.work, self.rank, self.workers = work, context.get_world_rank(), context.get_world_size()
+        self.device = get_device()
+        if self.device.type == "cpu":
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
+        self.training = self._training()
+        self.history, self.clock = History(), _Clock()
+        self.predictions: np.ndarray | None = None
+        self._resume()
+        self.good = _copied(self.training.judged)
+
+    def _training(self) -> FullTraining:
+        work = self.work
+        model = built(work).to(self.device)
+        wrapped = None
+        if self.workers > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
+            wrapped = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        gather = _gathered if self.workers > 1 else alone
+        return FullTraining(
+            model,
+            work.config,
+            work.training,
+            work.steps,
+            wrapped=wrapped,
+            gather=gather,
+            workers=self.workers,
+            rank=self.rank,
+        )
+
+    def _resume(self) -> None:
+        checkpoint = train.get_checkpoint()
+        if checkpoint is None:
+            return
+        with checkpoint.as_directory() as folder:
+            state = torch.load(Path(folder, STATE), map_location=self.device, weights_only=True)
+            self.training.restore(state)
+            self.history = History(**json.loads(Path(folder, PROGRESS).read_text()))
+
+    def run(self) -> None:
+        """All steps that are left, an epoch's end after each epoch, and the outcome."""
+        clips = self._clips("train", first=self.training.step_number * self.work.order.batch)
+        try:
+            for rounds in self.clock.waiting(in_rounds(clips, self.work.layout.rounds)):
+                self._step(rounds)
+        except DivergedError as error:
+            self.history.stopped, self.history.running = str(error), []
+            self.training.judged.load_state_dict(self.good)
+            self.predictions = None
+        self._finish()
+
+    def _step(self, rounds: list[Clips]) -> None:
+        order, epoch = self.work.order, self.training.step_number // self.work.order.steps
+        progress = epoch / max(1, self.work.config.epochs - 1)
+        self.history.running.append(self.training.step(rounds, progress))
+        done = self.training.step_number
+        if done % order.steps == 0:
+            found, self.predictions = self._judged()
+            self.history.close_epoch(found)
+            self.good = _copied(self.training.judged)
+        if done < self.work.steps and (done % order.steps == 0 or self._due()):
+            self._keep()
+
+    def _finish(self) -> None:
+        """The predictions, and the mean vectors of the train split, with the last checkpoint."""
+        if self.predictions is None:
+            found, self.predictions = self._judged()
+            if not self.history.train_loss:
+                self.history.close_epoch(found)
+        self.history.waiting = self.clock.share()
+        self._keep({"predictions": self.predictions, **self._means()})
+
+    def _judged(self) -> tuple[dict[str, float], np.ndarray]:
+        """Metrics on val, and the predictions of val and test."""
+        rows, scores = [], []
+        for clips in self._clips("judged"):
+            _, predicted = self.training.vectors(clips)
+            rows.append(clips.positions[clips.counts > 0].cpu().numpy())
+            scores.append(predicted[clips.counts > 0].cpu().numpy())
+        known = dict(zip(*self._from_all(rows, scores), strict=True))
+        predictions = np.array([known[row] for row in self.work.judged])
+        truth = self.work.scores[self.work.judged[: self.work.val]]
+        return {n: float(m(predictions[: self.work.val], truth)) for n, m in METRICS.items()}, predictions
+
+    def _means(self) -> dict[str, np.ndarray]:
+        """The mean vector of each network over the train split: what an absent tier shows."""
+        sums: dict[str, Any] = {}
+        for clips in self._clips("means"):
+            vectors, _ = self.training.vectors(clips)
+            for name, values in vectors.items():
+                weighed = (values * clips.counts[:, None]).sum(dim=0).double().cpu().numpy()
+                sums[name] = sums.get(name, 0.0) + weighed
+        parts = _objects(sums) if self.workers > 1 else [sums]
+        return {
+            name: (sum(part[name] for part in parts) / len(self.work.train)).astype(np.float32)
+            for name in self.work.columns
+        }
+
+    def _from_all(self, rows: list[np.ndarray], scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        own = (np.concatenate(rows), np.concatenate(scores).astype(np.float64))
+        parts = _objects(own) if self.workers > 1 else [own]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _clips(self, name: str, first: int = 0) -> Iterator[Clips]:
+        """This worker's micro-batches; places before `first` were trained on already."""
+        shard = train.get_dataset_shard(name)
+        micro, begun = self.work.layout.micro, False
+        for batch in shard.iter_batches(batch_size=micro, batch_format="pyarrow", prefetch_batches=2):
+            place = batch["place"][0].as_py()
+            if place < first:
+                continue
+            expected = None if name != "train" else first + self.rank * micro
+            if expected is not None and not begun and place != expected:
+                raise M3RayError(f"the stream begins at place {place} instead of {expected}: clips would be left out")
+            begun = True
+            yield self._moved(batch)
+
+    def _moved(self, batch: pa.Table) -> Clips:
+        rows, frames = batch["row"].to_numpy(), batch["frames"].combine_chunks()
+        shapes = batch["shape"].to_pylist()
+        clips = [
+            torch.from_numpy(np.frombuffer(frames[k].as_buffer(), np.uint8).reshape(shapes[k]).copy())
+            for k in range(len(rows))
+        ]
+        known = (self.work.matrix[rows], self.work.scores[rows], batch["counts"].to_numpy())
+        matrix, scores, counts = (torch.from_numpy(np.array(v, np.float32)).to(self.device) for v in known)
+        moved = [clip.to(self.device, non_blocking=True) for clip in clips]
+        return Clips(moved, matrix, scores, counts, torch.from_numpy(rows.copy()))
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint within an epoch: rank 0's clock decides for all."""
+        due = torch.tensor([float(self.clock.since_kept() > 60 * self.work.config.checkpoint_minutes)])
+        if self.workers > 1:
+            due = due.to(self.device)
+            dist.broadcast(due, 0)
+        return bool(due.item())
+
+    def _keep(self, outcome: Mapping[str, np.ndarray] | None = None) -> None:
+        """A checkpoint, uploaded while training goes on; the last one with the outcome, and waited for."""
+        self.clock.kept()
+        checkpoint = None
+        if self.rank == 0:
+            folder = tempfile.mkdtemp(prefix="m3ray-checkpoint-")
+            torch.save(self.training.state(), Path(folder, STATE))
+            Path(folder, PROGRESS).write_text(json.dumps(vars(self.history)))
+            if outcome is not None:
+                save_file({k: np.ascontiguousarray(v) for k, v in outcome.items()}, Path(folder, OUTCOME))
+            checkpoint = Checkpoint.from_directory(folder)
+        mode = CheckpointUploadMode.ASYNC if outcome is None else CheckpointUploadMode.SYNC
+        train.report(
+            self._shown(),
+            checkpoint=checkpoint,
+            checkpoint_dir_name=f"step-{self.training.step_number:08d}{'' if outcome is None else '-end'}",
+            checkpoint_upload_mode=mode,
+            delete_local_checkpoint_after_upload=True,
+        )
+
+    def _shown(self) -> dict[str, float]:
+        """What Ray Train's table and its choice of checkpoints see."""
+        last = {f"val_{name}": values[-1] if values else float("nan") for name, values in self.history.metrics.items()}
+        shown = {name: value if np.isfinite(value) else -1.0 for name, value in last.items()}
+        return {**shown, "epoch": len(self.history.train_loss), "step": self.training.step_number}
+
+
+class _Clock:
+    """Time spent waiting for frames, and since the last checkpoint."""
+
+    def __init__(self) -> None:
+        self.begun = self._kept = time.monotonic()
+        self.waited = 0.0
+
+    def waiting(self, steps: Any) -> Iterator[Any]:
+        """`steps`, the time to the next one counted."""
+        stream = iter(steps)
+        while True:
+            start = time.monotonic()
+            step = next(stream, None)
+            self.waited += time.monotonic() - start
+            if step is None:
+                return
+            yield step
+
+    def share(self) -> float:
+        return self.waited / max(1e-9, time.monotonic() - self.begun)
+
+    def since_kept(self) -> float:
+        return time.monotonic() - self._kept
+
+    def kept(self) -> None:
+        self._kept = time.monotonic()
+
+
+def _copied(model: FullModel) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _gathered(values: torch.Tensor) -> torch.Tensor:
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
+
+
+def _objects(own: Any) -> list[Any]:
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, own)
+    return parts

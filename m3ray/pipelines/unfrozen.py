@@ -1,0 +1,275 @@
+"""Training from frames with Ray Train: what the workers get, how it goes on after a loss, what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+import torch
+from ray.data import ExecutionOptions
+from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from safetensors.numpy import load_file
+
+from m3ray.config import LimitsConfig
+from m3ray.data.store import Root
+from m3ray.errors import M3RayError
+from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.full_streams import frame_settings, frame_store, streams, uris_of
+from m3ray.pipelines.full_work import OUTCOME, PROGRESS, STATE, Work
+from m3ray.pipelines.full_worker import work_loop
+from m3ray.pipelines.loading import Study
+from m3ray.pipelines.progress import say
+from m3ray.pipelines.study import part_tensors, write_part
+from m3ray.pipelines.unfrozen_results import NETWORKS, Outcome, trial_of, weights_of, write_networks
+from m3ray.presets import UNFROZEN_PRESETS
+from m3ray.study.trial import TrialResult, columns_of
+from m3ray.study.variants import Variant, unfrozen_variant
+from m3ray.tiers.backbones.prepare import auto_precision
+from m3ray.tiers.network import WeightSource
+from m3ray.training.order import Order, lay_out
+from m3ray.unfrozen import UnfrozenConfig, UnfrozenOptions
+
+_FAILURES = 5
+
+
+def add_unfrozen(
+    study: Study,
+    main: Variant,
+    options: UnfrozenOptions,
+    sources: Mapping[str, WeightSource],
+    limits: LimitsConfig,
+    on: Resources,
+) -> Variant:
+    """The full model trained with its networks, unless the study has it; the head starts from the frozen model's.
+
+    Args:
+        study: that `main` was trained in.
+        main: the full model.
+        options: preset and what is set otherwise.
+        sources: weights that the job knows.
+        limits: what a clip may cost.
+        on: the cluster.
+    Returns:
+        The unfrozen variant.
+    """
+    preset = options.unfrozen if options.unfrozen != "auto" else _preset(on)
+    variant = unfrozen_variant(main, options.full.over(UNFROZEN_PRESETS[preset]()))
+    if study.root.exists(*study.part(variant), "trial.json"):
+        say(f"unfrozen: {variant.name} is cached")
+        return variant
+    weights = weights_of(study.root, variant.tiers, sources)
+    seeds = study.seeds[: max(1, options.full.runs)]
+    say(f"unfrozen: {variant.name}, preset {preset}, {len(seeds)} runs; heads start from {main.name}'s runs")
+    result, outcomes = train_unfrozen(study, variant, frozen_heads(study, main, seeds), weights, on, limits)
+    write_networks(study.root, study.part(variant), outcomes[0])
+    write_part(study, variant, result)
+    _clear_checkpoints(study, variant, seeds)
+    return variant
+
+
+def _preset(on: Resources) -> str:
+    return "small" if not on.gpus else "gpu80" if on.gpus == 1 else "gpu24x8"
+
+
+def frozen_heads(study: Study, main: Variant, seeds: Sequence[int]) -> dict[int, dict[str, np.ndarray]]:
+    """Seed to the state of the MLP that the frozen model's run of that seed ended with."""
+    tensors = part_tensors(study, main)
+    layers = sum(name.startswith("weights.") for name in tensors)
+    return {
+        seed: {
+            f"layers.{k}.{ours}": np.array(tensors[f"{theirs}.{k}"][study.seeds.index(seed)])
+            for k in range(layers)
+            for ours, theirs in (("weight", "weights"), ("bias", "biases"))
+        }
+        for seed in seeds
+    }
+
+
+def _clear_checkpoints(study: Study, variant: Variant, seeds: Sequence[int]) -> None:
+    """What a finished training needs no more: a checkpoint is three times its networks."""
+    for seed in seeds:
+        study.root.delete_folder(*study.folder, "unfrozen", run_name(study, variant, seed))
+
+
+def run_name(study: Study, variant: Variant, seed: int) -> str:
+    """Of a run's folder of checkpoints; the same call finds it again."""
+    return f"{study.part(variant)[-1]}-{seed}"
+
+
+def train_unfrozen(
+    study: Study,
+    variant: Variant,
+    heads: Mapping[int, Mapping[str, np.ndarray]],
+    sources: Mapping[str, WeightSource],
+    on: Resources,
+    limits: LimitsConfig,
+) -> tuple[TrialResult, list[Outcome]]:
+    """Trains each run of an unfrozen variant, one after the other.
+
+    Args:
+        study: data, seeds, where checkpoints go.
+        variant: with `unfrozen` set.
+        heads: seed to the state of the MLP that its run starts from, the frozen model's.
+        sources: of the networks' weights.
+        on: the cluster.
+        limits: what a clip may cost.
+    Returns:
+        What a trial leaves, and each run.
+    Raises:
+        ConfigError: more workers than clips, a batch that cannot be shared out.
+        M3RayError: training failed for good; what to lower or to mend is said.
+    """
+    outcomes = []
+    for seed, head in heads.items():
+        name = run_name(study, variant, seed)
+        work, datasets = prepared_work(study, variant, head, sources, seed, on, limits, name)
+        outcomes.append(fit(study.root.display(*study.folder, "unfrozen"), name, work, datasets, on))
+        _say_outcome(variant, seed, outcomes[-1])
+    return trial_of(study, variant, tuple(heads), outcomes), outcomes
+
+
+def prepared_work(
+    study: Study,
+    variant: Variant,
+    head: Mapping[str, np.ndarray],
+    sources: Mapping[str, WeightSource],
+    seed: int,
+    on: Resources,
+    limits: LimitsConfig,
+    name: str,
+) -> tuple[Work, dict[str, Callable[[], ray.data.Dataset]]]:
+    """What the workers get, and the streams of frames that they read."""
+    assert variant.unfrozen is not None
+    config, data = resolved(variant.unfrozen, on), study.data
+    columns = columns_of(data.features, variant)
+    place = {column: k for k, column in enumerate(columns.tolist())}
+    owned = {
+        n: np.array([place[c] for c in data.features.columns_of(n).tolist()]) for n in NETWORKS if n in variant.tiers
+    }
+    workers = config.workers or max(1, on.gpus)
+    batch = min(config.batch, len(data.train) // workers * workers)
+    layout = lay_out(batch, workers, config.micro_batch, len(data.train))
+    decode, event = frame_settings(study.root, variant.tiers)
+    work = Work(
+        training=variant.training,
+        config=config,
+        sources=dict(sources),
+        network=event.network,
+        head=head,
+        hidden=variant.training.hidden,
+        columns=owned,
+        matrix=np.ascontiguousarray(data.scaled[:, columns]),
+        scores=data.scores,
+        train=data.train,
+        judged=np.concatenate([data.val, data.test]),
+        val=len(data.val),
+        order=Order(len(data.train), batch, seed),
+        layout=layout,
+    )
+    store = frame_store(work, decode, study.root)
+    say(
+        f"unfrozen: {variant.name}: {len(data.train)} train clips, {config.epochs} epochs of {work.order.steps} steps; "
+        f"a step is {layout.workers} workers x {layout.rounds} rounds x {layout.micro} clips, {config.precision}"
+    )
+    return work, streams(work, uris_of(study), store, limits, study.root.display(*study.folder, "unfrozen", name))
+
+
+def resolved(config: UnfrozenConfig, on: Resources) -> UnfrozenConfig:
+    """`auto` precision decided for the devices that train."""
+    if config.precision != "auto":
+        return config
+    native = auto_precision(torch.device("cuda" if on.gpus and torch.cuda.is_available() else "cpu"))
+    # A driver without a GPU of its own cannot ask; those that train in clusters today have bfloat16 units.
+    bfloat16 = bool(on.gpus) if not torch.cuda.is_available() and on.gpus else native is torch.bfloat16
+    return replace(config, precision="bfloat16" if bfloat16 else "float32")
+
+
+def fit(
+    storage: str, name: str, work: Work, datasets: Mapping[str, Callable[[], ray.data.Dataset]], on: Resources
+) -> Outcome:
+    """Runs the workers until they are done, from the run's latest checkpoint if it has one.
+
+    Raises:
+        M3RayError: they failed again and again; the last reason is named.
+    """
+    workers, shared = work.layout.workers, ray.put(work)
+    spare = (on.cpus - 1) / workers  # a CPU at least is left for decoding
+    trainer = TorchTrainer(
+        work_loop,
+        train_loop_config={"work": shared},
+        torch_config=TorchConfig(backend="nccl" if on.gpus else "gloo"),
+        datasets=dict(datasets),
+        dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=bool(on.gpus),
+            resources_per_worker={"CPU": 1 if on.gpus else max(0.1, min(1.0, spare))} | ({"GPU": 1} if on.gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=storage,
+            failure_config=FailureConfig(max_failures=_FAILURES),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=work.config.keep,
+                checkpoint_score_attribute="val_spearman",
+                checkpoint_score_order="max",
+            ),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except Exception as error:
+        raise M3RayError(f"unfrozen: training failed {_FAILURES} times, the last time so: {_reason(error)}") from error
+    return _outcome(storage, name, result, work)
+
+
+def _reason(error: BaseException) -> str:
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    text = str(next(iter(failures.values())))
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1][:600] if lines else type(error).__name__
+
+
+def _outcome(storage: str, name: str, result: Any, work: Work) -> Outcome:
+    run = Root(f"{storage}/{name}")
+    ended = [folder for folder in run.names() if folder.endswith("-end")]
+    checkpoint = result.checkpoint if not ended else ray.train.Checkpoint(run.path(ended[-1]), run.fs)
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder, STATE), map_location="cpu", weights_only=True)
+        history = json.loads(Path(folder, PROGRESS).read_text())
+        found = load_file(str(Path(folder, OUTCOME)))
+    weights = state["model"] if state["average"] is None else _averaged(state["average"])
+    tensors = {key: value.numpy() for key, value in weights.items()}
+    return Outcome(
+        {n: _below(tensors, f"networks.{n}.") for n in work.columns},
+        _below(tensors, "head."),
+        np.array(history["train_loss"]),
+        {key: np.array(values) for key, values in history["metrics"].items()},
+        found["predictions"],
+        {n: found[n] for n in work.columns},
+        history["stopped"],
+        history["waiting"],
+    )
+
+
+def _averaged(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key.removeprefix("module."): value for key, value in state.items() if key.startswith("module.")}
+
+
+def _below(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _say_outcome(variant: Variant, seed: int, found: Outcome) -> None:
+    rho = found.metrics["spearman"]
+    curve = ", ".join(f"{value:.4f}" for value in rho)
+    say(f"unfrozen: {variant.name}, seed {seed}: val Spearman by epoch {curve}; {found.waiting:.0%} waiting for frames")
+    if found.stopped:
+        say(f"unfrozen: stopped early, the last good epoch is kept: {found.stopped}")
