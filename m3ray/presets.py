@@ -60,9 +60,8 @@ def measure_training() -> TrainConfig:
 
 def small_unfrozen() -> UnfrozenConfig:
     """For a demo on CPUs: 8 frames of 64x64, two epochs. It shows that everything works, not what training can do."""
-    return UnfrozenConfig(
-        epochs=2, batch=8, micro_batch=8, size=64, frames=8, checkpointing=False, cache_gb=2.0, keep=1
-    )
+    shown = UnfrozenConfig(epochs=2, batch=8, micro_batch=8, size=64, frames=8, precision="float32")
+    return replace(shown, checkpointing=False, cache_gb=2.0, keep=1)
 
 
 def one_large_unfrozen() -> UnfrozenConfig:

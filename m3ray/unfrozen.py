@@ -78,6 +78,8 @@ class UnfrozenOverrides:
     """Adam's learning rate of the networks."""
     head_learning_rate: float | None = None
     """Adam's learning rate of the MLP over the tiers."""
+    precision: Precision | None = None
+    """bfloat16 or float32; on CPUs only float32 comes out the same each time."""
     ema: float | None = None
     """Decay of a moving average of the weights; 0: none."""
     workers: int | None = None

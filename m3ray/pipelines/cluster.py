@@ -58,16 +58,20 @@ class Resources:
 
 
 @contextmanager
-def connected(compute: ComputeConfig | None = None, meter: Meter | None = None) -> Iterator[Resources]:
+def connected(
+    compute: ComputeConfig | None = None, meter: Meter | None = None, *, dashboard: bool = False
+) -> Iterator[Resources]:
     """Ray for the length of the block; a cluster of our own is stopped at its end.
 
     Args:
         compute: its `device` decides whether GPUs count; None: they do.
         meter: notes the devices that the cluster has meanwhile.
+        dashboard: whether a cluster of our own has one: Ray Train asks it whether its controller lives, every second,
+            and complains where there is none.
     """
     ours = not ray.is_initialized()
     if ours:
-        _start()
+        _start(dashboard)
     _configure()
     try:
         with (meter or Meter()).running():
@@ -115,12 +119,12 @@ def launcher_resources(path: str) -> dict[str, float]:
     return most
 
 
-def _start() -> None:
+def _start(dashboard: bool) -> None:
     if "RAY_ADDRESS" in os.environ:
         ray.init(address="auto", logging_level=logging.WARNING)
         return
     memory = min(_LOCAL_OBJECT_STORE, psutil.virtual_memory().total // 5)
-    ray.init(address="local", include_dashboard=False, object_store_memory=memory, logging_level=logging.WARNING)
+    ray.init(address="local", include_dashboard=dashboard, object_store_memory=memory, logging_level=logging.WARNING)
 
 
 def _configure() -> None:

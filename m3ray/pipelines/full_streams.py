@@ -84,7 +84,8 @@ def streams(
 
 def _stream(stage: FramesStage, places: int, micro: int) -> ray.data.Dataset:
     """A block for each micro-batch: numbers alone until a task reads the clips behind them."""
-    ray.data.DataContext.get_current().target_max_block_size = _MOST_BLOCK
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size, context.enable_progress_bars = _MOST_BLOCK, False
     numbers = ray.data.range(places, override_num_blocks=places // micro)
     return numbers.map_batches(stage, batch_size=None, batch_format="pyarrow")
 

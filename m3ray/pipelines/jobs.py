@@ -61,7 +61,8 @@ def extract(options: ExtractOptions) -> None:
 
 def reproduce(options: ReproduceOptions) -> None:
     """Catalogue, tiers, similarity, tables, bundle, predictions. The report is `m3ray.reports`' work."""
-    with running("reproduce", options) as job, connected(options.compute, job.meter) as on:
+    watched = options.unfrozen != "none"
+    with running("reproduce", options) as job, connected(options.compute, job.meter, dashboard=watched) as on:
         done = compute_features(job, options, on)
         if done is None:
             return
@@ -91,7 +92,7 @@ def ablate(options: AblateOptions) -> None:
             raise StudyError(f"{job.root.uri} holds no features: run jobs/extract.py --out {job.root.uri} first")
         if options.dry_run:
             return
-        with connected(meter=job.meter) as on, job.stage("study"):
+        with connected(meter=job.meter, dashboard=options.unfrozen != "none") as on, job.stage("study"):
             _run_tables(job.root, read_catalogue(job.root), options, on, {}, LimitsConfig())
 
 
@@ -99,7 +100,8 @@ def train(options: TrainOptions) -> None:
     """One variant, its runs, a bundle."""
     given = parse_tiers(options.tier)
     check_names(options.tiers, also=(SIMILARITY, *given, *brought_tiers(Root(options.out))))
-    with running("train", options) as job, connected(options.compute, job.meter) as on:
+    watched = options.unfrozen != "none"
+    with running("train", options) as job, connected(options.compute, job.meter, dashboard=watched) as on:
         own = [tier for tier in options.tiers if tier in (*given, *brought_tiers(job.root))]
         for unused in set(given) - set(own):
             say(f"train: tier {unused} is brought, but --tiers does not name it: the model does not see it")

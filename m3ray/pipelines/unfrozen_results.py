@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
-from m3ray.config import Precision, TunedConfig, as_json
+from m3ray.config import TunedConfig, as_json
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError
@@ -168,7 +168,9 @@ def _tuned_facts(
     config, configs = variant.unfrozen, frozen.facts["configs"]
     assert config is not None
     start = {tier: bool(frozen.facts["tiers"][tier]["untrained"]) for tier in means}
-    tuned = TunedConfig(precision_of(configs), config.size, configs["event"]["network"], any(start.values()))
+    # As it was trained; where that was left to the device, as the root's networks compute.
+    precision = configs["event"]["precision"] if config.precision == "auto" else config.precision
+    tuned = TunedConfig(precision, config.size, configs["event"]["network"], any(start.values()))
     hashes = {tier: networks[network_file(f"{TUNED_PREFIX}{tier}")] for tier in means}
     made = {tier: TUNED[tier](tuned, WeightSource("in the bundle", digest)) for tier, digest in hashes.items()}
     tiers = {
@@ -182,11 +184,6 @@ def _tuned_facts(
         "tiers": {**frozen.facts["tiers"], **tiers},
         "configs": {**configs, "tuned": as_json(tuned)},
     }
-
-
-def precision_of(configs: Mapping[str, Any]) -> Precision:
-    """What the root's networks computed in: the tuned ones are computed alike."""
-    return configs["event"]["precision"]
 
 
 def weights_of(root: Root, tiers: tuple[str, ...], given: Mapping[str, WeightSource]) -> dict[str, WeightSource]:

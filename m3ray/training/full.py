@@ -40,7 +40,7 @@ class FullModel(nn.Module):
         self.head = head
         self.frozen_norms = config.batch_norm == "frozen"
         for name in networks:
-            self.register_buffer(f"columns_{name}", torch.from_numpy(np.asarray(columns[name])), persistent=False)
+            self.register_buffer(f"columns_{name}", torch.from_numpy(np.array(columns[name])), persistent=False)
         if config.checkpointing:
             for block in self.networks.modules():
                 if isinstance(block, _BLOCKS):
