@@ -71,13 +71,16 @@ class History:
         train_loss: mean over an epoch's steps.
         metrics: on val after each epoch.
         stopped: why it ended early; empty: it did not.
-        waiting: share of the time spent waiting for frames.
+        waiting: share of the steps' time spent waiting for frames.
+        seconds_a_step: their median.
+        running: losses of the steps of an epoch that has not ended.
     """
 
     train_loss: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in METRICS})
     stopped: str = ""
     waiting: float = 0.0
+    seconds_a_step: float = float("nan")
     running: list[float] = field(default_factory=list)
 
     def close_epoch(self, found: Mapping[str, float]) -> None:

@@ -53,7 +53,7 @@ class Worker:
         wrapped = None
         if self.workers > 1:
             devices = [self.device] if self.device.type == "cuda" else None
-            wrapped = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+            wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
         gather = _gathered if self.workers > 1 else alone
         return FullTraining(
             model,
@@ -106,6 +106,7 @@ class Worker:
             if not self.history.train_loss:
                 self.history.close_epoch(found)
         self.history.waiting = self.clock.share()
+        self.history.seconds_a_step = float(np.median(self.clock.laps)) if self.clock.laps else float("nan")
         self._keep({"predictions": self.predictions, **self._means()})
 
     def _judged(self) -> tuple[dict[str, float], np.ndarray]:
@@ -201,25 +202,31 @@ class Worker:
 
 
 class _Clock:
-    """Time spent waiting for frames, and since the last checkpoint."""
+    """Time spent waiting for frames, a step's time, and the time since the last checkpoint."""
 
     def __init__(self) -> None:
-        self.begun = self._kept = time.monotonic()
-        self.waited = 0.0
+        self._kept = time.monotonic()
+        self.waits: list[float] = []
+        self.laps: list[float] = []
 
     def waiting(self, steps: Any) -> Iterator[Any]:
-        """`steps`, the time to the next one counted."""
-        stream = iter(steps)
+        """`steps`, the time to each and the time of each noted; the first wait is the stream's start, and left out."""
+        stream, lap = iter(steps), 0.0
         while True:
             start = time.monotonic()
             step = next(stream, None)
-            self.waited += time.monotonic() - start
+            waited = time.monotonic() - start
             if step is None:
                 return
             yield step
+            if lap:
+                self.waits.append(waited)
+                self.laps.append(time.monotonic() - start)
+            lap = time.monotonic()
 
     def share(self) -> float:
-        return self.waited / max(1e-9, time.monotonic() - self.begun)
+        """Of the steps' time, that spent waiting."""
+        return sum(self.waits) / max(1e-9, sum(self.laps))
 
     def since_kept(self) -> float:
         return time.monotonic() - self._kept

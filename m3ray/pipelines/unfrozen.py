@@ -256,6 +256,7 @@ def _outcome(storage: str, name: str, result: Any, work: Work) -> Outcome:
         {n: found[n] for n in work.columns},
         history["stopped"],
         history["waiting"],
+        history["seconds_a_step"],
     )
 
 

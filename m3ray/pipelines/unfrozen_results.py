@@ -45,7 +45,8 @@ class Outcome:
         predictions: of val, then of test.
         means: network to its mean vector over the train split.
         stopped: why it ended early; empty: it did not.
-        waiting: share of the time spent waiting for frames.
+        waiting: share of the steps' time spent waiting for frames.
+        seconds_a_step: their median.
     """
 
     networks: Mapping[str, Mapping[str, np.ndarray]]
@@ -56,6 +57,7 @@ class Outcome:
     means: Mapping[str, np.ndarray]
     stopped: str
     waiting: float
+    seconds_a_step: float
 
 
 def trial_of(study: Study, variant: Variant, seeds: tuple[int, ...], outcomes: Sequence[Outcome]) -> TrialResult:

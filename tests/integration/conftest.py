@@ -1,8 +1,10 @@
-"""One session of Ray for all integration tests."""
+"""One session of Ray for all integration tests, and one small demo that they share."""
 
 import os
 
 import pytest
+
+CLIPS = 14
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,16 @@ def jobs():
 
     yield jobs
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def demo(jobs, tmp_path_factory):
+    """The whole way on a small demo: two frames a second, two runs, three epochs. To be read, or copied."""
+    from m3ray.options import ReproduceOptions
+    from m3ray.reports.page import build_report
+
+    out = tmp_path_factory.mktemp("demo")
+    options = ReproduceOptions(out=str(out), limit=CLIPS, fps=2, runs=2, epochs=3, measure="fractional_mean")
+    jobs.reproduce(options)
+    build_report(str(out))
+    return out, options

@@ -22,18 +22,8 @@ from m3ray.reports.page import build_report
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
-CLIPS = 14
+CLIPS = 14  # of the demo in conftest.py
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU these are sound")
-
-
-@pytest.fixture(scope="module")
-def demo(jobs, tmp_path_factory):
-    """The whole way on a small demo: two frames a second, two runs, three epochs."""
-    out = tmp_path_factory.mktemp("demo")
-    options = ReproduceOptions(out=str(out), limit=CLIPS, fps=2, runs=2, epochs=3, measure="fractional_mean")
-    jobs.reproduce(options)
-    build_report(str(out))
-    return out, options
 
 
 def folder_of(out, tier):

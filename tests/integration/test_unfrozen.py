@@ -1,0 +1,136 @@
+"""Training from frames through Ray Train: its row, its bundle, and what kills leave of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+import m3ray
+from m3ray.reports.page import build_report
+from m3ray.unfrozen import UnfrozenOverrides
+
+pytestmark = pytest.mark.integration
+TOP = Path(__file__).parents[2]
+EPOCHS = 3
+NAME = "M3-S, unfrozen"
+
+
+def rows_of(out):
+    runs = pd.read_parquet(out / "study" / "ablation" / "runs.parquet")
+    return runs[runs["variant"] == NAME].sort_values("epoch")
+
+
+@pytest.fixture(scope="module")
+def trained(jobs, demo, tmp_path_factory):
+    """The shared demo once more, with the unfrozen row; all else is cached."""
+    out = tmp_path_factory.mktemp("unfrozen") / "root"
+    shutil.copytree(demo[0], out)
+    options = replace(demo[1], out=str(out), unfrozen="small", full=UnfrozenOverrides(epochs=EPOCHS))
+    jobs.reproduce(options)
+    build_report(str(out))
+    return out, options
+
+
+def test_its_row_stands_in_table_2_and_its_curve_in_figure_2(trained):
+    out, _ = trained
+    trials = pd.read_parquet(out / "study" / "ablation" / "trials.parquet").set_index("variant")
+    row = trials.loc[NAME]
+    assert (row["runs"], row["features"], row["full"]) == (1, trials.loc["M3-S", "features"], "M3-S")
+    networks = 65_847_120 + 29_654_464  # HRNetV2-W48's encoder and ip-CSN-152 without its classifier
+    assert row["parameters"] - trials.loc["M3-S", "parameters"] == pytest.approx(networks, rel=0.05)
+    assert len(rows_of(out)) == EPOCHS
+    assert np.isfinite(rows_of(out)[["train_loss", "val_mse"]].to_numpy()).all()
+    assert row["mse"] == pytest.approx(rows_of(out)["val_mse"].iloc[-1])
+    table = (out / "report" / "tables" / "table2.md").read_text()
+    assert f"| {NAME} |" in table
+    assert "not run" not in table
+    assert NAME in set(pd.read_csv(out / "report" / "figures" / "figure2.csv")["variant"])
+
+
+def test_its_bundle_predicts_what_training_judged(trained):
+    """New videos go through the same decoder, the fine-tuned networks and the frozen ones for similarity."""
+    out, _ = trained
+    predictions = pd.read_parquet(out / "study" / "ablation" / "predictions.parquet")
+    own = predictions[predictions["variant"] == NAME].set_index("clip_id")["score"]
+    catalogue = pd.read_parquet(out / "catalogue.parquet").set_index("clip_id")
+    scorer = m3ray.load(out / "models" / "m3s-unfrozen")
+    found = scorer.predict([catalogue.loc[clip, "uri"] for clip in own.index])
+    scorer.close()
+    np.testing.assert_allclose(found["score"], own, atol=1e-4)
+    assert {c for c in found if c.startswith("share_")} == {
+        "share_raw",
+        "share_tuned:scene",
+        "share_tuned:event",
+        "share_similarity",
+    }
+    facts = json.loads((out / "models" / "m3s-unfrozen" / "bundle.json").read_text())
+    assert facts["untrained"] is True
+    assert set(facts["networks"]) == {"tuned-scene.safetensors", "tuned-event.safetensors"}
+
+
+def test_a_second_call_trains_nothing_and_checkpoints_are_gone(jobs, trained, caplog):
+    out, options = trained
+    before = rows_of(out)
+    jobs.reproduce(options)
+    pd.testing.assert_frame_equal(rows_of(out), before)
+    assert not any((out / "study" / "ablation" / "unfrozen").iterdir())
+
+
+def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
+    """A worker is killed after the first checkpoint, the driver after the next; two workers end what one began."""
+    out = tmp_path / "root"
+    shutil.copytree(demo[0], out)
+    command = [sys.executable, "jobs/ablate.py", "--out", str(out), "--tables", "2", "--unfrozen", "small"]
+    command += ["--runs", "2", "--epochs", "3", "--full.epochs", str(EPOCHS), "--full.cache", "none"]
+    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
+    log = (tmp_path / "log").open("w")
+    job = subprocess.Popen(command, cwd=TOP, env=env, stdout=log, stderr=log, start_new_session=True)
+    wait_for(lambda: len(checkpoints(out)) >= 1, job, tmp_path / "log")
+    worker = next(p for p in psutil.Process(job.pid).children(recursive=True) if "RayTrainWorker" in title(p))
+    worker.kill()
+    wait_for(lambda: any("step-00000004" in name for name in checkpoints(out)), job, tmp_path / "log")
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    time.sleep(3)
+    done = subprocess.run(
+        [*command, "--full.workers", "2"], cwd=TOP, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "2 workers x 1 rounds x 4 clips" in done.stdout
+    found, expected = rows_of(out), rows_of(trained[0])
+    for column in ("train_loss", "val_mse", "val_mae"):
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-3)
+
+
+def checkpoints(out):
+    """Those that Ray Train has registered."""
+    found = []
+    for snapshot in (out / "study" / "ablation" / "unfrozen").glob("*/checkpoint_manager_snapshot.json"):
+        latest = json.loads(snapshot.read_text()).get("latest_checkpoint_result")
+        found += [latest["checkpoint_dir_name"]] if latest else []
+    return found
+
+
+def title(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def wait_for(condition, job, log):
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert job.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.1)
