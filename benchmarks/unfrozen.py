@@ -30,7 +30,8 @@ from m3ray.model import MLP
 from m3ray.pipelines.cluster import connected
 from m3ray.pipelines.full_streams import streams
 from m3ray.pipelines.full_work import Work, built
-from m3ray.pipelines.unfrozen import fit, resolved
+from m3ray.pipelines.unfrozen import fit
+from m3ray.pipelines.unfrozen_work import resolved
 from m3ray.tiers.network import WeightSource
 from m3ray.tiers.tuned import networks
 from m3ray.training.full import FullModel

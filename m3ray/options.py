@@ -199,7 +199,7 @@ class EvaluateOptions(RootOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(RootOptions):
+class TuneOptions(RootOptions, UnfrozenOptions):
     """A search over hyper-parameters, on a root whose tiers are there."""
 
     trials: int = 32

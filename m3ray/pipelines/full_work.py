@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from m3ray.config import TrainConfig
+from m3ray.config import SimilarityConfig, TrainConfig
 from m3ray.model import MLP
 from m3ray.model.metrics import METRICS
 from m3ray.tiers.backbones import load_weights, untrained_
@@ -19,6 +21,8 @@ from m3ray.training.order import Layout, Order
 from m3ray.unfrozen import UnfrozenConfig
 
 STATE, PROGRESS, OUTCOME = "state.pt", "progress.json", "outcome.safetensors"
+# Of a similarity tier that was fitted anew: the measure, and the rows and scaling of all clips.
+REFIT, REFIT_TEXT, REFIT_ROWS = "refit.safetensors", "refit.json", "refit-rows.safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Work:
         val: how many of them are val.
         order: of the train clips.
         layout: of a step.
+        similarity: of the tier that is fitted anew each epoch; None: it stays.
+        similarity_columns: its positions in the matrix.
+        labels: of each train clip, for measures that need them.
     """
 
     training: TrainConfig
@@ -56,6 +63,9 @@ class Work:
     val: int
     order: Order
     layout: Layout
+    similarity: SimilarityConfig | None = None
+    similarity_columns: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    labels: Sequence[Sequence[str]] = ()
 
     @property
     def steps(self) -> int:
@@ -103,3 +113,37 @@ def built(work: Work) -> FullModel:
     head = MLP(work.matrix.shape[1], work.hidden)
     head.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in work.head.items()})
     return FullModel(modules, head, work.columns, work.config)
+
+
+class Clock:
+    """Time spent waiting for frames, a step's time, and the time since the last checkpoint."""
+
+    def __init__(self) -> None:
+        self._kept = time.monotonic()
+        self.waits: list[float] = []
+        self.laps: list[float] = []
+
+    def waiting(self, steps: Any) -> Iterator[Any]:
+        """`steps`, the time to each and the time of each noted; the first wait is the stream's start, and left out."""
+        stream, lap = iter(steps), 0.0
+        while True:
+            start = time.monotonic()
+            step = next(stream, None)
+            waited = time.monotonic() - start
+            if step is None:
+                return
+            yield step
+            if lap:
+                self.waits.append(waited)
+                self.laps.append(time.monotonic() - start)
+            lap = time.monotonic()
+
+    def share(self) -> float:
+        """Of the steps' time, that spent waiting."""
+        return sum(self.waits) / max(1e-9, sum(self.laps))
+
+    def since_kept(self) -> float:
+        return time.monotonic() - self._kept
+
+    def kept(self) -> None:
+        self._kept = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,30 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
-import torch.distributed as dist
 from ray import train
 from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save, save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from m3ray.errors import M3RayError
 from m3ray.model.metrics import METRICS
-from m3ray.pipelines.full_work import OUTCOME, PROGRESS, STATE, History, Work, built
+from m3ray.pipelines.exchange import from_first, gathered, of_all
+from m3ray.pipelines.full_work import (
+    OUTCOME,
+    PROGRESS,
+    REFIT,
+    REFIT_ROWS,
+    REFIT_TEXT,
+    STATE,
+    Clock,
+    History,
+    Work,
+    built,
+)
 from m3ray.training.full import FullModel
-from m3ray.training.full_steps import Clips, DivergedError, FullTraining, alone, in_rounds
+from m3ray.training.full_steps import Clips, DivergedError, FullTraining, in_rounds
+from m3ray.training.refit import refit
 
 
 def work_loop(config: dict[str, Any]) -> None:
@@ -42,7 +53,9 @@ class Worker:
         if self.device.type == "cpu":
             torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
         self.training = self._training()
-        self.history, self.clock = History(), _Clock()
+        self.history, self.clock = History(), Clock()
+        self.matrix = np.array(self.work.matrix)
+        self.refit: dict[str, bytes] = {}
         self.predictions: np.ndarray | None = None
         self._resume()
         self.good = _copied(self.training.judged)
@@ -50,21 +63,12 @@ class Worker:
     def _training(self) -> FullTraining:
         work = self.work
         model = built(work).to(self.device)
-        wrapped = None
+        place: dict[str, Any] = {"workers": self.workers, "rank": self.rank}
         if self.workers > 1:
             devices = [self.device] if self.device.type == "cuda" else None
-            wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
-        gather = _gathered if self.workers > 1 else alone
-        return FullTraining(
-            model,
-            work.config,
-            work.training,
-            work.steps,
-            wrapped=wrapped,
-            gather=gather,
-            workers=self.workers,
-            rank=self.rank,
-        )
+            place["wrapped"] = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
+            place["gather"] = gathered
+        return FullTraining(model, work.config, work.training, work.steps, **place)
 
     def _resume(self) -> None:
         checkpoint = train.get_checkpoint()
@@ -74,6 +78,8 @@ class Worker:
             state = torch.load(Path(folder, STATE), map_location=self.device, weights_only=True)
             self.training.restore(state)
             self.history = History(**json.loads(Path(folder, PROGRESS).read_text()))
+            names = (REFIT, REFIT_TEXT, REFIT_ROWS)
+            self._take({n: Path(folder, n).read_bytes() for n in names if Path(folder, n).exists()})
 
     def run(self) -> None:
         """All steps that are left, an epoch's end after each epoch, and the outcome."""
@@ -93,6 +99,7 @@ class Worker:
         self.history.running.append(self.training.step(rounds, progress))
         done = self.training.step_number
         if done % order.steps == 0:
+            self._refit()
             found, self.predictions = self._judged()
             self.history.close_epoch(found)
             self.good = _copied(self.training.judged)
@@ -108,6 +115,39 @@ class Worker:
         self.history.waiting = self.clock.share()
         self.history.seconds_a_step = float(np.median(self.clock.laps)) if self.clock.laps else float("nan")
         self._keep({"predictions": self.predictions, **self._means()})
+
+    def _refit(self) -> None:
+        """Similarity to what the networks now see, where that was asked for."""
+        if self.work.similarity is None:
+            return
+        vectors = self._vectors()
+        files = None
+        if self.rank == 0:
+            found = refit(self.work.similarity, vectors, self.work.train, self.work.labels)
+            tensors, text = found.fitted.to_bytes()
+            rows = save({"rows": found.rows, "mean": found.mean, "deviation": found.deviation})
+            files = {REFIT: tensors, REFIT_TEXT: text, REFIT_ROWS: rows}
+        self._take(from_first(files, self.workers))
+
+    def _take(self, files: dict[str, bytes]) -> None:
+        """Puts a refit's rows into the matrix."""
+        self.refit = files
+        if files:
+            self.matrix[:, self.work.similarity_columns] = load(files[REFIT_ROWS])["rows"]
+
+    def _vectors(self) -> dict[str, np.ndarray]:
+        """Network to the vectors of all clips, (N, D)."""
+        out = {name: np.zeros((len(self.matrix), len(c)), np.float32) for name, c in self.work.columns.items()}
+        own: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+        for stream in ("means", "judged"):
+            for clips in self._clips(stream):
+                vectors, _ = self.training.vectors(clips)
+                own.append((clips.positions.numpy(), {name: v.cpu().numpy() for name, v in vectors.items()}))
+        for part in of_all(own, self.workers):
+            for positions, found in part:
+                for name, values in found.items():
+                    out[name][positions] = values
+        return out
 
     def _judged(self) -> tuple[dict[str, float], np.ndarray]:
         """Metrics on val, and the predictions of val and test."""
@@ -129,7 +169,7 @@ class Worker:
             for name, values in vectors.items():
                 weighed = (values * clips.counts[:, None]).sum(dim=0).double().cpu().numpy()
                 sums[name] = sums.get(name, 0.0) + weighed
-        parts = _objects(sums) if self.workers > 1 else [sums]
+        parts = of_all(sums, self.workers)
         return {
             name: (sum(part[name] for part in parts) / len(self.work.train)).astype(np.float32)
             for name in self.work.columns
@@ -137,7 +177,7 @@ class Worker:
 
     def _from_all(self, rows: list[np.ndarray], scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         own = (np.concatenate(rows), np.concatenate(scores).astype(np.float64))
-        parts = _objects(own) if self.workers > 1 else [own]
+        parts = of_all(own, self.workers)
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def _clips(self, name: str, first: int = 0) -> Iterator[Clips]:
@@ -161,18 +201,15 @@ class Worker:
             torch.from_numpy(np.frombuffer(frames[k].as_buffer(), np.uint8).reshape(shapes[k]).copy())
             for k in range(len(rows))
         ]
-        known = (self.work.matrix[rows], self.work.scores[rows], batch["counts"].to_numpy())
+        known = (self.matrix[rows], self.work.scores[rows], batch["counts"].to_numpy())
         matrix, scores, counts = (torch.from_numpy(np.array(v, np.float32)).to(self.device) for v in known)
         moved = [clip.to(self.device, non_blocking=True) for clip in clips]
         return Clips(moved, matrix, scores, counts, torch.from_numpy(rows.copy()))
 
     def _due(self) -> bool:
         """Whether it is time for a checkpoint within an epoch: rank 0's clock decides for all."""
-        due = torch.tensor([float(self.clock.since_kept() > 60 * self.work.config.checkpoint_minutes)])
-        if self.workers > 1:
-            due = due.to(self.device)
-            dist.broadcast(due, 0)
-        return bool(due.item())
+        late = self.clock.since_kept() > 60 * self.work.config.checkpoint_minutes
+        return bool(from_first(late, self.workers))
 
     def _keep(self, outcome: Mapping[str, np.ndarray] | None = None) -> None:
         """A checkpoint, uploaded while training goes on; the last one with the outcome, and waited for."""
@@ -182,6 +219,8 @@ class Worker:
             folder = tempfile.mkdtemp(prefix="m3ray-checkpoint-")
             torch.save(self.training.state(), Path(folder, STATE))
             Path(folder, PROGRESS).write_text(json.dumps(vars(self.history)))
+            for name, data in self.refit.items():
+                Path(folder, name).write_bytes(data)
             if outcome is not None:
                 save_file({k: np.ascontiguousarray(v) for k, v in outcome.items()}, Path(folder, OUTCOME))
             checkpoint = Checkpoint.from_directory(folder)
@@ -201,51 +240,5 @@ class Worker:
         return {**shown, "epoch": len(self.history.train_loss), "step": self.training.step_number}
 
 
-class _Clock:
-    """Time spent waiting for frames, a step's time, and the time since the last checkpoint."""
-
-    def __init__(self) -> None:
-        self._kept = time.monotonic()
-        self.waits: list[float] = []
-        self.laps: list[float] = []
-
-    def waiting(self, steps: Any) -> Iterator[Any]:
-        """`steps`, the time to each and the time of each noted; the first wait is the stream's start, and left out."""
-        stream, lap = iter(steps), 0.0
-        while True:
-            start = time.monotonic()
-            step = next(stream, None)
-            waited = time.monotonic() - start
-            if step is None:
-                return
-            yield step
-            if lap:
-                self.waits.append(waited)
-                self.laps.append(time.monotonic() - start)
-            lap = time.monotonic()
-
-    def share(self) -> float:
-        """Of the steps' time, that spent waiting."""
-        return sum(self.waits) / max(1e-9, sum(self.laps))
-
-    def since_kept(self) -> float:
-        return time.monotonic() - self._kept
-
-    def kept(self) -> None:
-        self._kept = time.monotonic()
-
-
 def _copied(model: FullModel) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-
-
-def _gathered(values: torch.Tensor) -> torch.Tensor:
-    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, values.contiguous())
-    return torch.cat(parts)
-
-
-def _objects(own: Any) -> list[Any]:
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, own)
-    return parts

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import pyarrow as pa
-
-from m3ray.config import LimitsConfig, SimilarityConfig, TrainConfig
+from m3ray.config import LimitsConfig, TrainConfig
 from m3ray.data.brought import bring, brought_tiers, parse_tiers
 from m3ray.data.catalogue import read_catalogue
 from m3ray.data.rooms import current_tiers
@@ -25,10 +21,9 @@ from m3ray.options import (
 )
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
-from m3ray.pipelines.cluster import Resources, connected
+from m3ray.pipelines.cluster import connected
 from m3ray.pipelines.evaluate import evaluate_all
-from m3ray.pipelines.featuring import Extracted, compute_features, finish, print_plan
-from m3ray.pipelines.fit import every_measure, similarity_tier
+from m3ray.pipelines.featuring import compute_features, finish, print_plan
 from m3ray.pipelines.job import running
 from m3ray.pipelines.loading import Study, load_data, study_tiers
 from m3ray.pipelines.moments import compute_moments, curves
@@ -36,20 +31,21 @@ from m3ray.pipelines.predict import brought_again, new_clips, score_root, scored
 from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.search import search
+from m3ray.pipelines.search_unfrozen import search_unfrozen
 from m3ray.pipelines.selection import chosen_training
 from m3ray.pipelines.study import collect, run_study
+from m3ray.pipelines.tables import fit_similarity, has_scores, run_tables, seeds_from
 from m3ray.pipelines.train import make_bundle
-from m3ray.pipelines.unfrozen import add_unfrozen
-from m3ray.pipelines.unfrozen_results import unfrozen_bundle
+from m3ray.pipelines.unfrozen import add_unfrozen, preset_of
+from m3ray.pipelines.unfrozen_bundle import unfrozen_bundle
+from m3ray.pipelines.unfrozen_results import weights_of
 from m3ray.schema import SIMILARITY
-from m3ray.study.variants import Variant, full_model, study_variants
+from m3ray.study.variants import Variant, full_model
 from m3ray.tiers.factory import check_names, computed
-from m3ray.tiers.network import WeightSource
 from m3ray.training.bundle import Bundle, as_text
-from m3ray.training.scorer import bundle_tiers, from_json
+from m3ray.training.scorer import bundle_tiers
 from m3ray.training.settings import load_training
 
-STUDY = "ablation"
 PREDICT_ROOM = "predict"
 
 
@@ -67,8 +63,8 @@ def reproduce(options: ReproduceOptions) -> None:
         if done is None:
             return
         with job.stage("similarity"):
-            _similarity(job.root, options.tiers, done, on)
-        if not _scored(done.catalogue):
+            fit_similarity(job.root, options.tiers, done, on)
+        if not has_scores(done.catalogue):
             say(
                 "study: skipped: no clip has a score. A study needs scores in [0, 1]: give a table with columns uri "
                 "and score (--dataset table --root clips.csv); to score these clips with a fitted model, use "
@@ -76,7 +72,7 @@ def reproduce(options: ReproduceOptions) -> None:
             )
             return
         with job.stage("study"):
-            study, main, tuned = _run_tables(job.root, done.catalogue, options, on, done.sources, options.limits)
+            study, main, tuned = run_tables(job.root, done.catalogue, options, on, done.sources, options.limits)
         bundle = make_bundle(study, main, done.configs, done.sources, "m3s")
         _save(job.root, bundle)
         if tuned is not None:
@@ -93,7 +89,7 @@ def ablate(options: AblateOptions) -> None:
         if options.dry_run:
             return
         with connected(meter=job.meter, dashboard=options.unfrozen != "none") as on, job.stage("study"):
-            _run_tables(job.root, read_catalogue(job.root), options, on, {}, LimitsConfig())
+            run_tables(job.root, read_catalogue(job.root), options, on, {}, LimitsConfig())
 
 
 def train(options: TrainOptions) -> None:
@@ -111,12 +107,12 @@ def train(options: TrainOptions) -> None:
         if done is None:
             return
         if "similarity" in options.tiers:
-            _similarity(job.root, [*wanted, *own], done, on)
+            fit_similarity(job.root, [*wanted, *own], done, on)
         settings = _training(options)
         variant = Variant(options.name, tuple(options.tiers), training=settings)
         loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
         variant = replace(variant, training=chosen_training(job.root, loaded, variant, options, on))
-        study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
+        study = Study(job.root, options.name, loaded, seeds_from(options.seed, options.runs))
         shown = ["variant", "features", "spearman", "mse", "mae"]
         trials = run_study(study, [variant], on)
         bundle = make_bundle(study, variant, done.configs, done.sources, options.name)
@@ -141,9 +137,15 @@ def tune(options: TuneOptions) -> None:
         if options.dry_run:
             return
         loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
-        study = Study(job.root, options.name, loaded, _seeds(options.seed, options.runs))
-        with connected(meter=job.meter) as on, job.stage("search"):
-            found = search(study, variant, options.trials, options.metric, on)
+        study = Study(job.root, options.name, loaded, seeds_from(options.seed, options.runs))
+        watched = options.unfrozen != "none"
+        with connected(meter=job.meter, dashboard=watched) as on, job.stage("search"):
+            if watched:
+                run_study(study, [variant], on)
+                config, sources = preset_of(options, on), weights_of(job.root, variant.tiers, {})
+                found = search_unfrozen(study, variant, config, sources, options.trials, options.metric, on)
+            else:
+                found = search(study, variant, options.trials, options.metric, on)
         say(found.head(10).to_string(index=False))
 
 
@@ -201,65 +203,3 @@ def _training(options: TrainOptions) -> TrainConfig:
     if options.config is not None:
         return load_training(options.config)
     return TrainConfig(loss=options.loss, epochs=options.epochs)
-
-
-def _similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted, on: Resources) -> None:
-    if all(tier == "raw" for tier in tiers):
-        say("similarity: skipped: it needs a tier that is a vector: scene, event or torchvision:NAME")
-        return
-    similarity_tier(root, done.catalogue, done.configs.similarity, on)
-
-
-def _scored(catalogue: pa.Table) -> bool:
-    return catalogue["score"].null_count < catalogue.num_rows
-
-
-def _seeds(first: int, runs: int) -> tuple[int, ...]:
-    if runs < 1:
-        raise ConfigError(f"--runs {runs}: expected at least 1")
-    return tuple(range(first, first + runs))
-
-
-def _run_tables(
-    root: Root,
-    catalogue: pa.Table,
-    options: ReproduceOptions | AblateOptions,
-    on: Resources,
-    sources: Mapping[str, WeightSource],
-    limits: LimitsConfig,
-) -> tuple[Study, Variant, Variant | None]:
-    """Trains the variants of the tables asked for; returns the full model among them, and the unfrozen one if any."""
-    skipped: dict[str, str] = {}
-    if 4 in options.tables and SIMILARITY in current_tiers(root):
-        skipped = every_measure(root, catalogue, _similarity_config(root), on)
-    tiers = study_tiers(root)
-    loaded = load_data(root, tiers, allow_missing=options.allow_missing)
-    study = Study(root, STUDY, loaded, _seeds(options.seed, options.runs))
-    main = study_variants([3], tiers, options.epochs)[3][0]
-    chosen = {main.training: chosen_training(root, loaded, main, options, on)}
-    tables = study_variants(options.tables, tiers, options.epochs, chosen)
-    main, *rest = study_variants([3], tiers, options.epochs, chosen)[3]
-    # Table 4's gains are over M3.
-    plain = [variant for variant in rest if variant.name == "M3" and 4 in options.tables]
-    variants = [main, *plain, *(variant for rows in tables.values() for variant in rows)]
-    trials, tuned = run_study(study, variants, on), None
-    names: dict[str, Any] = {str(number): [variant.name for variant in rows] for number, rows in tables.items()}
-    if options.unfrozen != "none":
-        tuned = add_unfrozen(study, main, options, sources, limits, on)
-        trials = collect(study, [*variants, tuned])
-        names["2"] = [tuned.name, *(names.get("2") or [main.name])]
-    say("trials:")
-    shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
-    say(trials[shown].to_string(index=False))
-    names["measures"] = {
-        "own": _similarity_config(root).measure if SIMILARITY in current_tiers(root) else None,
-        "full": main.name,
-        "skipped": skipped,
-    }
-    root.write_json(names, *study.folder, "tables.json")
-    return study, main, tuned
-
-
-def _similarity_config(root: Root) -> SimilarityConfig:
-    """The settings that the root's similarity tier was made with."""
-    return from_json(SimilarityConfig, current_tiers(root)[SIMILARITY]["identity"]["config"])

@@ -21,19 +21,17 @@ from m3ray.config import LimitsConfig
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
 from m3ray.pipelines.cluster import Resources
-from m3ray.pipelines.full_streams import frame_settings, frame_store, streams, uris_of
-from m3ray.pipelines.full_work import OUTCOME, PROGRESS, STATE, Work
+from m3ray.pipelines.full_work import OUTCOME, PROGRESS, REFIT, REFIT_ROWS, REFIT_TEXT, STATE, Work
 from m3ray.pipelines.full_worker import work_loop
 from m3ray.pipelines.loading import Study
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.study import part_tensors, write_part
-from m3ray.pipelines.unfrozen_results import NETWORKS, Outcome, trial_of, weights_of, write_networks
+from m3ray.pipelines.unfrozen_results import Outcome, trial_of, weights_of, write_networks
+from m3ray.pipelines.unfrozen_work import prepared_work
 from m3ray.presets import UNFROZEN_PRESETS
-from m3ray.study.trial import TrialResult, columns_of
+from m3ray.study.trial import TrialResult
 from m3ray.study.variants import Variant, unfrozen_variant
-from m3ray.tiers.backbones.prepare import auto_precision
 from m3ray.tiers.network import WeightSource
-from m3ray.training.order import Order, lay_out
 from m3ray.unfrozen import UnfrozenConfig, UnfrozenOptions
 
 _FAILURES = 5
@@ -59,14 +57,13 @@ def add_unfrozen(
     Returns:
         The unfrozen variant.
     """
-    preset = options.unfrozen if options.unfrozen != "auto" else _preset(on)
-    variant = unfrozen_variant(main, options.full.over(UNFROZEN_PRESETS[preset]()))
+    variant = unfrozen_variant(main, preset_of(options, on))
     if study.root.exists(*study.part(variant), "trial.json"):
         say(f"unfrozen: {variant.name} is cached")
         return variant
     weights = weights_of(study.root, variant.tiers, sources)
     seeds = study.seeds[: max(1, options.full.runs)]
-    say(f"unfrozen: {variant.name}, preset {preset}, {len(seeds)} runs; heads start from {main.name}'s runs")
+    say(f"unfrozen: {variant.name}, {len(seeds)} runs; heads start from those of {main.name}")
     result, outcomes = train_unfrozen(study, variant, frozen_heads(study, main, seeds), weights, on, limits)
     write_networks(study.root, study.part(variant), outcomes[0])
     write_part(study, variant, result)
@@ -74,8 +71,15 @@ def add_unfrozen(
     return variant
 
 
-def _preset(on: Resources) -> str:
-    return "small" if not on.gpus else "gpu80" if on.gpus == 1 else "gpu24x8"
+def preset_of(options: UnfrozenOptions, on: Resources) -> UnfrozenConfig:
+    """The preset asked for, or the one for the GPUs there are, with what is set otherwise."""
+    fitting = "small" if not on.gpus else "gpu80" if on.gpus == 1 else "gpu24x8"
+    name = fitting if options.unfrozen == "auto" else options.unfrozen
+    preset = UNFROZEN_PRESETS[name]()
+    if options.unfrozen == "auto" and on.gpus > 1:
+        preset = replace(preset, workers=on.gpus)
+    say(f"unfrozen: preset {name}")
+    return options.full.over(preset)
 
 
 def frozen_heads(study: Study, main: Variant, seeds: Sequence[int]) -> dict[int, dict[str, np.ndarray]]:
@@ -135,62 +139,6 @@ def train_unfrozen(
     return trial_of(study, variant, tuple(heads), outcomes), outcomes
 
 
-def prepared_work(
-    study: Study,
-    variant: Variant,
-    head: Mapping[str, np.ndarray],
-    sources: Mapping[str, WeightSource],
-    seed: int,
-    on: Resources,
-    limits: LimitsConfig,
-    name: str,
-) -> tuple[Work, dict[str, Callable[[], ray.data.Dataset]]]:
-    """What the workers get, and the streams of frames that they read."""
-    assert variant.unfrozen is not None
-    config, data = resolved(variant.unfrozen, on), study.data
-    columns = columns_of(data.features, variant)
-    place = {column: k for k, column in enumerate(columns.tolist())}
-    owned = {
-        n: np.array([place[c] for c in data.features.columns_of(n).tolist()]) for n in NETWORKS if n in variant.tiers
-    }
-    workers = config.workers or max(1, on.gpus)
-    batch = min(config.batch, len(data.train) // workers * workers)
-    layout = lay_out(batch, workers, config.micro_batch, len(data.train))
-    decode, event = frame_settings(study.root, variant.tiers)
-    work = Work(
-        training=variant.training,
-        config=config,
-        sources=dict(sources),
-        network=event.network,
-        head=head,
-        hidden=variant.training.hidden,
-        columns=owned,
-        matrix=np.ascontiguousarray(data.scaled[:, columns]),
-        scores=data.scores,
-        train=data.train,
-        judged=np.concatenate([data.val, data.test]),
-        val=len(data.val),
-        order=Order(len(data.train), batch, seed),
-        layout=layout,
-    )
-    store = frame_store(work, decode, study.root)
-    say(
-        f"unfrozen: {variant.name}: {len(data.train)} train clips, {config.epochs} epochs of {work.order.steps} steps; "
-        f"a step is {layout.workers} workers x {layout.rounds} rounds x {layout.micro} clips, {config.precision}"
-    )
-    return work, streams(work, uris_of(study), store, limits, study.root.display(*study.folder, "unfrozen", name))
-
-
-def resolved(config: UnfrozenConfig, on: Resources) -> UnfrozenConfig:
-    """`auto` precision decided for the devices that train."""
-    if config.precision != "auto":
-        return config
-    native = auto_precision(torch.device("cuda" if on.gpus and torch.cuda.is_available() else "cpu"))
-    # A driver without a GPU of its own cannot ask; those that train in clusters today have bfloat16 units.
-    bfloat16 = bool(on.gpus) if not torch.cuda.is_available() and on.gpus else native is torch.bfloat16
-    return replace(config, precision="bfloat16" if bfloat16 else "float32")
-
-
 def fit(
     storage: str, name: str, work: Work, datasets: Mapping[str, Callable[[], ray.data.Dataset]], on: Resources
 ) -> Outcome:
@@ -245,6 +193,8 @@ def _outcome(storage: str, name: str, result: Any, work: Work) -> Outcome:
         state = torch.load(Path(folder, STATE), map_location="cpu", weights_only=True)
         history = json.loads(Path(folder, PROGRESS).read_text())
         found = load_file(str(Path(folder, OUTCOME)))
+        names = (REFIT, REFIT_TEXT, REFIT_ROWS)
+        refit = {name: Path(folder, name).read_bytes() for name in names if Path(folder, name).exists()}
     weights = state["model"] if state["average"] is None else _averaged(state["average"])
     tensors = {key: value.numpy() for key, value in weights.items()}
     return Outcome(
@@ -257,6 +207,7 @@ def _outcome(storage: str, name: str, result: Any, work: Work) -> Outcome:
         history["stopped"],
         history["waiting"],
         history["seconds_a_step"],
+        refit,
     )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from m3ray.config import TunedConfig, as_json
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError
@@ -21,9 +18,6 @@ from m3ray.study.trial import TrialResult, columns_of, summarised
 from m3ray.study.variants import Variant
 from m3ray.tiers.network import WeightSource
 from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
-from m3ray.tiers.tuned import TUNED
-from m3ray.training.bundle import Bundle
-from m3ray.training.features import Block
 from m3ray.training.scorer import network_file
 from m3ray.training.stacked import Trained
 
@@ -47,6 +41,7 @@ class Outcome:
         stopped: why it ended early; empty: it did not.
         waiting: share of the steps' time spent waiting for frames.
         seconds_a_step: their median.
+        refit: files of a similarity tier that was fitted anew; empty: it stayed.
     """
 
     networks: Mapping[str, Mapping[str, np.ndarray]]
@@ -58,6 +53,7 @@ class Outcome:
     stopped: str
     waiting: float
     seconds_a_step: float
+    refit: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def trial_of(study: Study, variant: Variant, seeds: tuple[int, ...], outcomes: Sequence[Outcome]) -> TrialResult:
@@ -107,85 +103,8 @@ def write_networks(root: Root, folder: tuple[str, ...], found: Outcome) -> None:
         root.write_bytes(save(arrays), *folder, network_file(f"{TUNED_PREFIX}{name}"))
     means = {name: np.ascontiguousarray(values) for name, values in found.means.items()}
     root.write_bytes(save(means), *folder, "means.safetensors")
-
-
-def unfrozen_bundle(study: Study, variant: Variant, frozen: Bundle, name: str) -> Bundle:
-    """The bundle of an unfrozen variant; its networks go to the bundle's folder now, the rest when it is saved.
-
-    Args:
-        study: that has the variant's part.
-        variant: the unfrozen one.
-        frozen: the bundle of the full model that it began from: same tiers, artefacts and scaling.
-        name: of the bundle.
-    """
-    root, part = study.root, study.part(variant)
-    config = variant.unfrozen
-    assert config is not None
-    tensors, means = (load(root.read_bytes(*part, f"{n}.safetensors")) for n in ("model", "means"))
-    run = {key: torch.from_numpy(np.array(value[:1])) for key, value in tensors.items() if key != "columns"}
-    layers = len(run) // 2
-    model = StackedMLP(run["weights.0"].shape[2], [run[f"weights.{k}"].shape[1] for k in range(layers - 1)], [0])
-    model.load_state_dict(run)
-    val = load(root.read_bytes(*part, "val.safetensors"))["val"][0]
-    residuals = np.sort(np.abs(val - study.data.scores[study.data.val])).astype(np.float32)
-    networks = {network_file(f"{TUNED_PREFIX}{tier}"): _copied(root, part, tier, name) for tier in means}
-    return replace(
-        frozen,
-        name=name,
-        model=model.eval(),
-        blocks=tuple(_tuned_block(block) if block.tier in means else block for block in frozen.blocks),
-        baseline=_baseline(frozen, means),
-        residuals=residuals,
-        facts=_tuned_facts(frozen, variant, means, networks),
-        networks=networks,
-    )
-
-
-def _copied(root: Root, part: tuple[str, ...], tier: str, name: str) -> str:
-    """A network's file in the bundle's folder, and its SHA-256."""
-    file = network_file(f"{TUNED_PREFIX}{tier}")
-    data = root.read_bytes(*part, file)
-    root.write_bytes(data, "models", name, file)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _tuned_block(block: Block) -> Block:
-    names = tuple(f"tuned_{name}" for name in block.names)
-    return replace(block, tier=f"{TUNED_PREFIX}{block.tier}", names=names)
-
-
-def _baseline(frozen: Bundle, means: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The train split's mean clip as the fine-tuned networks see it."""
-    parts, start = [], 0
-    for block in frozen.blocks:
-        own = frozen.baseline[start : start + len(block.names)]
-        parts.append(means.get(block.tier, own))
-        start += len(block.names)
-    return np.concatenate(parts).astype(np.float32)
-
-
-def _tuned_facts(
-    frozen: Bundle, variant: Variant, means: Mapping[str, np.ndarray], networks: Mapping[str, str]
-) -> dict[str, Any]:
-    config, configs = variant.unfrozen, frozen.facts["configs"]
-    assert config is not None
-    start = {tier: bool(frozen.facts["tiers"][tier]["untrained"]) for tier in means}
-    # As it was trained; where that was left to the device, as the root's networks compute.
-    precision = configs["event"]["precision"] if config.precision == "auto" else config.precision
-    tuned = TunedConfig(precision, config.size, configs["event"]["network"], any(start.values()))
-    hashes = {tier: networks[network_file(f"{TUNED_PREFIX}{tier}")] for tier in means}
-    made = {tier: TUNED[tier](tuned, WeightSource("in the bundle", digest)) for tier, digest in hashes.items()}
-    tiers = {
-        f"{TUNED_PREFIX}{tier}": {"folder": None, "untrained": tuned.untrained, "identity": own.identity()}
-        for tier, own in made.items()
-    }
-    return {
-        **frozen.facts,
-        "variant": as_json(variant),
-        "seeds": list(frozen.facts["seeds"][:1]),
-        "tiers": {**frozen.facts["tiers"], **tiers},
-        "configs": {**configs, "tuned": as_json(tuned)},
-    }
+    for name, data in found.refit.items():
+        root.write_bytes(data, *folder, name)
 
 
 def weights_of(root: Root, tiers: tuple[str, ...], given: Mapping[str, WeightSource]) -> dict[str, WeightSource]:

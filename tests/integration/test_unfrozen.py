@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 import m3ray
+from m3ray.options import TuneOptions
 from m3ray.reports.page import build_report
-from m3ray.unfrozen import UnfrozenOverrides
+from m3ray.unfrozen import UnfrozenConfig, UnfrozenOverrides
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
@@ -60,13 +61,7 @@ def test_its_row_stands_in_table_2_and_its_curve_in_figure_2(trained):
 def test_its_bundle_predicts_what_training_judged(trained):
     """New videos go through the same decoder, the fine-tuned networks and the frozen ones for similarity."""
     out, _ = trained
-    predictions = pd.read_parquet(out / "study" / "ablation" / "predictions.parquet")
-    own = predictions[predictions["variant"] == NAME].set_index("clip_id")["score"]
-    catalogue = pd.read_parquet(out / "catalogue.parquet").set_index("clip_id")
-    scorer = m3ray.load(out / "models" / "m3s-unfrozen")
-    found = scorer.predict([catalogue.loc[clip, "uri"] for clip in own.index])
-    scorer.close()
-    np.testing.assert_allclose(found["score"], own, atol=1e-4)
+    found = check_bundle(out)
     assert {c for c in found if c.startswith("share_")} == {
         "share_raw",
         "share_tuned:scene",
@@ -84,6 +79,44 @@ def test_a_second_call_trains_nothing_and_checkpoints_are_gone(jobs, trained, ca
     jobs.reproduce(options)
     pd.testing.assert_frame_equal(rows_of(out), before)
     assert not any((out / "study" / "ablation" / "unfrozen").iterdir())
+
+
+def check_bundle(out, name="m3s-unfrozen"):
+    """A bundle's scores of the val clips, from their videos, against what its training judged."""
+    predictions = pd.read_parquet(out / "study" / "ablation" / "predictions.parquet")
+    own = predictions[predictions["variant"] == NAME].set_index("clip_id")["score"]
+    catalogue = pd.read_parquet(out / "catalogue.parquet").set_index("clip_id")
+    scorer = m3ray.load(out / "models" / name)
+    found = scorer.predict([catalogue.loc[clip, "uri"] for clip in own.index])
+    scorer.close()
+    np.testing.assert_allclose(found["score"], own, atol=1e-4)
+    return found
+
+
+def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
+    out = tmp_path / "root"
+    shutil.copytree(demo[0], out)
+    full = UnfrozenOverrides(epochs=1, refit_similarity=True)
+    jobs.reproduce(replace(demo[1], out=str(out), tables=(2,), unfrozen="small", full=full))
+    check_bundle(out)
+    bundle = m3ray.load(out / "models" / "m3s-unfrozen").bundle
+    assert [tier for tier in bundle.tiers if tier.startswith("similarity")] == ["similarity"]
+    assert not {"scene", "event"} & set(bundle.tiers)
+    (block,) = (block for block in bundle.blocks if block.tier == "similarity")
+    assert block.names == ("similarity_tuned:scene_fractional_mean", "similarity_tuned:event_fractional_mean")
+
+
+def test_rates_are_searched_with_the_same_trainer(jobs, demo, tmp_path):
+    out = tmp_path / "root"
+    shutil.copytree(demo[0], out)
+    full = UnfrozenOverrides(epochs=1)
+    jobs.tune(TuneOptions(out=str(out), trials=2, runs=1, epochs=3, name="rates", unfrozen="small", full=full))
+    trials = pd.read_parquet(out / "study" / "rates" / "trials.parquet")
+    assert len(trials) == 2
+    assert UnfrozenConfig().head_learning_rate in set(trials["head_learning_rate"]), "the preset's are tried first"
+    best = json.loads((out / "study" / "rates" / "unfrozen.json").read_text())
+    assert best["full"]["backbone_learning_rate"] == trials["backbone_learning_rate"].iloc[0]
+    assert trials["spearman"].is_monotonic_decreasing
 
 
 def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):

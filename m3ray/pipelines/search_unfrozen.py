@@ -1,0 +1,112 @@
+"""A small search over the two learning rates of the unfrozen training, with the same trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import TPESampler
+from ray import tune
+from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search.optuna import OptunaSearch
+
+from m3ray.config import LimitsConfig
+from m3ray.errors import StudyError
+from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.loading import Study
+from m3ray.pipelines.progress import say
+from m3ray.pipelines.search import MODES
+from m3ray.pipelines.study import quiet_tune, tune_table
+from m3ray.pipelines.unfrozen import frozen_heads, train_unfrozen
+from m3ray.study.variants import Variant, unfrozen_variant
+from m3ray.tiers.network import WeightSource
+from m3ray.unfrozen import UnfrozenConfig
+
+RATES: dict[str, BaseDistribution] = {
+    "backbone_learning_rate": FloatDistribution(1e-6, 1e-4, log=True),
+    "head_learning_rate": FloatDistribution(1e-5, 1e-3, log=True),
+}
+
+
+def search_unfrozen(
+    study: Study,
+    main: Variant,
+    config: UnfrozenConfig,
+    sources: Mapping[str, WeightSource],
+    trials: int,
+    metric: str,
+    on: Resources,
+) -> pd.DataFrame:
+    """Tries learning rates, one training after the other, as each takes all devices; the preset's are the first.
+
+    Args:
+        study: where `main` was trained.
+        main: the frozen model, whose head every training starts from.
+        config: of the unfrozen training.
+        sources: of the networks' weights.
+        trials: to try.
+        metric: `spearman` or `mse` on val, last epoch.
+        on: the cluster.
+    Returns:
+        A row a trial, best first; also `study/<name>/trials.parquet`, and `unfrozen.json` with the rates.
+    Raises:
+        StudyError: every training failed.
+    """
+    quiet_tune()
+    seed = study.seeds[0]
+    heads = frozen_heads(study, main, [seed])
+
+    def trial(rates: dict[str, Any]) -> None:
+        variant = unfrozen_variant(main, replace(config, **{name: rates[name] for name in RATES}))
+        _, (outcome,) = train_unfrozen(study, variant, heads, sources, on, LimitsConfig())
+        found = {name: float(outcome.metrics[name][-1]) for name in MODES}
+        worst = {"spearman": -1.0, "mse": 1.0}
+        tune.report({name: value if np.isfinite(value) else worst[name] for name, value in found.items()})
+        study.root.delete_folder(*study.folder, "unfrozen")
+
+    first = {name: getattr(config, name) for name in RATES}
+    optimiser = OptunaSearch(
+        RATES, metric=metric, mode=MODES[metric], points_to_evaluate=[first], sampler=TPESampler(seed=seed)
+    )
+    tuner = tune.Tuner(
+        # The trial itself waits for the workers that it starts.
+        tune.with_resources(trial, {"cpu": 0.01}),
+        tune_config=tune.TuneConfig(
+            metric=metric, mode=MODES[metric], num_samples=trials, search_alg=ConcurrencyLimiter(optimiser, 1)
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=study.root.display(*study.folder),
+            progress_reporter=tune_table(*RATES),
+            verbose=1,
+        ),
+    )
+    results = tuner.fit()
+    for error in results.errors:
+        say(f"search: a training failed: {str(error).splitlines()[-1][:300]}")
+    rows = [_row(result.metrics or {}) for result in results if result.error is None]
+    if not rows:
+        raise StudyError("search: every training failed; the lines above say why")
+    frame = pd.DataFrame(rows).sort_values(metric, ascending=metric == "mse", ignore_index=True)
+    _write(study, frame, metric)
+    return frame
+
+
+def _row(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    tried = metrics.get("config", {})
+    return {**{name: tried.get(name) for name in RATES}, **{name: metrics.get(name) for name in MODES}}
+
+
+def _write(study: Study, frame: pd.DataFrame, metric: str) -> None:
+    """The table, and the best rates as a file and as the options that take them."""
+    study.root.write_table(pa.Table.from_pandas(frame, preserve_index=False), *study.folder, "trials.parquet")
+    best = {name: float(frame.iloc[0][name]) for name in RATES}
+    facts = {"full": best, "metric": metric, "note": "chosen on val, so optimistic"}
+    study.root.write_json(facts, *study.folder, "unfrozen.json")
+    options = " ".join(f"--full.{name.replace('_', '-')} {value:.3g}" for name, value in best.items())
+    say(f"search: best: {options} ({metric} {frame.iloc[0][metric]:.4f} on val)")
