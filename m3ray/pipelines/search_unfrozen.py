@@ -31,6 +31,7 @@ RATES: dict[str, BaseDistribution] = {
     "backbone_learning_rate": FloatDistribution(1e-6, 1e-4, log=True),
     "head_learning_rate": FloatDistribution(1e-5, 1e-3, log=True),
 }
+_TRIAL_BYTES = 256 << 20
 
 
 def search_unfrozen(
@@ -74,8 +75,8 @@ def search_unfrozen(
         RATES, metric=metric, mode=MODES[metric], points_to_evaluate=[first], sampler=TPESampler(seed=seed)
     )
     tuner = tune.Tuner(
-        # The trial itself waits for the workers that it starts.
-        tune.with_resources(trial, {"cpu": 0.01}),
+        # The trial itself waits for the workers that it starts; a part of a CPU, and no decoder would fit beside them.
+        tune.with_resources(trial, {"cpu": 0, "memory": _TRIAL_BYTES}),
         tune_config=tune.TuneConfig(
             metric=metric, mode=MODES[metric], num_samples=trials, search_alg=ConcurrencyLimiter(optimiser, 1)
         ),
