@@ -22,7 +22,7 @@ from m3ray.pipelines.unfrozen_results import NETWORKS
 from m3ray.training.order import Order
 from m3ray.training.scorer import from_json
 
-_SNAPSHOT = "checkpoint_manager_snapshot.json"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
 # A block is what one step takes of one worker; Ray must not cut it.
 _MOST_BLOCK = 8 << 30
 
@@ -90,14 +90,26 @@ def _stream(stage: FramesStage, places: int, micro: int) -> ray.data.Dataset:
     return numbers.map_batches(stage, batch_size=None, batch_format="pyarrow")
 
 
+def mend_snapshot(run: str) -> None:
+    """Deletes Ray Train's note of checkpoints where a killed driver left it cut short: else no training could begin."""
+    root = Root(run)
+    if not root.exists(SNAPSHOT):
+        return
+    try:
+        root.read_json(SNAPSHOT)
+    except ValueError:
+        say(f"unfrozen: {root.display(SNAPSHOT)} was cut short: this run begins anew")
+        root.delete(SNAPSHOT)
+
+
 def steps_done(run: str) -> int:
     """Steps of the run's latest checkpoint, as Ray Train notes it; 0 where it is not known.
 
     Too few is safe: workers pass over what they were trained on already, and refuse a stream that begins too late.
     """
     root = Root(run)
-    if not root.exists(_SNAPSHOT):
+    if not root.exists(SNAPSHOT):
         return 0
-    latest = root.read_json(_SNAPSHOT).get("latest_checkpoint_result") or {}
+    latest = root.read_json(SNAPSHOT).get("latest_checkpoint_result") or {}
     found = re.match(r"step-(\d+)", latest.get("checkpoint_dir_name", ""))
     return int(found.group(1)) if found else 0

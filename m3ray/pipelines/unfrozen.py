@@ -21,6 +21,7 @@ from m3ray.config import LimitsConfig
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
 from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.full_streams import mend_snapshot
 from m3ray.pipelines.full_work import OUTCOME, PROGRESS, REFIT, REFIT_ROWS, REFIT_TEXT, STATE, Work
 from m3ray.pipelines.full_worker import work_loop
 from m3ray.pipelines.loading import Study
@@ -147,6 +148,7 @@ def fit(
     Raises:
         M3RayError: they failed again and again; the last reason is named.
     """
+    mend_snapshot(f"{storage}/{name}")
     workers, shared = work.layout.workers, ray.put(work)
     spare = (on.cpus - 1) / workers  # a CPU at least is left for decoding
     trainer = TorchTrainer(

@@ -117,6 +117,7 @@ def test_a_failed_job_says_so(cluster):
     assert "no folder at /nowhere" in failed.stdout + failed.stderr
 
 
+@pytest.mark.slow
 def test_a_stopped_job_goes_on_where_it_was(cluster):
     environment, home = cluster
     out = str(home / "stopped")

@@ -11,10 +11,14 @@ def setting(tmp_path_factory):
     return chaos.set_up(tmp_path_factory.mktemp("chaos"), clips=12, seed=1)
 
 
+SLOW = ("nodes", "full")
 COUNTS = {"drivers": 1, "actors": 2, "nodes": 1, "full": 1, "faults": 10}
 
 
-@pytest.mark.parametrize(("series", "count"), COUNTS.items())
+@pytest.mark.parametrize(
+    ("series", "count"),
+    [pytest.param(*item, marks=[pytest.mark.slow] if item[0] in SLOW else []) for item in COUNTS.items()],
+)
 def test_nothing_is_lost_nothing_is_twice_and_every_number_is_the_same(setting, series, count):
     outcome = chaos.SERIES[series](setting, count)
     assert outcome.disturbed >= count, "something was killed"

@@ -17,12 +17,13 @@ import pytest
 
 import m3ray
 from m3ray.options import TuneOptions
+from m3ray.pipelines.full_streams import mend_snapshot, steps_done
 from m3ray.reports.page import build_report
 from m3ray.unfrozen import UnfrozenConfig, UnfrozenOverrides
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
-EPOCHS = 3
+EPOCHS = 2
 NAME = "M3-S, unfrozen"
 
 
@@ -73,7 +74,7 @@ def test_its_bundle_predicts_what_training_judged(trained):
     assert set(facts["networks"]) == {"tuned-scene.safetensors", "tuned-event.safetensors"}
 
 
-def test_a_second_call_trains_nothing_and_checkpoints_are_gone(jobs, trained, caplog):
+def test_a_second_call_trains_nothing_and_checkpoints_are_gone(jobs, trained):
     out, options = trained
     before = rows_of(out)
     jobs.reproduce(options)
@@ -93,6 +94,7 @@ def check_bundle(out, name="m3s-unfrozen"):
     return found
 
 
+@pytest.mark.slow
 def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
@@ -106,6 +108,7 @@ def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
     assert block.names == ("similarity_tuned:scene_fractional_mean", "similarity_tuned:event_fractional_mean")
 
 
+@pytest.mark.slow
 def test_rates_are_searched_with_the_same_trainer(jobs, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
@@ -119,8 +122,9 @@ def test_rates_are_searched_with_the_same_trainer(jobs, demo, tmp_path):
     assert trials["spearman"].is_monotonic_decreasing
 
 
+@pytest.mark.slow
 def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
-    """A worker is killed after the first checkpoint, the driver after the next; two workers end what one began."""
+    """A worker is killed after the first checkpoint, the driver in the second epoch; two workers end what one began."""
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
     command = [sys.executable, "jobs/ablate.py", "--out", str(out), "--tables", "2", "--unfrozen", "small"]
@@ -131,7 +135,8 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
     wait_for(lambda: len(checkpoints(out)) >= 1, job, tmp_path / "log")
     worker = next(p for p in psutil.Process(job.pid).children(recursive=True) if "RayTrainWorker" in title(p))
     worker.kill()
-    wait_for(lambda: any("step-00000004" in name for name in checkpoints(out)), job, tmp_path / "log")
+    wait_for(lambda: (tmp_path / "log").read_text().count("Started training worker group") == 2, job, tmp_path / "log")
+    time.sleep(4)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     time.sleep(3)
@@ -145,11 +150,25 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-3)
 
 
+def test_a_note_of_checkpoints_cut_short_is_no_dead_end(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    note = run / "checkpoint_manager_snapshot.json"
+    assert steps_done(str(run)) == 0
+    note.write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": "step-00000012"}}))
+    mend_snapshot(str(run))
+    assert steps_done(str(run)) == 12
+    note.write_text('{"latest_chec')
+    mend_snapshot(str(run))
+    assert steps_done(str(run)) == 0
+
+
 def checkpoints(out):
     """Those that Ray Train has registered."""
     found = []
     for snapshot in (out / "study" / "ablation" / "unfrozen").glob("*/checkpoint_manager_snapshot.json"):
-        latest = json.loads(snapshot.read_text()).get("latest_checkpoint_result")
+        text = snapshot.read_text()  # which Ray may be writing
+        latest = json.loads(text).get("latest_checkpoint_result") if text.endswith("}") else None
         found += [latest["checkpoint_dir_name"]] if latest else []
     return found
 

@@ -133,6 +133,7 @@ def test_two_workers_are_one(loss, tmp_path):
     torch.testing.assert_close(found["weights"], weights, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_two_workers_are_one_with_the_full_networks(tmp_path):
     """As above but for the few weights whose gradient is rounding error alone.
@@ -156,6 +157,7 @@ def two_and_one(build, loss, count, folder):
     return torch.load(folder / "found.pt", weights_only=True), losses, parameters(model)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_the_full_networks_learn_eight_clips_by_heart():
     """8 frames of 64x64 to an MSE under 1e-4; the gradient reaches the first convolution of both networks.
