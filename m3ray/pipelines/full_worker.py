@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +35,8 @@ from m3ray.pipelines.full_work import (
     built,
 )
 from m3ray.training.full import FullModel
-from m3ray.training.full_steps import Clips, DivergedError, FullTraining, in_rounds
+from m3ray.training.full_steps import Clips, DivergedError, FullTraining
+from m3ray.training.order import in_rounds
 from m3ray.training.refit import refit
 
 
@@ -51,7 +53,8 @@ class Worker:
         self.work, self.rank, self.workers = work, context.get_world_rank(), context.get_world_size()
         self.device = get_device()
         if self.device.type == "cpu":
-            torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
+            # Ray gives a worker of one CPU a single thread.
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         self.training = self._training()
         self.history, self.clock = History(), Clock()
         self.matrix = np.array(self.work.matrix)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -127,21 +126,10 @@ class FullTraining:
     def _step(self, rounds: Sequence[Clips], progress: float) -> float:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        single = len(rounds) == 1
-        # Several rounds: their predictions first, without a gradient, as the loss may look at the batch as a whole.
-        known = [] if single else [self._predicted(clips) for clips in rounds]
-        for index, clips in enumerate(rounds):
-            last = index == len(rounds) - 1
-            with self._unsynchronised(last), self._autocast():
-                scores = self.wrapped(clips.frames, clips.rows)
-            if index == 0:
-                loss, gradient = self._loss(rounds, [scores.detach()] if single else known, progress)
-                if not math.isfinite(loss):
-                    raise DivergedError(f"the loss is {loss} at step {self.step_number + 1}: lower the learning rates")
-                parts = gradient.split([len(part.scores) for part in rounds])
-            with self._unsynchronised(last):
-                # DistributedDataParallel takes the mean over workers; the batch's gradient is their sum.
-                scores.backward(parts[index].to(scores.dtype) * self.workers)
+        one_by_one = len(rounds) > 1 and self.training.loss == "mse"
+        loss = self._squares(rounds) if one_by_one else self._together(rounds, progress)
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} at step {self.step_number + 1}: lower the learning rates")
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.schedule.step()
@@ -149,6 +137,42 @@ class FullTraining:
             self.average.update_parameters(self.model)
         self.step_number += 1
         return loss
+
+    def _squares(self, rounds: Sequence[Clips]) -> float:
+        """The squared error is a sum over clips: each round has its gradient without a look at the others."""
+        counting = self.gather(torch.cat([clips.counts for clips in rounds])).sum()
+        total = torch.zeros(1, device=self.device)
+        for index, clips in enumerate(rounds):
+            last = index == len(rounds) - 1
+            scores = self._forward(clips, last)
+            error = (scores.detach().float() - clips.scores) * clips.counts
+            total += (error.square() / counting).sum()
+            self._backward(scores, 2 * error / counting, last)
+        return float(self.gather(total).sum())
+
+    def _together(self, rounds: Sequence[Clips], progress: float) -> float:
+        """Any loss: predictions of all rounds first, without a gradient, as it may look at the batch as a whole."""
+        known = [self._predicted(clips) for clips in rounds] if len(rounds) > 1 else []
+        loss, parts = 0.0, ()
+        for index, clips in enumerate(rounds):
+            last = index == len(rounds) - 1
+            scores = self._forward(clips, last)
+            if index == 0:
+                loss, gradient = self._loss(rounds, known or [scores.detach()], progress)
+                if not math.isfinite(loss):
+                    return loss
+                parts = gradient.split([len(part.scores) for part in rounds])
+            self._backward(scores, parts[index], last)
+        return loss
+
+    def _forward(self, clips: Clips, last: bool) -> Tensor:
+        with self._unsynchronised(last), self._autocast():
+            return self.wrapped(clips.frames, clips.rows)
+
+    def _backward(self, scores: Tensor, gradient: Tensor, last: bool) -> None:
+        with self._unsynchronised(last):
+            # DistributedDataParallel takes the mean over workers; the batch's gradient is their sum.
+            scores.backward(gradient.to(scores.dtype) * self.workers)
 
     @torch.no_grad()
     def _predicted(self, clips: Clips) -> Tensor:
@@ -225,10 +249,3 @@ def warmed_cosine(step: int, steps: int, config: UnfrozenConfig) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
-
-
-def in_rounds(batches: Iterable[Clips], rounds: int) -> Iterable[list[Clips]]:
-    """Micro-batches as they come, put together to steps."""
-    stream = iter(batches)
-    while step := list(itertools.islice(stream, rounds)):
-        yield step

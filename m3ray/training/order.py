@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 from m3ray.errors import ConfigError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,10 @@ def lay_out(batch: int, workers: int, micro: int, clips: int) -> Layout:
     each = batch // workers
     rounds = next(r for r in range(1, each + 1) if each % r == 0 and each // r <= micro)
     return Layout(workers, each // rounds, rounds)
+
+
+def in_rounds(batches: Iterable[T], rounds: int) -> Iterator[list[T]]:
+    """Micro-batches as they come, put together to steps."""
+    stream = iter(batches)
+    while step := list(itertools.islice(stream, rounds)):
+        yield step

@@ -13,7 +13,8 @@ from m3ray.config import TrainConfig
 from m3ray.model import MLP
 from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152, untrained_
 from m3ray.training.full import FullModel
-from m3ray.training.full_steps import Clips, DivergedError, FullTraining, OutOfMemoryError, in_rounds, warmed_cosine
+from m3ray.training.full_steps import Clips, DivergedError, FullTraining, OutOfMemoryError, warmed_cosine
+from m3ray.training.order import in_rounds
 from m3ray.unfrozen import UnfrozenConfig, UnfrozenOverrides
 
 LOSSES = ["mse", "mse_tails", "spearman", "mse_to_spearman"]
@@ -108,6 +109,7 @@ def _as_worker(rank, workers, loss, folder, build, count):
     losses = [run.step(own, 0.5) for _ in range(5)]
     if rank == 0:
         torch.save({"weights": parameters(model), "losses": losses}, f"{folder}/found.pt")
+    dist.barrier()  # a worker that leaves early would abort the other one's last message
     dist.destroy_process_group()
 
 
