@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,21 +60,11 @@ def search_unfrozen(
         StudyError: every training failed.
     """
     quiet_tune()
-    seed = study.seeds[0]
-    heads = frozen_heads(study, main, [seed])
-
-    def trial(rates: dict[str, Any]) -> None:
-        variant = unfrozen_variant(main, replace(config, **{name: rates[name] for name in RATES}))
-        _, (outcome,) = train_unfrozen(study, variant, heads, sources, on, LimitsConfig())
-        found = {name: float(outcome.metrics[name][-1]) for name in MODES}
-        worst = {"spearman": -1.0, "mse": 1.0}
-        tune.report({name: value if np.isfinite(value) else worst[name] for name, value in found.items()})
-        study.root.delete_folder(*study.folder, "unfrozen")
-
+    heads = frozen_heads(study, main, study.seeds[:1])
+    trial = partial(_trial, study=study, main=main, config=config, heads=heads, sources=dict(sources), on=on)
     first = {name: getattr(config, name) for name in RATES}
-    optimiser = OptunaSearch(
-        RATES, metric=metric, mode=MODES[metric], points_to_evaluate=[first], sampler=TPESampler(seed=seed)
-    )
+    sampler = TPESampler(seed=study.seeds[0])
+    optimiser = OptunaSearch(RATES, metric=metric, mode=MODES[metric], points_to_evaluate=[first], sampler=sampler)
     tuner = tune.Tuner(
         # The trial itself waits for the workers that it starts; a part of a CPU, and no decoder would fit beside them.
         tune.with_resources(trial, {"cpu": 0, "memory": _TRIAL_BYTES}),
@@ -96,6 +87,24 @@ def search_unfrozen(
     frame = pd.DataFrame(rows).sort_values(metric, ascending=metric == "mse", ignore_index=True)
     _write(study, frame, metric)
     return frame
+
+
+def _trial(
+    rates: dict[str, Any],
+    study: Study,
+    main: Variant,
+    config: UnfrozenConfig,
+    heads: Mapping[int, Mapping[str, np.ndarray]],
+    sources: Mapping[str, WeightSource],
+    on: Resources,
+) -> None:
+    """One training with the rates that Tune drew; its checkpoints go when it has ended."""
+    variant = unfrozen_variant(main, replace(config, **{name: rates[name] for name in RATES}))
+    _, (outcome,) = train_unfrozen(study, variant, heads, sources, on, LimitsConfig())
+    found = {name: float(outcome.metrics[name][-1]) for name in MODES}
+    worst = {"spearman": -1.0, "mse": 1.0}
+    tune.report({name: value if np.isfinite(value) else worst[name] for name, value in found.items()})
+    study.root.delete_folder(*study.folder, "unfrozen")
 
 
 def _row(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,12 +47,12 @@ class DivergedError(M3RayError):
     """The loss is not finite."""
 
 
-# Concatenates a tensor of each worker, in the workers' order; in one process the tensor itself.
+# Concatenates a tensor of each worker, in the workers' order.
 Gather = Callable[[Tensor], Tensor]
 
 
 def alone(values: Tensor) -> Tensor:
-    """The gathering of one process."""
+    """One process has nothing to gather."""
     return values
 
 
@@ -91,8 +91,8 @@ class FullTraining:
         )
         factor = partial(warmed_cosine, steps=steps, config=config)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
-        average = get_ema_multi_avg_fn(config.ema)
-        self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True) if config.ema else None
+        mean = get_ema_multi_avg_fn(config.ema)
+        self.average = AveragedModel(model, multi_avg_fn=mean, use_buffers=True) if config.ema else None
         self.step_number = 0
 
     @property
@@ -212,12 +212,11 @@ class FullTraining:
 
     def state(self) -> dict[str, Any]:
         """All that the training needs to go on."""
-        average = None if self.average is None else self.average.state_dict()
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "average": average,
+            "average": None if self.average is None else self.average.state_dict(),
             "step": self.step_number,
         }
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos import patched_environment, s3_environment, s3_server, upload
+from faulty_s3 import patched_environment, s3_environment, s3_server, upload
 
 from m3ray.data.store import Root
 
