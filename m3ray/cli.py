@@ -30,8 +30,9 @@ def main(options: type[T], job: Callable[[T], None], description: str) -> int:
 def spelled_out(arguments: Sequence[str]) -> list[str]:
     """`--unfrozen` without a value as `--unfrozen auto`."""
     out: list[str] = []
-    for word, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for position, word in enumerate(arguments):
         out.append(word)
-        if word == "--unfrozen" and following.startswith("--"):
+        following = arguments[position + 1 : position + 2]
+        if word == "--unfrozen" and (not following or following[0].startswith("--")):
             out.append("auto")
     return out
