@@ -97,6 +97,7 @@ def finished(root):
 
 def test_a_failing_trial_is_marked_and_the_others_stand(jobs, tmp_path, monkeypatch):
     from m3ray.pipelines import study as pipeline
+    from m3ray.pipelines import tables
 
     root = made_root(tmp_path)
     whole = pipeline.run_study
@@ -107,7 +108,7 @@ def test_a_failing_trial_is_marked_and_the_others_stand(jobs, tmp_path, monkeypa
         bad = replace(variants[-1], name="bad", tiers=("nothing",))
         return whole(study, [*variants, bad], on)
 
-    monkeypatch.setattr(jobs, "run_study", with_a_bad_one)
+    monkeypatch.setattr(tables, "run_study", with_a_bad_one)
     jobs.ablate(AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2))
     trials = trials_of(root).set_index("variant")
     assert trials.loc["bad", "status"] == "failed"
