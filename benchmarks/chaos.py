@@ -31,7 +31,7 @@ import psutil
 import pyarrow as pa
 from faulty_s3 import faulty, patched_environment, s3_environment, s3_server, upload
 
-from m3ray.data.decode import encode_clip
+from m3ray.data.encode import encode_clip
 from m3ray.data.rooms import REJECTS, current_tiers
 from m3ray.data.store import Root
 

@@ -23,7 +23,7 @@ import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
 from m3ray.data.catalogue import write_catalogue
-from m3ray.data.decode import encode_clip
+from m3ray.data.encode import encode_clip
 from m3ray.data.reading import read_video
 from m3ray.data.sandbox import Decoder
 from m3ray.data.store import Root

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Precision = Literal["auto", "float32", "bfloat16"]
+DecoderName = Literal["auto", "pyav", "decord"]
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ class ComputeConfig:
     """Clips an actor computes at once; none: 1 on CPU, 8 on GPU."""
     raw_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the raw tier runs; auto: on the GPU with the networks where there is one."""
+    decoder: DecoderName = "auto"
+    """Reads videos; auto and pyav: PyAV, in order; decord: decord where it is proven to give the same frames."""
     compile: bool = False
     """torch.compile with CUDA graphs for the networks, GPU only: minutes of an actor's start, one graph a shape."""
     shard_clips: int | None = None

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from drawn import pictures
 
-from m3ray.data.decode import encode_clip
+from m3ray.data.encode import encode_clip
 
 # What a clip may become: its features, or one of these reasons. None of the files may become anything else.
 REASONS = {

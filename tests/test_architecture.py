@@ -29,7 +29,7 @@ def imported(path):
 
 
 @pytest.mark.parametrize(
-    ("packages", "home"), [({"ray"}, "pipelines/"), ({"av", "decord"}, "data/decode.py"), ({"matplotlib"}, "reports/")]
+    ("packages", "home"), [({"ray"}, "pipelines/"), ({"av", "decord"}, "m3ray/data/"), ({"matplotlib"}, "reports/")]
 )
 def test_heavy_packages_stay_at_home(packages, home):
     strangers = [str(p) for p in SOURCES if packages & set(imported(p)) and home not in p.as_posix()]

@@ -8,6 +8,8 @@ HEAD = 1024
 _TS_PACKET = 188
 _M2TS_PACKET = 192
 _MOV_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 
 
 def container_of(data: bytes) -> str:
@@ -52,18 +54,44 @@ def _has_sync(data: bytes, offset: int, packet: int) -> bool:
 
 
 def _is_mpegps(data: bytes) -> bool:
-    return data.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"))
+    return data.startswith(b"\x00\x00\x01\xba")
+
+
+def _is_mpegvideo(data: bytes) -> bool:
+    return data.startswith(b"\x00\x00\x01\xb3")
 
 
 def _is_gif(data: bytes) -> bool:
     return data.startswith((b"GIF87a", b"GIF89a"))
 
 
+def _is_flv(data: bytes) -> bool:
+    return data.startswith(b"FLV\x01")
+
+
+def _is_asf(data: bytes) -> bool:
+    return data.startswith(_ASF_HEADER)
+
+
+def _is_ogg(data: bytes) -> bool:
+    return data.startswith(b"OggS\x00")
+
+
+def _is_mxf(data: bytes) -> bool:
+    return data.startswith(_MXF_PARTITION)
+
+
+# None of these demuxers opens anything beside the bytes that it is given.
 _SIGNATURES = {
     "mov": _is_mov,
     "matroska": _is_matroska,
     "avi": _is_avi,
     "mpegts": _is_mpegts,
     "mpeg": _is_mpegps,
+    "mpegvideo": _is_mpegvideo,
     "gif": _is_gif,
+    "flv": _is_flv,
+    "asf": _is_asf,
+    "ogg": _is_ogg,
+    "mxf": _is_mxf,
 }

@@ -1,241 +1,203 @@
-"""Bytes in, uint8 frames and facts out. decord first, PyAV where decord has no wheel or fails.
-
-The only place that imports `av` and `decord`.
-"""
+"""Bytes in, uint8 frames and what is known of them out."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-import av
-import av.error
+import cv2
 import numpy as np
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.containers import container_of
-from m3ray.data.sampling import Facts, resized, sampled_frames
+from m3ray.data.clock import Clock
+from m3ray.data.decord_frames import decord_windows, is_decord_right
+from m3ray.data.orientation import swaps_sides
+from m3ray.data.packet_times import count_lost
+from m3ray.data.sampling import Extent, Facts, FrameChooser, resized, rounding_of, sampled_frames
+from m3ray.data.shown_frames import Converter, matrix_of, shown_frames
+from m3ray.data.video_file import VideoFile, stamp_of
 from m3ray.errors import DecodeError
 
-_AUDIO_RATE = 16_000
-_CHUNK = 16  # native frames that decord holds at once
-_TOLERATED = 0.05  # share of listed frames that may yield no picture (edit lists, a cut last group of pictures)
+_HELD_WINDOWS = 4  # of pictures, until the end of a clip tells which of them are sampled
+_TOLERATED = 0.05  # share of packets that may yield no picture
 
-
-@dataclass(frozen=True)
-class Probe:
-    """What the packets of a video say, nothing decoded yet."""
-
-    facts: Facts
-    positions: np.ndarray
-    stream: int
-    times: np.ndarray
-    rotation: int
+Window = tuple[Facts, np.ndarray]
 
 
 def decode(
-    data: bytes, config: DecodeConfig, limits: LimitsConfig, *, first_frame_only: bool = False
-) -> Iterator[tuple[Facts, np.ndarray]]:
+    data: bytes,
+    config: DecodeConfig,
+    limits: LimitsConfig,
+    *,
+    extent: Extent = "all",
+    decoder: str = "pyav",
+    pulse: Callable[[], None] = lambda: None,
+) -> Iterator[Window]:
     """Consecutive windows of a clip's sampled frames.
+
+    Which frames are shown, and when, is known for sure when all are decoded. A clip of up to four windows is
+    therefore held whole; a longer one is decoded twice, for its times and then for its pictures.
 
     Args:
         data: the file.
         config: rate, size and window.
         limits: what the clip may cost.
-        first_frame_only: one window of one frame.
+        extent: what of the clip is wanted; with `one_window` a longer clip yields one window of no frame, and its facts
+            are, as with `first_window` and `first_frame`, what its packets say.
+        decoder: `pyav`; `decord`, which serves where it is proven to give the same pictures; or `decord alone`, which
+            rejects the clip elsewhere.
+        pulse: called now and then while nothing is yielded.
     Yields:
         (facts, frames): frames uint8, (T, size, size, 3), RGB, 1 <= T <= window_frames.
     Raises:
-        DecodeError: not a video, no video stream, over a limit, damaged.
+        DecodeError: not a video, no video stream, over a limit, cut short, damaged.
     """
-    probed = probe(data, config, limits)
-    positions = probed.positions[:1] if first_frame_only else probed.positions
-    windows = [positions[k : k + config.window_frames] for k in range(0, len(positions), config.window_frames)]
-    done = 0
-    try:
-        for frames in _decord_windows(data, probed, windows, config.size):
-            yield probed.facts.decoded_by("decord"), frames
-            done += 1
-    except _DecordError:
-        for frames in _pyav_windows(data, probed, windows[done:], config.size):
-            yield probed.facts.decoded_by("pyav"), frames
+    with VideoFile(data, limits) as video:
+        if decoder.startswith("decord") and is_decord_right(video):
+            yield from decord_windows(video, config, extent)
+        elif decoder == "decord alone":
+            words = f"PyAV hangs on it, and decord is not proven right for {video.codec} in {video.container}"
+            raise DecodeError("timed_out", f"{words}: convert it, or raise limits.decode-seconds")
+        else:
+            yield from _Decoding(video, config, pulse).windows(extent)
 
 
-def probe(data: bytes, config: DecodeConfig, limits: LimitsConfig) -> Probe:
-    """Reads the packets of the video stream: rate, duration, bytes and which frames to take.
+@dataclass
+class _Decoding:
+    """One clip on its way from packets to windows."""
 
-    Raises:
-        DecodeError: not a video, no video stream, over a limit, truncated.
-    """
-    container = container_of(data)
-    try:
-        with _opened(data, container) as file:
-            stream = file.streams.best("video")
-            if stream is None:
-                raise DecodeError("no_video_stream", "the file has no video stream (audio only?)", stage="demux")
-            return _probe_stream(data, file, stream, container, config, limits)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise DecodeError("unreadable", f"cannot be opened as {container}: {_words(error)}", stage="demux") from error
+    video: VideoFile
+    config: DecodeConfig
+    pulse: Callable[[], None]
+    converter: Converter = field(default_factory=Converter)
+    swapped: bool = False
 
+    def windows(self, extent: Extent) -> Iterator[Window]:
+        predicted = self._positions(self.video.times, self.video.duration)
+        if extent == "first_frame":
+            yield self._first_frame()
+        elif extent == "first_window":
+            # What the packets say decides; those few clips of which it isn't true are merely sampled otherwise here.
+            yield next(self._second_pass(predicted, self._facts(len(predicted))))
+        elif extent == "one_window" and len(predicted) > self.config.window_frames:
+            yield self._facts(len(predicted)), self._empty(0)
+        else:
+            yield from self._all(extent, len(predicted))
 
-def _opened(data: bytes, container: str) -> Any:
-    """The one demuxer that the content named, and none that it would hand over to: a list can open other files."""
-    return av.open(io.BytesIO(data), format=container, options={"format_whitelist": container})
+    def _all(self, extent: Extent, predicted: int) -> Iterator[Window]:
+        clock, held = self._first_pass(self._most_held if predicted <= self._most_held else 0)
+        times, duration = clock.timeline(self.video.track_end())
+        duration = max(duration, self.video.repeated_seconds())
+        positions = self._positions(times, duration)
+        facts = self._facts(len(positions), times, duration)
+        if extent == "one_window" and len(positions) > self.config.window_frames:
+            yield facts, self._empty(0)
+        elif held is None:
+            yield from self._second_pass(positions, facts)
+        else:
+            for start in range(0, len(positions), self.config.window_frames):
+                chosen = positions[start : start + self.config.window_frames]
+                yield facts, np.stack([held[k] for k in chosen])
 
+    @property
+    def _most_held(self) -> int:
+        return _HELD_WINDOWS * self.config.window_frames
 
-def _probe_stream(
-    data: bytes, file: Any, stream: Any, container: str, config: DecodeConfig, limits: LimitsConfig
-) -> Probe:
-    if stream.width * stream.height > limits.max_pixels:
-        raise DecodeError("too_large", f"{stream.width}x{stream.height} frames, limit {limits.max_pixels} pixels")
-    packets = [p for p in file.demux(stream) if p.size]
-    if not packets:
-        raise DecodeError("no_frames", "the video stream holds no packet", stage="demux")
-    if stream.frames > len(packets):
-        raise DecodeError("truncated", f"{len(packets)} of {stream.frames} frames are there: the file is cut short")
-    times, duration = _timeline(packets, stream)
-    if duration > limits.max_seconds:
-        raise DecodeError("too_long", f"{duration:.0f} s, limit {limits.max_seconds:.0f} s: raise limits.max-seconds")
-    positions = sampled_frames(times, duration, config.fps)
-    rotation = _rotation(data, container, stream.index)
-    width, height = (stream.width, stream.height) if rotation % 180 == 0 else (stream.height, stream.width)
-    facts = Facts(
-        width=width,
-        height=height,
-        native_fps=len(times) / duration,
-        duration=duration,
-        frames=len(times),
-        sampled=len(positions),
-        video_bytes=sum(p.size for p in packets),
-        container=container,
-    )
-    return Probe(facts, positions, stream.index, times, rotation)
+    def _positions(self, times: np.ndarray, duration: float) -> np.ndarray:
+        return sampled_frames(times, duration, self.config.fps, rounding_of(self.video.container))
 
+    def _first_frame(self) -> Window:
+        for frame in shown_frames(self.video):
+            self.swapped = swaps_sides(matrix_of(frame))
+            return self._facts(1), self._picture(frame)[None]
+        raise self._nothing()
 
-def _timeline(packets: list[Any], stream: Any) -> tuple[np.ndarray, float]:
-    """Presentation times in seconds, ascending, and the duration to the end of the last frame."""
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    stamps = [p.pts if p.pts is not None else p.dts for p in packets]
-    if any(stamp is None for stamp in stamps):  # raw MPEG streams carry no timestamps: evenly spaced
-        return np.arange(len(packets)) / float(rate), len(packets) / float(rate)
-    times = np.sort(np.asarray(stamps, dtype=np.float64)) * float(stream.time_base)
-    last = max((p.duration or 0) for p in packets) * float(stream.time_base) or 1 / float(rate)
-    return times, float(times[-1] - times[0] + last)
+    def _first_pass(self, most: int) -> tuple[Clock, dict[int, np.ndarray] | None]:
+        """Times of all frames, and the pictures that may be sampled: None where they are more than `most`."""
+        clock = Clock(self.video.stream.time_base, 1 / self.video.rate, self.video.container)
+        chooser = FrameChooser(self.config.fps, rounding_of(self.video.container))
+        held: dict[int, np.ndarray] | None = {} if most else None
+        stamps, before = [], None
+        for index, frame in enumerate(shown_frames(self.video)):
+            self._beat(index)
+            keep = chooser.add(clock.show(stamp_of(frame)))
+            if held is not None and before is not None and keep:
+                held[index - 1] = self._picture(before)
+                held = held if len(held) <= most else None
+            before = frame
+            stamps.append(np.nan if frame.pts is None else frame.pts)
+        if before is None:
+            raise self._nothing()
+        if held is not None:
+            held[len(stamps) - 1] = self._picture(before)
+        self.swapped = swaps_sides(matrix_of(before))
+        self._check_lost(np.asarray(stamps, np.float64))
+        return clock, held
 
+    def _check_lost(self, stamps: np.ndarray) -> None:
+        table = self.video.scan.table
+        lost, listed = count_lost(table, stamps), sum(table.shown)
+        if lost > _TOLERATED * listed:
+            words = f"{listed - lost} of {listed} frames decode: the file is damaged, copy or convert it again"
+            raise DecodeError("damaged", words)
 
-def _rotation(data: bytes, container: str, stream: int) -> int:
-    """Degrees, counter-clockwise, that the display matrix of the first frame asks for; 0 where nothing decodes."""
-    try:
-        with _opened(data, container) as file:
-            return int(next(file.decode(file.streams[stream])).rotation)
-    except (av.error.FFmpegError, StopIteration):
-        return 0
+    def _second_pass(self, positions: np.ndarray, facts: Facts) -> Iterator[Window]:
+        """Windows as their pictures are decoded, so that memory holds one of them."""
+        width, slot, last = self.config.window_frames, 0, None
+        out = self._empty(min(width, len(positions)))
+        for index, frame in enumerate(shown_frames(self.video)):
+            if slot == len(positions):
+                return
+            self._beat(index)
+            if positions[slot] > index:
+                continue
+            last = self._picture(frame)
+            while slot < len(positions) and positions[slot] <= index:
+                out[slot % width] = last
+                slot += 1
+                if slot % width == 0 or slot == len(positions):
+                    yield facts, out[: (slot - 1) % width + 1]
+                    out = self._empty(min(width, len(positions) - slot))
+        if last is None:
+            raise self._nothing()
+        if slot < len(positions):  # fewer frames than predicted: the last one stays on the screen
+            out[slot % width :] = last
+            yield facts, out
 
+    def _beat(self, index: int) -> None:
+        """A sign of life for each window's time of the video, as a caller that waits for windows would see one."""
+        if index % max(1, round(self.config.window_frames * self.video.rate / self.config.fps)) == 0:
+            self.pulse()
 
-class _DecordError(Exception):
-    """decord cannot serve this clip, or not further: PyAV takes over."""
+    def _picture(self, frame: Any) -> np.ndarray:
+        picture = resized(self.converter.convert(frame), self.config.size)
+        # A frame that needs no resizing is a view of memory that the next conversion uses again.
+        return np.ascontiguousarray(picture) if picture.base is None else picture.copy()
 
+    def _empty(self, frames: int) -> np.ndarray:
+        return np.empty((frames, self.config.size, self.config.size, 3), np.uint8)
 
-def _decord_windows(data: bytes, probed: Probe, windows: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    # It ignores rotation and chooses among several streams by itself: then it would show another picture.
-    if probed.rotation:
-        raise _DecordError
-    try:
-        # Imported here: beside torch in one process its old native libraries were seen to hang, so only the
-        # decoding child, which has no torch, ever loads it.
-        import decord
-    except ImportError as error:  # no wheel for this platform
-        raise _DecordError from error
-    try:
-        reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
-        height, width = reader[0].shape[:2]
-        if (len(reader), width, height) != (len(probed.times), probed.facts.width, probed.facts.height):
-            raise _DecordError
-        for window in windows:
-            yield _decord_window(reader, window, size)
-    except GeneratorExit:
-        raise
-    except Exception as error:  # decord raises types of its own, some of them straight from C++
-        raise _DecordError from error
+    def _facts(self, sampled: int, times: np.ndarray | None = None, duration: float = 0.0) -> Facts:
+        video = self.video
+        if times is None:
+            times, duration = video.times, video.duration
+        width, height = video.stream.width, video.stream.height
+        return Facts(
+            width=height if self.swapped else width,
+            height=width if self.swapped else height,
+            native_fps=len(times) / duration if duration > 0 else video.rate,
+            duration=duration,
+            frames=len(times),
+            sampled=sampled,
+            video_bytes=video.scan.table.video_bytes,
+            container=video.container,
+            decoder="pyav",
+        )
 
-
-def _decord_window(reader: Any, positions: np.ndarray, size: int) -> np.ndarray:
-    out = np.empty((len(positions), size, size, 3), np.uint8)
-    for start in range(0, len(positions), _CHUNK):
-        batch = reader.get_batch(positions[start : start + _CHUNK].tolist()).asnumpy()
-        for offset, frame in enumerate(batch):
-            out[start + offset] = resized(frame, size)
-    return out
-
-
-def _pyav_windows(data: bytes, probed: Probe, windows: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    frames = _pyav_frames(data, probed)
-    listed = len(probed.times)
-    position, shown = -1, None
-    try:
-        for window in windows:
-            out = np.empty((len(window), size, size, 3), np.uint8)
-            for slot, wanted in enumerate(window):
-                while position < wanted:
-                    following = next(frames, None)
-                    if following is None:
-                        break
-                    position, shown = following
-                if shown is None or position < wanted - _TOLERATED * listed:
-                    raise DecodeError("damaged", f"{position + 1} of {listed} frames decode: the file is damaged")
-                out[slot] = resized(_upright(shown, probed.rotation), size)
-            yield out
-    except av.error.FFmpegError as error:
-        raise DecodeError("damaged", f"frame {position + 1} of {listed} does not decode: {_words(error)}") from error
-
-
-def _pyav_frames(data: bytes, probed: Probe) -> Iterator[tuple[int, Any]]:
-    with _opened(data, probed.facts.container) as file:
-        stream = file.streams[probed.stream]
-        stream.thread_type = "NONE"  # one core a decoding task
-        for position, frame in enumerate(file.decode(stream)):
-            if frame.is_corrupt:
-                raise DecodeError("damaged", f"frame {position} of {len(probed.times)} is corrupt")
-            yield position, frame
-
-
-def _upright(frame: Any, rotation: int) -> np.ndarray:
-    return np.rot90(frame.to_ndarray(format="rgb24"), k=round(rotation / 90) % 4)
+    def _nothing(self) -> DecodeError:
+        count = len(self.video.scan.table)
+        return DecodeError("damaged", f"none of {count} packets gives a picture: the file is damaged, copy it again")
 
 
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def encode_clip(frames: np.ndarray, fps: int, audio_hz: float | None = None) -> bytes:
-    """An H.264 .mp4 of `frames`, for the demo and the tests.
-
-    Args:
-        frames: uint8, (T, H, W, 3), H and W even.
-        fps: frames a second.
-        audio_hz: pitch of a sine wave to accompany it; None: no audio stream.
-    """
-    buffer = io.BytesIO()
-    with av.open(buffer, mode="w", format="mp4") as file:
-        video = file.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "20", "threads": "1"})
-        video.height, video.width, video.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        # The header is written with the first packet and must know every stream by then.
-        audio = file.add_stream("aac", rate=_AUDIO_RATE, layout="mono") if audio_hz is not None else None
-        for frame in frames:
-            file.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        file.mux(video.encode())
-        if audio is not None and audio_hz is not None:
-            _add_sine(file, audio, audio_hz, len(frames) / fps)
-    return buffer.getvalue()
-
-
-def _add_sine(file: Any, stream: Any, pitch: float, seconds: float) -> None:
-    wave = 0.2 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * _AUDIO_RATE)) / _AUDIO_RATE)
-    for start in range(0, len(wave), 1024):
-        sound = av.AudioFrame.from_ndarray(wave[None, start : start + 1024].astype(np.float32), "fltp", "mono")
-        sound.sample_rate, sound.time_base, sound.pts = _AUDIO_RATE, Fraction(1, _AUDIO_RATE), start
-        file.mux(stream.encode(sound))
-    file.mux(stream.encode())
+cv2.setNumThreads(1)  # one core a decoding task

@@ -1,19 +1,24 @@
 """The decoding child: a process that may crash, eat memory or never end without taking a Ray task along.
 
 Reads requests on standard input and answers on standard output; `sandbox.Decoder` is its other side.
-Each message is a line of JSON, then as many raw bytes as its `payload` says.
+Each message is a line of JSON, then as many raw bytes as its `payload` says. A request is answered with windows of
+frames and `end`, or with `reason`; `alive` says meanwhile that work goes on. A line `stop` asks for the end of the
+answer; where it comes too late it is passed over.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.errors import DecodeError
 
+STOP = b"stop\n"
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
 
 
@@ -26,10 +31,11 @@ def main() -> None:
     from m3ray.data import decode
 
     while line := requests.readline():
-        request = json.loads(line)
-        data = requests.read(request["payload"])
-        _answer(decode, data, request, answers)
-        del data
+        if line != STOP:
+            request = json.loads(line)
+            data = requests.read(request["payload"])
+            _answer(decode, data, request, requests, answers)
+            del data
 
 
 def _private_stdout() -> BinaryIO:
@@ -58,20 +64,45 @@ def _limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
-def _answer(decode: Any, data: bytes, request: dict[str, Any], answers: BinaryIO) -> None:
-    config, limits = DecodeConfig(**request["decode"]), LimitsConfig(**request["limits"])
+class _Stopped(Exception):
+    """The other side wants no more of this answer."""
+
+
+def _answer(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> None:
     try:
-        for facts, frames in decode.decode(data, config, limits, first_frame_only=request["first_frame_only"]):
+        for facts, frames in _windows(decode, data, request, requests, answers):
             _send(answers, {"facts": facts.as_dict(), "shape": frames.shape}, frames.data)
+        _send(answers, {"end": True})
+    except _Stopped:
         _send(answers, {"end": True})
     except DecodeError as error:
         _send(answers, {"reason": error.reason, "message": error.message, "stage": error.stage})
     except MemoryError:
-        message = f"needs more than the {limits.memory_mb} MiB of limits.memory-mb: raise it, or leave the clip out"
+        memory = request["limits"]["memory_mb"]
+        message = f"needs more than the {memory} MiB of limits.memory-mb: raise it, or leave the clip out"
         _send(answers, {"reason": "out_of_memory", "message": message, "stage": "decode"})
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         _send(answers, {"reason": "decoder_error", "message": message, "stage": "decode"})
+
+
+def _windows(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> Iterator[Any]:
+    config, limits = DecodeConfig(**request["decode"]), LimitsConfig(**request["limits"])
+
+    def pulse() -> None:
+        _check_stop(requests)
+        _send(answers, {"alive": True})
+
+    extent, decoder = request["extent"], request["decoder"]
+    for window in decode.decode(data, config, limits, extent=extent, decoder=decoder, pulse=pulse):
+        yield window
+        _check_stop(requests)
+
+
+def _check_stop(requests: BinaryIO) -> None:
+    """While an answer is on its way the other side sends nothing but `stop`, or is gone."""
+    if select.select([requests], [], [], 0)[0]:
+        raise _Stopped
 
 
 def _send(answers: BinaryIO, header: dict[str, Any], payload: Any = b"") -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from m3ray.data.decode import encode_clip
+from m3ray.data.encode import encode_clip
 from m3ray.data.store import Root
 from m3ray.schema import Clip
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from m3ray.config import DecodeConfig, LimitsConfig, as_json
 from m3ray.data.reading import read_video
-from m3ray.data.sampling import resized
+from m3ray.data.sampling import DECODING, resized
 from m3ray.data.sandbox import Decoder
 
 
@@ -41,10 +41,7 @@ class FrameStore:
         if place is not None and place.is_file():
             with suppress(OSError, ValueError):  # cut short by a full disk, say: decoded again
                 return np.load(place, allow_pickle=False)
-        windows = decoder.windows(read_video(uri, limits.max_bytes))
-        _, frames = next(windows)
-        windows.close()  # type: ignore[attr-defined]
-        small = shrunk(frames, self.size)
+        small = shrunk(decoder.first_window(read_video(uri, limits.max_bytes)), self.size)
         if place is not None:
             _keep(place, small)
         return small
@@ -52,7 +49,7 @@ class FrameStore:
     def _place(self, uri: str) -> Path | None:
         if self.folder is None:
             return None
-        key = hashlib.sha256(repr((uri, as_json(self.decode), self.size)).encode()).hexdigest()
+        key = hashlib.sha256(repr((uri, as_json(self.decode), self.size, DECODING)).encode()).hexdigest()
         return Path(self.folder) / key[:2] / f"{key[2:34]}.npy"
 
 

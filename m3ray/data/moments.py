@@ -20,7 +20,7 @@ class Moment:
         start: its first frame, counted in sampled frames.
         seconds: its middle, from the clip's start.
         frames: uint8 (T, H, W, 3).
-        facts: the clip's, with the moment's share of frames and bytes.
+        facts: the clip's, with the moment's share of frames and bytes; `native_fps` is that of its frames.
     """
 
     start: int
@@ -29,9 +29,15 @@ class Moment:
     facts: Facts
 
 
-def rate_of(native_fps: float, fps: float) -> float:
-    """Sampled frames a second."""
-    return min(native_fps, fps) if native_fps > 0 else fps
+def rate_of(native_fps: float, fps: float, *, each_once: bool) -> float:
+    """Sampled frames a second.
+
+    Args:
+        native_fps: mean frames a second of the clip.
+        fps: that were asked for.
+        each_once: whether every frame was sampled once, as of a slow clip; else the one shown at each k / fps.
+    """
+    return native_fps if each_once and 0 < native_fps < fps else fps
 
 
 def starts(sampled: int, rate: float, config: MomentConfig) -> range | list[int]:
@@ -65,7 +71,7 @@ def moments(windows: Iterable[tuple[Facts, np.ndarray]], fps: float, config: Mom
     due: Iterator[int] = iter(())
     start: int | None = None
     for index, (facts, frames) in enumerate(windows):
-        rate = rate_of(facts.native_fps, fps)
+        rate = rate_of(facts.native_fps, fps, each_once=facts.sampled == facts.frames)
         width = width_of(rate, config)
         if index == 0:
             due = iter(starts(facts.sampled, rate, config))
@@ -76,7 +82,7 @@ def moments(windows: Iterable[tuple[Facts, np.ndarray]], fps: float, config: Mom
         while start is not None and (start + width <= end or end >= facts.sampled):
             piece = held[start - offset : start - offset + width]
             share = len(piece) / facts.sampled
-            own = replace(facts, sampled=len(piece), video_bytes=round(facts.video_bytes * share))
+            own = replace(facts, native_fps=rate, sampled=len(piece), video_bytes=round(facts.video_bytes * share))
             yield Moment(start, (start + len(piece) / 2) / rate, piece, own)
             start = next(due, None)
         if start is not None:

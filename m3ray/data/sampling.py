@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+# Counted up when other frames are taken of a video, or they look otherwise: features of before are then made anew.
+DECODING = 2
+
 # Matroska rounds timestamps to a millisecond: a frame due at 66.67 ms says 67.
-_ROUNDING = 1e-3
+ROUNDING = 1e-3
+# GIF counts in hundredths: at 15 frames a second some last 60 ms and others 70.
+_GIF_ROUNDING = 1e-2
+
+Extent = Literal["all", "one_window", "first_window", "first_frame"]
+"""What of a clip is wanted: all its windows; the only one, or of a longer clip none; the first one; its first frame."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Facts:
         height: likewise.
         native_fps: mean frames a second.
         duration: seconds.
-        frames: in the video stream.
+        frames: that a player shows.
         sampled: frames taken.
         video_bytes: size of the video stream as stored, audio not counted.
         container: FFmpeg's name of it.
@@ -46,23 +54,74 @@ class Facts:
         return asdict(self)
 
 
-def sampled_frames(times: np.ndarray, duration: float, fps: float) -> np.ndarray:
+def rounding_of(container: str) -> float:
+    """Seconds by which timestamps of a container may be off."""
+    return _GIF_ROUNDING if container == "gif" else ROUNDING
+
+
+def sampled_frames(times: np.ndarray, duration: float, fps: float, rounding: float = ROUNDING) -> np.ndarray:
     """Positions, in order of presentation, of the frames shown at k / fps seconds.
 
     Args:
         times: presentation times in seconds, ascending, the first one the start.
         duration: seconds from the first frame to the end of the last one.
-        fps: frames a second to take; at or above the native rate every frame is taken once.
+        fps: frames a second to take; where the video never shows more than these, every frame is taken once.
+        rounding: seconds by which times of a video at a steady `fps` may be off.
     Returns:
         int64, at least one position.
     """
-    native = len(times) / duration if duration > 0 else math.inf
-    if fps >= native * (1 - 1e-6):
+    if not is_faster(times, fps, rounding):
         return np.arange(len(times))
-    count = max(1, math.ceil(duration * fps - _ROUNDING * fps))
+    count = max(1, math.ceil(duration * fps - ROUNDING * fps))
     due = times[0] + np.arange(count) / fps
-    shown = np.searchsorted(times, due + min(_ROUNDING, 0.25 / native), side="right") - 1
-    return shown.clip(0, len(times) - 1)
+    return np.searchsorted(shown_from(times), due, side="right") - 1
+
+
+def is_faster(times: np.ndarray, fps: float, rounding: float) -> bool:
+    """Whether a video anywhere shows more than `fps` frames a second, beyond what rounded times explain."""
+    # Of a slower video frame j comes at least (j - i) / fps after frame i, for every i before it.
+    behind = times - np.arange(len(times)) / fps
+    return bool((np.maximum.accumulate(behind) - behind > rounding).any())
+
+
+def shown_from(times: np.ndarray) -> np.ndarray:
+    """From when on each frame is the one to take: its time less what rounding may have added, at most a quarter gap."""
+    gaps = np.diff(times, prepend=times[0])
+    return times - np.minimum(ROUNDING, np.maximum(gaps, 0) / 4)
+
+
+class FrameChooser:
+    """Tells frame by frame, as a video is decoded, which pictures `sampled_frames` may ask for at its end.
+
+    Args:
+        fps: frames a second to take.
+        rounding: seconds by which times of a video at a steady `fps` may be off.
+    """
+
+    def __init__(self, fps: float, rounding: float) -> None:
+        self.fps, self.rounding = fps, rounding
+        self.faster = False
+        self._index = 0
+        self._previous = self._ahead = -math.inf
+        self._from = 0.0
+
+    def add(self, time: float) -> bool:
+        """Takes the next frame's time; whether the frame before it may be asked for.
+
+        Until a video is seen to be faster than `fps`, any frame may: a slow one's are all taken.
+        """
+        first = self._index == 0
+        start = time if first else time - min(ROUNDING, max(time - self._previous, 0) / 4)
+        behind = time - self._index / self.fps
+        self._ahead = max(self._ahead, behind)
+        self.faster = self.faster or self._ahead - behind > self.rounding
+        keep = not first and (not self.faster or self._falls_due(self._from, start))
+        self._index, self._previous, self._from = self._index + 1, time, start
+        return keep
+
+    def _falls_due(self, start: float, end: float) -> bool:
+        """Whether a multiple of 1 / fps lies in [start, end)."""
+        return math.ceil(start * self.fps - 1e-9) < end * self.fps + 1e-9
 
 
 def resized(frame: np.ndarray, size: int) -> np.ndarray:

@@ -10,16 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.sampling import Facts
+from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
+from m3ray.data.decode_child import STOP
+from m3ray.data.sampling import Extent, Facts
 from m3ray.errors import DecodeError
 
 _PIPE_BYTES = 1 << 20
+_LINE_BYTES = 4096
+# Which decoder is tried, and which one after it where the first one hangs.
+_ORDER = {"auto": ("pyav", "decord alone"), "pyav": ("pyav", "decord alone"), "decord": ("decord", "pyav")}
 
 
 class Decoder:
@@ -28,28 +33,56 @@ class Decoder:
     Args:
         config: rate, size and window.
         limits: what a clip may cost.
+        decoder: `decord` where it is proven right, else PyAV; `pyav` and `auto`: PyAV.
     """
 
-    def __init__(self, config: DecodeConfig, limits: LimitsConfig) -> None:
+    def __init__(self, config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> None:
         self.config = config
         self.limits = limits
+        self.order = _ORDER[decoder]
         self._child: subprocess.Popen[bytes] | None = None
+        self._held = b""  # what came with a header and belongs to what follows
 
-    def windows(self, data: bytes, *, first_frame_only: bool = False) -> Iterator[tuple[Facts, np.ndarray]]:
-        """As `decode.decode`, in the child; a clip that kills it more than `limits.strikes` times is rejected.
+    def windows(self, data: bytes, *, extent: Extent = "all") -> Iterator[tuple[Facts, np.ndarray]]:
+        """As `decode.decode`, in the child, which serves the next clip too, however much of this one was taken.
+
+        A clip that kills the child more than `limits.strikes` times is rejected; one that it hangs on is tried with
+        the other decoder before that.
 
         Raises:
             DecodeError: as `decode.decode`, and `decoder_crashed`, `timed_out`.
         """
+        first, other = self.order
+        started = False
+        try:
+            for window in self._windows_of(data, extent, first):
+                started = True
+                yield window
+        except DecodeError as error:
+            # What was already handed on can't be taken back.
+            if error.reason != "timed_out" or started:
+                raise
+            yield from self._windows_of(data, extent, other)
+
+    def one_window(self, data: bytes) -> tuple[Facts, np.ndarray | None]:
+        """A clip of at most one window, whole; of a longer one what its packets say, and no frame."""
+        ((facts, frames),) = self.windows(data, extent="one_window")
+        return facts, frames if len(frames) else None
+
+    def first_window(self, data: bytes) -> np.ndarray:
+        """The first window of frames, (T, size, size, 3)."""
+        ((_, frames),) = self.windows(data, extent="first_window")
+        return frames
+
+    def _windows_of(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
         for strike in range(1, self.limits.strikes + 1):
             started = False
             try:
-                for window in self._windows(data, first_frame_only):
+                for window in self._windows(data, extent, decoder):
                     started = True
                     yield window
                 return
             except DecodeError as error:
-                # What was already handed on can't be taken back, and a slow clip stays slow.
                 if error.reason != "decoder_crashed" or started or strike == self.limits.strikes:
                     raise
 
@@ -60,34 +93,53 @@ class Decoder:
             self._child.wait()
             for pipe in (self._child.stdin, self._child.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):
+                        pipe.close()
             self._child = None
 
-    def _windows(self, data: bytes, first_frame_only: bool) -> Iterator[tuple[Facts, np.ndarray]]:
-        finished = False
+    def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
+        answered = False  # whether the child has said all that it will
         try:
-            self._request(data, first_frame_only)
+            self._request(data, extent, decoder)
             while True:
                 header, payload = self._receive()
+                answered = "reason" in header or "end" in header
                 if "reason" in header:
-                    finished = True
                     raise DecodeError(header["reason"], header["message"], header["stage"])
                 if "end" in header:
-                    finished = True
                     return
-                frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
-                yield Facts(**header["facts"]), frames
+                if "shape" in header:
+                    frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
+                    yield Facts(**header["facts"]), frames
+        except GeneratorExit:
+            answered = self._stop()
+            raise
         finally:
-            if not finished:  # crashed, timed out, or the caller wants no more windows: the child is mid-sentence
+            if not answered:  # crashed or timed out
                 self.close()
 
-    def _request(self, data: bytes, first_frame_only: bool) -> None:
+    def _stop(self) -> bool:
+        """Asks the child for the end of its answer and passes over the rest; whether it came to that."""
+        assert self._child is not None
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(STOP)
+            self._child.stdin.flush()
+            while True:
+                header, _ = self._receive()
+                if "end" in header or "reason" in header:
+                    return True
+        except (DecodeError, BrokenPipeError):
+            return False
+
+    def _request(self, data: bytes, extent: Extent, decoder: str) -> None:
         child = self._running()
         header = {
             "payload": len(data),
             "decode": asdict(self.config),
             "limits": asdict(self.limits),
-            "first_frame_only": first_frame_only,
+            "extent": extent,
+            "decoder": decoder,
         }
         assert child.stdin is not None
         try:
@@ -101,37 +153,55 @@ class Decoder:
         if self._child is None or self._child.poll() is not None:
             self.close()
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            self._held = b""
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "m3ray.data.decode_child", str(self.limits.memory_mb)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
+                pipesize=_PIPE_BYTES,
             )
         return self._child
 
     def _receive(self) -> tuple[dict[str, Any], bytearray]:
         deadline = time.monotonic() + self.limits.decode_seconds
-        line = bytearray()
-        while not line.endswith(b"\n"):
-            line += self._read(1, deadline)
-        header = json.loads(line)
-        return header, self._read(header["payload"], deadline)
+        line = self._held
+        while b"\n" not in line:
+            line += self._read_some(_LINE_BYTES, deadline)
+        end = line.index(b"\n") + 1
+        header = json.loads(line[:end])
+        payload = bytearray(header["payload"])
+        begun = min(len(line) - end, len(payload))
+        payload[:begun] = line[end : end + begun]
+        self._held = line[end + begun :]
+        self._read_into(memoryview(payload)[begun:], deadline)
+        return header, payload
 
-    def _read(self, count: int, deadline: float) -> bytearray:
-        assert self._child is not None
-        assert self._child.stdout is not None
-        descriptor = self._child.stdout.fileno()
-        out = bytearray(count)
-        view, done = memoryview(out), 0
-        while done < count:
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise DecodeError("timed_out", f"no frames within {self.limits.decode_seconds:.0f} s: the clip hangs")
-            got = os.readv(descriptor, [view[done : done + _PIPE_BYTES]])
+    def _read_into(self, view: memoryview, deadline: float) -> None:
+        while len(view):
+            self._wait(deadline)
+            got = os.readv(self._descriptor, [view[:_PIPE_BYTES]])
             if not got:
                 raise self._crash()
-            done += got
-        return out
+            view = view[got:]
+
+    def _read_some(self, most: int, deadline: float) -> bytes:
+        self._wait(deadline)
+        got = os.read(self._descriptor, most)
+        if not got:
+            raise self._crash()
+        return got
+
+    def _wait(self, deadline: float) -> None:
+        if not select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise DecodeError("timed_out", f"no frames within {self.limits.decode_seconds:.0f} s: the clip hangs")
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        return self._child.stdout.fileno()
 
     def _crash(self) -> DecodeError:
         assert self._child is not None

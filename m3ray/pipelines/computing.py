@@ -18,6 +18,7 @@ import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.data.reading import read_video
+from m3ray.data.sampling import Facts
 from m3ray.errors import M3RayError
 from m3ray.pipelines.decoding import shared_decoder
 from m3ray.pipelines.rows import Computed, Decoded, computed_table, crashed, decoded_rows, failure_of
@@ -53,6 +54,7 @@ class TierStage:
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
+        self.decoder = compute.decoder
         self.device = torch.device("cuda" if torch.cuda.is_available() and compute.device != "cpu" else "cpu")
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
@@ -115,7 +117,8 @@ class TierStage:
         asked = [tier for tier in self.tiers if tier.name in clip.tiers]
         measured: dict[str, list[Measured]] = defaultdict(list)
         seconds: dict[str, float] = defaultdict(float)
-        for window in self._read(clip):
+        for facts, window in self._read(clip):
+            row = replace(row, facts=facts)  # of a long clip the decoding stage knew no more than its packets say
             for tier in asked:
                 start = time.perf_counter()
                 measured[tier.name] += tier.measure([window])
@@ -124,14 +127,15 @@ class TierStage:
             row = _with_tier(row, tier, measured[tier.name], seconds[tier.name])
         return row
 
-    def _read(self, clip: Decoded) -> Iterator[Window]:
+    def _read(self, clip: Decoded) -> Iterator[tuple[Facts | None, Window]]:
         if clip.frames is not None:
-            yield _window(clip)
+            yield clip.facts, _window(clip)
             return
         data = read_video(clip.uri, self.limits.max_bytes)
         lead = None
-        for index, (facts, frames) in enumerate(shared_decoder(self.decode, self.limits).windows(data)):
-            yield Window(frames, index, lead, facts.video_bytes)
+        decoder = shared_decoder(self.decode, self.limits, self.decoder)
+        for index, (facts, frames) in enumerate(decoder.windows(data)):
+            yield facts, Window(frames, index, lead, facts.video_bytes)
             lead = frames[-1]
 
 

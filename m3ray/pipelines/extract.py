@@ -52,7 +52,7 @@ def run(
     progress = Progress("extract", plan.work.num_rows if total is None else total, waiting)
     if plan.work.num_rows:
         ledger = make_ledger()
-        decode = decode or DecodeStage(configs.decode, limits, ledger=ledger)
+        decode = decode or DecodeStage(configs.decode, limits, decoder=compute.decoder, ledger=ledger)
         stage = (plan.tiers, configs.decode, limits, on.threads(compute), compute, ledger)
         with progress:
             results = _dataset(plan, decode, stage, configs.decode, compute, on)

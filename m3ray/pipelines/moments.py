@@ -12,9 +12,11 @@ import pandas as pd
 import pyarrow as pa
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, MomentConfig, TierConfigs, fingerprint
+from m3ray.data.catalogue import learned
 from m3ray.data.moments import moments, rate_of, starts
 from m3ray.data.reading import read_video
 from m3ray.data.rooms import rejected_ids, tier_table
+from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
 from m3ray.errors import DecodeError
 from m3ray.pipelines import extract as extraction
@@ -78,11 +80,12 @@ def compute_moments(
     Args:
         room: has the clips' catalogue, with what decoding learned of each.
     """
-    there = Root(room.display(f"moments-{fingerprint(config, configs.decode)}"))
+    there = Root(room.display(f"moments-{fingerprint(config, configs.decode, DECODING)}"))
     catalogue, expected = room.read_table("catalogue.parquet"), {}
-    for row in catalogue.select(["clip_id", "uri", "sampled", "native_fps"]).to_pylist():
+    facts = {name: learned(catalogue, name) for name in ("frames", "sampled", "native_fps")}
+    for row in pa.table({"clip_id": catalogue["clip_id"], "uri": catalogue["uri"], **facts}).to_pylist():
         if row["sampled"]:
-            rate = rate_of(row["native_fps"], configs.decode.fps)
+            rate = rate_of(row["native_fps"], configs.decode.fps, each_once=row["sampled"] == row["frames"])
             expected[row["clip_id"], row["uri"]] = len(starts(row["sampled"], rate, config))
     plan = planning.plan(there, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
     have = set.intersection(*(set(there.ids(*plan.folders[tier.name]).to_pylist()) for tier in tiers))
@@ -113,7 +116,7 @@ def curves(there: Root, fps: float, scores: pd.DataFrame) -> pd.DataFrame:
     """
     facts = tier_table(there, "facts").to_pandas().set_index("clip_id")
     parts = scores["clip_id"].str.partition("@")
-    rate = np.array([rate_of(value, fps) for value in facts.loc[scores["clip_id"], "native_fps"]])
+    rate = np.minimum(facts.loc[scores["clip_id"], "native_fps"].to_numpy(), fps)
     length = facts.loc[scores["clip_id"], "sampled"].to_numpy()
     frame = pd.DataFrame({"clip_id": parts[2], "score": scores["score"]})
     frame["seconds"] = (parts[0].astype(int).to_numpy() + length / 2) / rate

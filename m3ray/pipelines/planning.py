@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from m3ray.config import DecodeConfig, TierConfigs, as_json, fingerprint
 from m3ray.data.compaction import compact
 from m3ray.data.rooms import REJECTS, feature_folder, refused_ids, rejected_ids, remember_tiers
+from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
 from m3ray.pipelines.rows import WORK
 from m3ray.tiers import Tier, fingerprint_of
@@ -64,7 +65,7 @@ def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierCo
         retry: whether rejected clips are tried again; those that the storage failed are in any case.
     """
     folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
-    folders["facts"] = feature_folder("facts", fingerprint("facts", 1, configs.decode))
+    folders["facts"] = feature_folder("facts", fingerprint("facts", DECODING, configs.decode))
     ids = catalogue["clip_id"].cast(pa.string())
     rejected = _within(ids, refused_ids(root) if retry else rejected_ids(root, settled=True))
     have = {tier.name: _within(ids, root.ids(*folders[tier.name])) for tier in tiers}

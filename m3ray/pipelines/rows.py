@@ -105,7 +105,7 @@ def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
         "uri": [row.uri for row in rows],
         "tiers": [list(row.tiers) for row in rows],
         "facts": [None if row.facts is None else json.dumps(row.facts.as_dict()) for row in rows],
-        "frames": [None if row.frames is None else row.frames.tobytes() for row in rows],
+        "frames": _binary([row.frames for row in rows]),
         "shape": [None if row.frames is None else list(row.frames.shape) for row in rows],
         "stage": [None if f is None else f.stage for f in failures],
         "error": [None if f is None else f.error for f in failures],
@@ -113,6 +113,15 @@ def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
         "decode_seconds": [row.seconds for row in rows],
     }
     return pa.table(columns, schema=DECODED)
+
+
+def _binary(clips: Sequence[np.ndarray | None]) -> pa.Array:
+    """Frames as bytes; those of one clip, as the decoding stage gives them, without a copy."""
+    if len(clips) == 1 and clips[0] is not None:
+        frames = np.ascontiguousarray(clips[0])
+        ends = np.array([0, frames.nbytes], np.int64)
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(frames)])
+    return pa.array([None if frames is None else frames.tobytes() for frames in clips], pa.large_binary())
 
 
 def decoded_rows(batch: pa.Table) -> list[Decoded]:

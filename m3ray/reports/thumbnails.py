@@ -38,7 +38,7 @@ def first_frames(uris: Mapping[str, str]) -> dict[str, np.ndarray]:
 def _first_frame(decoder: Decoder, uri: str) -> np.ndarray | None:
     try:
         data = read_video(uri, _LIMITS.max_bytes)
-        windows = decoder.windows(data, first_frame_only=True)
+        windows = decoder.windows(data, extent="first_frame")
         facts, frames = next(windows)
         windows.close()  # type: ignore[attr-defined]
     except DecodeError:

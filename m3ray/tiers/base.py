@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from m3ray.config import DecodeConfig, fingerprint
+from m3ray.data.sampling import DECODING
 from m3ray.errors import FeatureError
 
 
@@ -73,7 +74,7 @@ class Tier(Protocol):
 
 def fingerprint_of(tier: Tier, decode: DecodeConfig) -> str:
     """The hash of all that changes a tier's numbers."""
-    return fingerprint(tier.identity(), decode if tier.whole_clip else {"size": decode.size})
+    return fingerprint(tier.identity(), decode if tier.whole_clip else {"size": decode.size}, {"decoding": DECODING})
 
 
 def clip_values(measured: Iterable[Measured]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from drawn import pictures
 
 from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.data.containers import container_of
-from m3ray.data.decode import encode_clip, probe
+from m3ray.data.encode import encode_clip
 from m3ray.data.sampling import resized, sampled_frames
 from m3ray.data.sandbox import Decoder
 from m3ray.errors import DecodeError
@@ -82,22 +82,6 @@ def test_every_allowed_container(decoder, container, codec, name):
     assert frames[-1].mean() > frames[0].mean() + 50
 
 
-def test_both_decoders_give_the_same_numbers(monkeypatch):
-    """decord where it serves, PyAV for the same clip: within 1 % (in fact equal: same bytes, same conversion)."""
-    pytest.importorskip("decord")
-    data = encode_clip(pictures(30, 270, 480), 15)
-    child = Decoder(replace(CONFIG, fps=10), LIMITS)
-    facts, frames = next(child.windows(data))
-    child.close()
-    assert facts.decoder == "decord"
-    # decord sees other frames than PyAV where the display matrix rotates: an identity matrix changes nothing else.
-    from m3ray.data import decode
-
-    probed = probe(data, replace(CONFIG, fps=10), LIMITS)
-    (again,) = decode._pyav_windows(data, probed, [probed.positions], 256)
-    assert np.abs(frames.astype(int) - again).mean() < 0.01 * frames.mean()
-
-
 def test_sampling_follows_timestamps(decoder):
     """Variable rate: 10 frames in the first second, 30 in the next. At 10 fps both seconds count alike."""
     buffer = io.BytesIO()
@@ -142,7 +126,7 @@ def test_long_clips_come_in_windows(decoder):
 
 
 def test_the_first_frame_alone(decoder, clip_bytes):
-    ((_, frame),) = list(decoder.windows(clip_bytes, first_frame_only=True))
+    ((_, frame),) = list(decoder.windows(clip_bytes, extent="first_frame"))
     assert np.array_equal(frame[0], next(decoder.windows(clip_bytes))[1][0])
 
 
@@ -150,8 +134,60 @@ def test_abandoned_windows_leave_the_decoder_usable(clip_bytes):
     child = Decoder(replace(CONFIG, window_frames=4), LIMITS)
     windows = child.windows(clip_bytes)
     next(windows)
+    served_by = child._child.pid
     windows.close()
     assert len(list(child.windows(clip_bytes))) == 5
+    assert child._child.pid == served_by, "a request ends without the process"
+    child.close()
+
+
+def test_what_is_wanted_of_a_clip_is_what_comes(clip_bytes):
+    child = Decoder(replace(CONFIG, window_frames=8), LIMITS)
+    whole = np.concatenate([frames for _, frames in child.windows(clip_bytes)])
+    assert np.array_equal(child.first_window(clip_bytes), whole[:8])
+    facts, frames = child.one_window(clip_bytes)
+    assert (facts.sampled, frames) == (20, None), "longer than a window: no frame, and what its packets say"
+    child.close()
+    child = Decoder(CONFIG, LIMITS)
+    assert np.array_equal(child.one_window(clip_bytes)[1], whole)
+    child.close()
+
+
+def test_a_clip_of_many_windows_is_read_twice_and_is_the_same(clip_bytes):
+    """Twenty frames in windows of two: more than are held until the end."""
+    child = Decoder(replace(CONFIG, window_frames=2), LIMITS)
+    windows = list(child.windows(clip_bytes))
+    child.close()
+    child = Decoder(CONFIG, LIMITS)
+    ((facts, frames),) = child.windows(clip_bytes)
+    child.close()
+    assert [len(part) for _, part in windows] == [2] * 10
+    assert windows[0][0] == facts
+    assert np.array_equal(np.concatenate([part for _, part in windows]), frames)
+
+
+def test_a_decoder_that_hangs_is_followed_by_the_other(clip_bytes, monkeypatch):
+    asked = []
+    request = Decoder._request
+
+    def hanging(self, data, extent, decoder):
+        asked.append(decoder)
+        if len(asked) == 1:
+            self._running()  # a child that was never asked answers as late as one that hangs
+        else:
+            request(self, data, extent, decoder)
+
+    monkeypatch.setattr(Decoder, "_request", hanging)
+    child = Decoder(CONFIG, replace(LIMITS, decode_seconds=3.0))
+    assert len(next(child.windows(clip_bytes))[1]) == 20
+    assert asked == ["pyav", "decord alone"]
+    child.close()
+
+
+def test_too_large_names_the_option_to_raise(clip_bytes):
+    child = Decoder(CONFIG, replace(LIMITS, max_pixels=1000))
+    with pytest.raises(DecodeError, match=r"raise limits\.max-pixels"):
+        list(child.windows(clip_bytes))
     child.close()
 
 
@@ -199,8 +235,8 @@ def test_a_decoder_that_dies_is_restarted_and_the_clip_rejected(clip_bytes, monk
     request = Decoder._request
     struck = []
 
-    def deadly(self, data, first_frame_only):
-        request(self, data, first_frame_only)
+    def deadly(self, data, extent, decoder):
+        request(self, data, extent, decoder)
         if len(data) == 13:  # the poison: kills its decoder, as a SIGSEGV would
             struck.append(self._child.pid)
             self._child.kill()

@@ -9,7 +9,7 @@ import torch
 from recipes import GOLDEN, fill
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.decode import encode_clip
+from m3ray.data.encode import encode_clip
 from m3ray.data.sandbox import Decoder
 from m3ray.errors import WeightsError
 from m3ray.options import ExtractOptions, PredictOptions, TrainOptions

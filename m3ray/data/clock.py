@@ -1,0 +1,113 @@
+"""When each frame of a video is shown: from the timestamps of a file to seconds since its first frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+# What ffmpeg takes for the seam of two recordings in containers whose timestamps may jump (its dts_delta_threshold).
+_SEAM_SECONDS = 10.0
+_SEAMED = ("mpegts", "mpeg")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Timestamps of a frame or packet, in ticks of the stream's time base; None where the file has none."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+
+
+class Clock:
+    """Turns timestamps of frames, in the order in which they are shown, into seconds.
+
+    A frame lasts up to the next one's timestamp. Where timestamps jump back (recordings joined end to end), or, in
+    transport and program streams, far ahead, the frames after the jump go on where those before it end.
+
+    Args:
+        tick: the stream's time base, seconds.
+        period: seconds that a frame lasts where nothing else is known.
+        container: FFmpeg's name of it.
+    """
+
+    def __init__(self, tick: Fraction, period: float, container: str) -> None:
+        self.tick = float(tick)
+        self.period = period
+        self.jumps_ahead = container in _SEAMED
+        # AVI has no presentation times: those that FFmpeg makes up are wrong for H.264 with B-frames.
+        self.by_dts = container == "avi"
+        self.times: list[float] = []
+        self._last_stamp = 0.0
+        self._last_own = 0.0
+        self._choice = _BestEffort()
+
+    def show(self, stamp: Stamp) -> float:
+        """The time at which the next frame is shown, seconds since the first one."""
+        ticks = stamp.dts if self.by_dts else self._choice.choose(stamp)
+        own = stamp.duration * self.tick
+        if not self.times:
+            self._last_stamp, time = 0.0 if ticks is None else ticks * self.tick, 0.0
+        else:
+            at = self._last_stamp + self._lasting() if ticks is None else ticks * self.tick
+            gap = at - self._last_stamp
+            seam = gap < 0 or (self.jumps_ahead and gap > _SEAM_SECONDS)
+            time = self.times[-1] + (self._lasting() if seam else gap)
+            self._last_stamp = at
+        self._last_own = own
+        self.times.append(time)
+        return time
+
+    def _lasting(self) -> float:
+        """Seconds that the last frame is shown where no next one says so."""
+        if self._last_own > 0:
+            return self._last_own
+        return median_gap(np.asarray(self.times)) or self.period
+
+    def timeline(self, track_end: float | None = None) -> tuple[np.ndarray, float]:
+        """Seconds at which each frame is shown, (N,), the first 0; and when the last one ends.
+
+        Args:
+            track_end: where the durations that came with frames are those of decoding order (MP4 with frames
+                reordered): when the track ends by its header, seconds in the file's time.
+        """
+        times = np.asarray(self.times)
+        if len(times) > 1 and (np.diff(times) <= 0).mean() > 0.5:  # no timestamps worth the name
+            times = np.arange(len(times)) * self.period
+            return times, len(times) * self.period
+        if track_end is None or not len(times):
+            return times, float(times[-1] + self._lasting()) if len(times) else 0.0
+        left = track_end - self._last_stamp
+        return times, float(times[-1] + (left if left > 0 else median_gap(times) or self.period))
+
+
+def median_gap(times: np.ndarray) -> float:
+    """Median seconds from a frame to the next one; 0 for a single frame."""
+    gaps = np.diff(times)
+    gaps = gaps[gaps > 0]
+    return float(np.median(gaps)) if len(gaps) else 0.0
+
+
+class _BestEffort:
+    """Presentation times, or decoding times where those run backwards more often: libavcodec's own guess."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int | None] = {"pts": None, "dts": None}
+        self._faults = {"pts": 0, "dts": 0}
+
+    def choose(self, stamp: Stamp) -> int | None:
+        self._note("dts", stamp.dts, stamp.pts)
+        self._note("pts", stamp.pts, stamp.dts)
+        if stamp.pts is not None and (self._faults["pts"] <= self._faults["dts"] or stamp.dts is None):
+            return stamp.pts
+        return stamp.dts
+
+    def _note(self, kind: str, value: int | None, other: int | None) -> None:
+        last = self._last[kind]
+        if value is not None:
+            self._faults[kind] += last is not None and value <= last
+            self._last[kind] = value
+        elif other is not None:
+            self._last[kind] = other

@@ -1,0 +1,210 @@
+"""Whether a file is whole: what its container promises, by its own length fields, against the bytes that are there.
+
+Only promises count. MPEG program and transport streams make none, nor does a live recording of unknown length.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+_UNKNOWN_32 = (0, 0xFFFFFFFF)  # what writers that cannot seek back leave in a length field
+_EBML_SEGMENT = 0x18538067
+_GIF_TRAILER = 0x3B
+_FOURCC, _LENGTH = 4, 4
+
+
+def missing_bytes(data: bytes, container: str) -> str | None:
+    """What a container promises and the file does not hold, in words; None where nothing is missing.
+
+    Args:
+        data: the file.
+        container: FFmpeg's name of it.
+    """
+    check = _CHECKS.get(container)
+    return check(data) if check else None
+
+
+def _short(promised: int, data: bytes) -> str | None:
+    return f"{len(data)} of {promised} bytes are there" if promised > len(data) else None
+
+
+def _missing_of_mov(data: bytes) -> str | None:
+    """Boxes, one after the other: a length, a name. In fragments each box is a promise of its own."""
+    at, fragmented, described = 0, False, False
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if size == 1 and at + 16 <= len(data):
+            size = struct.unpack_from(">Q", data, at + 8)[0]
+        if size == 0:  # up to the end of the file
+            size = len(data) - at
+        if size < 8:
+            return None
+        described = described or name == b"moov"
+        fragmented = fragmented or name == b"moof" or (name == b"moov" and b"mvex" in data[at : at + size])
+        # With a sample table beside it, a length that is too large loses nothing: the table is asked sample by sample.
+        if at + size > len(data) and (fragmented or not described or name == b"moov"):
+            return _short(at + size, data)
+        at += size
+    return "the last box is cut" if (fragmented or not described) and any(data[at:]) else None
+
+
+def _missing_of_matroska(data: bytes) -> str | None:
+    """The EBML header, then one segment."""
+    at = 0
+    while at < len(data):
+        element, at = _read_ebml_id(data, at)
+        size, at = _read_ebml_size(data, at)
+        if element is None or size is None:
+            return None
+        if element == _EBML_SEGMENT:
+            return _short(at + size, data)
+        at += size
+    return None
+
+
+def _read_ebml_id(data: bytes, at: int) -> tuple[int | None, int]:
+    width = 9 - data[at].bit_length() if at < len(data) else 9
+    if width > 4 or at + width > len(data):
+        return None, at
+    return int.from_bytes(data[at : at + width], "big"), at + width
+
+
+def _read_ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """A length, its leading one removed; None where it is unknown (all ones) or not there."""
+    width = 9 - data[at].bit_length() if at < len(data) else 9
+    if width > 8 or at + width > len(data):
+        return None, at
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), at + width
+
+
+def _missing_of_avi(data: bytes) -> str | None:
+    """RIFF chunks, one after the other; files of more than a gigabyte have several."""
+    for at in _riff_chunks(data):
+        size = struct.unpack_from("<I", data, at + _FOURCC)[0]
+        if size not in _UNKNOWN_32 and at + 8 + size > len(data):
+            return _short(at + 8 + size, data)
+    return None
+
+
+def count_avi_entries(data: bytes, stream: int) -> int:
+    """Entries of an AVI's index for a video stream, empty ones too; 0 where no index tells of all of the file.
+
+    Args:
+        data: the file, whole.
+        stream: its number, in the order of their headers.
+    """
+    if b"AVIX" in (data[at + 8 : at + 12] for at in _riff_chunks(data)):
+        return 0
+    at = 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + _FOURCC], struct.unpack_from("<I", data, at + _FOURCC)[0]
+        if name == b"idx1":
+            entries = data[at + 8 : at + 8 + size]
+            names = (b"%02ddc" % stream, b"%02ddb" % stream)
+            return sum(entries[k : k + 4] in names for k in range(0, len(entries), 16))
+        at += 8 + size + size % 2
+    return 0
+
+
+def _riff_chunks(data: bytes) -> Iterator[int]:
+    """Where each RIFF chunk begins."""
+    at = 0
+    while data[at : at + _FOURCC] == b"RIFF" and at + 8 <= len(data):
+        yield at
+        size = struct.unpack_from("<I", data, at + _FOURCC)[0]
+        if size in _UNKNOWN_32:
+            return
+        at += 8 + size + size % 2
+
+
+def _missing_of_gif(data: bytes) -> str | None:
+    """Blocks up to the trailer."""
+    if len(data) < 13:
+        return "the header is cut"
+    at, pictures = 13 + _palette_bytes(data[10]), 0
+    while at < len(data) and data[at] != _GIF_TRAILER:
+        if data[at] == 0x21:
+            at = _end_of_sub_blocks(data, at + 2)
+        elif data[at] == 0x2C and at + 10 < len(data):
+            at, pictures = _end_of_sub_blocks(data, at + 10 + _palette_bytes(data[at + 9]) + 1), pictures + 1
+        else:  # padding, which decoders pass over
+            at += 1
+    return "the trailer that ends a GIF is not there" if at >= len(data) and pictures else None
+
+
+def _palette_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _end_of_sub_blocks(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += data[at] + 1
+    return at + 1
+
+
+def _missing_of_flv(data: bytes) -> str | None:
+    """Tags: kind, three bytes of length, seven more; after each its whole length again."""
+    at = int.from_bytes(data[5:9], "big") + 4
+    while at + 11 <= len(data):
+        end = at + 11 + int.from_bytes(data[at + 1 : at + 4], "big")
+        if end > len(data):
+            return _short(end, data)
+        at = end + 4
+    return "the last tag is cut" if at < len(data) else None
+
+
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def _missing_of_asf(data: bytes) -> str | None:
+    """The file's size, as its properties say; a broadcast has none."""
+    at = data.find(_ASF_FILE_PROPERTIES, 0, 1 << 16)
+    if at < 0 or at + 92 > len(data):
+        return None
+    size, broadcast = struct.unpack_from("<Q", data, at + 40)[0], data[at + 88] & 1
+    return None if broadcast else _short(size, data)
+
+
+def _missing_of_ogg(data: bytes) -> str | None:
+    """Pages: a header, a table of segment lengths, the segments."""
+    at = 0
+    while data[at : at + 4] == b"OggS":
+        lengths = data[at + 27 : at + 27 + data[at + 26]] if at + 27 <= len(data) else b""
+        if at + 27 > len(data) or len(lengths) < data[at + 26]:
+            return "the last page is cut"
+        end = at + 27 + len(lengths) + sum(lengths)
+        if end > len(data):
+            return _short(end, data)
+        at = end
+    return None
+
+
+def _missing_of_mxf(data: bytes) -> str | None:
+    """Triplets of a 16 byte key, a BER length, a value; the first one says where the last partition begins."""
+    footer = int.from_bytes(data[44:52], "big") if data[16:17] == b"\x83" else 0
+    if footer >= len(data):
+        return _short(footer + 1, data)
+    at = 0
+    while at + 17 <= len(data):
+        first = data[at + 16]
+        width = first & 0x7F if first & 0x80 else 0
+        size = int.from_bytes(data[at + 17 : at + 17 + width], "big") if width else first
+        end = at + 17 + width + size
+        if end > len(data):
+            return _short(end, data)
+        at = end
+    return "the last triplet is cut" if at < len(data) else None
+
+
+_CHECKS: dict[str, Callable[[bytes], str | None]] = {
+    "mov": _missing_of_mov,
+    "matroska": _missing_of_matroska,
+    "avi": _missing_of_avi,
+    "gif": _missing_of_gif,
+    "flv": _missing_of_flv,
+    "asf": _missing_of_asf,
+    "ogg": _missing_of_ogg,
+    "mxf": _missing_of_mxf,
+}

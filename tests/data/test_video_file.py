@@ -1,0 +1,136 @@
+"""Which stream is the video, what of it is shown, and what is damage. Files are made with PyAV and cut by hand."""
+
+import io
+import struct
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.decode import decode
+from m3ray.errors import DecodeError
+
+LIMITS = LimitsConfig()
+
+
+def flat(level, size=(64, 64)):
+    return np.full((size[1], size[0], 3), level, np.uint8)
+
+
+def encoded(container, streams, codec="libx264", options=None, rate=10, frames=12):
+    """A file of flat streams.
+
+    Args:
+        streams: (level, size, is default) of each.
+    """
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format=container) as file:
+        outs = []
+        for _, (width, height), default in streams:
+            out = file.add_stream(codec, rate=rate, options=options or {})
+            out.width, out.height, out.pix_fmt = width, height, "yuv420p"
+            out.disposition = av.stream.Disposition.default if default else 0
+            outs.append(out)
+        for _ in range(frames):
+            for out, (level, size, _) in zip(outs, streams, strict=True):
+                file.mux(out.encode(av.VideoFrame.from_ndarray(flat(level, size), format="rgb24")))
+        for out in outs:
+            file.mux(out.encode())
+    return buffer.getvalue()
+
+
+def ramp(container, codec="libx264", frames=60, rate=30, options=None):
+    """Frame k has level 8 + 4 k."""
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format=container) as file:
+        out = file.add_stream(codec, rate=rate, options=options or {})
+        out.width, out.height, out.pix_fmt = 64, 64, "yuv420p"
+        out.codec_context.gop_size = 12
+        for k in range(frames):
+            file.mux(out.encode(av.VideoFrame.from_ndarray(flat(8 + 4 * k), format="rgb24")))
+        file.mux(out.encode())
+    return buffer.getvalue()
+
+
+def windows(data, **changes):
+    return list(decode(data, replace(DecodeConfig(), **changes), LIMITS))
+
+
+def reason_of(data):
+    with pytest.raises(DecodeError) as caught:
+        windows(data)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("streams", "level"),
+    [
+        ([(40, (64, 64), False), (200, (128, 128), False)], 200),  # the largest
+        ([(40, (128, 128), False), (200, (128, 128), False)], 40),  # of the largest the first
+        ([(40, (64, 64), True), (200, (128, 128), False)], 40),  # the default one
+        ([(40, (64, 64), True), (200, (128, 128), True)], 200),  # of the defaults the largest
+    ],
+)
+def test_the_stream_that_a_player_shows(streams, level):
+    ((_, frames),) = windows(encoded("matroska", streams))
+    assert abs(int(frames.mean()) - level) <= 3
+
+
+def test_latin_words_in_a_file_do_not_make_it_unreadable():
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format="avi") as file:
+        file.metadata["title"] = "XXcafe"
+        out = file.add_stream("mpeg4", rate=10)
+        out.width, out.height, out.pix_fmt = 64, 64, "yuv420p"
+        file.mux(out.encode(av.VideoFrame.from_ndarray(flat(80), format="rgb24")))
+        file.mux(out.encode())
+    data = buffer.getvalue()
+    assert b"XXcafe" in data
+    assert len(windows(data.replace(b"XXcafe", b"caf\xe9\xff\xfe"))) == 1
+
+
+def with_edit(data, milliseconds, ticks):
+    """An .mp4 whose only edit shows so much, from a tick of its media on."""
+    at = data.index(b"elst")
+    return data[: at + 12] + struct.pack(">Ii", milliseconds, ticks) + data[at + 20 :]
+
+
+def test_what_an_edit_list_cuts_away_is_not_shown_and_is_no_damage():
+    """Frames 30 to 44 of 60 lie within one second from 1.0 s on; the whole media stays in the file."""
+    data = ramp("mp4")
+    with av.open(io.BytesIO(data)) as file:
+        per_frame = Fraction(1, 30) / file.streams.video[0].time_base
+    first = struct.unpack_from(">i", data, data.index(b"elst") + 16)[0]
+    ((facts, frames),) = windows(with_edit(data, 500, first + int(30 * per_frame)), fps=30)
+    assert (facts.frames, facts.duration) == (15, pytest.approx(0.5))
+    ((_, whole),) = windows(data, fps=30)
+    assert np.array_equal(frames, whole[30:45])
+
+
+def test_a_stream_that_begins_in_the_middle_shows_what_can_be_decoded():
+    data = ramp("mpegts", options={"bf": "2"})
+    packets = len(data) // 188
+    ((facts, frames),) = windows(data[188 * (packets // 3) :], fps=30)
+    ((_, whole),) = windows(data, fps=30)
+    assert 12 <= facts.frames < 60
+    assert facts.duration == pytest.approx(facts.frames / 30)
+    assert np.array_equal(frames, whole[-len(frames) :]), "the last ones, each as it is in the whole"
+
+
+def test_hidden_pictures_are_not_counted():
+    """libvpx's alternate references are packets that nobody sees."""
+    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "30k"}
+    ((facts, _),) = windows(ramp("webm", "libvpx", options=options))
+    assert (facts.frames, facts.native_fps) == (60, pytest.approx(30, rel=0.01))
+
+
+def test_a_hole_in_the_middle_is_damage():
+    data = bytearray(ramp("mp4", options={"bf": "0"}))
+    with av.open(io.BytesIO(bytes(data))) as file:
+        lost = [packet for packet in file.demux(video=0) if packet.size][30:40]
+        for packet in lost:
+            data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    assert reason_of(bytes(data)) == "damaged"
