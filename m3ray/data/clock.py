@@ -10,6 +10,7 @@ import numpy as np
 # What ffmpeg takes for the seam of two recordings in containers whose timestamps may jump (its dts_delta_threshold).
 _SEAM_SECONDS = 10.0
 _SEAMED = ("mpegts", "mpeg")
+_HEADER_ROUNDING = 1.5e-3
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,12 @@ class Clock:
         if len(times) > 1 and (np.diff(times) <= 0).mean() > 0.5:  # no timestamps worth the name
             times = np.arange(len(times)) * self.period
             return times, len(times) * self.period
-        if track_end is None or not len(times):
-            return times, float(times[-1] + self._lasting()) if len(times) else 0.0
-        left = track_end - self._last_stamp
+        if not len(times):
+            return times, 0.0
+        left = None if track_end is None else track_end - self._last_stamp
+        # Headers count in thousandths: where the two agree within that, the finer one is right.
+        if left is None or abs(left - self._last_own) < _HEADER_ROUNDING:
+            return times, float(times[-1] + self._lasting())
         return times, float(times[-1] + (left if left > 0 else median_gap(times) or self.period))
 
 

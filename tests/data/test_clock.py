@@ -26,6 +26,18 @@ def test_a_last_frame_of_unknown_duration_lasts_as_long_as_the_median_one():
     assert shown([(0, None, 0), (100, None, 0), (200, None, 0), (900, None, 0)]) == ([0, 0.1, 0.2, 0.9], 1.0)
 
 
+def test_where_durations_are_of_decoding_order_the_track_says_when_the_last_frame_ends():
+    def end(track_end):
+        clock = Clock(MS, 0.04, "mov")
+        for stamp in ((0, -80, 40), (40, 0, 120), (80, -40, 120), (200, 40, 120)):
+            clock.show(Stamp(*stamp))
+        return round(clock.timeline(track_end)[1], 4)
+
+    assert end(0.24) == 0.24
+    assert end(0.3195) == 0.32, "a header's thousandths: the packet's own 120 ms are finer"
+    assert end(0.1) == 0.24, "a header that ends before the last frame begins says nothing: the median, 40 ms"
+
+
 def test_a_single_frame_lasts_one_period():
     assert shown([(7, None, 0)]) == ([0], 0.04)
 
