@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 
 from m3ray.config import DecodeConfig, LimitsConfig
@@ -198,6 +197,3 @@ class _Decoding:
     def _nothing(self) -> DecodeError:
         count = len(self.video.scan.table)
         return DecodeError("damaged", f"none of {count} packets gives a picture: the file is damaged, copy it again")
-
-
-cv2.setNumThreads(1)  # one core a decoding task

@@ -25,16 +25,19 @@ _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
 def main() -> None:
     """Answers requests until standard input closes."""
     requests, answers = sys.stdin.buffer, _private_stdout()
-    _leave_network()
+    isolated = _leave_network()
     _limit_memory(int(sys.argv[1]))
     # Imported once the limits stand: decoders' native code may print or crash while loading.
+    import cv2
+
     from m3ray.data import decode
 
+    cv2.setNumThreads(1)  # one core a decoding task
     while line := requests.readline():
         if line != STOP:
             request = json.loads(line)
             data = requests.read(request["payload"])
-            _answer(decode, data, request, requests, answers)
+            _send(answers, {**_answer(decode, data, request, requests, answers), "isolated": isolated})
             del data
 
 
@@ -47,12 +50,16 @@ def _private_stdout() -> BinaryIO:
     return private
 
 
-def _leave_network() -> None:
-    """A namespace without network, where the system lets a process have one: no decoder can fetch what a file names."""
-    if sys.platform == "linux":
-        import ctypes
+def _leave_network() -> bool:
+    """Moves into a namespace without network, so that no decoder can fetch what a file names; whether that was allowed.
 
-        ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK)  # refused: the list of containers still stands
+    Where it is refused the list of containers still stands.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    return ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK) == 0
 
 
 def _limit_memory(megabytes: int) -> None:
@@ -68,22 +75,22 @@ class _Stopped(Exception):
     """The other side wants no more of this answer."""
 
 
-def _answer(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> None:
+def _answer(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> dict[str, Any]:
+    """Sends the windows that are asked for, and returns what ends the answer."""
     try:
         for facts, frames in _windows(decode, data, request, requests, answers):
             _send(answers, {"facts": facts.as_dict(), "shape": frames.shape}, frames.data)
-        _send(answers, {"end": True})
     except _Stopped:
-        _send(answers, {"end": True})
+        pass
     except DecodeError as error:
-        _send(answers, {"reason": error.reason, "message": error.message, "stage": error.stage})
+        return {"reason": error.reason, "message": error.message, "stage": error.stage}
     except MemoryError:
         memory = request["limits"]["memory_mb"]
         message = f"needs more than the {memory} MiB of limits.memory-mb: raise it, or leave the clip out"
-        _send(answers, {"reason": "out_of_memory", "message": message, "stage": "decode"})
+        return {"reason": "out_of_memory", "message": message, "stage": "decode"}
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        _send(answers, {"reason": "decoder_error", "message": message, "stage": "decode"})
+        return {"reason": "decoder_error", "message": f"{type(error).__name__}: {error}", "stage": "decode"}
+    return {"end": True}
 
 
 def _windows(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> Iterator[Any]:

@@ -23,6 +23,21 @@ from m3ray.errors import DecodeError
 
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES = 4096
+# What a child needs of its parent's environment to find Python, its libraries and a folder for temporary files.
+_ENVIRONMENT = frozenset(
+    [
+        "PATH",
+        "LD_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "TMPDIR",
+        "TEMP",
+        "SYSTEMROOT",
+        "VIRTUAL_ENV",
+    ]
+)
 # Which decoder is tried, and which one after it where the first one hangs.
 _ORDER = {"auto": ("pyav", "decord alone"), "pyav": ("pyav", "decord alone"), "decord": ("decord", "pyav")}
 
@@ -40,6 +55,7 @@ class Decoder:
         self.config = config
         self.limits = limits
         self.order = _ORDER[decoder]
+        self.isolated: bool | None = None  # whether the child has no network; None before its first answer
         self._child: subprocess.Popen[bytes] | None = None
         self._held = b""  # what came with a header and belongs to what follows
 
@@ -104,6 +120,7 @@ class Decoder:
             while True:
                 header, payload = self._receive()
                 answered = "reason" in header or "end" in header
+                self.isolated = header.get("isolated", self.isolated)
                 if "reason" in header:
                     raise DecodeError(header["reason"], header["message"], header["stage"])
                 if "end" in header:
@@ -152,7 +169,9 @@ class Decoder:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
             self.close()
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            # No keys of the cloud and no tokens: whatever a hostile file does to the child, it has none to give away.
+            environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
             self._held = b""
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "m3ray.data.decode_child", str(self.limits.memory_mb)],

@@ -2,6 +2,8 @@
 
 import io
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -88,7 +90,6 @@ def test_sampling_follows_timestamps(decoder):
     with av.open(buffer, mode="w", format="matroska") as file:
         stream = file.add_stream("libx264", rate=30)
         stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
-        from fractions import Fraction
 
         stream.codec_context.time_base = Fraction(1, 30)
         for time in [*range(0, 30, 3), *range(30, 60)]:
@@ -138,6 +139,21 @@ def test_abandoned_windows_leave_the_decoder_usable(clip_bytes):
     windows.close()
     assert len(list(child.windows(clip_bytes))) == 5
     assert child._child.pid == served_by, "a request ends without the process"
+    child.close()
+
+
+def test_the_child_has_no_keys_and_says_whether_it_has_a_network(clip_bytes, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "t0ken")
+    child = Decoder(CONFIG, LIMITS)
+    assert child.isolated is None
+    next(child.windows(clip_bytes))
+    list(child.windows(clip_bytes))
+    environment = Path(f"/proc/{child._child.pid}/environ")
+    if environment.exists():
+        assert b"s3cret" not in environment.read_bytes()
+        assert b"t0ken" not in environment.read_bytes()
+    assert child.isolated in (True, False)
     child.close()
 
 

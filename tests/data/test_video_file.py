@@ -134,3 +134,53 @@ def test_a_hole_in_the_middle_is_damage():
         for packet in lost:
             data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     assert reason_of(bytes(data)) == "damaged"
+
+
+def jpegs(levels):
+    """The levels as packets of MJPEG, each a picture of its own."""
+    codec = av.CodecContext.create("mjpeg", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = 64, 64, "yuvj420p", Fraction(1, 10)
+    found = []
+    for level in levels:
+        frame = av.VideoFrame.from_ndarray(flat(level), format="rgb24").reformat(format="yuvj420p")
+        found += [bytes(packet) for packet in codec.encode(frame)]
+    return found + [bytes(packet) for packet in codec.encode(None)]
+
+
+def chunk(name, data):
+    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def avi(chunks):
+    """An .avi of fifty frames a second; an empty chunk stands for a dropped frame."""
+    count = len(chunks)
+    main = struct.pack("<14I", 20_000, 0, 0, 0x10, count, 0, 1, 0, 64, 64, 0, 0, 0, 0)
+    header = b"vidsMJPG" + struct.pack("<10I4H", 0, 0, 0, 1, 50, 0, count, 0, 0xFFFFFFFF, 0, 0, 0, 64, 64)
+    picture = struct.pack("<IiiHH4sIiiII", 40, 64, 64, 1, 24, b"MJPG", 64 * 64 * 3, 0, 0, 0, 0)
+    stream = chunk(b"LIST", b"strl" + chunk(b"strh", header) + chunk(b"strf", picture))
+    index, movi = b"", b"movi"
+    for data in chunks:
+        index += b"00dc" + struct.pack("<III", 0x10 if data else 0, len(movi), len(data))
+        movi += chunk(b"00dc", data)
+    body = (
+        b"AVI " + chunk(b"LIST", b"hdrl" + chunk(b"avih", main) + stream) + chunk(b"LIST", movi) + chunk(b"idx1", index)
+    )
+    return chunk(b"RIFF", body)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "shown"),
+    [
+        ((), [0, 2, 4, 6, 8]),
+        ((2, 5), [0, 1, 4, 6, 8]),
+        ((1, 2, 3, 4), [0, 0, 0, 6, 8]),
+        ((6, 7, 8, 9), [0, 2, 4, 5, 5]),  # the last ones too
+    ],
+)
+def test_a_dropped_frame_of_an_avi_repeats_the_one_before(dropped, shown):
+    """Ten slots at 50 frames a second; at 25 every second one is due."""
+    levels = 20 + 20 * np.arange(10)
+    chunks = [b"" if k in dropped else data for k, data in enumerate(jpegs(levels))]
+    ((facts, frames),) = windows(avi(chunks), fps=25)
+    assert (facts.frames, facts.duration) == (10 - len(dropped), pytest.approx(0.2))
+    np.testing.assert_allclose(frames[:, 128, 128, 0], levels[shown], atol=3)
