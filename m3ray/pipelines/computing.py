@@ -117,12 +117,15 @@ class TierStage:
         asked = [tier for tier in self.tiers if tier.name in clip.tiers]
         measured: dict[str, list[Measured]] = defaultdict(list)
         seconds: dict[str, float] = defaultdict(float)
+        begun = time.perf_counter()
         for facts, window in self._read(clip):
-            row = replace(row, facts=facts)  # of a long clip the decoding stage knew no more than its packets say
+            if clip.frames is None:  # the decoding stage knew no more than its packets say, and spent no time on it
+                row = replace(row, facts=facts, decode_seconds=row.decode_seconds + time.perf_counter() - begun)
             for tier in asked:
                 start = time.perf_counter()
                 measured[tier.name] += tier.measure([window])
                 seconds[tier.name] += time.perf_counter() - start
+            begun = time.perf_counter()
         for tier in asked:
             row = _with_tier(row, tier, measured[tier.name], seconds[tier.name])
         return row

@@ -31,6 +31,16 @@ def test_a_clip_is_decoded_once(decoder, silent_bytes, tmp_path):
         FrameStore(decoder.config, 64, None).frames(decoder, str(video), LIMITS)
 
 
+def test_clip_after_clip_is_served_by_one_process(decoder, silent_bytes, tmp_path):
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(silent_bytes)
+    served = set()
+    for _ in range(3):
+        FrameStore(decoder.config, 32, None).frames(decoder, str(video), LIMITS)
+        served.add(decoder._child.pid)
+    assert len(served) == 1
+
+
 def test_what_was_kept_in_part_is_decoded_again(decoder, silent_bytes, tmp_path):
     video = tmp_path / "clip.mp4"
     video.write_bytes(silent_bytes)

@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from drawn import pictures
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
+from m3ray.data.encode import encode_clip
 from m3ray.data.sampling import Facts
 from m3ray.data.store import Root
 from m3ray.errors import DecodeError, M3RayError
@@ -68,6 +70,22 @@ def test_a_clip_that_fails_takes_no_other_with_it():
     assert rows[0].values["mean"]["mean"].tolist() == [10, 10, 10]
     assert rows[2].values["mean"]["mean"].tolist() == [30, 30, 30]
     torch.set_num_threads(2)
+
+
+def test_a_long_clip_is_read_by_the_tier_actor_which_then_knows_more(tmp_path):
+    """Twenty frames in windows of eight: the decoding stage hands on what the packets say, and no frame."""
+    (tmp_path / "long.mp4").write_bytes(encode_clip(pictures(20), 10))
+    config = DecodeConfig(window_frames=8)
+    work = [{"clip_id": "x", "uri": str(tmp_path / "long.mp4"), "tiers": ["mean"]}]
+    (table,) = DecodeStage(config, LimitsConfig())(pa.Table.from_pylist(work, schema=WORK))
+    (row,) = decoded_rows(table)
+    assert (row.frames, row.facts.sampled) == (None, 20)
+    (computed,) = TierStage([MeanTier()], config, LimitsConfig(), 1).compute([row])
+    assert computed.facts == row.facts
+    assert computed.decode_seconds > row.seconds
+    (table,) = DecodeStage(DecodeConfig(), LimitsConfig())(pa.Table.from_pylist(work, schema=WORK))
+    (whole,) = decoded_rows(table)
+    np.testing.assert_allclose(computed.values["mean"]["mean"], whole.frames.mean(axis=(0, 1, 2)))
 
 
 def test_a_clip_that_was_not_asked_for_a_tier_gets_none():
