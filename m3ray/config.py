@@ -36,6 +36,8 @@ class ReadConfig:
     """Folder of the videos; none: below the data set's own."""
     splits: str | None = None
     """VideoMem: file or folder that says who is in which split; none: drawn."""
+    identity: Literal["path", "content"] = "path"
+    """Which rows are one video, which stands in one split: the same path however spelled, or also the same bytes."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ REJECTS = pa.schema(
     ]
 )
 
+# The key in a catalogue column's own metadata under which stands which of FACTS it is, whatever its name.
+LEARNED_KEY = b"m3ray.learned"
+
 FACTS = pa.schema(
     [
         ("clip_id", pa.string()),

@@ -8,6 +8,7 @@ import numpy as np
 
 from m3ray.schema import Clip
 
+CAPTIONS = 5
 ACTIONS = ("playing music", "running", "cooking", "diving")
 
 
@@ -51,7 +52,7 @@ def memento_json(folder: Path, counts=(("train", 60), ("val", 30), ("test", 10))
 
 
 def memento_csv(folder: Path, train=80, dev=40) -> dict[str, dict]:
-    """MediaEval 2021's form: BOM and CRLF, numeric ids."""
+    """MediaEval 2021's form: BOM and CRLF, numeric ids, five captions a video beside each other."""
     known = {}
     for number, (directory, prefix, count) in enumerate((("training_set", "train", train), ("dev_set", "dev", dev))):
         (folder / directory).mkdir(parents=True, exist_ok=True)
@@ -60,15 +61,14 @@ def memento_csv(folder: Path, train=80, dev=40) -> dict[str, dict]:
             name = str(1000 * number + k)
             known[name] = row
             url = f"https://example.org/videos/{row['action'].replace(' ', '+')}/clip-{name}.mp4"
-            scores.append([name, url, "[1, 0]", row["score"] - 0.05, row["score"], row["alpha"]])
-            captions += [[name, url, f"{row['action']} number {n}"] for n in range(2)]
+            scores.append([name, url, 90 + k % 7, row["score"] - 0.05, row["score"], row["alpha"]])
+            captions.append([name, url, *(f"{row['action']}, number {n}" for n in range(CAPTIONS))])
         head = ["video_id", "video_url", "annotations_short_term", "scores_raw_short_term"]
         write_csv(
             folder / directory / f"{prefix}_scores.csv", [*head, "scores_normalized_short_term", "decay_alpha"], scores
         )
-        write_csv(
-            folder / directory / f"{prefix}_text_descriptions.csv", ["video_id", "video_url", "description"], captions
-        )
+        head = ["video_id", "video_url", *(f"description_{n}" for n in range(CAPTIONS))]
+        write_csv(folder / directory / f"{prefix}_text_descriptions.csv", head, captions)
     return known
 
 

@@ -2,60 +2,54 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-from pyarrow import fs as pafs
-
-from m3ray.data.filesystems import absolute_uri, filesystem_of
-from m3ray.data.folder import is_named_video
+from m3ray.data.columns import NO_NUMBER, number_of
+from m3ray.data.csv_text import read_csv_text
+from m3ray.data.filesystems import absolute_uri, one_line
+from m3ray.data.folder import named_videos
+from m3ray.data.listing import Listing as Listing
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError
-from m3ray.schema import REJECTS, SPLITS, Clip
+from m3ray.schema import SPLITS, Clip
 
 _MOST_NAMED = 10
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Clips, and what is to be said about them.
+def read_csv(
+    root: Root, *parts: str, columns: Iterable[str] = (), notes: list[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file as text, each with its place in words: `train_scores.csv: row 7`.
 
     Args:
-        table: one clip a row, the catalogue's columns and the user's.
-        notes: lines for the user.
-        missing: names of videos that are not there.
-        refused: clips that must not be read, as rows of rejects.
-    """
-
-    table: pa.Table
-    notes: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    refused: pa.Table = field(default_factory=REJECTS.empty_table)
-
-
-def read_csv(root: Root, *parts: str, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """A CSV file as text, with or without BOM, with either line ending.
-
+        root: holds the file.
+        parts: of its path.
+        columns: that it must have.
+        notes: what is passed over goes here.
     Raises:
         SchemaError: it cannot be read, or lacks one of `columns`.
     """
     where = root.display(*parts)
-    try:
-        data = io.BytesIO(root.read_bytes(*parts))
-        frame = pd.read_csv(data, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (ValueError, OSError) as error:
-        raise SchemaError(f"{where} cannot be read as CSV: {error}") from error
-    frame.columns = [str(name).strip() for name in frame.columns]
-    lacking = [name for name in columns if name not in frame.columns]
+    sheet = read_csv_text(_bytes(root, *parts), where, spaced=True)
+    names = sheet.table.column_names
+    lacking = [name for name in columns if name not in names]
     if lacking:
-        raise SchemaError(f"{where} lacks {', '.join(lacking)}; it has {', '.join(frame.columns)}")
-    return frame
+        raise SchemaError(f"{where} lacks {', '.join(lacking)}; it has {', '.join(names)}")
+    notes += [f"{parts[-1]}: {note}" for note in sheet.said()]
+    cells = zip(*(column.to_pylist() for column in sheet.table.columns), strict=True)
+    for row, values in zip(sheet.rows.tolist(), cells, strict=True):
+        yield f"{parts[-1]}: row {row}", dict(zip(names, values, strict=True))
+
+
+def _bytes(root: Root, *parts: str) -> bytes:
+    try:
+        return root.read_bytes(*parts)
+    except (OSError, ValueError) as error:
+        raise SchemaError(f"{root.display(*parts)} cannot be read: {one_line(error)}") from error
 
 
 def read_objects(root: Root, *parts: str) -> list[dict[str, Any]]:
@@ -66,8 +60,8 @@ def read_objects(root: Root, *parts: str) -> list[dict[str, Any]]:
     """
     where = root.display(*parts)
     try:
-        found = json.loads(root.read_bytes(*parts).decode("utf-8-sig"))
-    except ValueError as error:
+        found = json.loads(_bytes(root, *parts).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise SchemaError(f"{where} is not JSON: {error}") from error
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise SchemaError(f"{where} holds {type(found).__name__}; expected a list of objects, one a video")
@@ -75,19 +69,34 @@ def read_objects(root: Root, *parts: str) -> list[dict[str, Any]]:
 
 
 def number(value: Any, what: str) -> float | None:
-    """A number, or None for an empty cell.
+    """A number, or None for an empty cell, NaN, and the words that stand for them.
 
     Raises:
         SchemaError: text that is no number.
     """
-    if value is None or value == "":
+    if value is None or str(value).strip().lower() in NO_NUMBER:
         return None
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    raise SchemaError(f"{what} is {value!r}, expected a number")
+    found = number_of(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    if found is None:
+        raise SchemaError(f"{what} is {value!r}, expected a number")
+    return found
+
+
+def count(value: str, what: str) -> float | None:
+    """How many annotations: a number, or the length of a list of them.
+
+    Raises:
+        SchemaError: neither.
+    """
+    listed = value.strip()
+    if not (listed.startswith("[") and listed.endswith("]")):
+        return number(value, what)
+    return float(len(listed[1:-1].replace(",", " ").split()))
+
+
+def is_count(name: str) -> bool:
+    """Whether a column holds numbers of annotations."""
+    return name.startswith("nb_") or "annotations" in name
 
 
 def texts(value: Any, what: str) -> tuple[str, ...]:
@@ -122,16 +131,11 @@ class Videos:
     def below(cls, folder: str) -> Videos:
         """All of a folder and its sub-folders; none where there is no folder."""
         uri = absolute_uri(folder).rstrip("/")
-        fs, base = filesystem_of(uri)
-        prefix = base.rstrip("/") + "/"
-        infos = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
         names: dict[str, str] = {}
-        for path in sorted(info.path for info in infos if info.type == pafs.FileType.File):
-            if is_named_video(path):
-                name = path.rsplit("/", 1)[-1].lower()
-                where = f"{uri}/{path.removeprefix(prefix)}"
-                names.setdefault(name, where)
-                names.setdefault(name.rsplit(".", 1)[0], where)
+        for where in sorted(named_videos(uri)):
+            name = where.rsplit("/", 1)[-1].lower()
+            names.setdefault(name, where)
+            names.setdefault(name.rsplit(".", 1)[0], where)
         return cls(uri, names)
 
     def find(self, name: str) -> str | None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from m3ray.config import fingerprint
+from m3ray.data.filesystems import one_line
 from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers
 from m3ray.data.store import Root
+from m3ray.data.tier_file import READERS, read_tier_file
 from m3ray.errors import ConfigError, FeatureError, SchemaError
 from m3ray.schema import SIMILARITY, vector
 
@@ -36,6 +35,7 @@ class Brought:
         columns: name to (N,) or, for a vector, (N, width); float32.
         scaled: whether training z-scores it.
         source: the file.
+        notes: what of it was passed over, in words.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Brought:
     columns: Mapping[str, np.ndarray]
     scaled: bool
     source: str
+    notes: tuple[str, ...] = ()
 
     def table(self) -> pa.Table:
         """As Parquet keeps a tier: vectors as fixed-size lists."""
@@ -87,24 +88,22 @@ def read_tier(name: str, file: str, *, scaled: bool = True) -> Brought:
     """
     folder, _, base = file.rpartition("/")
     root, ending = Root(folder or "."), base.rsplit(".", 1)[-1].lower()
-    if ending not in _READERS:
-        raise SchemaError(f"--tier {name}={file}: expected a file ending in .{', .'.join(_READERS)}")
-    if not root.exists(base):
-        raise SchemaError(f"--tier {name}={file}: no such file")
+    if ending not in READERS:
+        raise SchemaError(f"--tier {name}={file}: expected a file ending in .{', .'.join(READERS)}")
     try:
-        columns = _READERS[ending](root.read_bytes(base))
-    except (ValueError, OSError, KeyError) as error:
-        raise SchemaError(f"--tier {name}={file} cannot be read: {error}") from error
-    if "clip_id" not in columns:
-        raise SchemaError(f"{file} has no clip_id; it has {', '.join(columns) or 'nothing'}")
-    ids = tuple(_id(value) for value in columns.pop("clip_id"))
-    _check_ids(ids, file)
-    numbers = _vectors({column: _numbers(values, column, file) for column, values in columns.items()})
+        data = root.read_bytes(base) if root.exists(base) else None
+    except OSError as error:
+        raise SchemaError(f"--tier {name}={file} cannot be read: {one_line(error)}") from error
+    if data is None:
+        raise SchemaError(f"--tier {name}={file}: no such file")
+    found = read_tier_file(data, file, ending)
+    _check_ids(found.ids, file)
+    numbers = _vectors({column: _numbers(values, column, file) for column, values in found.columns.items()})
     if not numbers:
         raise SchemaError(f"{file} has clip_id alone; a tier needs a column of numbers")
     for column, values in numbers.items():
-        _check_values(values, column, ids, file)
-    return Brought(name, ids, numbers, scaled, file)
+        _check_values(values, column, found.ids, file)
+    return Brought(name, found.ids, numbers, scaled, file, found.notes)
 
 
 def bring(root: Root, tier: Brought, wanted: Sequence[str], *, allow_missing: bool = False) -> str:
@@ -122,7 +121,7 @@ def bring(root: Root, tier: Brought, wanted: Sequence[str], *, allow_missing: bo
     said = (
         f"tier {tier.name}: {len(catalogue) - len(missing)} of {len(catalogue)} clips, {len(missing)} missing"
         f"{f' ({missing[0]}, ...)' if missing else ''}, {len(known - catalogue)} not in the catalogue, "
-        f"from {tier.source}"
+        f"from {tier.source}{''.join(f'; {note}' for note in tier.notes)}"
     )
     if len(missing) == len(catalogue):
         raise FeatureError(f"{said}: no clip_id of it is in the catalogue ({wanted[0]}); it has {tier.ids[0]}")
@@ -146,42 +145,6 @@ def bring(root: Root, tier: Brought, wanted: Sequence[str], *, allow_missing: bo
 def brought_tiers(root: Root) -> list[str]:
     """The names of the tiers that a user brought to a root."""
     return [name for name, entry in current_tiers(root).items() if entry.get("brought")]
-
-
-def _from_parquet(data: bytes) -> dict[str, Any]:
-    table = pq.read_table(pa.BufferReader(data))
-    return {name: _plain(table[name].combine_chunks()) for name in table.column_names}
-
-
-def _plain(column: pa.Array) -> Any:
-    if pa.types.is_fixed_size_list(column.type) and not column.null_count:
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        widths = set(column.value_lengths().to_pylist())
-        if len(widths) != 1 or None in widths:
-            raise ValueError(f"vectors of different lengths ({', '.join(map(str, sorted(widths, key=str)[:4]))}, ...)")
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    return column.to_numpy(zero_copy_only=False)
-
-
-def _from_csv(data: bytes) -> dict[str, Any]:
-    frame = pd.read_csv(io.BytesIO(data), dtype={"clip_id": str}, encoding="utf-8-sig", keep_default_na=True)
-    return {str(name).strip(): frame[name].to_numpy() for name in frame.columns}
-
-
-def _from_npz(data: bytes) -> dict[str, Any]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-_READERS = {"parquet": _from_parquet, "csv": _from_csv, "npz": _from_npz}
-
-
-def _id(value: Any) -> str:
-    """Ids that are numbers in one file and text in another are the same ids: 7.0 is `7`."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
 def _check_ids(ids: Sequence[str], file: str) -> None:

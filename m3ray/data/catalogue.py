@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3ray.data.columns import NO_NUMBER, number_of
+from m3ray.data.draw import split_clips as split_clips
 from m3ray.data.filesystems import has_secret
+from m3ray.data.identity import video_keys
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError, StudyError
-from m3ray.schema import SPLITS
+from m3ray.schema import LEARNED_KEY, SPLITS
 
 NAME = "catalogue.parquet"
-TRAIN_SHARE = 0.8
+# By these a decoded catalogue is known that bears no marks yet.
+_OLDER = {"native_fps", "sampled", "video_bytes", "decoder"}
 
 
-def checked(clips: pa.Table) -> pa.Table:
+def checked(clips: pa.Table, videos: pa.ChunkedArray | None = None) -> pa.Table:
     """The clips, if every id is unique and every split possible, and no video stands in two splits.
 
     Args:
         clips: the catalogue's columns; `split` may be null.
+        videos: which video each row is, from `video_keys`; None: by path.
     Raises:
         SchemaError: names the rows that clash or the row that is impossible.
     """
@@ -33,7 +36,7 @@ def checked(clips: pa.Table) -> pa.Table:
         row = _first(pc.invert(known))
         name, split = clips["clip_id"][row].as_py(), clips["split"][row].as_py()
         raise SchemaError(f"row {row + 1} ({name}): split {split!r} is none of {', '.join(SPLITS)}")
-    _check_leaks(clips)
+    _check_leaks(clips, videos)
     _check_secrets(clips)
     return clips
 
@@ -54,19 +57,30 @@ def _check_ids(clips: pa.Table) -> None:
     )
 
 
-def _check_leaks(clips: pa.Table) -> None:
+def _check_leaks(clips: pa.Table, videos: pa.ChunkedArray | None) -> None:
     """One video under two ids is the user's to decide; in two splits it would be learned and then judged."""
-    placed = clips.select(["uri", "split"]).filter(pc.and_(pc.is_valid(clips["split"]), pc.not_equal(clips["uri"], "")))
-    spread = placed.group_by("uri").aggregate([("split", "count_distinct")])
-    leaked = spread.filter(pc.greater(spread["split_count_distinct"], 1))
-    if not leaked.num_rows:
+    if pc.count_distinct(clips["split"]).as_py() < 2:
         return
-    uri = leaked["uri"][0].as_py()
-    rows = np.flatnonzero(pc.and_(pc.equal(clips["uri"], uri), pc.is_valid(clips["split"])).to_numpy())
-    splits = clips["split"].take(rows).to_pylist()
-    one, two = rows[0], next(row for row, split in zip(rows, splits, strict=True) if split != splits[0])
-    words = [f"in {clips['split'][row].as_py()} (row {row + 1}, {clips['clip_id'][row].as_py()})" for row in (one, two)]
-    raise SchemaError(f"{uri} is {words[0]} and {words[1]}: a leak; keep it in one split")
+    keys = video_keys(clips["uri"]) if videos is None else videos
+    placed = pa.table({"key": keys, "split": clips["split"]}).filter(
+        pc.and_(pc.is_valid(clips["split"]), pc.is_valid(keys))
+    )
+    spread = placed.group_by("key").aggregate([("split", "count_distinct")])
+    leaked = spread.filter(pc.greater(spread["split_count_distinct"], 1))["key"]
+    if not len(leaked):
+        return
+    one = _first(pc.and_(pc.is_valid(clips["split"]), pc.is_in(keys, leaked)))
+    elsewhere = pc.and_(pc.equal(keys, keys[one]), pc.not_equal(clips["split"], clips["split"][one]))
+    raise SchemaError(_leak(clips, one, _first(elsewhere.fill_null(False))))
+
+
+def _leak(clips: pa.Table, one: int, two: int) -> str:
+    first, second = (clips.slice(row, 1).to_pylist()[0] for row in (one, two))
+    other = "" if first["uri"] == second["uri"] else f", as {second['uri']},"
+    return (
+        f"{first['uri']} is in {first['split']} (row {one + 1}, {first['clip_id']}) and{other} in {second['split']} "
+        f"(row {two + 1}, {second['clip_id']}): a leak; keep it in one split"
+    )
 
 
 def _check_secrets(clips: pa.Table) -> None:
@@ -84,61 +98,40 @@ def _first(mask: pa.ChunkedArray) -> int:
 
 
 def score_of(value: Any, row: int) -> float | None:
-    """A score in [0, 1], or None for an empty cell.
+    """A score in [0, 1], or None for an empty cell, NaN, and the words that stand for them (NA, null, none).
 
     Raises:
         SchemaError: not a number, or outside [0, 1].
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value).strip() == "":
+    text = "" if value is None else str(value).strip()
+    if text.lower() in NO_NUMBER:
         return None
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        raise SchemaError(f"row {row}: score {value!r} is not a number; expected one in [0, 1], or empty") from None
+    score = number_of(text)
+    if score is None:
+        hint = "; write it with a point" if text.count(",") == 1 else ""
+        raise SchemaError(f"row {row}: score {value!r} is not a number; expected one in [0, 1], or empty{hint}")
     if not 0 <= score <= 1:
         raise SchemaError(f"row {row}: score {score:g} lies outside [0, 1]; divide percentages by 100")
     return score
 
 
-def split_clips(clips: pa.Table, known: pa.Table | None, seed: int) -> pa.Table:
-    """Gives each clip without a split one: its earlier one if known, else 80/20 train/val, seeded.
-
-    Scored and unscored clips are drawn apart, so both splits get their share of scores.
+def make_catalogue(root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None) -> pa.Table:
+    """Checks and splits the clips; splits drawn earlier stay.
 
     Args:
+        root: may hold an earlier catalogue.
         clips: the catalogue's columns.
-        known: `clip_id, split` of an earlier catalogue.
         seed: of the draw.
+        videos: which video each row is, from `video_keys`; None: by path.
     """
-    splits = clips["split"]
-    if known is not None:
-        splits = pc.coalesce(splits, known["split"].take(pc.index_in(clips["clip_id"], known["clip_id"])))
-    result = splits.to_numpy(zero_copy_only=False).astype(object)
-    scored = pc.is_valid(clips["score"]).to_numpy()
-    fresh = pc.is_null(splits).to_numpy()
-    for group in (fresh & scored, fresh & ~scored):
-        rows = np.flatnonzero(group)
-        order = rows[np.argsort(_draws(clips["clip_id"].take(rows), seed), kind="stable")]
-        train = round(len(order) * TRAIN_SHARE)
-        result[order[:train]], result[order[train:]] = "train", "val"
-    return clips.set_column(clips.column_names.index("split"), "split", pa.array(result, pa.string()))
+    keys = video_keys(clips["uri"]) if videos is None else videos
+    known = root.read_table(NAME, columns=["clip_id", "uri", "split"]) if root.exists(NAME) else None
+    return split_clips(checked(clips, keys), known, seed, keys)
 
 
-def _draws(ids: pa.ChunkedArray, seed: int) -> np.ndarray:
-    """A number a clip that depends on its id and the seed alone: uint64."""
-    digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8] for chunk in ids.chunks for name in chunk)
-    return np.frombuffer(b"".join(digests), ">u8")
-
-
-def make_catalogue(root: Root, clips: pa.Table, seed: int) -> pa.Table:
-    """Checks and splits the clips; splits drawn earlier stay."""
-    known = root.read_table(NAME, columns=["clip_id", "split"]) if root.exists(NAME) else None
-    return split_clips(checked(clips), known, seed)
-
-
-def write_catalogue(root: Root, clips: pa.Table, seed: int) -> pa.Table:
+def write_catalogue(root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None) -> pa.Table:
     """Makes the catalogue and writes it."""
-    table = make_catalogue(root, clips, seed)
+    table = make_catalogue(root, clips, seed, videos)
     root.write_table(table, NAME)
     return table
 
@@ -155,12 +148,31 @@ def read_catalogue(root: Root) -> pa.Table:
 
 
 def with_facts(table: pa.Table, facts: pa.Table | None) -> pa.Table:
-    """The catalogue with what decoding learned of each clip, null where it was rejected."""
+    """The catalogue with what decoding learned of each clip, null where it was rejected.
+
+    A column of the user's keeps its name: beside their `duration`, decoding's is `decoded_duration`. What an earlier
+    call added is replaced.
+    """
     if facts is None:
         return table
-    learned = [name for name in facts.column_names if name != "clip_id"]
-    base = table.drop_columns([name for name in learned if name in table.column_names])
+    base = table.drop_columns([column.name for column in table.schema if LEARNED_KEY in (column.metadata or {})])
     positions = pc.index_in(base["clip_id"], facts["clip_id"])
-    for name in learned:
-        base = base.append_column(name, facts[name].take(positions))
+    for name in (name for name in facts.column_names if name != "clip_id"):
+        shown = name
+        while shown in base.column_names:
+            shown = f"decoded_{shown}"
+        column = pa.field(shown, facts[name].type, metadata={LEARNED_KEY: name.encode()})
+        base = base.append_column(column, facts[name].take(positions))
     return base
+
+
+def learned(catalogue: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """What decoding learned, whichever column it stands in; None where nothing was decoded.
+
+    Args:
+        catalogue: from `with_facts`, or of a root of before columns were marked.
+        name: of `FACTS`.
+    """
+    marked = [column.name for column in catalogue.schema if (column.metadata or {}).get(LEARNED_KEY) == name.encode()]
+    older = [name] if set(catalogue.column_names) >= _OLDER and name in catalogue.column_names else []
+    return next((catalogue[column] for column in (*marked, *older)), None)

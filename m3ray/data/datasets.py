@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pyarrow as pa
+
 from m3ray.config import ReadConfig
-from m3ray.data.annotations import Listing
 from m3ray.data.demo import CLIPS, make_demo
-from m3ray.data.folder import list_folder
+from m3ray.data.filesystems import one_line
+from m3ray.data.folder import read_folder
+from m3ray.data.listing import Listing
 from m3ray.data.memento10k import list_memento10k
 from m3ray.data.store import Root
-from m3ray.data.table import list_table
+from m3ray.data.table import read_table
 from m3ray.data.videomem import list_videomem
-from m3ray.errors import ConfigError
+from m3ray.errors import ConfigError, SchemaError
 from m3ray.schema import catalogue_table
 
 
@@ -49,18 +52,19 @@ def list_clips(
         return Listing(catalogue_table(make_demo(root, limit or CLIPS, seed, write=write)))
     if source is None:
         raise ConfigError(f"--dataset {dataset} needs --root: the folder or file to read")
-    found = LISTERS[dataset](source, read or ReadConfig())
+    try:
+        found = LISTERS[dataset](source, read or ReadConfig())
+    except (OSError, ValueError, pa.ArrowException) as error:
+        # What the readers did not foresee is still about a file, not about m3ray.
+        raise SchemaError(f"--root {source} cannot be read as {dataset}: {one_line(error)}") from error
+    if not found.table.num_rows:
+        raise SchemaError(f"--root {source} holds no clip: expected at least one")
     return found if limit is None else replace(found, table=found.table.slice(0, limit))
 
 
-def _folder(source: str) -> Listing:
-    clips, refused = list_folder(source)
-    return Listing(clips, refused=refused)
-
-
 LISTERS: dict[str, Callable[[str, ReadConfig], Listing]] = {
-    "folder": lambda source, _: _folder(source),
-    "table": lambda source, _: Listing(list_table(source)),
+    "folder": lambda source, _: read_folder(source),
+    "table": lambda source, _: read_table(source),
     "memento10k": list_memento10k,
     "videomem": list_videomem,
 }

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # user:password@ before the first slash
 _SECRET = re.compile(r"^[a-z0-9+.-]+://[^/@]*:[^/@]*@", re.IGNORECASE)
+# file:/x, file:///x and file://localhost/x are one file (RFC 8089).
+_FILE = re.compile(r"^file:(?://(?:localhost)?)?(?=/)", re.IGNORECASE)
 _S3_ATTEMPTS = 6  # of the client, on 5xx, throttling and broken connections
 _ATTEMPTS = 4  # ours, around the client's
 _FIRST_WAIT = 0.5
@@ -28,7 +30,7 @@ _FIRST_WAIT = 0.5
 
 def absolute_uri(uri: str) -> str:
     """`uri` with its scheme, or as an absolute local path: workers run in other folders."""
-    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    return uri if "://" in uri or _FILE.match(uri) else str(Path(uri).expanduser().absolute())
 
 
 def has_secret(uri: str) -> bool:
@@ -38,13 +40,13 @@ def has_secret(uri: str) -> bool:
 
 def is_local(uri: str) -> bool:
     """Whether a URI names a file of this machine."""
-    return "://" not in uri or uri.startswith("file://")
+    return "://" not in uri or _FILE.match(uri) is not None
 
 
 def local_path(uri: str) -> str:
     """The path of a local URI. Names that are not UTF-8 travel as percent-encoded `file://` URIs."""
-    if uri.startswith("file://"):
-        return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    if _FILE.match(uri):
+        return os.fsdecode(unquote_to_bytes(_FILE.sub("", uri)))
     return str(Path(uri).expanduser().absolute())
 
 
@@ -52,7 +54,7 @@ def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     """The filesystem of a path or URI, and the path in it.
 
     Raises:
-        ConfigError: the scheme is not served, or the URI carries credentials.
+        ConfigError: the scheme is not served, the URI carries credentials, or a part of an S3 path is empty.
     """
     if is_local(uri):
         return pafs.LocalFileSystem(), local_path(uri)
@@ -62,11 +64,38 @@ def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
             "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile or an instance role"
         )
     scheme, _, path = uri.partition("://")
+    if scheme == "s3" and "//" in path.rstrip("/"):
+        raise ConfigError(f"{uri!r} has an empty part (//), which cannot be asked for: write it with single slashes")
     try:
         # The path is taken as it stands: keys may hold ?, # and %.
         return (_s3(path.partition("/")[0]), path) if scheme == "s3" else pafs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ConfigError(f"cannot use {uri!r} ({error}): give a local folder or an s3:// URI") from error
+        raise ConfigError(f"cannot use {uri!r} ({one_line(error)}): give a local folder or an s3:// URI") from error
+
+
+def looked_at(uri: str) -> tuple[pafs.FileSystem, str, pafs.FileInfo]:
+    """As `filesystem_of`, and what lies there.
+
+    Raises:
+        ConfigError: the URI cannot be used, or its storage does not let one look.
+    """
+    fs, path = filesystem_of(uri)
+    try:
+        return fs, path, retried(lambda: fs.get_file_info(path), fs)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot look at {uri!r} ({one_line(error)}): check the name, the rights and the network"
+        ) from error
+
+
+def as_text(path: str) -> str:
+    """A local path as UTF-8 text, bytes that are none as `\\xNN`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of a library says, as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _s3(bucket: str) -> pafs.S3FileSystem:

@@ -2,96 +2,101 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from m3ray.data.filesystems import absolute_uri, filesystem_of, is_local, retried
+from m3ray.data.filesystems import absolute_uri, is_local, looked_at, one_line, retried
+from m3ray.data.listing import Found, Listing, Passed
+from m3ray.data.local_folder import ENDINGS, is_named_video, local_videos, named_local_videos
+from m3ray.data.remote_folder import remote_files
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE, LISTING, REJECTS
 
-ENDINGS = frozenset("mp4 m4v mov mkv webm avi ts m2ts mts mpg mpeg vob gif 3gp".split())  # noqa: SIM905
 _CHUNK = 10_000
 
 
 def list_folder(root: str) -> tuple[pa.Table, pa.Table]:
-    """Every file below `root` that is named like a video; `clip_id` is its path below `root`.
+    """The clips of a folder and those that are refused, without what is to be said about them."""
+    found = read_folder(root)
+    return found.table, found.refused
 
-    A name that is not UTF-8 is kept in the `uri` percent-encoded, with `\\xNN` in the `clip_id`.
 
-    Returns:
-        The clips, as columns of the catalogue; those of them that are links out of the folder, as rows of rejects:
-        a folder that somebody else packed must not make a job read what lies elsewhere.
+def read_folder(root: str) -> Listing:
+    """Every video below `root`; `clip_id` is its path there.
+
+    A file is a video by its ending, or else, where it is local, by its first bytes. A name that is not UTF-8 is kept in
+    the `uri` percent-encoded, with `\\xNN` in the `clip_id`. Refused are links out of the folder (one that somebody
+    else packed must not make a job read what lies elsewhere) and keys of S3 that cannot be asked for.
+
     Raises:
-        SchemaError: no such folder, or nothing in it is named like a video.
+        SchemaError: no such folder, or no video in it.
     """
     uri = absolute_uri(root).rstrip("/")
-    fs, base = filesystem_of(uri)
-    if retried(lambda: fs.get_file_info(base), fs).type != pafs.FileType.Directory:
+    fs, base, info = looked_at(uri)
+    if info.type != pafs.FileType.Directory:
         raise SchemaError(f"no folder at {uri}: give an existing folder of videos with --root")
-    found = _local(base) if is_local(uri) else ((path, f"{uri}/{path}", None) for path in _remote(fs, base))
-    clips, refused = _tables(found)
-    if not clips.num_rows:
-        endings = ", ".join(sorted(ENDINGS))
-        raise SchemaError(f"{uri} holds no file named like a video ({endings})")
-    return clips.sort_by("clip_id"), refused
-
-
-def is_named_video(path: str) -> bool:
-    """Whether a file is named like a video, and not hidden."""
-    name = path.rsplit("/", 1)[-1]
-    return not name.startswith(".") and name.rsplit(".", 1)[-1].lower() in ENDINGS
-
-
-def _local(base: str) -> Iterator[tuple[str, str, str | None]]:
-    """Id, URI, and where a link that leaves the folder points to."""
-    home = os.path.realpath(base)
-    for folder, below, names in os.walk(base):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        linked = [name for name in below if os.path.islink(os.path.join(folder, name))]
-        for name in [*names, *linked]:
-            if is_named_video(name):
-                yield _local_clip(base, home, os.path.join(folder, name))
-
-
-def _local_clip(base: str, home: str, path: str) -> tuple[str, str, str | None]:
-    target = os.path.realpath(path) if os.path.islink(path) else path
-    inside = target is path or target.startswith(home.rstrip("/") + "/")
-    name, uri = path[len(base.rstrip("/")) + 1 :], path
+    passed = Passed()
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        name = os.fsencode(name).decode(errors="backslashreplace")
-        uri = Path(path).as_uri()
-    return name, uri, None if inside else os.fsencode(target).decode(errors="backslashreplace")
+        clips, refused = _tables(local_videos(base, passed) if is_local(uri) else _remote(fs, base, uri, passed))
+    except OSError as error:
+        raise SchemaError(f"{uri} cannot be listed: {one_line(error)}") from error
+    if not clips.num_rows:
+        raise SchemaError(
+            f"{uri} holds no file named like a video ({', '.join(sorted(ENDINGS))}), and none that is one by its "
+            f"content{''.join(f'; {note}' for note in passed.notes())}"
+        )
+    return Listing(clips.sort_by("clip_id"), passed.notes(), refused=refused)
 
 
-def _remote(fs: pafs.FileSystem, base: str) -> Iterator[str]:
-    """Paths below `base`, a folder at a time, so that memory holds the largest one and not all."""
-    prefix, folders = base.rstrip("/") + "/", [base]
-    while folders:
-        for info in _listed(fs, folders.pop()):
-            if info.type == pafs.FileType.Directory:
-                folders.append(info.path)
-            elif is_named_video(info.path):
-                yield info.path.removeprefix(prefix)
+def named_videos(folder: str) -> Iterator[str]:
+    """The URI of every file below a folder that is named like a video, links followed; none where there is no folder.
+
+    For data sets whose annotations name their videos: what is not named is not read.
+    """
+    uri = absolute_uri(folder).rstrip("/")
+    fs, base, info = looked_at(uri)
+    if info.type != pafs.FileType.Directory:
+        return
+    if is_local(uri):
+        yield from named_local_videos(base)
+    else:
+        prefix = base.rstrip("/") + "/"
+        files = (entry.path for entry in _listed_below(fs, base) if entry.type == pafs.FileType.File)
+        yield from (f"{uri}/{path.removeprefix(prefix)}" for path in files if is_named_video(path))
+
+
+def _remote(fs: pafs.FileSystem, base: str, uri: str, passed: Passed) -> Iterator[Found]:
+    """Objects are videos by their names: looking into each would be a request each."""
+    prefix = base.rstrip("/") + "/"
+    files = remote_files(base, lambda folder: _listed(fs, folder), lambda folder: _listed_below(fs, folder))
+    for path, refused in files:
+        name = path.rstrip("/").rsplit("/", 1)[-1]
+        if is_named_video(name):
+            clip = path.removeprefix(prefix)
+            yield Found(clip, f"{uri}/{clip}", refused)
+        elif name.startswith("."):
+            passed.others["hidden"] += 1
+        elif not path.endswith("/"):  # an empty folder's own object
+            passed.add(name)
 
 
 def _listed(fs: pafs.FileSystem, folder: str) -> list[pafs.FileInfo]:
     return retried(lambda: fs.get_file_info(pafs.FileSelector(folder)), fs)
 
 
-def _tables(found: Iterator[tuple[str, str, str | None]]) -> tuple[pa.Table, pa.Table]:
-    columns = ("clip_id", "uri")
-    empty = pa.schema([CATALOGUE.field(name) for name in columns]).empty_table()
+def _listed_below(fs: pafs.FileSystem, folder: str) -> list[pafs.FileInfo]:
+    return retried(lambda: fs.get_file_info(pafs.FileSelector(folder, recursive=True)), fs)
+
+
+def _tables(found: Iterator[Found]) -> tuple[pa.Table, pa.Table]:
+    empty = pa.schema([CATALOGUE.field(name) for name in ("clip_id", "uri")]).empty_table()
     parts, refused, rows = [empty], [], []
-    for name, uri, leaves in found:
-        rows.append({"clip_id": name, "uri": uri})
-        if leaves is not None:
-            refused.append(_refused(name, uri, leaves))
+    for clip in found:
+        rows.append({"clip_id": clip.clip_id, "uri": clip.uri})
+        if clip.refused is not None:
+            refused.append(_reject(clip, *clip.refused))
         if len(rows) == _CHUNK:
             parts.append(pa.Table.from_pylist(rows, schema=empty.schema))
             rows = []
@@ -99,14 +104,13 @@ def _tables(found: Iterator[tuple[str, str, str | None]]) -> tuple[pa.Table, pa.
     return _with_all_columns(pa.concat_tables(parts)), pa.Table.from_pylist(refused, schema=REJECTS)
 
 
-def _refused(name: str, uri: str, target: str) -> dict[str, str]:
-    message = f"a link to {target}, outside the folder: copy the file in, or list it in a table (--dataset table)"
-    return {"clip_id": name, "uri": uri, "stage": LISTING, "error": "link_outside", "message": message}
+def _reject(clip: Found, reason: str, message: str) -> dict[str, str]:
+    return {"clip_id": clip.clip_id, "uri": clip.uri, "stage": LISTING, "error": reason, "message": message}
 
 
 def _with_all_columns(table: pa.Table) -> pa.Table:
     count = table.num_rows
-    for field in list(CATALOGUE)[2:]:
-        empty = pa.array([[]] * count, field.type) if field.name == "labels" else pa.nulls(count, field.type)
-        table = table.append_column(field, empty)
+    for column in list(CATALOGUE)[2:]:
+        empty = pa.array([[]] * count, column.type) if column.name == "labels" else pa.nulls(count, column.type)
+        table = table.append_column(column, empty)
     return table

@@ -8,8 +8,7 @@ import pickletools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import pandas as pd
-
+from m3ray.data.csv_text import read_csv_text
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError
 from m3ray.schema import SPLITS
@@ -92,20 +91,28 @@ class _Plain(pickle.Unpickler):
 
 
 def _from_csv(root: Root, name: str) -> Iterator[tuple[str, str]]:
-    frame = pd.read_csv(io.BytesIO(root.read_bytes(name)), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    columns = [str(column).strip().lower() for column in frame.columns]
+    table = read_csv_text(root.read_bytes(name), root.display(name)).table
+    columns = [column.lower() for column in table.column_names]
     names = [k for k, column in enumerate(columns) if column in ("video", "clip_id", "filename", "name", "video_id")]
     if "split" not in columns or not names:
         raise SchemaError(f"{root.display(name)} has {', '.join(columns)}; expected video and split")
-    yield from zip(frame.iloc[:, names[0]], frame.iloc[:, columns.index("split")], strict=True)
+    videos, splits = (table.column(k).to_pylist() for k in (names[0], columns.index("split")))
+    yield from ((video.strip(), split) for video, split in zip(videos, splits, strict=True))
 
 
 def _from_lists(root: Root, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in names:
         split = name.rsplit(".", 1)[0]
-        for line in root.read_bytes(name).decode("utf-8-sig").splitlines():
+        for line in _lines(root, name):
             if line.strip():
                 yield line.strip(), split
+
+
+def _lines(root: Root, name: str) -> list[str]:
+    try:
+        return root.read_bytes(name).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"{root.display(name)} cannot be read: it is no UTF-8 text: save it as UTF-8") from error
 
 
 def _from_plain(value: Any, source: str) -> Iterator[tuple[str, str]]:

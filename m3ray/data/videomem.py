@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from m3ray.config import ReadConfig
-from m3ray.data.annotations import Listing, Videos, number, placed, read_csv, summary, without_repeats
+from m3ray.data.annotations import Listing, Videos, count, is_count, number, placed, read_csv, summary, without_repeats
 from m3ray.data.catalogue import score_of
 from m3ray.data.splits import read_splits
 from m3ray.data.store import Root
@@ -25,14 +25,15 @@ def list_videomem(source: str, read: ReadConfig) -> Listing:
         SchemaError: no ground truth, or an impossible row.
     """
     folder, names = _ground_truth(source)
-    root, column = Root(folder), TARGETS[read.target]
-    clips = [clip for name in names for clip in _clips(root, name, column)]
+    root, column, notes = Root(folder), TARGETS[read.target], list[str]()
+    clips = [clip for name in names for clip in _clips(root, name, column, notes)]
     clips, repeats = without_repeats(clips)
     if read.splits is not None:
         clips = _with_splits(clips, read.splits)
     below = read.videos or root.uri
     clips, missing = placed(clips, Videos.below(below), below)
-    return Listing(catalogue_table(clips), summary("videomem", clips, missing, repeats, column), missing)
+    said = summary("videomem", clips, missing, repeats, column)
+    return Listing(catalogue_table(clips), (*said, *notes), missing)
 
 
 def _ground_truth(source: str) -> tuple[str, list[str]]:
@@ -50,20 +51,19 @@ def _ground_truth(source: str) -> tuple[str, list[str]]:
     return source, names
 
 
-def _clips(root: Root, name: str, column: str) -> list[Clip]:
-    frame = read_csv(root, name, columns=("video", column))
-    others = [c for c in frame.columns if c not in ("video", column)]
+def _clips(root: Root, name: str, column: str, notes: list[str]) -> list[Clip]:
     # The development set's split is drawn, or comes from a file; the test set is just that.
     split, clips = "test" if "test" in name.lower() else None, []
-    for position, row in enumerate(frame.to_dict("records"), start=1):
-        where, video = f"{name}: row {position}", str(row["video"]).strip()
+    for where, row in read_csv(root, name, columns=("video", column), notes=notes):
+        video = row["video"].strip()
         if not video:
             raise SchemaError(f"{where}: video is empty")
         try:
-            score = score_of(row[column], position)
+            score = score_of(row[column], 0)
         except SchemaError as error:
-            raise SchemaError(f"{name}: {error} ({column})") from error
-        extra = {c: number(row[c], f"{where}: {c}") for c in others if "memorability" in c or c.startswith("nb_")}
+            raise SchemaError(f"{where}: {str(error).removeprefix('row 0: ')} ({column})") from error
+        extra = {c: count(row[c], f"{where}: {c}") for c in row if is_count(c)}
+        extra |= {c: number(row[c], f"{where}: {c}") for c in row if "memorability" in c and c != column}
         clips.append(Clip(clip_id=video, uri=video, split=split, score=score, extra=extra))
     return clips
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import ray.data
 
 from m3ray.config import DecodeConfig, EventConfig, LimitsConfig, fingerprint
-from m3ray.data.catalogue import read_catalogue
+from m3ray.data.catalogue import learned, read_catalogue
 from m3ray.data.frames import FrameStore
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
@@ -44,8 +44,8 @@ def uris_of(study: Study) -> list[str]:
 def frame_store(work: Work, decode: DecodeConfig, root: Root) -> FrameStore:
     """Frames are kept where they fit; else each epoch decodes."""
     config = work.config
-    sampled = read_catalogue(root).to_pandas().get("sampled")
-    length = decode.window_frames if sampled is None else sampled.clip(upper=decode.window_frames).mean()
+    sampled = learned(read_catalogue(root), "sampled")
+    length = decode.window_frames if sampled is None else sampled.to_pandas().clip(upper=decode.window_frames).mean()
     clips = len(work.train) + len(work.judged)
     need = clips * float(length) * config.size**2 * 3 / 2**30
     fits = config.cache != "none" and need <= config.cache_gb

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 from published import clips_of
 
-from m3ray.data.catalogue import checked, read_catalogue, score_of, split_clips, with_facts, write_catalogue
+from m3ray.data.catalogue import checked, learned, read_catalogue, score_of, split_clips, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
 from m3ray.data.demo import SHARES, drawn_clip, make_demo
 from m3ray.data.folder import list_folder
 from m3ray.data.store import Root
-from m3ray.data.table import list_table
+from m3ray.data.table import list_table, read_table
 from m3ray.errors import ConfigError, SchemaError, StudyError
 from m3ray.schema import Clip, catalogue_table
 
@@ -75,6 +75,56 @@ def test_the_catalogue_keeps_the_user_s_columns_and_facts(tmp_path):
         read_catalogue(Root(str(tmp_path / "other")))
 
 
+DECODED = pa.table({"clip_id": ["b"], "duration": [3.0], "frames": [90], "decoder": ["pyav"]})
+
+
+def test_the_user_s_own_columns_stand_beside_what_decoding_learned(tmp_path):
+    mine = {"duration": "long", "frames": 4, "decoder": "me", "decoded_frames": "mine too"}
+    table = catalogue_table([Clip("a", "a", extra=mine), Clip("b", "b", extra=mine)])
+    for _ in range(2):
+        table = with_facts(table, DECODED)
+        assert table.column_names[5:] == [
+            *mine, "decoded_duration", "decoded_decoded_frames", "decoded_decoder",
+        ]  # fmt: skip
+        assert [{name: row[name] for name in mine} for row in table.to_pylist()] == [mine, mine]
+        assert learned(table, "frames").to_pylist() == [None, 90]
+        assert learned(table, "duration").to_pylist() == [None, 3.0]
+    root = Root(str(tmp_path))
+    root.write_table(table, "catalogue.parquet")
+    assert learned(read_catalogue(root), "decoder").to_pylist() == [None, "pyav"]
+
+
+def test_what_decoding_learned_keeps_its_names_where_nobody_else_has_them():
+    table = with_facts(clips(3), DECODED)
+    assert table.column_names[5:] == ["duration", "frames", "decoder"]
+    assert learned(table, "sampled") is None
+    assert learned(clips(3), "frames") is None
+
+
+def test_a_catalogue_of_before_columns_were_marked_is_read_by_its_names():
+    table = clips(1)
+    for name in ("native_fps", "sampled", "video_bytes", "decoder"):
+        table = table.append_column(name, pa.array([7]))
+    assert learned(table, "sampled").to_pylist() == [7]
+    assert learned(table, "frames") is None
+
+
+def test_a_catalogue_given_as_a_table_keeps_the_user_s_columns_alone(tmp_path):
+    """The clips are decoded anew; what was learned of them elsewhere is no column of the user's."""
+    table = with_facts(catalogue_table([Clip("a", "/v/a", "val", 0.5, ("x",), {"frames": "mine"})]), DECODED)
+    Root(str(tmp_path)).write_table(table, "catalogue.parquet")
+    found = read_table(str(tmp_path / "catalogue.parquet"))
+    assert clips_of(found.table) == [Clip("a", "/v/a", "val", 0.5, ("x",), {"frames": "mine"})]
+    assert found.notes == (
+        "table: what an earlier job's decoding learned (duration, decoded_frames, decoder) left out",
+    )
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "n/a", "null", "None", " "])
+def test_words_for_no_score(word):
+    assert score_of(word, 1) is None
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [("0.5", 0.5), ("", None), (None, None), (float("nan"), None), (1, 1.0)]
 )
@@ -82,7 +132,7 @@ def test_scores(value, expected):
     assert score_of(value, 1) == expected
 
 
-@pytest.mark.parametrize("value", ["high", "1.2", -0.1, "80%"])
+@pytest.mark.parametrize("value", ["high", "1.2", -0.1, "80%", "0,5", "0_5", "inf"])
 def test_impossible_scores_name_the_row(value):
     with pytest.raises(SchemaError, match="row 4: score"):
         score_of(value, 4)

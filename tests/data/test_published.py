@@ -1,6 +1,7 @@
 """Memento10k and VideoMem as they are published: layouts in tests/published.py, rows made up."""
 
 import json
+import os
 import pickle
 import time
 
@@ -47,9 +48,83 @@ def test_mediaeval_s_form(tmp_path, score, shift):
     assert clip.uri == f"{tmp_path}/videos/00007.mp4", "an id finds its zero-padded file"
     assert clip.labels == ("diving",)
     assert clip.score == pytest.approx(known["7"]["score"] + shift, abs=1e-9)
-    assert clip.extra["captions"] == ["diving number 0", "diving number 1"]
+    assert clip.extra["captions"] == [f"diving, number {n}" for n in range(5)]
+    assert clip.extra["annotations_short_term"] == 90
     assert clips_of(found.table)[4].labels == ("playing music",), "+ stands for a space"
     assert f"scores_{score}_short_term" in found.notes[0]
+
+
+def test_captions_come_in_the_order_of_their_numbers(tmp_path):
+    (tmp_path / "dev_set").mkdir()
+    write_csv(tmp_path / "dev_set" / "dev_scores.csv", ["video_id", "scores_normalized_short_term"], [["7", "0.5"]])
+    for head, lines, expected in (
+        (["description_10", "Description_2", "description_0"], [["ten", "two", "nought"]], ["nought", "two", "ten"]),
+        (["caption_1", "caption_0"], [["one", ""]], ["one"]),
+        (["description"], [["a row"], ["a caption, with a comma"]], ["a row", "a caption, with a comma"]),
+        (["described_by"], [["nobody"]], []),
+    ):
+        lines = [["7", *line] for line in lines]
+        write_csv(tmp_path / "dev_set" / "dev_text_descriptions.csv", ["video_id", *head], lines)
+        (clip,) = clips_of(list_memento10k(str(tmp_path), READ).table)
+        assert clip.extra["captions"] == expected
+
+
+@pytest.mark.parametrize(("cell", "count"), [("34", 34), ("[1, 0]", 2), ("", None)])
+def test_numbers_of_annotations_are_kept(tmp_path, cell, count):
+    head = ["video_id", "annotations_short_term", "nb_long", "scores_normalized_short_term", "annotator"]
+    (tmp_path / "dev_set").mkdir()
+    write_csv(tmp_path / "dev_set" / "dev_scores.csv", head, [["7", cell, "12", "0.5", "x"]])
+    (clip,) = clips_of(list_memento10k(str(tmp_path), READ).table)
+    assert clip.extra == {"alpha": None, "captions": [], "annotations_short_term": count, "nb_long": 12}
+
+
+def test_published_tables_are_text_too(tmp_path):
+    """Rows that end in a comma, and a header that does not: pandas took the first column for an index."""
+    (tmp_path / "dev_set").mkdir()
+    path = tmp_path / "dev_set" / "dev_scores.csv"
+    path.write_text("video_id,scores_normalized_short_term\n007,0.5,\n008,0.6,\n")
+    clips = clips_of(list_memento10k(str(tmp_path), READ).table)
+    assert [(clip.clip_id, clip.score) for clip in clips] == [("007", 0.5), ("008", 0.6)]
+    path.write_text("video_id,scores_normalized_short_term\n007,0.5,0.6\n")
+    with pytest.raises(SchemaError, match=r"dev_scores\.csv: row 1 \(line 2\) has 3 cells, the header has 2"):
+        list_memento10k(str(tmp_path), READ)
+    (tmp_path / "s.csv").write_text("video,split\n007,train,\n010,dev,\n")
+    assert read_splits(str(tmp_path / "s.csv")) == {"007": "train", "010": "val"}
+
+
+def test_rows_of_published_files_are_counted_as_they_stand(tmp_path):
+    head = "video,short-term_memorability\n"
+    (tmp_path / "ground-truth.csv").write_text(f"{head}a.webm,0.5\n\n,\nb.webm,0.6\n")
+    found = list_videomem(str(tmp_path), READ)
+    assert found.table["clip_id"].to_pylist() == ["a.webm", "b.webm"]
+    assert found.notes[-1] == "ground-truth.csv: 2 empty rows passed over, the first is row 2"
+    (tmp_path / "ground-truth.csv").write_text(f"{head}a.webm,0.5\n\nb.webm,7\n")
+    with pytest.raises(SchemaError, match=r"ground-truth\.csv: row 3: score 7 lies outside .*short-term_memorability"):
+        list_videomem(str(tmp_path), READ)
+
+
+@pytest.mark.parametrize("dataset", ["memento10k", "videomem"])
+def test_headers_alone_are_no_data_set(tmp_path, dataset):
+    memento_csv(tmp_path, 0, 0)
+    videomem_csv(tmp_path, 0)
+    with pytest.raises(SchemaError, match="holds no clip"):
+        list_clips(Root(str(tmp_path)), dataset, str(tmp_path), limit=None, seed=0)
+
+
+def test_videos_are_found_below_links_and_beside_names_that_are_no_text(tmp_path):
+    (tmp_path / "store" / "deep").mkdir(parents=True)
+    (tmp_path / "store" / "deep" / "7.mp4").write_bytes(b"")
+    (tmp_path / "store" / "up").symlink_to(tmp_path / "store")
+    (tmp_path / "data" / "dev_set").mkdir(parents=True)
+    (tmp_path / "data" / "videos").symlink_to(tmp_path / "store")
+    with open(os.fsencode(tmp_path) + b"/store/caf\xe9.mp4", "wb"):
+        pass
+    write_csv(
+        tmp_path / "data" / "dev_set" / "dev_scores.csv", ["video_id", "scores_normalized_short_term"], [["7", "0.5"]]
+    )
+    found = list_memento10k(str(tmp_path / "data"), READ)
+    assert found.table["uri"].to_pylist() == [f"{tmp_path}/data/videos/deep/7.mp4"]
+    assert found.missing == ()
 
 
 @pytest.mark.parametrize("target", ["short", "long"])
