@@ -114,7 +114,7 @@ class _Decoding:
 
     def _first_pass(self, most: int) -> tuple[Clock, dict[int, np.ndarray] | None]:
         """Times of all frames, and the pictures that may be sampled: None where they are more than `most`."""
-        clock = Clock(self.video.stream.time_base, 1 / self.video.rate, self.video.container)
+        clock = self.video.clock()
         chooser = FrameChooser(self.config.fps, rounding_of(self.video.container))
         held: dict[int, np.ndarray] | None = {} if most else None
         stamps, before = [], None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from m3ray.data.clock import median_gap
+from m3ray.data.clock import Stamp, median_gap
 
 _SEAM_SECONDS = 0.5
 # A packet this small repeats the picture before it, or holds none: losing it loses nothing that can be seen.
@@ -57,31 +58,24 @@ class PacketTable:
         return bool((np.diff(pts[~np.isnan(pts)]) < 0).any())
 
 
-def predict_timeline(table: PacketTable, period: float, container: str) -> tuple[np.ndarray, float]:
-    """When frames will be shown if each packet that is not hidden or cut away by an edit list gives one.
+def predicted_stamps(table: PacketTable, *, by_dts: bool) -> Iterator[Stamp]:
+    """Timestamps of the frames in showing order, if each packet that is not hidden or cut away gives one.
 
     Args:
         table: of the video stream.
-        period: seconds that a frame lasts where nothing else is known.
-        container: FFmpeg's name of it.
-    Returns:
-        Seconds since the first frame, (N,) ascending; and when the last frame ends.
+        by_dts: frames are shown in decoding order, as far as the container says.
     """
-    shown = np.asarray(table.shown)
-    if not shown.any():
-        shown = np.ones(len(table), bool)
-    pts, dts = np.asarray(table.pts)[shown] * table.tick, np.asarray(table.dts)[shown] * table.tick
-    stamps = dts if container == "avi" else np.where(np.isnan(pts), dts, pts)
-    if np.isnan(stamps).any():  # raw MPEG streams carry no timestamps: evenly spaced
-        return np.arange(len(stamps)) * period, len(stamps) * period
-    own = float(np.max(np.asarray(table.durations)[shown])) * table.tick
-    seams = np.flatnonzero(np.diff(dts) < -_SEAM_SECONDS) + 1  # comparing with NaN is false
-    parts, end = [], 0.0
-    for part in np.split(stamps, seams):
-        times = np.sort(part) - part.min()
-        parts.append(end + times)
-        end += float(times[-1]) + (median_gap(times) or own or period)
-    return np.concatenate(parts), end
+    shown = np.flatnonzero(table.shown) if any(table.shown) else np.arange(len(table))
+    pts, dts = np.asarray(table.pts)[shown], np.asarray(table.dts)[shown]
+    seams = np.flatnonzero(np.diff(dts) * table.tick < -_SEAM_SECONDS) + 1  # comparing with NaN is false
+    for part in np.split(np.arange(len(shown)), seams):
+        ordered = part if by_dts or np.isnan(pts[part]).any() else part[np.argsort(pts[part], kind="stable")]
+        for k in ordered:
+            yield Stamp(_ticks(pts[k]), _ticks(dts[k]) if by_dts else None, table.durations[shown[k]])
+
+
+def _ticks(value: float) -> int | None:
+    return None if np.isnan(value) else int(value)
 
 
 def count_lost(table: PacketTable, stamps: np.ndarray) -> int:

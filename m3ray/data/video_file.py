@@ -12,12 +12,13 @@ from typing import Any
 
 import av
 import av.error
+import numpy as np
 
 from m3ray.config import LimitsConfig
-from m3ray.data.clock import Stamp
+from m3ray.data.clock import Clock, Stamp
 from m3ray.data.completeness import count_avi_entries, missing_bytes
 from m3ray.data.containers import container_of
-from m3ray.data.packet_times import PacketTable, predict_timeline
+from m3ray.data.packet_times import PacketTable, predicted_stamps
 from m3ray.errors import DecodeError
 
 # Packets are kept from the first reading for the second, so that a file is opened once; larger ones are read again.
@@ -57,12 +58,14 @@ class VideoFile:
         self.container = container_of(data)
         self.file = self._open()
         try:
+            # First of all: of a file that is cut short the streams may be missing that its end describes.
+            _check_bytes(data, self.container)
             self.stream = choose_stream(self.file)
             self.rate = float(self.stream.average_rate or self.stream.guessed_rate or Fraction(25)) or 25.0
             self.check_pixels(self.stream.width, self.stream.height)
             self.scan = self._scan()
             self._check_whole()
-            self.times, self.duration = predict_timeline(self.scan.table, 1 / self.rate, self.container)
+            self.times, self.duration = self._predict()
             self._check_seconds()
         except av.error.FFmpegError as error:
             self.file.close()
@@ -127,7 +130,7 @@ class VideoFile:
     def _unreadable(self, error: Exception) -> DecodeError:
         missing = missing_bytes(self.data, self.container)
         if missing:
-            return DecodeError("truncated", f"{missing}: the file is cut short, copy it again", stage="demux")
+            return _truncated(missing)
         return DecodeError("unreadable", f"cannot be opened as {self.container}: {in_words(error)}", stage="demux")
 
     def _scan(self) -> Scan:
@@ -148,9 +151,9 @@ class VideoFile:
 
     def _check_whole(self) -> None:
         """Raises DecodeError where the container promises data or time that the file does not hold."""
-        missing = missing_bytes(self.data, self.container) or self._missing_samples() or self._missing_time()
+        missing = self._missing_samples() or self._missing_time()
         if missing:
-            raise DecodeError("truncated", f"{missing}: the file is cut short, copy it again", stage="demux")
+            raise _truncated(missing)
 
     def _missing_samples(self) -> str | None:
         table = self.scan.table
@@ -175,10 +178,32 @@ class VideoFile:
         short = promised - there > max(_MISSING_SECONDS, 3 / self.rate, 0.02 * promised)
         return f"{there:.1f} of {promised:.1f} s are there" if short else None
 
+    def clock(self) -> Clock:
+        """A clock for the stream's frames."""
+        return Clock(self.stream.time_base, 1 / self.rate, self.container)
+
+    def _predict(self) -> tuple[np.ndarray, float]:
+        """When frames will be shown, by what the packets say: seconds since the first one, (N,), and the end."""
+        clock = self.clock()
+        for stamp in predicted_stamps(self.scan.table, by_dts=clock.by_dts):
+            clock.show(stamp)
+        times, end = clock.timeline(self.track_end())
+        return times, max(end, self.repeated_seconds())
+
     def _check_seconds(self) -> None:
         most = self.limits.max_seconds
         if self.duration > most:
             raise DecodeError("too_long", f"{self.duration:.0f} s, limit {most:.0f} s: raise limits.max-seconds")
+
+
+def _check_bytes(data: bytes, container: str) -> None:
+    missing = missing_bytes(data, container)
+    if missing:
+        raise _truncated(missing)
+
+
+def _truncated(missing: str) -> DecodeError:
+    return DecodeError("truncated", f"{missing}: the file is cut short, copy it again", stage="demux")
 
 
 def choose_stream(file: Any) -> Any:
