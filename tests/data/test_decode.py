@@ -293,5 +293,21 @@ def test_real_clips(shared_videos, decoder, name, decoder_name, size):
     assert frames.shape[1:] == (256, 256, 3)
 
 
+@pytest.mark.parametrize(
+    "name", ["arm_wrestling.mp4", "av1.mkv", "bikes.mp4", "carphone.mp4", "h265.mp4", "nasa.mp4", "pancake.mkv"]
+)
+def test_real_clips_are_as_bright_as_pyav_shows_them(shared_videos, decoder, name):
+    """The bound is the issue's; the peer reads every frame in order and takes the one on the screen at k / 15."""
+    data = (shared_videos / name).read_bytes()
+    with av.open(io.BytesIO(data)) as file:
+        stream = max(file.streams.video, key=lambda stream: stream.width * stream.height)
+        shown = [(float(f.time), f.to_ndarray(format="rgb24").max(axis=2).mean() / 255) for f in file.decode(stream)]
+    times = np.array([time for time, _ in shown]) - shown[0][0]
+    due = np.arange(0, times[-1] + 1e-6, 1 / 15) if np.diff(times).min() < 1 / 15 - 1e-3 else times
+    expected = np.mean([shown[k][1] for k in np.searchsorted(times, due + 1e-3, side="right") - 1])
+    frames = np.concatenate([frames for _, frames in decoder.windows(data)])
+    assert abs(frames.max(axis=3).mean() / 255 - expected) < 0.01
+
+
 def test_the_corrupted_clip_is_rejected(shared_videos, decoder):
     assert reason_of(decoder, (shared_videos / "corrupted.mp4").read_bytes()) == "damaged"
