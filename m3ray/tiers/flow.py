@@ -1,7 +1,11 @@
 """Dense optical flow between consecutive frames.
 
-One definition, two ways: on a GPU all frames of a clip at once in PyTorch (`farneback.flows`), on a CPU compiled by
-Numba (`farneback.compiled`); OpenCV where Numba does not work.
+One definition, OpenCV's, two ways: on a GPU all frames of a clip at once in PyTorch (`farneback.flows`), on a CPU
+compiled by Numba (`farneback.compiled`). OpenCV itself serves where Numba does not work and frames that they do not
+take: smaller than `SMALLEST_SIDE` or, on a CPU, wider than `compiled.WIDEST`.
+
+Where a frame has structure in one direction alone (a plain gradient) the system is singular: OpenCV differs from itself
+by a tenth from one processor's instructions to another's, and so do these.
 """
 
 from __future__ import annotations
@@ -18,7 +22,15 @@ import torch
 from torch import Tensor
 
 from m3ray.tiers.farneback import flows
-from m3ray.tiers.farneback.definition import ITERATIONS, LEVELS, POLY_N, POLY_SIGMA, PYRAMID_SCALE, WINDOW
+from m3ray.tiers.farneback.definition import (
+    ITERATIONS,
+    LEVELS,
+    POLY_N,
+    POLY_SIGMA,
+    PYRAMID_SCALE,
+    SMALLEST_SIDE,
+    WINDOW,
+)
 from m3ray.tiers.raw import check_luma
 
 _AT_ONCE = 64  # frames on a GPU: their polynomials and equations take about 3 MB each
@@ -38,11 +50,11 @@ def mean_optical_flow(gray: Tensor) -> Tensor:
     """
     check_luma(gray)
     frames = (gray * 255).round().clamp(0, 255)
-    if gray.is_cuda:
+    if gray.is_cuda and min(gray.shape[-2:]) >= SMALLEST_SIDE:
         return torch.stack([batched_flow(clip.float()) for clip in frames])
-    bytes_ = frames.to(torch.uint8).numpy()
+    bytes_ = frames.to(torch.uint8).numpy(force=True)
     values = [np.mean(pair_flows(clip)) if len(clip) > 1 else 0.0 for clip in bytes_]
-    return torch.tensor(values, dtype=torch.float32)
+    return torch.tensor(values, dtype=torch.float32, device=gray.device)
 
 
 def batched_flow(frames: Tensor) -> Tensor:
@@ -58,7 +70,7 @@ def pair_flows(frames: np.ndarray) -> list[float]:
     """Mean flow magnitude of each consecutive pair of 8-bit frames (T, H, W), pixels a frame."""
     height, width = frames.shape[1:]
     compiled = _compiled()
-    if compiled and min(height, width) >= 2 and width <= compiled.WIDEST:
+    if compiled and min(height, width) >= SMALLEST_SIDE and width <= compiled.WIDEST:
         return list(compiled.mean_flows(frames))
     return [opencv_flow(first, second) for first, second in itertools.pairwise(frames)]
 

@@ -31,7 +31,11 @@ __all__ = ["WIDEST", "mean_flows"]
 
 
 def mean_flows(frames: NDArray[np.uint8]) -> list[float]:
-    """Mean flow magnitude of each consecutive pair of 8-bit frames (T, H, W), W <= `WIDEST`; pixels a frame."""
+    """Mean flow magnitude of each consecutive pair of 8-bit frames, pixels a frame.
+
+    Args:
+        frames: (T, H, W), H and W at least `definition.SMALLEST_SIDE`, W at most `WIDEST`.
+    """
     size = torch.Size(frames.shape[1:])
     sizes = [scaled(size, level) for level in range(depth(size) + 1)]
     scratch, places = scratch_rows()

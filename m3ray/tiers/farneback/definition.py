@@ -13,6 +13,10 @@ PYRAMID_SCALE, LEVELS, WINDOW, ITERATIONS, POLY_N, POLY_SIGMA = 0.5, 3, 15, 3, 5
 _SMALLEST = 32  # pixels: no level is smaller
 # How much the pixels at the border count, from the outermost in; beyond them, whole.
 _BORDER = (0.14, 0.14, 0.4472, 0.4472, 0.4472)
+# Pixels, the smaller side of a frame from which on this definition is OpenCV's. Below, the two borders meet, and
+# OpenCV's test of whether a pixel is near one wraps around an unsigned number: it weakens the middle of 6 to 9 pixels
+# and leaves the rest whole, where this definition weakens all.
+SMALLEST_SIDE = 2 * len(_BORDER)
 SINGULAR = 1e-3  # added to the determinant where a window has no structure
 
 
