@@ -153,7 +153,7 @@ def _quality(recipe: Recipe) -> dict[str, str]:
         params = f"qp=4:keyint={gop}:min-keyint={gop}:scenecut=0:bframes={recipe.b_frames}:b-adapt=0:open-gop={opened}"
         return {"preset": "ultrafast", "x265-params": f"{params}:log-level=none"}
     if recipe.codec == "libsvtav1":
-        return {"crf": "4", "preset": "11"}
+        return {"crf": "4", "preset": "11", "svtav1-params": "lp=1"}
     if recipe.codec.startswith("libvpx"):
         return {"crf": "4", "b": "4M" if recipe.codec == "libvpx" else "0", "qmin": "0", "qmax": "8", "cpu-used": "5"}
     if recipe.codec in _LOSSLESS:

@@ -66,7 +66,7 @@ def facts_of(video: VideoFile, sampled: int) -> Facts:
 
 
 def first_matrix(video: VideoFile) -> tuple[float, float, float, float]:
-    """The display matrix, as PyAV's first frame carries it; decord ignores it."""
+    """The display matrix, as PyAV's first frame carries it; decord turns by it and does not mirror."""
     frame = next(shown_frames(video), None)
     return UPRIGHT if frame is None else matrix_of(frame)
 

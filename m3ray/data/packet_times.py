@@ -13,6 +13,7 @@ from m3ray.data.clock import Stamp, median_gap
 _SEAM_SECONDS = 0.5
 # A packet this small repeats the picture before it, or holds none: losing it loses nothing that can be seen.
 TINY_BYTES = 16
+_MOST_LEADING = 16  # pictures that any codec here holds back for others
 
 
 class PacketTable:
@@ -82,7 +83,8 @@ def count_lost(table: PacketTable, stamps: np.ndarray) -> int:
     """Packets that should have become pictures and did not, from the first one on that needs none before it.
 
     Fields of one frame, hidden pictures and tiny packets lose nothing. Neither does what leads up to the first
-    keyframe of a stream that begins in its middle, whether by decoding or by showing order.
+    keyframe of a stream that begins in its middle, whether by decoding or by showing order; where times are of
+    decoding order too, these are the packets right behind it.
 
     Args:
         table: of the video stream.
@@ -95,8 +97,11 @@ def count_lost(table: PacketTable, stamps: np.ndarray) -> int:
     pts = np.asarray(table.pts)
     if np.isnan(stamps).any() or np.isnan(pts[counted]).any():
         return max(0, int(counted.sum()) - len(stamps))
-    wanted = pts[counted & (pts >= pts[first])]
-    lost = np.setdiff1d(wanted, stamps)
+    counted &= pts >= pts[first]
+    shown = np.isin(pts, stamps)
+    leading = int(np.argmax(shown[first + 1 :])) if shown[first + 1 :].any() else 0
+    counted[first + 1 : first + 1 + min(leading, _MOST_LEADING)] = False
+    lost = np.unique(pts[counted & ~shown])
     return int(_in_holes(lost, np.sort(stamps)).sum()) if len(lost) else 0
 
 

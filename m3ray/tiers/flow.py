@@ -5,7 +5,7 @@ compiled by Numba (`farneback.compiled`). OpenCV itself serves where Numba does 
 take: smaller than `SMALLEST_SIDE` or, on a CPU, wider than `compiled.WIDEST`.
 
 Where a frame has structure in one direction alone (a plain gradient) the system is singular: OpenCV differs from itself
-by a tenth from one processor's instructions to another's, and so do these.
+by a tenth from one processor's instructions to another's, and these from OpenCV by more.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from ramp_matrix import RAMPS
 from ramps import numbers_of, sampled
 
 from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.decord_frames import RIGHT, is_decord_right
 from m3ray.data.sandbox import Decoder
+from m3ray.data.video_file import VideoFile
 
 FPS = 15
 # One of each kind; all others are marked slow.
@@ -75,6 +77,17 @@ def test_windows_are_parts_of_the_same(parts, name):
     ramp = RAMPS[name]()
     _, numbers = read(parts, ramp.data)
     assert_shown(numbers, sampled(ramp, FPS))
+
+
+def test_every_kind_that_decord_serves_is_among_the_ramps():
+    """So that the ramps above hold its table: in order, and reordered where the table says so."""
+    pytest.importorskip("decord")
+    served = set()
+    for make in RAMPS.values():
+        with VideoFile(make().data, LimitsConfig()) as video:
+            if is_decord_right(video):
+                served.add((video.container, video.codec, video.scan.table.reorders()))
+    assert served == {(*kind, order) for kind, reordered in RIGHT.items() for order in {False, reordered}}
 
 
 @pytest.mark.parametrize("name", cases(name for name in RAMPS if not any(word in name for word in NOT_FFPROBES)))

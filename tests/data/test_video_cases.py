@@ -80,7 +80,9 @@ def h264_in_avi():
 
 
 def open_gop_in_matroska():
-    recipe = Recipe("matroska", "libx265", gop=24, b_frames=4, open_gop=True, size=(128, 96))
+    """As x265 does by itself: it refers to frames far away, and key frames do not end that."""
+    options = {"preset": "medium", "x265-params": "qp=4:keyint=24:log-level=none"}
+    recipe = Recipe("matroska", "libx265", b_frames=4, gop=24, open_gop=True, size=(128, 96), encoder=options)
     return write_levels(recipe, RAMP, [FULL] * 240)
 
 

@@ -1,0 +1,252 @@
+"""PyAV and decord on one core: frames a second, right pictures; and what decoding in m3ray costs beyond bare PyAV.
+
+Speed: clips of a moving texture, 30 frames a second, of which every second frame is taken and resized, as at 15 frames
+a second. PyAV is read in order; decord in order (`next`) and by sorted positions (`get_batch`), which seeks. Rightness:
+the tests' grey ramps, in which a frame's level is its number. Then CPU seconds a clip of m3ray's decoder, its child
+process included, against a plain loop over PyAV that takes the same frames.
+
+    python benchmarks/decoders.py [--seconds 4] [--rounds 3] [--clips 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import psutil
+from av.video.reformatter import VideoReformatter
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from ramp_matrix import RAMPS
+from ramps import SECOND, Ramp, Recipe, numbers_of, write_pictures
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.data.sampling import resized
+from m3ray.data.sandbox import Decoder
+
+EVERY, SIDE, BATCH = 2, 256, 16
+GOAL = 1.15
+SIZES = [(320, 240), (1280, 720)]
+# At the quality that clips come in, with B-frames where the codec has them.
+CODECS = {
+    "h264": Recipe("mp4", "libx264", b_frames=2, gop=60, encoder={"qp": "26"}),
+    "hevc": Recipe("mp4", "libx265", b_frames=2, gop=60, encoder={"x265-params": "qp=28:log-level=none"}),
+    "mpeg4": Recipe("avi", "mpeg4", gop=60, encoder={"global_quality": str(5 * 118)}),
+    "mpeg2video": Recipe("matroska", "mpeg2video", b_frames=2, encoder={"global_quality": str(5 * 118)}),
+    "vp8": Recipe("webm", "libvpx", gop=60, encoder={"crf": "20", "qmax": "40", "deadline": "realtime"}),
+    "vp9": Recipe(
+        "webm", "libvpx-vp9", gop=60, encoder={"crf": "34", "qmax": "50", "cpu-used": "8", "deadline": "realtime"}
+    ),
+    "mjpeg": Recipe("avi", "mjpeg", pixels="yuvj420p", encoder={"global_quality": str(5 * 118)}),
+}
+
+
+def moving_texture(size: tuple[int, int], frames: int) -> list[np.ndarray]:
+    """A smooth texture that drifts, with a little noise: uint8 (H, W, 3) each."""
+    width, height = size
+    rng = np.random.default_rng(0)
+    base = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3)).astype(np.float32), (0, 0), 6)
+    base = (base - base.min()) / np.ptp(base) * 235
+    noise = rng.normal(0, 3, (height, width, 3))
+    moved = (np.roll(base, (k, 2 * k), (0, 1)) + np.roll(noise, 7 * k, 1) for k in range(frames))
+    return [picture.clip(0, 255).astype(np.uint8) for picture in moved]
+
+
+def make_clip(recipe: Recipe, size: tuple[int, int], seconds: float) -> bytes:
+    pictures = moving_texture(size, round(30 * seconds))
+    return write_pictures(replace(recipe, size=size), pictures, [SECOND / 30] * len(pictures))
+
+
+# Three readers: pictures (H, W, 3) at every so manieth position.
+
+
+def pyav_in_order(data: bytes, every: int) -> Iterator[np.ndarray]:
+    to_rgb = converter()
+    with av.open(io.BytesIO(data)) as file:
+        yield from map(to_rgb, itertools.islice(decoded(file), 0, None, every))
+
+
+def decoded(file: Any) -> Iterator[Any]:
+    stream = file.streams.video[0]
+    stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+    return file.decode(stream)
+
+
+def converter() -> Callable[[Any], np.ndarray]:
+    """A frame's RGB; what the conversion needs is kept, which a frame's own `to_ndarray` makes anew each time."""
+    reformatter = VideoReformatter()
+    return lambda frame: reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+
+
+def decord_in_order(data: bytes, every: int) -> Iterator[np.ndarray]:
+    reader = _decord_reader(data)
+    for position in itertools.count():
+        try:
+            frame = reader.next()
+        except StopIteration:
+            return
+        if position % every == 0:
+            yield frame.asnumpy()
+
+
+def decord_by_position(data: bytes, every: int) -> Iterator[np.ndarray]:
+    reader = _decord_reader(data)
+    positions = range(0, len(reader), every)
+    for start in range(0, len(positions), BATCH):
+        yield from reader.get_batch(list(positions[start : start + BATCH])).asnumpy()
+
+
+def _decord_reader(data: bytes) -> Any:
+    import decord  # not before it is needed: some platforms have no wheel of it
+
+    return decord.VideoReader(io.BytesIO(data), num_threads=1)
+
+
+READERS = {"PyAV": pyav_in_order, "decord, next": decord_in_order, "decord, get_batch": decord_by_position}
+
+
+def measure_speed(name: str, data: bytes, rounds: int) -> float:
+    """Frames of the clip a CPU second, the best of the rounds."""
+    cv2.setNumThreads(1)
+    spent = []
+    for _ in range(rounds):
+        start, taken = time.process_time(), 0
+        for picture in READERS[name](data, EVERY):
+            resized(picture, SIDE)
+            taken += 1
+        spent.append(time.process_time() - start)
+    return taken * EVERY / min(spent)
+
+
+def is_right(name: str, ramp: Ramp) -> bool:
+    """Whether a reader gives a ramp's shown frames, all and every second one."""
+    return all(_numbers(name, ramp.data, every) == list(ramp.frames[::every]) for every in (1, EVERY))
+
+
+def _numbers(name: str, data: bytes, every: int) -> list[int] | None:
+    try:
+        return [round(number) for number in numbers_of(np.stack(list(READERS[name](data, every))))]
+    except Exception:  # decord raises types of its own, some of them straight from C++
+        return None
+
+
+def count_right(pool: Pool) -> dict[tuple[str, str], dict[str, list[bool]]]:
+    """By container and codec, and by reader: of each ramp whether it was right."""
+    found: dict[tuple[str, str], dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for ramp in (make() for make in RAMPS.values()):
+        for name in READERS:
+            found[kind_of(ramp.data)][name].append(pool.apply(is_right, (name, ramp)))
+    return found
+
+
+def kind_of(data: bytes) -> tuple[str, str]:
+    with av.open(io.BytesIO(data)) as file:
+        return file.format.name.split(",")[0], str(file.streams.video[0].codec_context.codec.canonical_name)
+
+
+# Ours against the bare decoder, which decodes all, converts and resizes the frames shown at k / fps: no extractor can
+# do less.
+
+
+def spent_bare(data: bytes, fps: float, clips: int, to_rgb: Callable[[Any], np.ndarray]) -> float:
+    start = time.process_time()
+    for _ in range(clips):
+        due = 0
+        with av.open(io.BytesIO(data)) as file:
+            for frame in decoded(file):
+                if frame.time >= due / fps - 1e-3:
+                    resized(to_rgb(frame), SIDE)
+                    due += 1
+    return (time.process_time() - start) / clips
+
+
+def spent_ours(decoder: Decoder, data: bytes, clips: int) -> float:
+    """CPU seconds a clip of this process and of the decoding child."""
+    processes = [psutil.Process(), *psutil.Process().children()]
+    start = _cpu_seconds(processes)
+    for _ in range(clips):
+        for _, frames in decoder.windows(data):
+            assert len(frames)
+    return (_cpu_seconds(processes) - start) / clips
+
+
+def _cpu_seconds(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def compare_with_bare(clip: bytes, clips: int, rounds: int) -> tuple[float, float, float]:
+    """CPU seconds a clip: ours, bare, and bare with a conversion that is kept; each the best of the rounds."""
+    config = DecodeConfig()
+    decoder = Decoder(config, LimitsConfig(), "pyav")
+    spent_ours(decoder, clip, 1)  # starts the child
+    peers = (lambda frame: frame.to_ndarray(format="rgb24"), converter())
+    found = [
+        (spent_ours(decoder, clip, clips), *(spent_bare(clip, config.fps, clips, peer) for peer in peers))
+        for _ in range(rounds)
+    ]
+    decoder.close()
+    ours, plain, kept = map(min, zip(*found, strict=True))
+    return ours, plain, kept
+
+
+def print_row(*cells: object, head: bool = False) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |" + ("\n" + "|---" * len(cells) + "|" if head else ""), flush=True)
+
+
+def print_speeds(pool: Pool, clips: dict[tuple[str, tuple[int, int]], bytes], args: argparse.Namespace) -> None:
+    print(f"\nFrames a second, clips of {args.seconds:g} s\n")
+    print_row("codec", "size", *READERS, "PyAV / decord's better", head=True)
+    for (codec, (width, height)), clip in clips.items():
+        speeds = [pool.apply(measure_speed, (reader, clip, args.rounds)) for reader in READERS]
+        ratio = speeds[0] / max(speeds[1:])
+        print_row(codec, f"{width}x{height}", *(f"{speed:.0f}" for speed in speeds), f"{ratio:.2f}")
+
+
+def print_right(pool: Pool) -> None:
+    print(f"\nRamps whose shown frames were right, of {len(RAMPS)}\n")
+    print_row("container", "codec", "ramps", *READERS, head=True)
+    for (container, codec), right in sorted(count_right(pool).items()):
+        print_row(container, codec, len(right["PyAV"]), *(sum(right[reader]) for reader in READERS))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=20)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    processor = platform.processor() or platform.machine()
+    print(f"{processor}, one core of {os.cpu_count()}, PyAV {av.__version__}, {date.today()}")
+    clips = {(codec, size): make_clip(CODECS[codec], size, args.seconds) for codec in CODECS for size in SIZES}
+    # decord's old native libraries get a process that neither writes clips nor is measured for m3ray.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print_speeds(pool, clips, args)
+        print_right(pool)
+    print(f"\nCPU seconds a clip, 15 frames a second of 30, child process included (goal: at most {GOAL})\n")
+    print_row("size", "m3ray", "bare PyAV", "m3ray / bare", "bare, conversion kept", "m3ray / it", head=True)
+    for width, height in SIZES:
+        mine, plain, kept = compare_with_bare(clips["h264", (width, height)], args.clips, args.rounds)
+        cells = f"{mine:.4f}", f"{plain:.4f}", f"{mine / plain:.2f}", f"{kept:.4f}", f"{mine / kept:.2f}"
+        print_row(f"{width}x{height}", *cells)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""HOG's PCA on few frames: ten numbers in any case, those that so few frames cannot tell being 0."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from m3ray.errors import StudyError
+from m3ray.tiers.hog_pca import fit_hog_projection
+
+
+def descriptors(count, width=400):
+    return np.random.default_rng(0).random((count, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("count", "directions"), [(1, 0), (2, 1), (3, 2), (10, 9), (11, 10), (40, 10)])
+def test_n_frames_span_n_minus_1_directions(count, directions):
+    rows = descriptors(count)
+    found = fit_hog_projection(rows)
+    assert (found.frames, found.directions) == (count, directions)
+    values = found.transform(descriptors(60))
+    assert values.shape == (60, 10)
+    assert np.isfinite(values).all()
+    assert (values[:, directions:] == 0).all()
+    if directions:
+        np.testing.assert_allclose(found.transform(rows)[:, :directions].std(axis=0, ddof=1), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 24, 600])
+def test_equal_frames_span_none(count):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # shares of no variance are not worth a warning
+        found = fit_hog_projection(np.repeat(descriptors(1), count, axis=0))
+    assert found.directions == 0
+    assert (found.transform(descriptors(5)) == 0).all()
+
+
+def test_no_frame_is_an_error():
+    with pytest.raises(StudyError, match="at least 1 decodable train clip"):
+        fit_hog_projection([])
