@@ -13,7 +13,7 @@ from m3ray.data.clock import Clock
 from m3ray.data.decord_frames import decord_windows, is_decord_right
 from m3ray.data.orientation import swaps_sides
 from m3ray.data.packet_times import count_lost
-from m3ray.data.sampling import Extent, Facts, FrameChooser, resized, rounding_of, sampled_frames
+from m3ray.data.sampling import Extent, Facts, FrameChooser, HeldPictures, resize_into, rounding_of, sampled_frames
 from m3ray.data.shown_frames import Converter, matrix_of, shown_frames
 from m3ray.data.video_file import VideoFile, stamp_of
 from m3ray.errors import DecodeError
@@ -96,8 +96,7 @@ class _Decoding:
             yield from self._second_pass(positions, facts)
         else:
             for start in range(0, len(positions), self.config.window_frames):
-                chosen = positions[start : start + self.config.window_frames]
-                yield facts, np.stack([held[k] for k in chosen])
+                yield facts, held.take(positions[start : start + self.config.window_frames])
 
     @property
     def _most_held(self) -> int:
@@ -112,24 +111,24 @@ class _Decoding:
             return self._facts(1), self._picture(frame)[None]
         raise self._nothing()
 
-    def _first_pass(self, most: int) -> tuple[Clock, dict[int, np.ndarray] | None]:
+    def _first_pass(self, most: int) -> tuple[Clock, HeldPictures | None]:
         """Times of all frames, and the pictures that may be sampled: None where they are more than `most`."""
         clock = self.video.clock()
         chooser = FrameChooser(self.config.fps, rounding_of(self.video.container))
-        held: dict[int, np.ndarray] | None = {} if most else None
+        held = HeldPictures(self.config.window_frames, self.config.size) if most else None
         stamps, before = [], None
         for index, frame in enumerate(shown_frames(self.video)):
             self._beat(index)
             keep = chooser.add(clock.show(stamp_of(frame)))
             if held is not None and before is not None and keep:
-                held[index - 1] = self._picture(before)
+                held.add(index - 1, self.converter.convert(before))
                 held = held if len(held) <= most else None
             before = frame
             stamps.append(np.nan if frame.pts is None else frame.pts)
         if before is None:
             raise self._nothing()
         if held is not None:
-            held[len(stamps) - 1] = self._picture(before)
+            held.add(len(stamps) - 1, self.converter.convert(before))
         self.swapped = swaps_sides(matrix_of(before))
         self._check_lost(np.asarray(stamps, np.float64))
         return clock, held
@@ -143,7 +142,8 @@ class _Decoding:
 
     def _second_pass(self, positions: np.ndarray, facts: Facts) -> Iterator[Window]:
         """Windows as their pictures are decoded, so that memory holds one of them."""
-        width, slot, last = self.config.window_frames, 0, None
+        width, slot = self.config.window_frames, 0
+        last: np.ndarray | None = None
         out = self._empty(min(width, len(positions)))
         for index, frame in enumerate(shown_frames(self.video)):
             if slot == len(positions):
@@ -170,9 +170,9 @@ class _Decoding:
             self.pulse()
 
     def _picture(self, frame: Any) -> np.ndarray:
-        picture = resized(self.converter.convert(frame), self.config.size)
-        # A frame that needs no resizing is a view of memory that the next conversion uses again.
-        return np.ascontiguousarray(picture) if picture.base is None else picture.copy()
+        picture = self._empty(1)[0]
+        resize_into(self.converter.convert(frame), picture)
+        return picture
 
     def _empty(self, frames: int) -> np.ndarray:
         return np.empty((frames, self.config.size, self.config.size, 3), np.uint8)

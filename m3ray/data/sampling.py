@@ -125,12 +125,57 @@ class FrameChooser:
 
 
 def resized(frame: np.ndarray, size: int) -> np.ndarray:
-    """An RGB frame at size x size, the aspect ratio not kept.
+    """An RGB frame at size x size, the aspect ratio not kept; the frame itself where it has that size.
 
     Area averaging where it shrinks (no aliasing to inflate HOG and blurriness), bilinear where it grows.
     """
     height, width = frame.shape[:2]
     if (height, width) == (size, size):
         return frame
-    shrinks = height >= size and width >= size
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(frame, (size, size), interpolation=_interpolation(height, width, size))
+
+
+def resize_into(frame: np.ndarray, out: np.ndarray) -> None:
+    """As `resized`, written to `out`, uint8 (size, size, 3)."""
+    (height, width), size = frame.shape[:2], len(out)
+    if (height, width) == (size, size):
+        out[:] = frame
+    else:
+        cv2.resize(frame, (size, size), dst=out, interpolation=_interpolation(height, width, size))
+
+
+def _interpolation(height: int, width: int, size: int) -> int:
+    return cv2.INTER_AREA if height >= size and width >= size else cv2.INTER_LINEAR
+
+
+class HeldPictures:
+    """Pictures of a video that may be sampled, side by side, so that a window of them needs no copying.
+
+    Args:
+        window: pictures of a window.
+        size: their height and width.
+    """
+
+    def __init__(self, window: int, size: int) -> None:
+        self.window, self.size = window, size
+        self._blocks: list[np.ndarray] = []
+        self._slots: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def add(self, index: int, picture: np.ndarray) -> None:
+        """Holds the picture of frame `index`, (H, W, 3), resized."""
+        block, slot = divmod(len(self._slots), self.window)
+        if slot == 0:
+            self._blocks.append(np.empty((self.window, self.size, self.size, 3), np.uint8))
+        resize_into(picture, self._blocks[block][slot])
+        self._slots[index] = len(self._slots)
+
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """The pictures of frames, (T, size, size, 3): a view where they lie in a row."""
+        slots = [self._slots[k] for k in positions.tolist()]
+        block, first = divmod(slots[0], self.window)
+        if slots == list(range(slots[0], slots[0] + len(slots))) and first + len(slots) <= self.window:
+            return self._blocks[block][first : first + len(slots)]
+        return np.stack([self._blocks[slot // self.window][slot % self.window] for slot in slots])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3ray.data.sampling import ROUNDING, FrameChooser, is_faster, sampled_frames
+from m3ray.data.sampling import ROUNDING, FrameChooser, HeldPictures, is_faster, resized, sampled_frames
 
 
 def chosen_online(times, fps, rounding=ROUNDING):
@@ -77,3 +77,15 @@ def test_a_fast_video_is_sampled_by_the_definition(gaps, fps):
 def test_a_fast_video_keeps_no_more_than_it_needs():
     times = np.arange(300) / 60
     assert len(chosen_online(times, 15)) <= 77, "75 are due, the last is kept in any case"
+
+
+def test_held_pictures_come_back_in_any_order_and_in_a_row_without_a_copy():
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 20, 30, 3)).astype(np.uint8)
+    held = HeldPictures(3, 16)
+    for index, picture in enumerate(pictures):
+        held.add(2 * index, picture)
+    expected = [resized(picture, 16) for picture in pictures]
+    assert np.array_equal(held.take(np.array([0, 2, 4])), expected[:3])
+    assert held.take(np.array([6, 8])).base is not None
+    assert np.array_equal(held.take(np.array([4, 4, 6, 12])), [expected[k] for k in (2, 2, 3, 6)])
+    assert len(held) == 7
