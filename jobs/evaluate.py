@@ -1,16 +1,22 @@
 """How fitted models do on data sets, their own and others: the table of generalisation."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 from m3ray.cli import main
 from m3ray.options import EvaluateOptions
 
+if TYPE_CHECKING:
+    from m3ray.pipelines.request import Request
 
-def job(options: EvaluateOptions) -> None:
-    # Imported once the options are sound: --help then answers at once.
+
+def job(asked: Request[EvaluateOptions]) -> None:
+    # Imported once the request is known to be sound: a mistake is then told in a second.
     from m3ray.pipelines import jobs
 
-    jobs.evaluate(options)
+    jobs.evaluate(asked)
 
 
 if __name__ == "__main__":

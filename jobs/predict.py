@@ -1,16 +1,22 @@
 """Scores for new videos, with a bundle."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 from m3ray.cli import main
 from m3ray.options import PredictOptions
 
+if TYPE_CHECKING:
+    from m3ray.pipelines.request import Request
 
-def job(options: PredictOptions) -> None:
-    # Imported once the options are sound: --help then answers at once.
+
+def job(asked: Request[PredictOptions]) -> None:
+    # Imported once the request is known to be sound: a mistake is then told in a second.
     from m3ray.pipelines import jobs
 
-    jobs.predict(options)
+    jobs.predict(asked)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
 """Tables, figures and page of what a root holds. Does not start Ray."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 from m3ray.cli import main
 from m3ray.options import ReportOptions
+from m3ray.study.energy import parse_prices
+
+if TYPE_CHECKING:
+    from m3ray.pipelines.request import Request
 
 
-def job(options: ReportOptions) -> None:
-    from m3ray.reports.page import build_report
-    from m3ray.study.energy import parse_prices
-
-    prices = parse_prices(options.price)
+def job(asked: Request[ReportOptions]) -> None:
+    options = asked.options
     if options.dry_run:
         print(f"plan: {options.out}/report: tables, figures and page of what the root holds")
         return
-    build_report(options.out, prices, options.carbon)
+    # Imported once the request is known to be sound: a mistake is then told in a second.
+    from m3ray.reports.page import build_report
+
+    build_report(options.out, parse_prices(options.price), options.carbon)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """Trains one variant, as many runs as asked for, and writes a bundle under models/."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 from m3ray.cli import main
 from m3ray.options import TrainOptions
 
+if TYPE_CHECKING:
+    from m3ray.pipelines.request import Request
 
-def job(options: TrainOptions) -> None:
-    # Imported once the options are sound: --help then answers at once.
+
+def job(asked: Request[TrainOptions]) -> None:
+    # Imported once the request is known to be sound: a mistake is then told in a second.
     from m3ray.pipelines import jobs
 
-    jobs.train(options)
+    jobs.train(asked)
 
 
 if __name__ == "__main__":

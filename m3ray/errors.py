@@ -6,11 +6,14 @@ M3RayError                    exit status 1
 │   ├── SchemaError           a table lacks a column, repeats an id, holds an impossible value
 │   ├── WeightsError          a weight file is missing, damaged, of another network or hash
 │   ├── RootBusyError         another job works on the same root
+│   ├── ClusterError          no Ray answers where RAY_ADDRESS points, or it refuses
 │   └── StudyError            the root holds too little to train on
 ├── ShapeError                a tensor of the wrong shape or range (also a ValueError)
 ├── DecodeError               one clip cannot be decoded; becomes a row in rejects/
 ├── FeatureError              features are missing or not finite; names tier and clip
-└── BundleError               a bundle is damaged, or of another version
+├── BundleError               a bundle is damaged, or of another version
+├── DamagedFileError          a file under a root cannot be read (also a ValueError); names it
+└── JobFailedError            what a library, Ray or the machine raised, in one line
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ class M3RayError(Exception):
     """Root of every error that m3ray raises on purpose."""
 
     exit_status = 1
+    told = False
+    """Whether the job's last lines have said that it failed."""
 
 
 class UserError(M3RayError):
@@ -44,6 +49,10 @@ class RootBusyError(UserError):
     """Another job works on the same root."""
 
 
+class ClusterError(UserError):
+    """No Ray answers where RAY_ADDRESS points, or it does not let us in."""
+
+
 class StudyError(UserError):
     """The root holds too little to train on."""
 
@@ -58,6 +67,14 @@ class FeatureError(M3RayError):
 
 class BundleError(M3RayError):
     """A bundle is damaged, incomplete or of another version."""
+
+
+class DamagedFileError(M3RayError, ValueError):
+    """A file that m3ray wrote cannot be read: cut short, changed, or not m3ray's."""
+
+
+class JobFailedError(M3RayError):
+    """What m3ray did not foresee, in one line; its cause has the traceback."""
 
 
 class DecodeError(M3RayError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import tyro
 
-from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig, TierConfigs
-from m3ray.presets import BASE_LAG, CARBON, TIER_PRESETS
+from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig
+from m3ray.presets import BASE_LAG, CARBON
 from m3ray.unfrozen import UnfrozenOptions
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
@@ -63,20 +63,34 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractOptions(RootOptions, ReadOptions):
+class WorkOptions:
+    """How work on videos is laid out."""
+
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """Processors, batches and shards."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """What one clip may cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(RootOptions, ReadOptions, WorkOptions):
     """Which clips, which tiers, computed how."""
 
-    dataset: Dataset = "demo"
-    """Drawn demo clips, a folder of videos, a table with a column uri, or a published data set."""
+    dataset: Dataset | None = None
+    """Drawn demo clips, a folder of videos, a table with a column uri, or a published data set; none: the root's own
+    (like every other option that a root keeps in dataset.json), else the demo."""
     root: str | None = None
     """The folder or the table (.csv, .parquet, .jsonl); the folder of memento10k or videomem as it was downloaded."""
-    tiers: tuple[str, ...] = ("raw", "scene", "event")
-    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those brought with --tier."""
+    dataset_moved: bool = False
+    """--root is where the root's own data set lies now: another folder or table would else be refused."""
+    tiers: tuple[str, ...] = ()
+    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those brought with --tier; none:
+    the root's own, else raw, scene and event."""
     weights: str = "auto"
     """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
     1,000 clips where not. The demo is always untrained."""
     limit: int | None = None
-    """Only the first N clips."""
+    """Only the first N clips; None takes them all again where the root keeps a limit."""
     retry_rejects: bool = False
     """Try rejected clips again."""
     refit_hog: bool = False
@@ -93,10 +107,13 @@ class ExtractOptions(RootOptions, ReadOptions):
     """Similarity measure of M3-S; none: the preset's (dbscan)."""
     seed: int = 0
     """Seed of the demo, of drawn splits, of untrained weights, of similarity and of the first run."""
-    compute: ComputeConfig = field(default_factory=ComputeConfig)
-    """Processors, batches and shards."""
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    """What one clip may cost."""
+    settled: tyro.conf.Suppress[bool] = False
+    """Whether what the root keeps has taken the place of defaults."""
+
+    @property
+    def sees_similarity(self) -> bool:
+        """Whether `tiers` are a model's, of which similarity is one."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +151,8 @@ class AblateOptions(RootOptions, StudyOptions, CostOptions):
 class TrainOptions(ExtractOptions, FitOptions, UnfrozenOptions):
     """One variant, its runs, a bundle."""
 
-    tiers: tuple[str, ...] = ("raw", "scene", "event", "similarity")
-    """Tiers the model uses."""
+    tiers: tuple[str, ...] = ()
+    """Tiers the model uses, similarity among them; none: the root's own, else raw, scene, event, and similarity."""
     loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] = "mse_tails"
     """Loss; mse_tails is the paper's choice for Memento10k, mse_to_spearman for VideoMem."""
     epochs: int = 20
@@ -147,6 +164,11 @@ class TrainOptions(ExtractOptions, FitOptions, UnfrozenOptions):
     config: str | None = None
     """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs then stand back."""
 
+    @property
+    def sees_similarity(self) -> bool:
+        """A model sees it."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
@@ -157,7 +179,7 @@ class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(RootOptions, ReadOptions):
+class PredictOptions(RootOptions, ReadOptions, WorkOptions):
     """Scores for new videos."""
 
     bundle: str = ""
@@ -178,24 +200,16 @@ class PredictOptions(RootOptions, ReadOptions):
     """Only the first N clips."""
     retry_rejects: bool = False
     """Try rejected clips again."""
-    compute: ComputeConfig = field(default_factory=ComputeConfig)
-    """Processors, batches and shards."""
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    """What one clip may cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(RootOptions):
+class EvaluateOptions(RootOptions, WorkOptions):
     """Bundles judged on roots."""
 
     bundles: tuple[str, ...]
     """Folders of bundles, as jobs/train.py or jobs/reproduce.py leave them under models/."""
     roots: tuple[str, ...]
     """Roots with a catalogue of scored clips, as jobs/extract.py and the others leave them."""
-    compute: ComputeConfig = field(default_factory=ComputeConfig)
-    """Processors, batches and shards."""
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    """What one clip may cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,22 +237,3 @@ class TuneOptions(RootOptions, UnfrozenOptions):
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(RootOptions, CostOptions):
     """Tables, figures and page of what a root holds."""
-
-
-def resolved_tiers(options: ExtractOptions) -> TierConfigs:
-    """The tiers' settings: the preset's, with what the options override."""
-    chosen = options.preset
-    if chosen == "auto":
-        chosen = "demo" if options.dataset == "demo" else "default"
-    base = TIER_PRESETS[chosen]()
-    decode = base.decode if options.fps is None else replace(base.decode, fps=options.fps)
-    event = base.event if options.network is None else replace(base.event, network=options.network)
-    measure = options.measure or base.similarity.measure
-    return replace(
-        base,
-        decode=decode,
-        scene=replace(base.scene, precision=options.precision),
-        event=replace(event, precision=options.precision),
-        vision=replace(base.vision, precision=options.precision),
-        similarity=replace(base.similarity, measure=measure, seed=options.seed),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -19,6 +18,7 @@ from m3ray.data.store import Root
 from m3ray.errors import RootBusyError
 
 _NAME = ("runs", "lock.json")
+_SAID = {"job", "host", "pid", "since"}
 _BEAT_SECONDS = 10.0
 # A job elsewhere that has not renewed its lock for this long is taken for dead. We watch it for that long and compare
 # it with itself: the clocks of two machines may differ.
@@ -86,9 +86,10 @@ def _holder(root: Root) -> dict[str, Any] | None:
     if not root.exists(*_NAME):
         return None
     try:
-        return root.read_json(*_NAME)
-    except (OSError, json.JSONDecodeError):  # deleted in between, or cut short by a full disk
+        found = root.read_json(*_NAME)
+    except (OSError, ValueError):  # deleted in between, or cut short by a full disk
         return None
+    return found if isinstance(found, dict) and set(found) >= _SAID else None
 
 
 def _busy(root: Root, holder: dict[str, Any]) -> RootBusyError:

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from m3ray.config import as_json
-from m3ray.data.filesystems import absolute_uri, filesystem_of, retried
+from m3ray.data.filesystems import absolute_uri, filesystem_of, one_line, retried
+from m3ray.errors import DamagedFileError
 
 T = TypeVar("T")
 METADATA_KEY = b"m3ray"
@@ -40,7 +41,7 @@ class Root:
         self.fs, self.base = filesystem_of(self.uri)
 
     def __reduce__(self) -> tuple[type[Root], tuple[str]]:
-        return Root, (self.uri,)
+        return type(self), (self.uri,)
 
     def path(self, *parts: str) -> str:
         """The path of `parts` in the root's filesystem."""
@@ -98,6 +99,10 @@ class Root:
         with self.fs.open_output_stream(path) as stream:
             stream.write(data)
 
+    def below(self, *parts: str) -> Root:
+        """A root of its own below this one."""
+        return type(self)(self.display(*parts))
+
     def delete(self, *parts: str) -> None:
         self._retried(lambda: self.fs.delete_file(self.path(*parts)))
 
@@ -107,17 +112,43 @@ class Root:
             self._retried(lambda: self.fs.delete_dir(self.path(*parts)))
 
     def read_json(self, *parts: str) -> Any:
-        return json.loads(self.read_bytes(*parts))
+        """A JSON file.
+
+        Raises:
+            DamagedFileError: it is none.
+        """
+        data = self.read_bytes(*parts)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise damaged(self.display(*parts), error) from error
 
     def write_json(self, value: Any, *parts: str) -> str:
         return self.write_bytes(json.dumps(as_json(value), indent=1).encode() + b"\n", *parts)
 
     def read_table(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
-        def read() -> pa.Table:
-            with self.fs.open_input_file(self.path(*parts)) as file:
-                return pq.read_table(file, columns=columns)
+        """A Parquet file.
 
-        return self._retried(read)
+        Raises:
+            DamagedFileError: it is none.
+        """
+        return self._parquet(parts, lambda file: pq.read_table(file, columns=columns))
+
+    def read_schema(self, *parts: str) -> pa.Schema:
+        """The columns of a Parquet file and what stands beside them, as `read_table`."""
+        return self._parquet(parts, pq.read_schema)
+
+    def _parquet(self, parts: Sequence[str], read: Callable[[Any], T]) -> T:
+        def opened() -> T:
+            with self.fs.open_input_file(self.path(*parts)) as file:
+                return read(file)
+
+        try:
+            return self._retried(opened)
+        except (pa.ArrowInvalid, OSError) as error:
+            if not _says_damage(error):
+                raise
+            raise damaged(self.display(*parts), error) from error
 
     def write_table(self, table: pa.Table, *parts: str) -> str:
         buffer = pa.BufferOutputStream()
@@ -166,9 +197,25 @@ class Root:
     def shard_metadata(self, *folder: str) -> dict[str, Any]:
         """What `write_shard` was told; empty where there is no shard."""
         for name in self.names(*folder, suffix=".parquet")[:1]:
-            with self.fs.open_input_file(self.path(*folder, name)) as file:
-                return json.loads((pq.read_schema(file).metadata or {}).get(METADATA_KEY, b"{}"))
+            return self.metadata(*folder, name)
         return {}
+
+    def metadata(self, *parts: str) -> dict[str, Any]:
+        """What stands under the key `m3ray` of a Parquet file; empty where nothing does."""
+        found = json.loads((self.read_schema(*parts).metadata or {}).get(METADATA_KEY, b"{}"))
+        return found if isinstance(found, dict) else {}
+
+
+def damaged(where: str, error: BaseException) -> DamagedFileError:
+    """What to say of a file that m3ray wrote and that cannot be read."""
+    return DamagedFileError(
+        f"{where} is damaged or cut short ({one_line(error)[:200]}): delete it and run the job that makes it again"
+    )
+
+
+def _says_damage(error: Exception) -> bool:
+    """Arrow's own complaints of a file's content have no errno; the disk's have one, and S3's name themselves."""
+    return not isinstance(error, OSError) or (error.errno is None and "AWS Error" not in str(error))
 
 
 def read_range(shards: ds.Dataset, first: str, last: str) -> pa.Table:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import psutil
 import ray
+import ray._private.services
 import ray._private.state
+import ray._private.utils
 import ray.data
+import torch
 import yaml
 
 from m3ray.config import ComputeConfig
+from m3ray.errors import ClusterError
+from m3ray.pipelines.address import check_address, given_address, token_file
+from m3ray.pipelines.failures import in_one_line
 from m3ray.pipelines.meter import Meter
+from m3ray.pipelines.worker_output import keep_tracebacks_off_screen
 
 # A laptop's Ray would take a third of its memory for objects; frames in flight need far less.
 _LOCAL_OBJECT_STORE = 1 << 30
@@ -59,7 +67,7 @@ class Resources:
 
 @contextmanager
 def connected(
-    compute: ComputeConfig | None = None, meter: Meter | None = None, *, dashboard: bool = False
+    compute: ComputeConfig | None = None, meter: Meter | None = None, *, dashboard: bool = False, dry: bool = False
 ) -> Iterator[Resources]:
     """Ray for the length of the block; a cluster of our own is stopped at its end.
 
@@ -68,8 +76,14 @@ def connected(
         meter: notes the devices that the cluster has meanwhile.
         dashboard: whether a cluster of our own has one: Ray Train asks it whether its controller lives, every second,
             and complains where there is none.
+        dry: nothing will run: a cluster of our own is not started, only this machine looked at.
+    Raises:
+        ClusterError: RAY_ADDRESS names a cluster that does not answer.
     """
     ours = not ray.is_initialized()
+    if dry and ours and given_address() is None:
+        yield _this_machine(compute or ComputeConfig())
+        return
     if ours:
         _start(dashboard)
     _configure()
@@ -81,8 +95,18 @@ def connected(
             ray.shutdown()
 
 
+def _this_machine(compute: ComputeConfig) -> Resources:
+    """What a cluster of our own would have."""
+    found = {"CPU": float(ray._private.utils.get_num_cpus()), "GPU": float(torch.cuda.device_count())}
+    return _resources_of(compute, found, found)
+
+
 def _resources(compute: ComputeConfig) -> Resources:
-    now, most = ray.cluster_resources(), _most()
+    return _resources_of(compute, ray.cluster_resources(), _most())
+
+
+def _resources_of(compute: ComputeConfig, now: Mapping[str, float], most: Mapping[str, float]) -> Resources:
+    """What counts of the resources that are there, and of those that may come."""
     cpus = max(1, int(max(now.get("CPU", 0), most.get("CPU", 0))))
     if compute.device == "cpu":
         return Resources(cpus, 0)
@@ -120,11 +144,42 @@ def launcher_resources(path: str) -> dict[str, float]:
 
 
 def _start(dashboard: bool) -> None:
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(address="auto", logging_level=logging.WARNING)
+    keep_tracebacks_off_screen()
+    if given_address() is not None:
+        _join()
         return
+    _provide_token()
     memory = min(_LOCAL_OBJECT_STORE, psutil.virtual_memory().total // 5)
     ray.init(address="local", include_dashboard=dashboard, object_store_memory=memory, logging_level=logging.WARNING)
+
+
+def _join() -> None:
+    """Connects to the cluster that RAY_ADDRESS names, once that is seen to answer."""
+    address = given_address()
+    try:
+        check_address(address)
+        if address == "auto":
+            found = ray._private.services.canonicalize_bootstrap_address(address)
+            check_address(found, source="RAY_ADDRESS=auto, which stands for ")
+        ray.init(address="auto", logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"RAY_ADDRESS={address}: cannot connect ({in_one_line(str(error))}): see whether that cluster is up and of "
+            f"this Ray ({ray.__version__}), or unset RAY_ADDRESS to work on this machine"
+        ) from error
+
+
+def _provide_token() -> None:
+    """A cluster of our own is closed to others by a token, which Ray keeps in the home; where it cannot, in ours."""
+    chosen = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    if any(name in os.environ for name in chosen):
+        return
+    with suppress(OSError, RuntimeError):
+        file = token_file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists() or os.access(file.parent, os.W_OK):
+            return
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _configure() -> None:

@@ -7,14 +7,16 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3ray.config import fingerprint
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import read_catalogue
 from m3ray.data.rooms import current_tiers, feature_folder, rejected_ids, remember_tiers
 from m3ray.data.store import Root
-from m3ray.errors import ConfigError, StudyError
+from m3ray.errors import ConfigError
 from m3ray.options import EvaluateOptions
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
+from m3ray.pipelines.asked_bundles import judged_split
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.predict import scored
@@ -26,6 +28,7 @@ from m3ray.training.bundle import Bundle, as_text
 from m3ray.training.scorer import bundle_tiers
 
 FOLDER = "evaluation"
+_OF_ROOT = "evaluated.json"
 
 
 def evaluate_all(job: Job, options: EvaluateOptions, on: Resources) -> list[Judged]:
@@ -62,10 +65,7 @@ def _judged(
 ) -> Judged:
     catalogue = read_catalogue(root)
     known = catalogue.filter(pc.is_valid(catalogue["score"]))
-    splits = set(known["split"].to_pylist())
-    split = "test" if "test" in splits else "val"
-    if split not in splits:
-        raise StudyError(f"{root.uri} has no scored clip in test or val: nothing to judge {bundle.name} on")
+    split = judged_split(catalogue, root.uri)
     chosen = known.filter(pc.equal(known["split"], split))
     room = _features(out, bundle, root, name, chosen, options, on)
     frame = scored(bundle, room).set_index("clip_id")["score"]
@@ -83,7 +83,7 @@ def _features(
 ) -> Root:
     """A room with the bundle's tiers of `clips`: taken from the root where it has just those, else computed."""
     configs, tiers = bundle_tiers(bundle)
-    room = Root(out.display(FOLDER, name.replace("/", "_").replace(":", "_")))
+    room = _room(out, root, name.replace("/", "_").replace(":", "_"))
     room.write_table(clips, CATALOGUE)
     lacking = [t for t in tiers if not _taken(room, root, t, feature_folder(t.name, fingerprint_of(t, configs.decode)))]
     _take_brought(bundle, root, room)
@@ -91,6 +91,15 @@ def _features(
         check_weights(lacking)
         plan = planning.plan(room, clips, lacking, configs, retry=False)
         extraction.run(plan, configs, options.limits, options.compute, on)
+    return room
+
+
+def _room(out: Root, root: Root, name: str) -> Root:
+    """A folder for what is computed of a root's clips: its own, as clips of two roots may bear one name."""
+    room = out.below(FOLDER, name)
+    if room.exists(CATALOGUE) and (not room.exists(_OF_ROOT) or room.read_json(_OF_ROOT) != {"root": root.uri}):
+        room = out.below(FOLDER, f"{name}-{fingerprint(root.uri)}")
+    room.write_json({"root": root.uri}, _OF_ROOT)
     return room
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,15 +9,17 @@ import pyarrow.compute as pc
 import torch
 
 from m3ray.config import TierConfigs
-from m3ray.data.annotations import Listing
-from m3ray.data.brought import bring, brought_tiers, parse_tiers, read_tier
+from m3ray.data.brought import bring
 from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import checked, make_catalogue, with_facts, write_catalogue
+from m3ray.data.catalogue import with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
+from m3ray.data.listing import Listing
+from m3ray.data.record import DEMO, READING, record_of
 from m3ray.data.rooms import REJECTS, refuse, refused_ids, rejected_ids
+from m3ray.data.root_record import check_shared, check_source, read_record, write_record
 from m3ray.data.store import Root
-from m3ray.errors import ConfigError, M3RayError
-from m3ray.options import ExtractOptions, resolved_tiers
+from m3ray.errors import M3RayError
+from m3ray.options import ExtractOptions
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources
@@ -26,9 +27,10 @@ from m3ray.pipelines.hog import has_projection, hog_projection
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.preflight import check_decoders, check_devices, check_storage, check_weights
 from m3ray.pipelines.progress import say
-from m3ray.similarity.fitted import make_measure
+from m3ray.pipelines.request import Request
+from m3ray.pipelines.settings import resolved_tiers
 from m3ray.tiers import Tier, WeightSource
-from m3ray.tiers.factory import Ingredients, check_names, computed, make_tiers, with_precision
+from m3ray.tiers.factory import Ingredients, computed, make_tiers, with_precision
 from m3ray.tiers.sources import weight_sources
 
 MISSING = "missing_videos.txt"
@@ -43,14 +45,14 @@ class Extracted:
     sources: dict[str, WeightSource]
 
 
-def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extracted | None:
+def compute_features(job: Job, asked: Request[ExtractOptions], on: Resources) -> Extracted | None:
     """From options to features under the root.
 
-    Checks everything first, then lists, fits HOG's PCA, and computes what is missing.
+    Checks what only a cluster can tell, then writes the catalogue, fits HOG's PCA, and computes what is missing.
 
     Args:
-        job: its root gets the features.
-        options: which clips and tiers.
+        job: its root gets the features; that of a dry run keeps nothing.
+        asked: which clips and tiers, checked.
         on: the cluster.
     Returns:
         None after a dry run.
@@ -58,26 +60,22 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
         UserError: the request cannot be carried out; nothing was computed.
         M3RayError: every clip failed.
     """
-    brought = [
-        read_tier(name, file, scaled=name not in options.unscaled) for name, file in parse_tiers(options.tier).items()
-    ]
-    check_names(options.tiers, also=[*(tier.name for tier in brought), *brought_tiers(job.root)])
-    wanted = computed(options.tiers)
+    options, wanted = asked.options, computed(asked.options.tiers)
     configs = with_precision(resolved_tiers(options), torch.device("cuda" if on.gpus else "cpu"))
-    make_measure(configs.similarity, "scene")
     check_devices(on, options.compute)
     if wanted:
         check_decoders(configs.decode, options.limits)
     if not options.dry_run:
         check_storage(job.root)
-    catalogue, sources = _catalogue(job.root, options, configs)
-    if not options.dry_run:
-        for tier in brought:
-            say(bring(job.root, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
+    catalogue, sources = _catalogue(job.root, asked, configs)
+    for tier in asked.brought:
+        say(bring(job.root, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
     if not wanted:
         say("extract: no tier to compute, the model sees what was brought")
         return None if options.dry_run else Extracted(catalogue, configs, sources)
     tiers = _tiers(job.root, options, configs, sources, catalogue)
+    if not tiers:  # a dry run of the raw tier alone, before HOG's PCA
+        return None
     check_weights(tiers)
     plan = planning.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
     print_plan(plan)
@@ -89,17 +87,21 @@ def compute_features(job: Job, options: ExtractOptions, on: Resources) -> Extrac
     return Extracted(finish(job, plan, catalogue), configs, sources)
 
 
-def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tuple[pa.Table, dict[str, WeightSource]]:
+def _catalogue(
+    root: Root, asked: Request[ExtractOptions], configs: TierConfigs
+) -> tuple[pa.Table, dict[str, WeightSource]]:
     """The catalogue, written once the weights are known to be there too."""
-    write, demo = not options.dry_run, options.dataset == "demo"
-    listed = list_clips(
-        root, options.dataset, options.root, limit=options.limit, seed=options.seed, write=write, read=options.reading
+    options = asked.options
+    listed = asked.listed or list_clips(
+        root, options.dataset or DEMO, None, limit=options.limit, seed=options.seed, write=not options.dry_run
     )
-    clips, wanted = checked(listed.table), computed(options.tiers)
-    tell_listing(root, listed, wanted, write=write)
-    sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=demo, seed=options.seed)
+    clips, wanted = listed.table, computed(options.tiers)
+    tell_listing(root, listed, dry=options.dry_run)
+    is_demo = options.dataset == DEMO
+    sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
     _warn_untrained(options, sources)
-    catalogue = (write_catalogue if write else make_catalogue)(root, clips, options.seed)
+    _keep_record(root, options, clips["clip_id"])
+    catalogue = write_catalogue(root, clips, options.seed)
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
         f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "
@@ -108,24 +110,28 @@ def _catalogue(root: Root, options: ExtractOptions, configs: TierConfigs) -> tup
     return catalogue, sources
 
 
-def tell_listing(root: Root, listed: Listing, wanted: Sequence[str], *, write: bool) -> None:
-    """Says what a reader found; the names of missing videos are kept whole under the root.
+def _keep_record(root: Root, options: ExtractOptions, ids: pa.ChunkedArray) -> None:
+    """The root's record as of now; checked once more, as this job alone has the root from here on."""
+    earlier, record = read_record(root), record_of(options)
+    check_source(root, earlier, options)
+    check_shared(root, earlier, options, ids)
+    known = {} if earlier is None else earlier.settings
+    for name in READING:
+        before, now = known.get(name, record.settings[name]), record.settings[name]
+        if before != now:
+            say(f"catalogue: --{name} {now}, and {before} before: scores or splits change, features stay")
+    write_record(root, record)
 
-    Raises:
-        ConfigError: tiers are wanted of videos of which none is there.
-    """
+
+def tell_listing(root: Root, listed: Listing, *, dry: bool) -> None:
+    """Says what a reader found; the names of missing videos are kept whole under the root."""
     for note in listed.notes:
         say(note)
-    if wanted and listed.missing and len(listed.missing) >= listed.table.num_rows:
-        raise ConfigError(
-            f"none of the {listed.table.num_rows} videos is there, so {', '.join(wanted)} cannot be computed: give "
-            "their folder with --videos, or train on tiers of your own: --tier NAME=FILE --tiers NAME"
-        )
-    if write:
-        refuse(root, listed.refused)
-    if listed.missing and write:
+    refuse(root, listed.refused)
+    if listed.missing:
         path = root.write_bytes("\n".join(listed.missing).encode() + b"\n", "artifacts", MISSING)
-        say(f"catalogue: every missing video stands in {path}")
+        if not dry:
+            say(f"catalogue: every missing video stands in {path}")
 
 
 def _tiers(
@@ -137,18 +143,20 @@ def _tiers(
 ) -> list[Tier]:
     """The tiers asked for, HOG's PCA fitted if the root has none; a dry run leaves the raw tier out instead."""
     names, projection = computed(options.tiers), None
-    if "raw" in names and options.dry_run and not has_projection(root):
+    if "raw" in names and options.dry_run and (options.refit_hog or not has_projection(root)):
         say(f"plan: raw: {catalogue.num_rows} to compute, after HOG's PCA is fitted")
         names.remove("raw")
     elif "raw" in names:
         readable = catalogue.filter(pc.invert(pc.is_in(catalogue["clip_id"], value_set=refused_ids(root))))
-        projection = hog_projection(root, readable, configs.decode, options.limits, refit=options.refit_hog)
+        projection = hog_projection(
+            root, readable, configs.decode, options.limits, refit=options.refit_hog, decoder=options.compute.decoder
+        )
     return make_tiers(names, Ingredients(configs, sources, projection))
 
 
 def _warn_untrained(options: ExtractOptions, sources: dict[str, WeightSource]) -> None:
     untrained = [tier for tier, source in sources.items() if source.untrained]
-    if untrained and options.weights == "auto" and options.dataset != "demo":
+    if untrained and options.weights == "auto" and options.dataset != DEMO:
         say(
             f"weights: the published files of {', '.join(untrained)} cannot be had here, so these tiers are UNTRAINED: "
             "good for a trial, not for a result. With a network, or --weights FILE.json, run again"

@@ -9,30 +9,56 @@ import pyarrow as pa
 import ray
 import ray.data
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.store import Root
+from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
+from m3ray.data.store import Root, damaged
+from m3ray.errors import M3RayError
 from m3ray.pipelines.decoding import DecodeStage
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.rows import WORK, decoded_rows
+from m3ray.schema import HOG_COMPONENTS
 from m3ray.tiers.hog import hog_of_bytes
 from m3ray.tiers.hog_pca import MOST_FRAMES, HogProjection, fit_hog_projection
 
 _FOLDER = "artifacts"
-_DESCRIPTOR = pa.schema([("clip_id", pa.string()), ("descriptor", pa.large_binary())])
+# A clip that cannot be decoded has no descriptor, but a reason.
+_DESCRIPTOR = pa.schema([("clip_id", pa.string()), ("descriptor", pa.large_binary()), ("reason", pa.string())])
 
 
 def hog_projection(
-    root: Root, catalogue: pa.Table, decode: DecodeConfig, limits: LimitsConfig, *, refit: bool
+    root: Root,
+    catalogue: pa.Table,
+    decode: DecodeConfig,
+    limits: LimitsConfig,
+    *,
+    refit: bool,
+    decoder: DecoderName = "auto",
 ) -> HogProjection:
-    """The root's projection, fitted now if it has none or `refit`."""
+    """The root's projection, fitted now if it has none or `refit`.
+
+    Raises:
+        M3RayError: no clip of those that it is fitted on can be decoded; the first one's reason is named.
+    """
     if not refit and has_projection(root):
-        return read_projection(root, _FOLDER)
-    projection = _fit(catalogue, decode, limits)
+        projection = read_projection(root, _FOLDER)
+        _warn_of_few(projection, f"--refit-hog fits it on the {catalogue.num_rows} clips there are now")
+        return projection
+    projection = _fit(catalogue, decode, limits, decoder)
     write_projection(root, projection, _FOLDER)
     say(f"hog: PCA fitted on {projection.frames} first frames of the {_words(projection.fitted_on)}")
+    _warn_of_few(projection, "with more clips, --refit-hog fits it anew")
     return projection
+
+
+def _warn_of_few(projection: HogProjection, way_out: str) -> None:
+    lost = HOG_COMPONENTS - projection.directions
+    if lost:
+        say(
+            f"hog: {lost} of its {HOG_COMPONENTS} numbers are 0 for every clip, as the {projection.frames} first "
+            f"frames that its PCA was fitted on differ in no more than {projection.directions} directions: {way_out}"
+        )
 
 
 def has_projection(root: Root) -> bool:
@@ -42,7 +68,10 @@ def has_projection(root: Root) -> bool:
 
 def read_projection(root: Root, *folder: str) -> HogProjection:
     """A stored projection."""
-    tensors = load(root.read_bytes(*folder, "hog_pca.safetensors"))
+    try:
+        tensors = load(root.read_bytes(*folder, "hog_pca.safetensors"))
+    except SafetensorError as error:
+        raise damaged(root.display(*folder, "hog_pca.safetensors"), error) from error
     facts = root.read_json(*folder, "hog_pca.json")
     return HogProjection(tensors["mean"], tensors["components"], facts["frames"], facts["fitted_on"])
 
@@ -59,46 +88,59 @@ def _words(fitted_on: str) -> str:
     return "train split" if fitted_on == "train" else "whole catalogue (no clip is marked train)"
 
 
-def _fit(catalogue: pa.Table, decode: DecodeConfig, limits: LimitsConfig) -> HogProjection:
+def _fit(catalogue: pa.Table, decode: DecodeConfig, limits: LimitsConfig, decoder: DecoderName) -> HogProjection:
     train = [row for row in catalogue.select(["clip_id", "uri", "split"]).to_pylist() if row["split"] == "train"]
     fitted_on = "train" if train else "all"
     rows = train or catalogue.select(["clip_id", "uri"]).to_pylist()
     # Ordered by id, so that the fit does not depend on how the catalogue was listed.
     chosen = sorted(rows, key=lambda row: row["clip_id"])[:MOST_FRAMES]
     say(f"hog: reading the first frames of {len(chosen)} clips")
-    blocks = _descriptors(chosen, decode, limits)
-    return ray.get(_fit_task.remote(blocks, fitted_on))
+    blocks = _descriptors(chosen, DecodeStage(decode, limits, first_frame_only=True, decoder=decoder))
+    found, reason = ray.get(_fit_task.remote(blocks, fitted_on))
+    if found is None:
+        raise M3RayError(
+            f"hog: none of the {len(chosen)} clips of the {_words(fitted_on)} can be decoded ({reason}): mend them, or "
+            "leave the raw tier out"
+        )
+    return found
 
 
-def _descriptors(rows: Sequence[dict[str, str]], decode: DecodeConfig, limits: LimitsConfig) -> list[ray.ObjectRef]:
+def _descriptors(rows: Sequence[dict[str, str]], decode: DecodeStage) -> list[ray.ObjectRef]:
     work = pa.Table.from_pylist([{**row, "tiers": []} for row in rows], schema=WORK)
     data = ray.data.from_arrow(work).repartition(max(1, min(256, len(rows) // 8)))
-    data = data.map_batches(DecodeStage(decode, limits, first_frame_only=True), batch_size=8, batch_format="pyarrow")
+    data = data.map_batches(decode, batch_size=8, batch_format="pyarrow")
     data = data.map_batches(_describe, batch_size=8, batch_format="pyarrow")
     return data.to_arrow_refs()
 
 
 def _describe(batch: pa.Table) -> pa.Table:
     torch.set_num_threads(1)
-    clips = [clip for clip in decoded_rows(batch) if clip.frames is not None]
-    if not clips:
-        return _DESCRIPTOR.empty_table()
-    frames = np.stack([clip.frames[0].transpose(2, 0, 1) for clip in clips if clip.frames is not None])
-    descriptors = hog_of_bytes(torch.from_numpy(frames)).numpy()
-    columns = {"clip_id": [clip.clip_id for clip in clips], "descriptor": [row.tobytes() for row in descriptors]}
+    clips = decoded_rows(batch)
+    good = [clip for clip in clips if clip.frames is not None]
+    frames = [clip.frames[0].transpose(2, 0, 1) for clip in good if clip.frames is not None]
+    rows = [row.tobytes() for row in hog_of_bytes(torch.from_numpy(np.stack(frames))).numpy()] if frames else []
+    described = dict(zip((clip.clip_id for clip in good), rows, strict=True))
+    columns = {
+        "clip_id": [clip.clip_id for clip in clips],
+        "descriptor": [described.get(clip.clip_id) for clip in clips],
+        "reason": [None if clip.failure is None else f"{clip.clip_id}: {clip.failure.message}" for clip in clips],
+    }
     return pa.table(columns, schema=_DESCRIPTOR)
 
 
 @ray.remote(num_cpus=1, memory=3 << 30)
-def _fit_task(blocks: list[ray.ObjectRef], fitted_on: str) -> HogProjection:
-    return fit_hog_projection(_ordered(blocks), fitted_on)
+def _fit_task(blocks: list[ray.ObjectRef], fitted_on: str) -> tuple[HogProjection | None, str | None]:
+    """The fit; where there is no descriptor, why the first clip has none."""
+    tables: list[pa.Table] = ray.get(blocks)  # views of the object store, not copies
+    order = sorted((n, b, r) for b, t in enumerate(tables) for r, n in enumerate(t["clip_id"].to_pylist()))
+    described = [(b, r) for _, b, r in order if tables[b]["descriptor"][r].is_valid]
+    if not described:
+        first = next(((b, r) for _, b, r in order), None)
+        return None, None if first is None else tables[first[0]]["reason"][first[1]].as_py()
+    return fit_hog_projection(_rows(tables, described), fitted_on), None
 
 
-def _ordered(blocks: list[ray.ObjectRef]) -> Iterator[np.ndarray]:
-    """Descriptors by clip id, whatever order the blocks finished in; one block in memory at a time."""
-    tables = ray.get(blocks)  # views of the object store, not copies
-    order = sorted(
-        (name, b, r) for b, table in enumerate(tables) for r, name in enumerate(table["clip_id"].to_pylist())
-    )
-    for _, block, row in order:
+def _rows(tables: Sequence[pa.Table], order: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """Descriptors by clip id, whatever order the blocks finished in; one in memory at a time."""
+    for block, row in order:
         yield np.frombuffer(tables[block]["descriptor"][row].as_buffer(), np.float32)

@@ -1,15 +1,17 @@
-"""What each script under `jobs/` calls: the stages in their order."""
+"""What each script under `jobs/` calls: the stages in their order.
+
+Each takes a job's options, or what `request.prepared` made of them, which is where mistakes in them are told.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from m3ray.config import LimitsConfig, TrainConfig
-from m3ray.data.brought import bring, brought_tiers, parse_tiers
+from m3ray.data.brought import bring, brought_tiers
 from m3ray.data.catalogue import read_catalogue
-from m3ray.data.rooms import current_tiers
+from m3ray.data.ownership import STUDY, claim_study
 from m3ray.data.store import Root
-from m3ray.errors import ConfigError, StudyError
 from m3ray.options import (
     AblateOptions,
     EvaluateOptions,
@@ -27,9 +29,10 @@ from m3ray.pipelines.featuring import compute_features, finish, print_plan
 from m3ray.pipelines.job import running
 from m3ray.pipelines.loading import Study, load_data, study_tiers
 from m3ray.pipelines.moments import compute_moments, curves
-from m3ray.pipelines.predict import brought_again, new_clips, score_root, scored
+from m3ray.pipelines.predict import check_brought, new_clips, room_of, score_root, scored
 from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
 from m3ray.pipelines.progress import say
+from m3ray.pipelines.request import Request, prepared
 from m3ray.pipelines.search import search
 from m3ray.pipelines.search_unfrozen import search_unfrozen
 from m3ray.pipelines.selection import chosen_training
@@ -41,29 +44,34 @@ from m3ray.pipelines.unfrozen_bundle import unfrozen_bundle
 from m3ray.pipelines.unfrozen_results import weights_of
 from m3ray.schema import SIMILARITY
 from m3ray.study.variants import Variant, full_model
-from m3ray.tiers.factory import check_names, computed
+from m3ray.tiers.factory import computed
 from m3ray.training.bundle import Bundle, as_text
 from m3ray.training.scorer import bundle_tiers
 from m3ray.training.settings import load_training
 
-PREDICT_ROOM = "predict"
 
-
-def extract(options: ExtractOptions) -> None:
+def extract(options: ExtractOptions | Request[ExtractOptions]) -> None:
     """Catalogue and tiers."""
-    with running("extract", options) as job, connected(options.compute, job.meter) as on:
-        compute_features(job, options, on)
+    asked = prepared(options)
+    compute, dry = asked.options.compute, asked.options.dry_run
+    with running("extract", asked.options) as job, connected(compute, job.meter, dry=dry) as on:
+        compute_features(job, asked, on)
 
 
-def reproduce(options: ReproduceOptions) -> None:
+def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
     """Catalogue, tiers, similarity, tables, bundle, predictions. The report is `m3ray.reports`' work."""
-    watched = options.unfrozen != "none"
-    with running("reproduce", options) as job, connected(options.compute, job.meter, dashboard=watched) as on:
-        done = compute_features(job, options, on)
+    asked = prepared(options)
+    settings, dry = asked.options, asked.options.dry_run
+    watched = settings.unfrozen != "none"
+    with (
+        running("reproduce", settings) as job,
+        connected(settings.compute, job.meter, dashboard=watched, dry=dry) as on,
+    ):
+        done = compute_features(job, asked, on)
         if done is None:
             return
         with job.stage("similarity"):
-            fit_similarity(job.root, options.tiers, done, on)
+            fit_similarity(job.root, settings.tiers, done, on)
         if not has_scores(done.catalogue):
             say(
                 "study: skipped: no clip has a score. A study needs scores in [0, 1]: give a table with columns uri "
@@ -71,126 +79,133 @@ def reproduce(options: ReproduceOptions) -> None:
                 "jobs/predict.py"
             )
             return
+        claim_study(job.root, STUDY, job.name)
         with job.stage("study"):
-            study, main, tuned = run_tables(job.root, done.catalogue, options, on, done.sources, options.limits)
-        bundle = make_bundle(study, main, done.configs, done.sources, "m3s")
+            study, main, tuned = run_tables(job.root, done.catalogue, settings, on, done.sources, settings.limits)
+        bundle = make_bundle(study, main, done.configs, done.sources, "m3s", job.name)
         _save(job.root, bundle)
         if tuned is not None:
             _save(job.root, unfrozen_bundle(study, tuned, bundle, "m3s-unfrozen"))
         with job.stage("predict"):
-            score_root(bundle, job.root, job.root)
+            score_root(bundle, job.root, job.root, job=job.name)
 
 
-def ablate(options: AblateOptions) -> None:
+def ablate(options: AblateOptions | Request[AblateOptions]) -> None:
     """The tables, on a root whose tiers are there."""
-    with running("ablate", options) as job:
-        if not current_tiers(job.root):
-            raise StudyError(f"{job.root.uri} holds no features: run jobs/extract.py --out {job.root.uri} first")
-        if options.dry_run:
+    settings = prepared(options).options
+    watched = settings.unfrozen != "none"
+    with running("ablate", settings) as job:
+        if settings.dry_run:
+            say(f"plan: tables {', '.join(map(str, settings.tables))}, {settings.runs} runs a variant")
             return
-        with connected(meter=job.meter, dashboard=options.unfrozen != "none") as on, job.stage("study"):
-            run_tables(job.root, read_catalogue(job.root), options, on, {}, LimitsConfig())
+        with connected(meter=job.meter, dashboard=watched) as on, job.stage("study"):
+            claim_study(job.root, STUDY, job.name)
+            run_tables(job.root, read_catalogue(job.root), settings, on, {}, LimitsConfig())
 
 
-def train(options: TrainOptions) -> None:
+def train(options: TrainOptions | Request[TrainOptions]) -> None:
     """One variant, its runs, a bundle."""
-    given = parse_tiers(options.tier)
-    check_names(options.tiers, also=(SIMILARITY, *given, *brought_tiers(Root(options.out))))
-    watched = options.unfrozen != "none"
-    with running("train", options) as job, connected(options.compute, job.meter, dashboard=watched) as on:
-        own = [tier for tier in options.tiers if tier in (*given, *brought_tiers(job.root))]
+    asked = prepared(options)
+    settings, dry = asked.options, asked.options.dry_run
+    watched = settings.unfrozen != "none"
+    with running("train", settings) as job, connected(settings.compute, job.meter, dashboard=watched, dry=dry) as on:
+        given = [tier.name for tier in asked.brought]
+        own = [tier for tier in settings.tiers if tier in (*given, *brought_tiers(job.root))]
         for unused in set(given) - set(own):
             say(f"train: tier {unused} is brought, but --tiers does not name it: the model does not see it")
         # Similarity alone compares what the paper compares.
-        wanted = computed(options.tiers) or ([] if own else ["scene", "event"])
-        done = compute_features(job, replace(options, tiers=tuple(wanted)), on)
+        wanted = computed(settings.tiers) or ([] if own else ["scene", "event"])
+        done = compute_features(job, replace(asked, options=replace(settings, tiers=(*wanted, *own))), on)
         if done is None:
             return
-        if "similarity" in options.tiers:
-            fit_similarity(job.root, [*wanted, *own], done, on)
-        settings = _training(options)
-        variant = Variant(options.name, tuple(options.tiers), training=settings)
-        loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
-        variant = replace(variant, training=chosen_training(job.root, loaded, variant, options, on))
-        study = Study(job.root, options.name, loaded, seeds_from(options.seed, options.runs))
-        shown = ["variant", "features", "spearman", "mse", "mae"]
-        trials = run_study(study, [variant], on)
-        bundle = make_bundle(study, variant, done.configs, done.sources, options.name)
-        if options.unfrozen != "none":
-            tuned = add_unfrozen(study, variant, options, done.sources, options.limits, on)
-            trials = collect(study, [variant, tuned])
-            bundle = unfrozen_bundle(study, tuned, bundle, options.name)
-        say(trials[shown].to_string(index=False))
+        if SIMILARITY in settings.tiers:
+            with job.stage("similarity"):
+                fit_similarity(job.root, [*wanted, *own], done, on, needed=True)
+        claim_study(job.root, settings.name, job.name)
+        with job.stage("study"):
+            variant = Variant(settings.name, tuple(settings.tiers), training=_training(settings))
+            loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
+            variant = replace(variant, training=chosen_training(job.root, loaded, variant, settings, on))
+            study = Study(job.root, settings.name, loaded, seeds_from(settings.seed, settings.runs))
+            trials = run_study(study, [variant], on)
+            bundle = make_bundle(study, variant, done.configs, done.sources, settings.name, job.name)
+            if watched:
+                tuned = add_unfrozen(study, variant, settings, done.sources, settings.limits, on)
+                trials = collect(study, [variant, tuned])
+                bundle = unfrozen_bundle(study, tuned, bundle, settings.name)
+        say(trials[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
         _save(job.root, bundle)
 
 
-def tune(options: TuneOptions) -> None:
+def tune(options: TuneOptions | Request[TuneOptions]) -> None:
     """A search over hyper-parameters, on a root whose tiers are there."""
-    with running("tune", options) as job:
-        tiers = options.tiers or tuple(study_tiers(job.root))
-        if not tiers:
-            raise StudyError(f"{job.root.uri} holds no features: run jobs/extract.py --out {job.root.uri} first")
-        variant = full_model(tiers)
-        variant = replace(variant, training=replace(variant.training, epochs=options.epochs))
-        if options.trials < 1:
-            raise ConfigError(f"--trials {options.trials}: expected at least 1")
-        if options.dry_run:
+    settings = prepared(options).options
+    watched = settings.unfrozen != "none"
+    with running("tune", settings) as job:
+        variant = full_model(settings.tiers or tuple(study_tiers(job.root)))
+        variant = replace(variant, training=replace(variant.training, epochs=settings.epochs))
+        if settings.dry_run:
+            say(f"plan: {settings.trials} trials of {', '.join(variant.tiers)}, {settings.runs} runs each")
             return
-        loaded = load_data(job.root, variant.tiers, allow_missing=options.allow_missing)
-        study = Study(job.root, options.name, loaded, seeds_from(options.seed, options.runs))
-        watched = options.unfrozen != "none"
+        loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
+        study = Study(job.root, settings.name, loaded, seeds_from(settings.seed, settings.runs))
+        claim_study(job.root, settings.name, job.name)
         with connected(meter=job.meter, dashboard=watched) as on, job.stage("search"):
             if watched:
                 run_study(study, [variant], on)
-                config, sources = preset_of(options, on), weights_of(job.root, variant.tiers, {})
-                found = search_unfrozen(study, variant, config, sources, options.trials, options.metric, on)
+                config, sources = preset_of(settings, on), weights_of(job.root, variant.tiers, {})
+                found = search_unfrozen(study, variant, config, sources, settings.trials, settings.metric, on)
             else:
-                found = search(study, variant, options.trials, options.metric, on)
+                found = search(study, variant, settings.trials, settings.metric, on)
         say(found.head(10).to_string(index=False))
 
 
-def evaluate(options: EvaluateOptions) -> None:
+def evaluate(options: EvaluateOptions | Request[EvaluateOptions]) -> None:
     """Bundles on data sets, their own and others."""
-    with running("evaluate", options) as job, connected(options.compute, job.meter) as on:
-        if not options.dry_run:
-            evaluate_all(job, options, on)
-
-
-def predict(options: PredictOptions) -> None:
-    """Scores for new videos, through the bundle's own tiers."""
-    root = Root(options.out)
-    bundle = Bundle.load(options.bundle or root.display("models", "m3s"))
-    say(f"predict: {as_text(bundle)}")
-    configs, tiers = bundle_tiers(bundle)
-    with running("predict", options) as job, connected(options.compute, job.meter) as on:
-        # New clips have a catalogue and rejects of their own, apart from those the model was trained on.
-        room = Root(root.display(PREDICT_ROOM))
-        check_storage(room)
-        brought = brought_again(bundle, options)
-        delay = None if options.delay is None else (options.delay, options.delay_base)
-        if options.over_time and brought:
-            raise ConfigError(f"--over-time: {bundle.name} sees {brought[0].name}, brought by a user once a clip")
-        catalogue = new_clips(room, brought, tiers, options)
-        for tier in brought:
-            say(bring(room, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
-        if not tiers:
-            if not options.dry_run:
-                score_root(bundle, room, root, delay=delay)
+    settings = prepared(options).options
+    with running("evaluate", settings) as job:
+        if settings.dry_run:
+            say(f"plan: {len(settings.bundles)} bundles, each on {len(settings.roots)} roots")
             return
-        check_decoders(configs.decode, options.limits)
+        with connected(settings.compute, job.meter) as on:
+            evaluate_all(job, settings, on)
+
+
+def predict(options: PredictOptions | Request[PredictOptions]) -> None:
+    """Scores for new videos, through the bundle's own tiers."""
+    asked = prepared(options)
+    settings, dry = asked.options, asked.options.dry_run
+    bundle = Bundle.load(settings.bundle or Root(settings.out).display("models", "m3s"))
+    configs, tiers = bundle_tiers(bundle)
+    check_brought(bundle, asked.brought)
+    with running("predict", settings) as job, connected(settings.compute, job.meter, dry=dry) as on:
+        say(f"predict: {as_text(bundle)}")
+        root, room = job.root, room_of(job.root, asked)
+        check_storage(room)
+        delay = None if settings.delay is None else (settings.delay, settings.delay_base)
+        catalogue = new_clips(room, asked)
+        for tier in asked.brought:
+            say(bring(room, tier, catalogue["clip_id"].to_pylist(), allow_missing=settings.allow_missing))
+        if not tiers:
+            if not dry:
+                score_root(bundle, room, root, job=job.name, delay=delay)
+            return
+        check_decoders(configs.decode, settings.limits)
         check_weights(tiers)
-        plan = planning.plan(room, catalogue, tiers, configs, retry=options.retry_rejects)
-        if options.dry_run:
+        plan = planning.plan(room, catalogue, tiers, configs, retry=settings.retry_rejects)
+        if dry:
             print_plan(plan)
             return
-        progress = extraction.run(plan, configs, options.limits, options.compute, on)
+        with job.stage("extract"):
+            progress = extraction.run(plan, configs, settings.limits, settings.compute, on)
         job.count(progress)
         finish(job, plan, catalogue)
         over_time = None
-        if options.over_time:
-            there = compute_moments(room, tiers, configs, options.limits, options.compute, options.moments, on)
+        if settings.over_time:
+            there = compute_moments(room, tiers, configs, settings.limits, settings.compute, settings.moments, on)
             over_time = curves(there, configs.decode.fps, scored(bundle, there))
-        score_root(bundle, room, root, delay=delay, over_time=over_time)
+        with job.stage("predict"):
+            score_root(bundle, room, root, job=job.name, delay=delay, over_time=over_time)
 
 
 def _save(root: Root, bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,22 +12,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from m3ray.data.brought import Brought, parse_tiers, read_tier
+from m3ray.config import fingerprint
+from m3ray.data.brought import Brought
+from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import write_catalogue
-from m3ray.data.datasets import list_clips
+from m3ray.data.ownership import PREDICT_ROOM, PREDICTIONS, predictions_place
+from m3ray.data.record import Record, absolute_path, real_path
 from m3ray.data.rooms import current_tiers
-from m3ray.data.store import Root, read_range
-from m3ray.errors import BundleError, ConfigError
+from m3ray.data.root_record import NAME as RECORD
+from m3ray.data.root_record import read_record, write_record
+from m3ray.data.store import METADATA_KEY, Root, read_range
+from m3ray.errors import BundleError, FeatureError
 from m3ray.options import PredictOptions
 from m3ray.pipelines.featuring import tell_listing
 from m3ray.pipelines.progress import say
+from m3ray.pipelines.request import Request
 from m3ray.schema import Clip, catalogue_table
-from m3ray.tiers import Tier
 from m3ray.tiers.factory import computed
 from m3ray.training.bundle import Bundle
 from m3ray.training.scorer import bundle_features, bundle_similarity, similarity_columns
 
-NAME = "predictions.parquet"
 _CHUNK = 20_000  # clips read and scored at once: bounds the matrix to a few hundred MB
 
 
@@ -35,20 +40,23 @@ def score_root(
     features: Root,
     out: Root,
     *,
+    job: str,
     delay: tuple[float, float] | None = None,
     over_time: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Scores every clip whose tiers `features` holds, and writes `predictions.parquet` under `out`.
+    """Scores the clips of a catalogue, and writes `predictions.parquet` under `out`.
 
     Args:
         bundle: that scores.
-        features: the root of the clips' tiers.
+        features: the root of the clips and their tiers.
         out: where to.
+        job: that asks; `predict` leaves what another one wrote, and writes to `predict/predictions.parquet` then.
         delay: also the score after this many videos, and those that the training scores stand for.
         over_time: `clip_id`, `times`, `curve`, to stand beside the scores.
     Raises:
         BundleError: the features were made otherwise than those the bundle was trained on.
         ConfigError: a delay is asked for, and the training data had no decay rates.
+        FeatureError: no clip has all tiers that the bundle sees.
     """
     frame = scored(bundle, features)
     if delay is not None:
@@ -56,18 +64,22 @@ def score_root(
         say(f"predict: score_at_delay is after {delay[0]:g} videos; score after {delay[1]:g}")
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
-    metadata = {b"m3ray": f'{{"bundle": "{bundle.name}", "untrained": {str(bundle.untrained).lower()}}}'.encode()}
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
-    out.write_table(table, NAME)
-    say(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(NAME)}")
+    place = predictions_place(out) if job == "predict" else (PREDICTIONS,)
+    made = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job}
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({METADATA_KEY: json.dumps(made)})
+    out.write_table(table, *place)
+    if place != (PREDICTIONS,):
+        say(f"predict: {out.display(PREDICTIONS)} is the study's, and stays")
+    say(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(*place)}")
     return frame
 
 
 def scored(bundle: Bundle, features: Root) -> pd.DataFrame:
-    """Scores, spreads, intervals and shares of every clip whose tiers `features` holds.
+    """Scores, spreads, intervals and shares of the clips whose tiers `features` holds, of its catalogue if it has one.
 
     Raises:
         BundleError: the features were made otherwise than those the bundle was trained on.
+        FeatureError: no clip has all tiers that the bundle sees.
     """
     fitted = bundle_similarity(bundle)
     current = current_tiers(features)
@@ -80,12 +92,16 @@ def scored(bundle: Bundle, features: Root) -> pd.DataFrame:
     ids = _shared_ids(features, [current[tier]["folder"] for tier in needed])
     # A part of the clips at a time: of ten million, the vectors alone would be 100 GB.
     parts = [ids.slice(k, _CHUNK) for k in range(0, len(ids), _CHUNK)]
+    if not parts:
+        raise FeatureError(f"{bundle.name}: no clip of {features.uri} has all of {', '.join(needed)}: nothing to score")
     return pd.concat([_score(bundle, shards, part) for part in parts], ignore_index=True)
 
 
 def _shared_ids(features: Root, folders: Sequence[str]) -> pa.Array:
-    """The clips that all folders hold, in order."""
+    """The clips that all folders hold, and the catalogue where there is one, in order."""
     first, *others = [features.ids("features", folder) for folder in folders]
+    if features.exists(CATALOGUE):
+        others.append(features.read_table(CATALOGUE, columns=["clip_id"])["clip_id"].cast(pa.string()))
     for known in others:
         first = first.filter(pc.is_in(first, value_set=known))
     ids = pc.unique(first)
@@ -103,34 +119,52 @@ def check_identity(bundle: Bundle, tier: str, identity: Mapping[str, Any]) -> No
     raise BundleError(f"{bundle.name} was trained on another {tier} than this: {words[:600]}: make it as it was then")
 
 
-def brought_again(bundle: Bundle, options: PredictOptions) -> list[Brought]:
-    """The tiers that the bundle's user brought, read again for new clips.
-
-    Raises:
-        ConfigError: one is not given.
-        BundleError: one has other columns than the bundle was trained on.
-    """
-    known = {tier: entry for tier, entry in bundle.facts["tiers"].items() if entry.get("brought")}
-    given = parse_tiers(options.tier)
-    lacking = sorted(set(known) - set(given))
-    if lacking:
-        raise ConfigError(
-            f"{bundle.name} sees {', '.join(lacking)}, brought by a user: give the new clips' with "
-            f"--tier {lacking[0]}=FILE"
-        )
-    found = [read_tier(tier, given[tier], scaled=entry["scaled"]) for tier, entry in known.items()]
-    for tier in found:
+def check_brought(bundle: Bundle, brought: Sequence[Brought]) -> None:
+    """Raises BundleError where a tier of the user's has other columns than the bundle was trained on."""
+    for tier in brought:
         check_identity(bundle, tier.name, tier.identity())
-    return found
 
 
-def new_clips(room: Root, brought: list[Brought], tiers: list[Tier], options: PredictOptions) -> pa.Table:
+def room_of(root: Root, asked: Request[PredictOptions]) -> Root:
+    """Where the new clips' catalogue, features and rejects are kept, apart from those the model was trained on.
+
+    Each data set has a room of its own, the first one `predict/`: the same name in two folders is not the same video.
+    """
+    record, room = _record_of(asked), root.below(PREDICT_ROOM)
+    if _is_free(room, record, asked):
+        return room
+    return root.below(f"{PREDICT_ROOM}-{fingerprint(record.dataset, record.real)}")
+
+
+def _record_of(asked: Request[PredictOptions]) -> Record:
+    options = asked.options
+    source = options.root or ",".join(sorted(tier.source for tier in asked.brought))
+    return Record(options.dataset if options.root else "brought", absolute_path(source), real=real_path(source))
+
+
+def _is_free(room: Root, record: Record, asked: Request[PredictOptions]) -> bool:
+    """Whether a room is this data set's, or nobody's; one without a record, if no clip of it has moved."""
+    earlier = read_record(room)
+    if earlier is None:
+        return True
+    if room.exists(RECORD):
+        return earlier.is_of(record)
+    if asked.listed is None:
+        return True
+    known = room.read_table(CATALOGUE, columns=["clip_id", "uri"])
+    there = pc.index_in(asked.listed.table["clip_id"].cast(pa.string()), known["clip_id"].cast(pa.string()))
+    uris = known["uri"].take(there.drop_null())
+    return pc.all(pc.equal(uris, asked.listed.table["uri"].filter(pc.is_valid(there)))).as_py() is not False
+
+
+def new_clips(room: Root, asked: Request[PredictOptions]) -> pa.Table:
     """The catalogue of the clips to score: a data set's, or the clips of the tiers brought."""
-    if options.root is None and brought and not tiers:
-        ids = sorted(set.intersection(*(set(tier.ids) for tier in brought)))
+    options, listed = asked.options, asked.listed
+    write_record(room, _record_of(asked))
+    if listed is None:
+        ids = sorted(set.intersection(*(set(tier.ids) for tier in asked.brought)))
         return write_catalogue(room, catalogue_table([Clip(name, "") for name in ids[: options.limit]]), 0)
-    listed = list_clips(room, options.dataset, options.root, limit=options.limit, seed=0, read=options.reading)
-    tell_listing(room, listed, [tier.name for tier in tiers], write=not options.dry_run)
+    tell_listing(room, listed, dry=options.dry_run)
     return write_catalogue(room, listed.table, 0)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.data.sandbox import Decoder
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, DecodeError
 from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.failures import raised, words
 from m3ray.pipelines.progress import say
 from m3ray.tiers import Tier
 
@@ -22,9 +22,7 @@ def check_storage(root: Root) -> None:
         root.write_bytes(b"m3ray", "runs", name)
         root.delete("runs", name)
     except OSError as error:
-        raise ConfigError(
-            f"cannot write under {root.uri} ({error}): check the path, the disk and your rights"
-        ) from error
+        raise ConfigError(f"cannot write under {root.uri}: {words(*raised(error))}") from error
 
 
 def check_decoders(decode: DecodeConfig, limits: LimitsConfig) -> None:
@@ -40,8 +38,6 @@ def check_decoders(decode: DecodeConfig, limits: LimitsConfig) -> None:
             ) from error
     finally:
         decoder.close()
-    if find_spec("decord") is None:
-        say("preflight: decord has no wheel here; PyAV decodes everything")
 
 
 def check_weights(tiers: Sequence[Tier]) -> None:

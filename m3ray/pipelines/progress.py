@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import threading
 import time
+import uuid
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TextIO
 
 _LINE_SECONDS = 5.0
 _STILL_SECONDS = 60.0
+
+
+def printable(text: str, stream: TextIO) -> str:
+    """`text` as `stream` can take it: a name that its encoding lacks is escaped, never an error."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class _Console(logging.Handler):
     """Standard output as it is now, flushed line by line: under `ray job logs` output is watched as it comes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stdout, flush=True)
+        if not getattr(record, "quiet", False):
+            # Whoever read along may have gone (a closed terminal, `| head`): the job goes on, and so does its log.
+            with suppress(OSError, ValueError):
+                print(printable(record.getMessage(), sys.stdout), file=sys.stdout, flush=True)
 
 
 def _configured() -> logging.Logger:
@@ -34,7 +47,28 @@ _logger = _configured()
 
 def say(text: str) -> None:
     """One line to the user and to the run's log."""
-    _logger.info(text)
+    _logger.info("%s", text)
+
+
+def note(text: str) -> None:
+    """Lines for the run's log alone, such as a traceback."""
+    for line in text.splitlines():
+        _logger.info("%s", line, extra={"quiet": True})
+
+
+def run_name(job: str, started: float) -> str:
+    """The folder of a run under `runs/`: by time, and no other's."""
+    return time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime(started)) + f"{job}-{uuid.uuid4().hex[:4]}"
+
+
+def kept_aside(text: str) -> str | None:
+    """A log in the machine's temporary folder; None where that cannot be written either."""
+    try:
+        with tempfile.NamedTemporaryFile("wb", prefix="m3ray-", suffix=".log", delete=False) as file:
+            file.write(text.encode(errors="backslashreplace") + b"\n")
+        return file.name
+    except OSError:
+        return None
 
 
 class LineKeeper(logging.Handler):

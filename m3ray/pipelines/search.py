@@ -161,7 +161,8 @@ def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> 
     study.root.write_json(facts, *study.folder, "best.json")
     say(
         f"search: best {metric} {row[metric]:.4f} on val; on {len(fresh)} fresh seeds {found.mean():.4f}, the preset "
-        f"{given.mean():.4f}: python jobs/train.py --config {study.root.display(*study.folder, 'best.json')}"
+        f"{given.mean():.4f}: python jobs/train.py --out {study.root.uri} --config "
+        f"{study.root.display(*study.folder, 'best.json')} --name tuned"
     )
 
 

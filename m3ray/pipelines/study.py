@@ -26,6 +26,8 @@ from m3ray.study.results import with_differences
 from m3ray.study.trial import TrialResult, run_trial
 from m3ray.study.variants import Variant
 
+_TEXT = ["variant", "tiers", "full", "status"]
+
 
 def run_study(study: Study, variants: Sequence[Variant], on: Resources) -> pd.DataFrame:
     """Trains what was not trained before and writes the study's tables.
@@ -148,6 +150,8 @@ def collect(study: Study, variants: Sequence[Variant]) -> pd.DataFrame:
 
 def _trials_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows))
+    for name in frame.columns.difference(_TEXT):
+        frame[name] = pd.to_numeric(frame[name])  # a column of which no variant has a value would be one of objects
     for name in ("features", "parameters", "runs", "best_epoch"):
         frame[name] = frame[name].astype("Int64")
     return frame

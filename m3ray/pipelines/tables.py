@@ -8,11 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from m3ray.config import LimitsConfig, SimilarityConfig
+from m3ray.data.ownership import STUDY
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
-from m3ray.errors import ConfigError
+from m3ray.errors import ConfigError, StudyError
 from m3ray.options import AblateOptions, ReproduceOptions
 from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.failures import foreseen
 from m3ray.pipelines.featuring import Extracted
 from m3ray.pipelines.fit import every_measure, similarity_tier
 from m3ray.pipelines.loading import Study, load_data, study_tiers
@@ -25,15 +27,27 @@ from m3ray.study.variants import Variant, study_variants
 from m3ray.tiers.network import WeightSource
 from m3ray.training.scorer import from_json
 
-STUDY = "ablation"
 
+def fit_similarity(
+    root: Root, tiers: tuple[str, ...] | list[str], done: Extracted, on: Resources, *, needed: bool = False
+) -> None:
+    """The measure that M3-S uses, where there is a vector to compare, and clips enough to compare it on.
 
-def fit_similarity(root: Root, tiers: tuple[str, ...] | list[str], done: Extracted, on: Resources) -> None:
-    """The measure that M3-S uses, where there is a vector to compare."""
+    Args:
+        needed: whether the model was asked to see it: then it is an error where it cannot be had.
+    Raises:
+        StudyError: it is needed, and cannot be fitted on these clips.
+    """
     if all(tier == "raw" for tier in tiers):
         say("similarity: skipped: it needs a tier that is a vector: scene, event or torchvision:NAME")
         return
-    similarity_tier(root, done.catalogue, done.configs.similarity, on)
+    try:
+        similarity_tier(root, done.catalogue, done.configs.similarity, on)
+    except Exception as error:
+        failure = foreseen(error)
+        if needed or not isinstance(failure, StudyError):
+            raise
+        say(f"similarity: skipped: {failure}")
 
 
 def has_scores(catalogue: pa.Table) -> bool:

@@ -39,8 +39,10 @@ def commit() -> str | None:
     return None
 
 
-def make_bundle(study: Study, variant: Variant, configs: TierConfigs, sources: dict[str, Any], name: str) -> Bundle:
-    """The bundle of a variant that the study has trained."""
+def make_bundle(
+    study: Study, variant: Variant, configs: TierConfigs, sources: dict[str, Any], name: str, job: str
+) -> Bundle:
+    """The bundle of a variant that the study has trained, with the job that made it noted."""
     tensors = part_tensors(study, variant)
     columns = tensors.pop("columns")
     data = study.data
@@ -55,7 +57,7 @@ def make_bundle(study: Study, variant: Variant, configs: TierConfigs, sources: d
         scaling=Scaling(data.scaling.mean[columns], data.scaling.deviation[columns]),
         baseline=data.scaled[data.train][:, columns].mean(axis=0).astype(np.float32),
         residuals=residuals,
-        facts=_facts(study, variant, configs, sources),
+        facts={**_facts(study, variant, configs, sources), "made_by": job},
         files=_files(study.root, variant),
     )
 

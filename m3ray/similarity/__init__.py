@@ -3,25 +3,42 @@
 A new one is a class and a line below.
 """
 
-from m3ray.similarity.base import Measure
-from m3ray.similarity.clustering import Dbscan
-from m3ray.similarity.cosine import CosineMean, CosineThreshold
-from m3ray.similarity.density import Kde, KdeKmeans, KdeLabels
-from m3ray.similarity.fractional import EuclideanPrototypes, FractionalMean, FractionalPrototypes
-from m3ray.similarity.neighbours import KnnDensity
-from m3ray.similarity.projection import Projection
+from __future__ import annotations
 
-MEASURES: dict[str, type[Measure]] = {
-    "fractional_mean": FractionalMean,
-    "fractional_prototypes": FractionalPrototypes,
-    "euclidean_prototypes": EuclideanPrototypes,
-    "cosine_mean": CosineMean,
-    "cosine_threshold": CosineThreshold,
-    "kde": Kde,
-    "kde_labels": KdeLabels,
-    "kde_kmeans": KdeKmeans,
-    "dbscan": Dbscan,
-    "knn_density": KnnDensity,
-}
+from typing import TYPE_CHECKING, Any
+
+from m3ray.similarity.names import Measures
+
+if TYPE_CHECKING:
+    from m3ray.similarity.base import Measure
+    from m3ray.similarity.projection import Projection
+
+MEASURES = Measures(
+    {
+        "fractional_mean": "fractional.FractionalMean",
+        "fractional_prototypes": "fractional.FractionalPrototypes",
+        "euclidean_prototypes": "fractional.EuclideanPrototypes",
+        "cosine_mean": "cosine.CosineMean",
+        "cosine_threshold": "cosine.CosineThreshold",
+        "kde": "density.Kde",
+        "kde_labels": "density.KdeLabels",
+        "kde_kmeans": "density.KdeKmeans",
+        "dbscan": "clustering.Dbscan",
+        "knn_density": "neighbours.KnnDensity",
+    }
+)
 
 __all__ = ["MEASURES", "Measure", "Projection"]
+
+
+def __getattr__(name: str) -> Any:
+    """What stands on scikit-learn, once it is asked for: the names of the measures are had without."""
+    if name == "Measure":
+        from m3ray.similarity.base import Measure
+
+        return Measure
+    if name == "Projection":
+        from m3ray.similarity.projection import Projection
+
+        return Projection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -36,6 +37,8 @@ class Measure(BaseEstimator):
         Raises:
             FeatureError: not finite.
             StudyError: fewer than two rows, or labels are needed and there are none.
+        Warns:
+            UserWarning: all rows are equal, so that nothing is more unlike the rest than anything else.
         """
         self.train_ = checked(train)
         if len(self.train_) < 2:
@@ -44,6 +47,12 @@ class Measure(BaseEstimator):
             raise StudyError(f"{type(self).__name__} needs labels, and no train clip has any: choose another measure")
         if labels is not None and len(labels) != len(train):
             raise ShapeError(f"labels have {len(labels)} rows, the train split {len(train)}")
+        if all_equal(self.train_):
+            warnings.warn(
+                f"the vectors of all {len(train)} train clips are equal (first frames all black, say): similarity says "
+                "nothing of them",
+                stacklevel=2,
+            )
         names = names or [str(k) for k in range(0 if labels is None else labels.shape[1])]
         self._fit(self.train_, labels, names)
         return self
@@ -76,6 +85,11 @@ class Measure(BaseEstimator):
         for name, value in {**arrays, **facts}.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         return self
+
+
+def all_equal(rows: np.ndarray) -> bool:
+    """Whether all rows are the same in the precision that measures compute in, float32."""
+    return not np.ptp(rows.astype(np.float32), axis=0).any()
 
 
 def checked(rows: np.ndarray) -> np.ndarray:

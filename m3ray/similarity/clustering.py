@@ -13,10 +13,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.neural_network import MLPClassifier
 
-from m3ray.similarity.base import Measure, checked
+from m3ray.similarity.base import Measure, all_equal, checked
 
 NOISE = -1
-_PREDICTOR_LAYERS = 2
+_DIMENSIONS = 3  # of the t-SNE plane
 
 
 class Dbscan(Measure):
@@ -56,7 +56,7 @@ class Dbscan(Measure):
         self._fit_predictor(train)
 
     def _warn_if_degenerate(self) -> None:
-        if len(self.ids_) <= 2:
+        if len(self.ids_) <= 2 and not all_equal(self.train_):
             warnings.warn(
                 f"DBSCAN found {len(self.ids_) - 1} cluster(s) and {self.noise_share_:.0%} noise at eps {self.eps_:.3g}"
                 ": the similarity tier says little; try another eps or another measure",
@@ -117,8 +117,16 @@ class Dbscan(Measure):
 
 
 def embedded(train: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
-    """The t-SNE plane (three dimensions) of the train split."""
-    return TSNE(3, perplexity=perplexity, init="pca", random_state=seed).fit_transform(train)
+    """The t-SNE plane (three dimensions) of the train split.
+
+    Rows that are all equal have no neighbours to keep: scikit-learn's t-SNE divides by their deviation, 0, and dies.
+    They stay where they are, as do rows too few to span the plane.
+    """
+    missing = max(0, _DIMENSIONS - train.shape[1])
+    rows = np.pad(train, ((0, 0), (0, missing)))
+    if len(rows) <= _DIMENSIONS or all_equal(rows):
+        return rows[:, :_DIMENSIONS].astype(np.float32)
+    return TSNE(_DIMENSIONS, perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows)
 
 
 def auto_eps(plane: np.ndarray, min_samples: int) -> float:

@@ -39,11 +39,14 @@ class Projection(BaseEstimator):
                 f"{self.components} components need more than {self.components} train clips and as many columns; got "
                 f"{train.shape[0]} clips of {train.shape[1]} columns: add train clips or ask for fewer components"
             )
-        pca = PCA(self.components, svd_solver=_solver(train.shape), random_state=self.seed).fit(train)
+        with np.errstate(divide="ignore", invalid="ignore"):  # equal rows: shares of no variance, which nobody reads
+            pca = PCA(self.components, svd_solver=_solver(train.shape), random_state=self.seed).fit(train)
         self.mean_ = pca.mean_
         deviation = np.sqrt(pca.explained_variance_)
-        # A direction without variance gives 0 for every clip instead of noise over 0.
-        usable = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
+        # A direction without variance gives 0 for every clip instead of noise over 0; so does one that varies by no
+        # more than the rounding of float32: the same picture, computed in another batch.
+        size = float(np.sqrt(np.mean(np.square(pca.mean_))))
+        usable = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), size, 1e-30)
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=usable)
         self.axes_ = pca.components_ * scale[:, None]
         return self

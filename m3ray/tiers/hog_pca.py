@@ -35,6 +35,11 @@ class HogProjection:
     frames: int
     fitted_on: str = "train"
 
+    @property
+    def directions(self) -> int:
+        """How many of the ten numbers say anything; the others are 0: few frames, or equal ones, span no more."""
+        return int(np.count_nonzero(self.components.any(axis=1)))
+
     def transform(self, descriptors: np.ndarray) -> np.ndarray:
         """(N, 34596) to (N, 10), whitened."""
         return (descriptors - self.mean) @ self.components.T
@@ -52,24 +57,37 @@ def fit_hog_projection(descriptors: Iterable[np.ndarray], fitted_on: str = "trai
     Args:
         descriptors: rows of 34,596 numbers, in an order that is the same on every run.
         fitted_on: which clips they come from, for the record.
+    Returns:
+        Ten directions; those that so few frames do not span give 0 for every clip. One frame spans none.
     Raises:
-        StudyError: fewer than two descriptors.
+        StudyError: no descriptor.
     """
     pca, count = None, 0
     for batch in _batches(descriptors):
+        if count == 0 and len(batch) == 1:
+            return _of_one(batch[0], fitted_on)
         # Rank can't exceed the rows of the first batch; a small root keeps what it has.
         pca = pca or IncrementalPCA(n_components=min(_KEPT, len(batch)))
-        pca.partial_fit(batch)
+        with np.errstate(divide="ignore", invalid="ignore"):  # equal frames: shares of no variance, which nobody reads
+            pca.partial_fit(batch)
         count += len(batch)
-    if pca is None or count < 2:
-        raise StudyError(f"HOG's PCA needs at least 2 decodable train clips, got {count}: add clips to the train split")
+    if pca is None:
+        raise StudyError("HOG's PCA needs at least 1 decodable train clip, got none: add clips to the train split")
     return _whitened(pca, count, fitted_on)
+
+
+def _of_one(descriptor: np.ndarray, fitted_on: str) -> HogProjection:
+    """A single frame has no variance."""
+    components = np.zeros((HOG_COMPONENTS, len(descriptor)), np.float32)
+    return HogProjection(descriptor.astype(np.float32), components, 1, fitted_on)
 
 
 def _whitened(pca: IncrementalPCA, count: int, fitted_on: str) -> HogProjection:
     deviation = np.sqrt(pca.explained_variance_[:HOG_COMPONENTS])
-    # A direction without variance (fewer clips than components, identical clips) gives 0, not noise over 0.
-    usable = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), 1e-12)
+    # A direction without variance (fewer clips than components, identical clips) gives 0, not noise over 0; so does
+    # one of the rounding of float32, by which the means of two batches of identical clips differ.
+    rounding = 1e-5 * float(np.linalg.norm(pca.mean_))
+    usable = deviation > max(1e-6 * max(float(deviation.max(initial=0.0)), 1e-12), rounding)
     scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=usable)
     components = np.zeros((HOG_COMPONENTS, pca.components_.shape[1]), np.float32)
     components[: len(scale)] = pca.components_[:HOG_COMPONENTS] * scale[:, None]

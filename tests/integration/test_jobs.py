@@ -180,7 +180,7 @@ def test_bad_clips_are_rejected_and_the_others_computed(demo, jobs, tmp_path, ca
     raw = pd.read_parquet(folder_of(tmp_path / "out", "raw"))
     assert sorted(raw["clip_id"]) == ["good.mp4", "sub/good.mp4"]
     rejects = pd.read_parquet(tmp_path / "out" / "rejects").set_index("clip_id")
-    assert rejects["error"].to_dict() == {"empty.mp4": "empty_file", "text.mp4": "not_a_video", "cut.mp4": "unreadable"}
+    assert rejects["error"].to_dict() == {"empty.mp4": "empty_file", "text.mp4": "not_a_video", "cut.mp4": "truncated"}
     jobs.extract(options)
     assert "3 rejected earlier" in capsys.readouterr().out, "a rerun does not stumble over them again"
     shutil.copy(whole, folder / "cut.mp4")
