@@ -45,6 +45,9 @@ class ReadOptions:
     """videomem: short-term or long-term memorability."""
     splits: str | None = None
     """videomem: who is in which split: a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
+    identity: Literal["path", "content"] = "path"
+    """Which rows are one video, which stands in one split: those of one path, links and spellings resolved; content:
+    also those of equal size and SHA-256."""
     videos: str | None = None
     """The folder of a published data set's videos, where it is not below --root."""
     tier: TierFiles = ()
@@ -59,7 +62,7 @@ class ReadOptions:
     @property
     def reading(self) -> ReadConfig:
         """What the readers of published data sets take."""
-        return ReadConfig(self.score, self.target, self.videos, self.splits)
+        return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from m3ray.schema import SIMILARITY
 DEMO: Final = "demo"
 TIERS = ("raw", "scene", "event")
 # How a published data set is read: other scores or splits of the same clips.
-READING = ("score", "target", "splits")
+READING = ("score", "target", "splits", "identity")
 # What a root is asked for once: the options whose values decide its clips and its numbers.
 SETTINGS = (
     *READING,

@@ -13,6 +13,7 @@ from m3ray.data.brought import bring
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
+from m3ray.data.identity import video_keys
 from m3ray.data.listing import Listing
 from m3ray.data.record import DEMO, READING, record_of
 from m3ray.data.rooms import REJECTS, refuse, refused_ids, rejected_ids
@@ -101,7 +102,7 @@ def _catalogue(
     sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
     _warn_untrained(options, sources)
     _keep_record(root, options, clips["clip_id"])
-    catalogue = write_catalogue(root, clips, options.seed)
+    catalogue = write_catalogue(root, clips, options.seed, video_keys(clips["uri"], options.identity))
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
         f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "

@@ -229,3 +229,10 @@ def test_a_million_rows_are_keyed_and_split_in_seconds(between):
     found = split_clips(checked(table), None, 0)
     assert time.process_time() - start < 25
     assert Counter(found["split"].to_pylist()) == {"train": 800_000, "val": 200_000}
+
+
+def test_the_option_reaches_the_draw():
+    from m3ray.options import ExtractOptions
+
+    assert ExtractOptions(out="x").reading.identity == "path"
+    assert ExtractOptions(out="x", identity="content").reading.identity == "content"
