@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
+# A step back by less recovers: the frames after it keep their times. By more, it is where another recording begins.
+_GLITCH_SECONDS = 0.5
 # What ffmpeg takes for the seam of two recordings in containers whose timestamps may jump (its dts_delta_threshold).
 _SEAM_SECONDS = 10.0
 _SEAMED = ("mpegts", "mpeg")
@@ -42,6 +44,7 @@ class Clock:
         self.by_dts = container == "avi"
         self.times: list[float] = []
         self._last_stamp = 0.0
+        self._offset = 0.0
         self._last_own = 0.0
         self._choice = _BestEffort()
 
@@ -51,11 +54,13 @@ class Clock:
         own = stamp.duration * self.tick
         if not self.times:
             self._last_stamp, time = 0.0 if ticks is None else ticks * self.tick, 0.0
+            self._offset = -self._last_stamp
         else:
             at = self._last_stamp + self._lasting() if ticks is None else ticks * self.tick
-            gap = at - self._last_stamp
-            seam = gap < 0 or (self.jumps_ahead and gap > _SEAM_SECONDS)
-            time = self.times[-1] + (self._lasting() if seam else gap)
+            gap, time = at - self._last_stamp, max(self.times[-1], at + self._offset)
+            if gap < -_GLITCH_SECONDS or (self.jumps_ahead and gap > _SEAM_SECONDS):
+                time = self.times[-1] + self._lasting()
+                self._offset = time - at
             self._last_stamp = at
         self._last_own = own
         self.times.append(time)
@@ -67,12 +72,13 @@ class Clock:
             return self._last_own
         return median_gap(np.asarray(self.times)) or self.period
 
-    def timeline(self, track_end: float | None = None) -> tuple[np.ndarray, float]:
+    def timeline(self, track_end: float | None = None, longest: float = np.inf) -> tuple[np.ndarray, float]:
         """Seconds at which each frame is shown, (N,), the first 0; and when the last one ends.
 
         Args:
             track_end: where the durations that came with frames are those of decoding order (MP4 with frames
                 reordered): when the track ends by its header, seconds in the file's time.
+            longest: that any frame lasts by its packet, seconds: a header that says more counts what is not shown.
         """
         times = np.asarray(self.times)
         if len(times) > 1 and (np.diff(times) <= 0).mean() > 0.5:  # no timestamps worth the name
@@ -84,7 +90,8 @@ class Clock:
         # Headers count in thousandths: where the two agree within that, the finer one is right.
         if left is None or abs(left - self._last_own) < _HEADER_ROUNDING:
             return times, float(times[-1] + self._lasting())
-        return times, float(times[-1] + (left if left > 0 else median_gap(times) or self.period))
+        plausible = 0 < left < longest + _HEADER_ROUNDING
+        return times, float(times[-1] + (left if plausible else median_gap(times) or self.period))
 
 
 def median_gap(times: np.ndarray) -> float:

@@ -38,8 +38,10 @@ def _missing_of_mov(data: bytes) -> str | None:
             size = struct.unpack_from(">Q", data, at + 8)[0]
         if size == 0:  # up to the end of the file
             size = len(data) - at
-        if size < 8:
+        if size < 8 or not name.isalnum():  # junk after the last box
             return None
+        if name == b"sidx" and _end_of_index(data, at, size) > len(data):
+            return _short(_end_of_index(data, at, size), data)
         described = described or name == b"moov"
         fragmented = fragmented or name == b"moof" or (name == b"moov" and b"mvex" in data[at : at + size])
         # With a sample table beside it, a length that is too large loses nothing: the table is asked sample by sample.
@@ -47,6 +49,17 @@ def _missing_of_mov(data: bytes) -> str | None:
             return _short(at + size, data)
         at += size
     return "the last box is cut" if (fragmented or not described) and any(data[at:]) else None
+
+
+def _end_of_index(data: bytes, at: int, size: int) -> int:
+    """Where the fragments end that a segment index lists, one after the other behind it."""
+    wide = data[at + 8 : at + 9] == b"\1"
+    first = at + 12 + 8 + (8 if wide else 4)
+    begin = int.from_bytes(data[first : first + (8 if wide else 4)], "big")
+    table = first + (8 if wide else 4) + 2
+    count = int.from_bytes(data[table : table + 2], "big")
+    sizes = (data[table + 2 + 12 * k : table + 6 + 12 * k] for k in range(count))
+    return at + size + begin + sum(int.from_bytes(entry, "big") & 0x7FFFFFFF for entry in sizes)
 
 
 def _missing_of_matroska(data: bytes) -> str | None:
@@ -144,15 +157,18 @@ def _end_of_sub_blocks(data: bytes, at: int) -> int:
     return at + 1
 
 
+_FLV_TAGS = (8, 9, 18)
+
+
 def _missing_of_flv(data: bytes) -> str | None:
     """Tags: kind, three bytes of length, seven more; after each its whole length again."""
     at = int.from_bytes(data[5:9], "big") + 4
-    while at + 11 <= len(data):
+    while at + 11 <= len(data) and data[at] & 0x1F in _FLV_TAGS:
         end = at + 11 + int.from_bytes(data[at + 1 : at + 4], "big")
         if end > len(data):
             return _short(end, data)
         at = end + 4
-    return "the last tag is cut" if at < len(data) else None
+    return "the last tag is cut" if at < len(data) < at + 11 and data[at] & 0x1F in _FLV_TAGS else None
 
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -168,9 +184,10 @@ def _missing_of_asf(data: bytes) -> str | None:
 
 
 def _missing_of_ogg(data: bytes) -> str | None:
-    """Pages: a header, a table of segment lengths, the segments."""
-    at = 0
+    """Pages: a header, a table of segment lengths, the segments; the last one of a stream is marked."""
+    at, ended = 0, False
     while data[at : at + 4] == b"OggS":
+        ended = ended or bool(data[at + 5 : at + 6] and data[at + 5] & 4)
         lengths = data[at + 27 : at + 27 + data[at + 26]] if at + 27 <= len(data) else b""
         if at + 27 > len(data) or len(lengths) < data[at + 26]:
             return "the last page is cut"
@@ -178,7 +195,10 @@ def _missing_of_ogg(data: bytes) -> str | None:
         if end > len(data):
             return _short(end, data)
         at = end
-    return None
+    return None if ended else "the page that ends an Ogg stream is not there"
+
+
+_KEY = b"\x06\x0e\x2b\x34"
 
 
 def _missing_of_mxf(data: bytes) -> str | None:
@@ -187,7 +207,7 @@ def _missing_of_mxf(data: bytes) -> str | None:
     if footer >= len(data):
         return _short(footer + 1, data)
     at = 0
-    while at + 17 <= len(data):
+    while at + 17 <= len(data) and data[at : at + 4] == _KEY:
         first = data[at + 16]
         width = first & 0x7F if first & 0x80 else 0
         size = int.from_bytes(data[at + 17 : at + 17 + width], "big") if width else first
@@ -195,7 +215,8 @@ def _missing_of_mxf(data: bytes) -> str | None:
         if end > len(data):
             return _short(end, data)
         at = end
-    return "the last triplet is cut" if at < len(data) else None
+    left = data[at : at + 17]
+    return "the last triplet is cut" if 0 < len(left) < 17 and left[:4] == _KEY[: len(left)] else None
 
 
 _CHECKS: dict[str, Callable[[bytes], str | None]] = {

@@ -7,7 +7,7 @@ from m3ray.errors import DecodeError
 HEAD = 1024
 _TS_PACKET = 188
 _M2TS_PACKET = 192
-_MOV_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_MOV_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid")
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.clock import Clock
-from m3ray.data.decord_frames import decord_windows, is_decord_right
+from m3ray.data.clock import Clock, Stamp
+from m3ray.data.decord_frames import DecordError, decord_windows, is_decord_right
 from m3ray.data.orientation import swaps_sides
 from m3ray.data.packet_times import count_lost
 from m3ray.data.sampling import Extent, Facts, FrameChooser, HeldPictures, resize_into, rounding_of, sampled_frames
@@ -53,13 +54,19 @@ def decode(
         DecodeError: not a video, no video stream, over a limit, cut short, damaged.
     """
     with VideoFile(data, limits) as video:
+        served = False
         if decoder.startswith("decord") and is_decord_right(video):
-            yield from decord_windows(video, config, extent)
-        elif decoder == "decord alone":
+            with suppress(DecordError):
+                for window in decord_windows(video, config, extent):
+                    served = True
+                    yield window
+                return
+        if served:
+            raise DecodeError("damaged", "decord fails in the middle of it: leave --compute.decoder as it is")
+        if decoder == "decord alone":
             words = f"PyAV hangs on it, and decord is not proven right for {video.codec} in {video.container}"
             raise DecodeError("timed_out", f"{words}: convert it, or raise limits.decode-seconds")
-        else:
-            yield from _Decoding(video, config, pulse).windows(extent)
+        yield from _Decoding(video, config, pulse).windows(extent)
 
 
 @dataclass
@@ -86,8 +93,7 @@ class _Decoding:
 
     def _all(self, extent: Extent, predicted: int) -> Iterator[Window]:
         clock, held = self._first_pass(self._most_held if predicted <= self._most_held else 0)
-        times, duration = clock.timeline(self.video.track_end())
-        duration = max(duration, self.video.repeated_seconds())
+        times, duration = self.video.timeline_of(clock)
         positions = self._positions(times, duration)
         facts = self._facts(len(positions), times, duration)
         if extent == "one_window" and len(positions) > self.config.window_frames:
@@ -116,26 +122,34 @@ class _Decoding:
         clock = self.video.clock()
         chooser = FrameChooser(self.config.fps, rounding_of(self.video.container))
         held = HeldPictures(self.config.window_frames, self.config.size) if most else None
-        stamps, before = [], None
+        listed, stamps, before = self.video.listed_stamps(), [], None
         for index, frame in enumerate(shown_frames(self.video)):
             self._beat(index)
-            keep = chooser.add(clock.show(stamp_of(frame)))
+            stamps.append(stamp_of(frame))
+            keep = chooser.add(clock.show(listed[index] if index < len(listed) else stamps[-1]))
             if held is not None and before is not None and keep:
                 held.add(index - 1, self.converter.convert(before))
                 held = held if len(held) <= most else None
             before = frame
-            stamps.append(np.nan if frame.pts is None else frame.pts)
         if before is None:
             raise self._nothing()
+        if listed and len(stamps) != len(listed):  # some packets gave no picture: the frames' own times are nearer
+            clock, held = self._clock_of(stamps), None
         if held is not None:
             held.add(len(stamps) - 1, self.converter.convert(before))
         self.swapped = swaps_sides(matrix_of(before))
-        self._check_lost(np.asarray(stamps, np.float64))
+        self._check_lost(np.asarray([np.nan if stamp.pts is None else stamp.pts for stamp in stamps], np.float64))
         return clock, held
+
+    def _clock_of(self, stamps: list[Stamp]) -> Clock:
+        clock = self.video.clock()
+        for stamp in stamps:
+            clock.show(stamp)
+        return clock
 
     def _check_lost(self, stamps: np.ndarray) -> None:
         table = self.video.scan.table
-        lost, listed = count_lost(table, stamps), sum(table.shown)
+        lost, listed = count_lost(table, stamps, may_stop=self.video.promises_nothing), sum(table.shown)
         if lost > _TOLERATED * listed:
             words = f"{listed - lost} of {listed} frames decode: the file is damaged, copy or convert it again"
             raise DecodeError("damaged", words)

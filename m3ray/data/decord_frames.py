@@ -14,7 +14,11 @@ from m3ray.data.orientation import UPRIGHT
 from m3ray.data.sampling import Extent, Facts, resized, rounding_of, sampled_frames
 from m3ray.data.shown_frames import matrix_of, shown_frames
 from m3ray.data.video_file import VideoFile
-from m3ray.errors import DecodeError
+
+
+class DecordError(Exception):
+    """decord cannot serve a clip, or not further."""
+
 
 # Container and codec for which decord, read in order, gave the right frame in every generated ramp (tests/ramps.py),
 # and whether it did so with frames reordered too. Everything else is PyAV's.
@@ -37,14 +41,16 @@ def is_decord_right(video: VideoFile) -> bool:
     if find_spec("decord") is None or kind not in RIGHT or (table.reorders() and not RIGHT[kind]):
         return False
     timed = len(np.unique(table.pts)) == len(table) == len(video.times) and not np.isnan(table.pts).any()
-    return timed and all(table.shown) and first_matrix(video) == UPRIGHT
+    # What leads up to the first keyframe by showing order may lack what it refers to: then nobody shows it.
+    begins = timed and table.keys[0] and table.pts[0] == min(table.pts)
+    return begins and all(table.shown) and first_matrix(video) == UPRIGHT
 
 
 def decord_windows(video: VideoFile, config: DecodeConfig, extent: Extent) -> Iterator[tuple[Facts, np.ndarray]]:
     """As `decode.decode`; each frame is read after the one before it, as decord's seeking lands on others.
 
     Raises:
-        DecodeError: `damaged`: decord fails, or sees another number of frames.
+        DecordError: decord fails, or sees another number of frames.
     """
     positions = sampled_frames(video.times, video.duration, config.fps, rounding_of(video.container))
     facts = facts_of(video, len(positions))
@@ -79,9 +85,9 @@ def _open(video: VideoFile) -> Any:
     try:
         reader = decord.VideoReader(io.BytesIO(video.data), num_threads=1)
     except Exception as error:  # decord raises types of its own, some of them straight from C++
-        raise DecodeError("damaged", f"decord cannot open it ({error}): leave --compute.decoder as it is") from error
+        raise DecordError from error
     if len(reader) != len(video.times):
-        raise DecodeError("damaged", f"decord sees {len(reader)} frames of {len(video.times)}: use PyAV")
+        raise DecordError
     return reader
 
 
@@ -96,6 +102,6 @@ def _read(reader: Any, positions: np.ndarray, at: int, size: int) -> np.ndarray:
                 reader.next()
             out[slot] = resized(reader.next().asnumpy(), size)
         except Exception as error:
-            raise DecodeError("damaged", f"decord fails at frame {position}: {error}") from error
+            raise DecordError from error
         at = int(position) + 1
     return out

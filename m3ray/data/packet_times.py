@@ -13,6 +13,7 @@ from m3ray.data.clock import Stamp, median_gap
 _SEAM_SECONDS = 0.5
 # A packet this small repeats the picture before it, or holds none: losing it loses nothing that can be seen.
 TINY_BYTES = 16
+LAST_PICTURES = 4  # that a decoder still holds when a stream stops
 _MOST_LEADING = 16  # pictures that any codec here holds back for others
 
 
@@ -79,7 +80,7 @@ def _ticks(value: float) -> int | None:
     return None if np.isnan(value) else int(value)
 
 
-def count_lost(table: PacketTable, stamps: np.ndarray) -> int:
+def count_lost(table: PacketTable, stamps: np.ndarray, *, may_stop: bool = False) -> int:
     """Packets that should have become pictures and did not, from the first one on that needs none before it.
 
     Fields of one frame, hidden pictures and tiny packets lose nothing. Neither does what leads up to the first
@@ -89,11 +90,13 @@ def count_lost(table: PacketTable, stamps: np.ndarray) -> int:
     Args:
         table: of the video stream.
         stamps: timestamps of the frames that were shown, ticks, (N,), NaN where unknown.
+        may_stop: the recording may have been stopped anywhere: its last pictures may lack what they refer to.
     """
     keys = np.asarray(table.keys)
     first = int(np.argmax(keys)) if keys.any() else 0
     counted = np.asarray(table.shown) & (np.asarray(table.sizes) > TINY_BYTES)
     counted[:first] = False
+    counted[len(counted) - (LAST_PICTURES if may_stop else 0) :] = False
     pts = np.asarray(table.pts)
     if np.isnan(stamps).any() or np.isnan(pts[counted]).any():
         return max(0, int(counted.sum()) - len(stamps))

@@ -23,6 +23,7 @@ from m3ray.errors import DecodeError
 
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES = 4096
+_START_SECONDS = 10.0  # a child loads its libraries before it reads
 # What a child needs of its parent's environment to find Python, its libraries and a folder for temporary files.
 _ENVIRONMENT = frozenset(
     [
@@ -58,6 +59,7 @@ class Decoder:
         self.isolated: bool | None = None  # whether the child has no network; None before its first answer
         self._child: subprocess.Popen[bytes] | None = None
         self._held = b""  # what came with a header and belongs to what follows
+        self._turn, self._answering = 0, False
 
     def windows(self, data: bytes, *, extent: Extent = "all") -> Iterator[tuple[Facts, np.ndarray]]:
         """As `decode.decode`, in the child, which serves the next clip too, however much of this one was taken.
@@ -75,8 +77,9 @@ class Decoder:
                 started = True
                 yield window
         except DecodeError as error:
-            # What was already handed on can't be taken back.
-            if error.reason != "timed_out" or started:
+            # What was already handed on can't be taken back. decord was seen to crash on clips that PyAV reads.
+            other_may = error.reason == "timed_out" or (error.reason == "decoder_crashed" and first == "decord")
+            if started or not other_may:
                 raise
             yield from self._windows_of(data, extent, other)
 
@@ -114,10 +117,13 @@ class Decoder:
             self._child = None
 
     def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
+        turn = self._take_turn()
         answered = False  # whether the child has said all that it will
         try:
             self._request(data, extent, decoder)
             while True:
+                if turn != self._turn:
+                    raise RuntimeError("these windows ended when the same Decoder was asked for another clip")
                 header, payload = self._receive()
                 answered = "reason" in header or "end" in header
                 self.isolated = header.get("isolated", self.isolated)
@@ -129,28 +135,36 @@ class Decoder:
                     frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
                     yield Facts(**header["facts"]), frames
         except GeneratorExit:
-            answered = self._stop()
+            answered = turn != self._turn or self._stop()
             raise
         finally:
-            if not answered:  # crashed or timed out
-                self.close()
+            if turn == self._turn:
+                self._answering = False
+                if not answered:  # crashed or timed out
+                    self.close()
+
+    def _take_turn(self) -> int:
+        """Ends an answer that somebody holds half read: the next one would else begin with what is left of it."""
+        if self._answering and not self._stop():
+            self.close()
+        self._turn, self._answering = self._turn + 1, True
+        return self._turn
 
     def _stop(self) -> bool:
         """Asks the child for the end of its answer and passes over the rest; whether it came to that."""
-        assert self._child is not None
-        assert self._child.stdin is not None
+        if self._child is None:
+            return False
         try:
-            self._child.stdin.write(STOP)
-            self._child.stdin.flush()
+            self._write(STOP)
             while True:
                 header, _ = self._receive()
                 if "end" in header or "reason" in header:
                     return True
-        except (DecodeError, BrokenPipeError):
+        except DecodeError:
             return False
 
     def _request(self, data: bytes, extent: Extent, decoder: str) -> None:
-        child = self._running()
+        self._running()
         header = {
             "payload": len(data),
             "decode": asdict(self.config),
@@ -158,13 +172,24 @@ class Decoder:
             "extent": extent,
             "decoder": decoder,
         }
-        assert child.stdin is not None
-        try:
-            child.stdin.write(json.dumps(header).encode() + b"\n")
-            child.stdin.write(data)
-            child.stdin.flush()
-        except BrokenPipeError:
-            raise self._crash() from None
+        self._write(json.dumps(header).encode() + b"\n")
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Raises DecodeError where the child is gone, or takes nothing for as long as it may hang."""
+        assert self._child is not None
+        assert self._child.stdin is not None
+        pipe, view = self._child.stdin.fileno(), memoryview(data)
+        deadline = time.monotonic() + max(self.limits.decode_seconds, _START_SECONDS)
+        while len(view):
+            if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise self._hung()
+            try:
+                view = view[os.write(pipe, view[:_PIPE_BYTES]) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                raise self._crash() from None
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
@@ -181,6 +206,8 @@ class Decoder:
                 env=environment,
                 pipesize=_PIPE_BYTES,
             )
+            assert self._child.stdin is not None
+            os.set_blocking(self._child.stdin.fileno(), False)  # a child that hangs must not take its parent along
         return self._child
 
     def _receive(self) -> tuple[dict[str, Any], bytearray]:
@@ -214,7 +241,13 @@ class Decoder:
 
     def _wait(self, deadline: float) -> None:
         if not select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise DecodeError("timed_out", f"no frames within {self.limits.decode_seconds:.0f} s: the clip hangs")
+            raise self._hung()
+
+    def _hung(self) -> DecodeError:
+        seconds = self.limits.decode_seconds
+        return DecodeError(
+            "timed_out", f"no frames within {seconds:.0f} s: the clip hangs, or raise limits.decode-seconds"
+        )
 
     @property
     def _descriptor(self) -> int:

@@ -11,11 +11,9 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 
 from m3ray.data.orientation import UPRIGHT, orient, read_display_matrix
-from m3ray.data.packet_times import TINY_BYTES
+from m3ray.data.packet_times import LAST_PICTURES, TINY_BYTES
 from m3ray.data.video_file import VideoFile, in_words
 from m3ray.errors import DecodeError
-
-_PROMISE_NOTHING = ("mpegts", "mpeg", "mpegvideo")
 
 
 def shown_frames(video: VideoFile) -> Iterator[Any]:
@@ -32,7 +30,8 @@ def shown_frames(video: VideoFile) -> Iterator[Any]:
         try:
             frames = codec.decode(packet)
         except av.error.FFmpegError as error:
-            if sound and not _forgivable(packet, number == count, video.container):
+            stopped = video.promises_nothing and number > count - LAST_PICTURES
+            if sound and not stopped and not _is_empty(packet):
                 raise _damaged(f"packet {number} of {count} does not decode: {in_words(error)}") from error
             continue
         sound = sound or (packet is not None and packet.is_keyframe)
@@ -40,13 +39,13 @@ def shown_frames(video: VideoFile) -> Iterator[Any]:
             if not frame.is_corrupt:
                 video.check_pixels(frame.width, frame.height)
                 yield frame
-            elif sound and not (number > count and video.container in _PROMISE_NOTHING):
+            elif sound and not (video.promises_nothing and number > count - LAST_PICTURES):
                 raise _damaged(f"a frame of packet {number} of {count} is corrupt")
 
 
-def _forgivable(packet: Any, last: bool, container: str) -> bool:
-    """Packets without a picture of their own; and the last one of a recording that was stopped anywhere."""
-    return packet is None or packet.size <= TINY_BYTES or (last and container in _PROMISE_NOTHING)
+def _is_empty(packet: Any) -> bool:
+    """Whether a packet holds no picture of its own."""
+    return packet is None or packet.size <= TINY_BYTES
 
 
 def _damaged(words: str) -> DecodeError:

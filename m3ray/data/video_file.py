@@ -25,7 +25,7 @@ from m3ray.errors import DecodeError
 _MOST_KEPT = 256 << 20
 _PROMISE_TIME = ("matroska", "flv", "asf", "mxf")
 _PROMISE_NOTHING = ("mpegts", "mpeg", "mpegvideo")
-_MISSING_SECONDS = 0.5
+_MISSING_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ class VideoFile:
     def _open(self) -> Any:
         # A demuxer may hand over to another, and that one open what the file names: none but this one is allowed.
         options = {"format_whitelist": self.container}
+        if self.container == "gif":  # as players do: a delay of a hundredth or none is a tenth
+            options |= {"min_delay": "2", "default_delay": "10"}
         try:
             return av.open(io.BytesIO(self.data), format=self.container, options=options, metadata_errors="replace")
         except (av.error.FFmpegError, ValueError) as error:
@@ -175,19 +177,34 @@ class VideoFile:
             return None
         start = min(0.0, (self.file.start_time or 0) / av.time_base)
         promised, there = self.file.duration / av.time_base, self.scan.end - start
-        short = promised - there > max(_MISSING_SECONDS, 3 / self.rate, 0.02 * promised)
+        short = promised - there > max(_MISSING_SECONDS, 3 / self.rate, 0.01 * promised)
         return f"{there:.1f} of {promised:.1f} s are there" if short else None
 
     def clock(self) -> Clock:
         """A clock for the stream's frames."""
         return Clock(self.stream.time_base, 1 / self.rate, self.container)
 
+    @property
+    def promises_nothing(self) -> bool:
+        """Whether a recording in this container may stop anywhere."""
+        return self.container in _PROMISE_NOTHING
+
+    def listed_stamps(self) -> list[Stamp]:
+        """Of an AVI the times of its slots, which frames take one after the other; elsewhere frames bring their own."""
+        by_dts = self.clock().by_dts
+        return list(predicted_stamps(self.scan.table, by_dts=True)) if by_dts else []
+
     def _predict(self) -> tuple[np.ndarray, float]:
         """When frames will be shown, by what the packets say: seconds since the first one, (N,), and the end."""
         clock = self.clock()
         for stamp in predicted_stamps(self.scan.table, by_dts=clock.by_dts):
             clock.show(stamp)
-        times, end = clock.timeline(self.track_end())
+        return self.timeline_of(clock)
+
+    def timeline_of(self, clock: Clock) -> tuple[np.ndarray, float]:
+        """Seconds at which each frame of a clock is shown, (N,), and when the last one ends."""
+        longest = max(self.scan.table.durations) * self.scan.table.tick
+        times, end = clock.timeline(self.track_end(), longest)
         return times, max(end, self.repeated_seconds())
 
     def _check_seconds(self) -> None:

@@ -48,6 +48,15 @@ def test_recordings_joined_end_to_end_run_on(container):
     assert shown(part + part, container) == ([0, 0.04, 0.08, 0.12, 0.16, 0.2], 0.24)
 
 
+def test_a_step_back_that_recovers_moves_nothing_after_it():
+    stamps = [(0, 0, 40), (40, 40, 40), (20, 80, 40), (120, 120, 40), (660, 160, 40), (200, 200, 40), (240, 240, 40)]
+    times, end = shown([(pts, None, own) for pts, _, own in stamps])
+    assert times == [0, 0.04, 0.04, 0.12, 0.66, 0.66, 0.66]
+    assert end == 0.7
+    late = [(1000, None, 40), (1040, None, 40), (1080, None, 40)]
+    assert shown([(0, None, 40), (40, None, 40), (20, None, 40), *late])[0][3:] == [1, 1.04, 1.08]
+
+
 def test_a_jump_ahead_is_a_seam_in_a_transport_stream_and_a_still_picture_elsewhere():
     stamps = [(0, 0, 40), (40, 40, 40), (60_000, 60_000, 40)]
     assert shown(stamps, "mpegts") == ([0, 0.04, 0.08], 0.12)

@@ -94,3 +94,29 @@ def test_entries_of_an_avi_index_count_empty_ones_too():
     longer += b"00dc" + struct.pack("<III", 0, 4, 0)
     riff = longer[:4] + struct.pack("<I", len(longer) - 8) + longer[8:]
     assert count_avi_entries(riff, 0) == 21
+
+
+def test_bytes_behind_the_end_are_no_part_of_it():
+    for name, container in (("flv", "flv"), ("mxf", "mxf"), ("fragmented", "mov"), ("matroska", "matroska")):
+        assert [missing_bytes(FILES[name]() + bytes(count), container) for count in (1, 4, 16, 4096)] == [None] * 4
+
+
+def page(flags, payload):
+    """An Ogg page of one segment."""
+    return b"OggS\0" + bytes([flags]) + bytes(20) + bytes([1, len(payload)]) + payload
+
+
+def test_an_ogg_stream_ends_with_a_page_that_says_so():
+    data = page(2, b"begin") + page(0, b"middle") + page(4, b"end")
+    assert missing_bytes(data, "ogg") is None
+    assert missing_bytes(data[:-1], "ogg")
+    assert missing_bytes(page(2, b"begin") + page(0, b"middle"), "ogg")
+    assert missing_bytes(page(2, b"begin") + page(0, b"middle") + b"Og", "ogg")
+
+
+def test_fragments_that_an_index_lists_must_be_there():
+    options = {"movflags": "dash+global_sidx+frag_keyframe+empty_moov"}
+    data = written("mp4", "libx264", options)
+    assert b"sidx" in data
+    assert missing_bytes(data, "mov") is None
+    assert missing_bytes(data[: data.rindex(b"moof") - 4], "mov")

@@ -1,6 +1,8 @@
 """Decoding, through the child process as the pipeline does it; clips are made with PyAV."""
 
 import io
+import os
+import signal
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -180,6 +182,31 @@ def test_a_clip_of_many_windows_is_read_twice_and_is_the_same(clip_bytes):
     assert [len(part) for _, part in windows] == [2] * 10
     assert windows[0][0] == facts
     assert np.array_equal(np.concatenate([part for _, part in windows]), frames)
+
+
+def test_windows_that_somebody_still_holds_do_not_reach_into_the_next_clip(clip_bytes):
+    child = Decoder(replace(CONFIG, window_frames=4), LIMITS)
+    held = child.windows(clip_bytes)
+    next(held)
+    other = encode_clip(pictures(6), 10)
+    assert [facts.frames for facts, _ in child.windows(other)] == [6, 6]
+    assert [facts.frames for facts, _ in child.windows(clip_bytes)] == [20] * 5
+    with pytest.raises(RuntimeError, match="another clip"):
+        next(held)
+    assert [facts.frames for facts, _ in child.windows(other)] == [6, 6]
+    child.close()
+
+
+def test_a_child_that_hangs_before_it_reads_does_not_take_its_parent_along(clip_bytes, monkeypatch):
+    monkeypatch.setattr("m3ray.data.sandbox._START_SECONDS", 1.0)
+    child = Decoder(CONFIG, replace(LIMITS, decode_seconds=5.0))
+    list(child.windows(clip_bytes))
+    stopped = child._child.pid
+    os.kill(stopped, signal.SIGSTOP)
+    ((_, frames),) = child.windows(clip_bytes + bytes(3 << 20))  # more than a pipe holds
+    assert len(frames) == 20
+    assert child._child.pid != stopped
+    child.close()
 
 
 def test_a_decoder_that_hangs_is_followed_by_the_other(clip_bytes, monkeypatch):

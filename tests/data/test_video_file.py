@@ -184,3 +184,42 @@ def test_a_dropped_frame_of_an_avi_repeats_the_one_before(dropped, shown):
     ((facts, frames),) = windows(avi(chunks), fps=25)
     assert (facts.frames, facts.duration) == (10 - len(dropped), pytest.approx(0.2))
     np.testing.assert_allclose(frames[:, 128, 128, 0], levels[shown], atol=3)
+
+
+def copied(data, container):
+    """The packets of a file in another container, as `ffmpeg -c copy` does."""
+    buffer = io.BytesIO()
+    with av.open(io.BytesIO(data)) as source, av.open(buffer, mode="w", format=container) as file:
+        out = file.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = out
+                file.mux(packet)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("rate", [10, 15, 30])
+def test_h264_copied_into_avi_shows_the_same(rate):
+    """Its time base is then half a frame, and its packets have times of decoding alone."""
+    data = ramp("mpegts", rate=rate, options={"bf": "2"})
+    ((facts, frames),), ((known, expected),) = windows(copied(data, "avi")), windows(data)
+    assert (facts.frames, facts.duration) == (60, pytest.approx(known.duration))
+    assert np.array_equal(frames, expected)
+
+
+def test_a_program_stream_that_was_stopped_anywhere_shows_what_it_has():
+    data = ramp("mpeg", "mpeg2video", options={"bf": "2"})
+    found = [windows(data[: len(data) * share // 40])[0][0].frames for share in range(12, 40, 3)]
+    assert found == sorted(found)
+    assert found[-1] >= 50
+
+
+def test_an_empty_edit_is_not_counted_twice():
+    data = ramp("mp4", options={"bf": "2"})
+    with av.open(io.BytesIO(data)) as file:
+        stream = file.streams.video[0]
+        tick = stream.time_base
+    at = data.index(b"elst")
+    first = struct.unpack_from(">i", data, at + 16)[0]
+    ((facts, _),) = windows(with_edit(data, 1000, first + int(1 / tick)), fps=30)
+    assert (facts.frames, facts.duration) == (30, pytest.approx(1.0, abs=0.002))
