@@ -99,7 +99,7 @@ def _answer(target: str) -> _Refusal | None:
 def _refused(error: grpc.RpcError) -> _Refusal | None:
     code = error.code()
     if code == grpc.StatusCode.UNAUTHENTICATED:
-        if os.environ.get("RAY_AUTH_MODE", "token").lower() not in ("token", "disabled"):
+        if _auth_mode() not in ("", "token", "disabled"):
             return None  # another kind of authentication, which Ray knows
         return _Refusal(
             "the cluster there wants a token and refuses this one's, or its lack: set RAY_AUTH_MODE=token and put the "
@@ -110,9 +110,13 @@ def _refused(error: grpc.RpcError) -> _Refusal | None:
     return _Refusal(f"what listens there does not answer as a Ray cluster ({code.name.lower()}): {_WAY_OUT}")
 
 
+def _auth_mode() -> str:
+    return os.environ.get("RAY_AUTH_MODE", "").lower()
+
+
 def _token() -> str | None:
-    """The token that Ray would send: of the environment, else of its file."""
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
+    """The token that Ray would send, of the environment or else of its file; it sends none unless it is told to."""
+    if _auth_mode() != "token":
         return None
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token.strip()

@@ -27,6 +27,7 @@ _DIED = f"a worker process died ({{}}): a crash in native code, or memory; {_AGA
 _LOST = f"Ray does not answer any more ({{}}): see whether its cluster is up (ray status), then {_AGAIN}"
 _STORE = f"Ray's object store is full ({{}}): give the machine more memory or disk, then {_AGAIN}"
 _DAMAGED = "a file of tensors is damaged or cut short ({}): delete it and run the job that makes it again"
+_STORAGE = f"the storage does not answer, or refuses ({{}}): check bucket, endpoint and credentials, then {_AGAIN}"
 _TEXT = "a name or a text cannot be encoded ({}): set PYTHONUTF8=1"
 _UNFORESEEN = "{}: m3ray did not foresee this, the traceback tells where it was"
 
@@ -38,6 +39,7 @@ _BY_ERRNO = {
     errno.EPERM: _RIGHTS,
     errno.ENOMEM: _MEMORY,
 }
+_BY_WORDS = {"No space left on device": _FULL, "AWS Error": _STORAGE}
 _BY_NAME = {
     "OutOfDiskError": _FULL,
     "PermissionError": _RIGHTS,
@@ -107,8 +109,8 @@ def words(name: str, text: str) -> str:
     short = name.rpartition(".")[2]
     number = _ERRNO.search(text)
     form = _BY_ERRNO.get(int(number[1])) if number else None
-    if form is None and "No space left on device" in text:
-        form = _FULL
+    if form is None:
+        form = next((found for marked, found in _BY_WORDS.items() if marked in text), None)
     said = in_one_line(f"{short}: {text}" if text else short)
     return in_one_line((form or _BY_NAME.get(short, _UNFORESEEN)).format(said))
 

@@ -82,6 +82,8 @@ def _check_place(out: str, *, dry: bool) -> None:
     if not out.strip():
         raise ConfigError("--out is empty: give a folder or an s3:// URI")
     if not is_local(out):
+        if not out.partition("://")[2].strip("/"):
+            raise ConfigError(f"--out {out}: names no bucket: give s3://bucket/prefix")
         return
     there = existing(Path(local_path(out)))
     if not there.is_dir():

@@ -134,6 +134,9 @@ def test_a_cluster_that_answers(monkeypatch, tmp_path):
         (tmp_path / ".ray").mkdir()
         (tmp_path / ".ray" / "auth_token").write_text("right\n")
         check_address(f"127.0.0.1:{port}")
+        monkeypatch.delenv("RAY_AUTH_MODE")  # Ray then sends no token, though it has one
+        with pytest.raises(ClusterError, match="wants a token"):
+            check_address(f"127.0.0.1:{port}")
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         with pytest.raises(ClusterError, match="wants a token"):
             check_address(f"127.0.0.1:{port}")

@@ -40,6 +40,7 @@ class ActorDiedError(Exception):
         (pa.lib.ArrowException("[Errno 28] Error writing bytes"), "the disk is full"),
         (OSError(errno.EROFS, "Read-only file system", "/r/x"), "no right to read or write there"),
         (PermissionError(errno.EACCES, "Permission denied", "/r/x"), "no right to read or write there"),
+        (OSError("When reading x: AWS Error ACCESS_DENIED"), "the storage does not answer, or refuses"),
         (MemoryError(), "memory ran out (MemoryError)"),
         (ActorDiedError("The actor died unexpectedly"), "a worker process died"),
         (KeyError("folder"), "KeyError: 'folder': m3ray did not foresee this"),

@@ -142,6 +142,8 @@ def test_a_place_that_cannot_be_a_root_is_refused(tmp_path, monkeypatch):
             prepared(ExtractOptions(out=str(out)))
     with pytest.raises(ConfigError, match="--out is empty"):
         prepared(ExtractOptions(out=" "))
+    with pytest.raises(ConfigError, match="names no bucket"):
+        prepared(ExtractOptions(out="s3://"))
     monkeypatch.setattr(os, "access", lambda place, mode: False)  # as for a folder of another user's
     with pytest.raises(ConfigError, match=f"no right to write in {tmp_path}"):
         prepared(ExtractOptions(out=str(tmp_path / "new" / "o")))
