@@ -66,9 +66,11 @@ def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     scheme, _, path = uri.partition("://")
     if scheme == "s3" and "//" in path.rstrip("/"):
         raise ConfigError(f"{uri!r} has an empty part (//), which cannot be asked for: write it with single slashes")
+    if scheme != "s3":
+        raise ConfigError(f"cannot use {uri!r}: {scheme}:// is not served; give a local folder or an s3:// URI")
     try:
         # The path is taken as it stands: keys may hold ?, # and %.
-        return (_s3(path.partition("/")[0]), path) if scheme == "s3" else pafs.FileSystem.from_uri(uri)
+        return _s3(path.partition("/")[0]), path
     except (pa.ArrowInvalid, OSError) as error:
         raise ConfigError(f"cannot use {uri!r} ({one_line(error)}): give a local folder or an s3:// URI") from error
 

@@ -22,13 +22,14 @@ _SAME = {"reproduce": "ablate"}
 _OWNER = "made_by.json"
 # What a bundle has before its last file, bundle.json, is written.
 _OF_BUNDLE = re.compile(r"(model|hog_pca|similarity|tuned-\w+)\.(safetensors|json)")
+_RUN = re.compile(r"\d{8}T\d{6}Z-[a-z]+-[0-9a-f]{4}")
 _OF_REPRODUCE = ("M3-S", "M3")
 
 
 def check_root(root: Root) -> None:
     """Raises ConfigError where a folder holds what is named like m3ray's and is not m3ray's."""
     there = set(root.names())
-    ours = [name for name in (*FILES, *FOLDERS) if name in there]
+    ours = [name for name in FILES if name in there] + [name for name in FOLDERS if name in there and root.names(name)]
     if ours and not is_root(root):
         raise ConfigError(
             f"{root.display(ours[0])} is there and was not made by m3ray: give a folder of its own with --out"
@@ -41,7 +42,8 @@ def is_root(root: Root) -> bool:
     """Whether a folder was made by m3ray, be it cut short."""
     if root.exists("artifacts", "tiers.json") or root.exists("runs", "lock.json"):
         return True
-    runs = (root.exists("runs", run, "log.txt") for run in root.names("runs"))
+    # A run that found the disk full leaves no more than its folder.
+    runs = (_RUN.fullmatch(run) for run in root.names("runs"))
     bundles = (root.exists("models", name, "bundle.json") for name in root.names("models"))
     return any(runs) or any(bundles) or _has_record(root) or _has_catalogue(root)
 

@@ -35,10 +35,8 @@ def read_record(root: Root) -> Record | None:
         ConfigError: `dataset.json` is somebody else's.
         DamagedFileError: it, or the catalogue, cannot be read.
     """
-    if not root.exists(CATALOGUE):
-        return None
     if not root.exists(NAME):
-        return _inferred(root)
+        return _inferred(root) if root.exists(CATALOGUE) else _without_catalogue(root)
     found = root.read_json(NAME)
     if not is_record(found):
         raise ConfigError(f"{root.display(NAME)} is not m3ray's: move it away, or give another --out")
@@ -78,26 +76,43 @@ def check_source(root: Root, record: Record | None, options: ExtractOptions) -> 
         raise ConfigError(f"{_holds(root, record)}; asked for is another data set, {asked.words()}: {way_out}")
 
 
-def check_shared(root: Root, record: Record | None, options: ExtractOptions, ids: pa.ChunkedArray) -> None:
-    """Raises ConfigError where none of the root's clips is among those asked for: they would all be replaced.
+def check_shared(root: Root, record: Record | None, options: ExtractOptions, clips: pa.Table) -> None:
+    """Raises ConfigError where the clips asked for are other ones than the root's, which would all be replaced.
+
+    They are where the two share no id, or where most of the ids that they share name files of other names.
 
     Args:
-        ids: the clips asked for.
+        clips: asked for, with `clip_id, uri`.
     """
-    known = _clips(root) if record is not None else pa.chunked_array([], pa.string())
-    if record is not None and len(known) and not pc.any(pc.is_in(ids.cast(known.type), value_set=known)).as_py():
-        raise ConfigError(
-            f"{_holds(root, record)}; none of them is among the {len(ids)} clips of {record_of(options).words()}: give "
-            "this one another --out, or the clips their earlier clip_id"
-        )
+    known = _clips(root)
+    if record is None or not known.num_rows:
+        return
+    at = pc.index_in(clips["clip_id"].cast(pa.string()), value_set=known["clip_id"])
+    shared = pc.is_valid(at)
+    same = pc.equal(_file_names(clips["uri"].filter(shared)), _file_names(known["uri"].take(at.filter(shared))))
+    count, alike = pc.sum(shared).as_py() or 0, pc.sum(same).as_py() or 0
+    if count and 2 * alike >= count:
+        return
+    words = f"{alike} of them are" if count else "none of them is"
+    raise ConfigError(
+        f"{_holds(root, record)}; {words} among the {clips.num_rows} clips of {record_of(options).words()}: give this "
+        "one another --out, or the clips their earlier clip_id"
+    )
+
+
+def _file_names(uris: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The last part of each URI: what stays when a data set moves."""
+    return pc.replace_substring_regex(uris.cast(pa.string()), r"^.*/", "")
 
 
 def _holds(root: Root, record: Record) -> str:
-    return f"{root.uri} holds {record.words()}, {len(_clips(root))} clips"
+    return f"{root.uri} holds {record.words()}, {_clips(root).num_rows} clips"
 
 
-def _clips(root: Root) -> pa.ChunkedArray:
-    return root.read_table(CATALOGUE, columns=["clip_id"])["clip_id"]
+def _clips(root: Root) -> pa.Table:
+    if not root.exists(CATALOGUE):
+        return pa.table({"clip_id": pa.array([], pa.string()), "uri": pa.array([], pa.string())})
+    return root.read_table(CATALOGUE, columns=["clip_id", "uri"])
 
 
 def _may_be(record: Record, asked: Record, *, moved: bool) -> bool:
@@ -117,6 +132,13 @@ def _inferred(root: Root) -> Record:
             return _of_earlier(options)
     seed = _demo_seed(clips)
     return Record(None) if seed is None else Record(DEMO, settings={"seed": seed})
+
+
+def _without_catalogue(root: Root) -> Record | None:
+    """What the runs say of a root whose catalogue somebody deleted; None where nothing was computed in it."""
+    if not any(root.names(folder) for folder in ("features", "models", "study")):
+        return None
+    return next((_of_earlier(options) for options in _earlier_options(root)), Record(None))
 
 
 def _demo_seed(clips: Any) -> int | None:

@@ -16,7 +16,7 @@ from m3ray.errors import ClusterError
 
 VARIABLE = "RAY_ADDRESS"
 # A cluster that is just coming up is given this long.
-_PATIENCE = 8.0
+_PATIENCE = 5.0
 _ANSWER_SECONDS = 5.0
 _CHECK = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _OURS = ("", "local")

@@ -29,7 +29,7 @@ def bundle_facts(uri: str) -> dict[str, Any]:
     """
     root = DryRoot(uri)
     if not root.exists("bundle.json"):
-        raise BundleError(f"no bundle at {uri}: expected a folder with bundle.json, as jobs/train.py writes")
+        raise ConfigError(f"no bundle at {uri}: expected a folder with bundle.json, as jobs/train.py writes")
     where = root.display("bundle.json")
     try:
         facts = root.read_json("bundle.json")

@@ -7,9 +7,11 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from m3ray.data.brought import Brought, brought_tiers, parse_tiers, read_tier
+from m3ray.data.brought import Brought, bring, brought_tiers, parse_tiers, read_tier
+from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import checked, read_catalogue
 from m3ray.data.datasets import list_clips
+from m3ray.data.dry_root import DryRoot
 from m3ray.data.listing import Listing
 from m3ray.data.record import DEMO, Record, settled
 from m3ray.data.root_record import NAME as RECORD
@@ -22,8 +24,10 @@ from m3ray.schema import FACTS, LEARNED_KEY, SIMILARITY
 
 T = TypeVar("T", bound=ExtractOptions)
 
+_MOST_EARLY = 50_000  # clips whose tiers are compared with the listing twice, once before Ray starts
 
-def asked_clips(root: Root, options: T) -> tuple[T, Listing | None, tuple[Brought, ...]]:
+
+def asked_clips(root: DryRoot, options: T) -> tuple[T, Listing | None, tuple[Brought, ...]]:
     """The options with what the root keeps, the clips (None: the demo's, not drawn yet), and the tiers brought.
 
     Raises:
@@ -42,9 +46,16 @@ def asked_clips(root: Root, options: T) -> tuple[T, Listing | None, tuple[Brough
     listed = _listed(root, options, record)
     if listed is not None:
         checked(listed.table)
-        check_shared(root, record, options, listed.table["clip_id"])
+        check_shared(root, record, options, listed.table)
         check_videos(listed, [tier for tier in options.tiers if is_computed(tier)])
+        _check_brought(root, options, brought, listed.table["clip_id"])
     return options, listed, brought
+
+
+def _check_brought(root: DryRoot, options: ExtractOptions, brought: Sequence[Brought], ids: pa.ChunkedArray) -> None:
+    """Raises FeatureError where a tier lacks clips; of very many, that is found when it is brought."""
+    for tier in brought if len(ids) <= _MOST_EARLY else ():
+        bring(root, tier, ids.to_pylist(), allow_missing=options.allow_missing)
 
 
 def _check_names(root: Root, options: ExtractOptions, given: Mapping[str, str]) -> None:
@@ -61,6 +72,10 @@ def _listed(root: Root, options: ExtractOptions, record: Record | None) -> Listi
     """The clips of the data set; None: the demo's."""
     if options.dataset == DEMO:
         return None
+    if options.dataset is None and not root.exists(CATALOGUE):
+        raise ConfigError(
+            f"{root.uri} has lost its catalogue, and nothing tells its data set: say --dataset and --root"
+        )
     if options.dataset is None:
         return Listing(without_facts(read_catalogue(root)))
     try:

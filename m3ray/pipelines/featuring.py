@@ -101,7 +101,7 @@ def _catalogue(
     is_demo = options.dataset == DEMO
     sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
     _warn_untrained(options, sources)
-    _keep_record(root, options, clips["clip_id"])
+    _keep_record(root, options, clips)
     catalogue = write_catalogue(root, clips, options.seed, video_keys(clips["uri"], options.identity))
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
@@ -111,11 +111,11 @@ def _catalogue(
     return catalogue, sources
 
 
-def _keep_record(root: Root, options: ExtractOptions, ids: pa.ChunkedArray) -> None:
+def _keep_record(root: Root, options: ExtractOptions, clips: pa.Table) -> None:
     """The root's record as of now; checked once more, as this job alone has the root from here on."""
     earlier, record = read_record(root), record_of(options)
     check_source(root, earlier, options)
-    check_shared(root, earlier, options, ids)
+    check_shared(root, earlier, options, clips)
     known = {} if earlier is None else earlier.settings
     for name in READING:
         before, now = known.get(name, record.settings[name]), record.settings[name]

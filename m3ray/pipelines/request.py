@@ -182,6 +182,8 @@ def _predict(options: PredictOptions) -> Request[PredictOptions]:
 
 
 def _evaluate(options: EvaluateOptions) -> Request[EvaluateOptions]:
+    if not options.bundles or not options.roots:
+        raise ConfigError("--bundles and --roots: expected at least one of each")
     for uri in options.bundles:
         bundle_facts(uri)
     for uri in options.roots:

@@ -218,6 +218,17 @@ def test_an_older_root_of_which_nothing_is_known_keeps_its_clips(held, tmp_path)
         prepared(ExtractOptions(out=root.uri, dataset="demo"))
 
 
+def test_a_root_that_lost_its_catalogue_and_its_record_asks_for_its_data_set(held):
+    root, source = held
+    (Path(root.uri) / "dataset.json").unlink()
+    (Path(root.uri) / "catalogue.parquet").unlink()
+    root.write_json({}, "artifacts", "tiers.json")
+    root.write_bytes(b"x", "features", "raw-1", "part.parquet")
+    with pytest.raises(ConfigError, match="has lost its catalogue, and nothing tells its data set: say --dataset"):
+        prepared(ExtractOptions(out=root.uri))
+    assert prepared(ExtractOptions(out=root.uri, dataset="table", root=str(source)))
+
+
 def test_a_damaged_record_is_named(held):
     root, _ = held
     record = Path(root.uri) / "dataset.json"
@@ -252,7 +263,17 @@ def test_somebody_s_folders_of_our_names_are_refused(tmp_path, name):
 
 def test_a_folder_with_other_files_may_become_a_root(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    assert prepared(ExtractOptions(out=str(tmp_path), limit=1))
+    (tmp_path / "models").mkdir()
+    assert prepared(ExtractOptions(out=str(tmp_path), limit=1)), "an empty folder is nobody's"
+
+
+def test_a_root_of_which_no_more_than_a_run_was_begun_is_one(tmp_path):
+    """What a first job leaves that found the disk full, or was killed: the same command must go on from there."""
+    (tmp_path / "full" / "runs" / "20261125T164941Z-extract-d5b5").mkdir(parents=True)
+    (tmp_path / "killed" / "runs").mkdir(parents=True)
+    (tmp_path / "killed" / "runs" / "lock.json").write_text("{")
+    for name in ("full", "killed"):
+        assert prepared(ExtractOptions(out=str(tmp_path / name), limit=1))
 
 
 def test_a_catalogue_that_is_none_is_refused_in_a_root_too(held):
@@ -398,3 +419,30 @@ def test_new_clips_of_each_data_set_have_a_room_of_their_own(tmp_path):
     os.unlink(tmp_path / "out" / "predict" / "dataset.json")  # a room from before it kept a record
     assert room_of(root, one).uri == first.uri, "no clip of it has moved"
     assert room_of(root, two).uri == second.uri
+
+
+def test_a_root_whose_catalogue_was_deleted_keeps_its_data_set(tmp_path):
+    out, clips = tmp_path / "o", table(tmp_path / "one", "a.mp4", "b.mp4")
+    root = Root(str(out))
+    options = ExtractOptions(out=str(out), dataset="table", root=str(clips))
+    write_record(root, record_of(options))
+    (out / "features").mkdir()
+    assert prepared(ExtractOptions(out=str(out))).options.root == str(clips)
+    other = table(tmp_path / "two", "c.mp4")
+    with pytest.raises(ConfigError, match="another data set"):
+        prepared(ExtractOptions(out=str(out), dataset="table", root=str(other)))
+
+
+def test_clips_that_share_ids_and_no_file_are_another_data_set(tmp_path):
+    out = tmp_path / "o"
+    (tmp_path / "v").mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4", "d.mp4"):
+        (tmp_path / "v" / name).write_bytes(b"x")
+    (tmp_path / "v" / "one.csv").write_text("clip_id,uri,score\n1,a.mp4,0.5\n2,b.mp4,0.6\n")
+    (tmp_path / "v" / "two.csv").write_text("clip_id,uri,score\n1,c.mp4,0.5\n2,d.mp4,0.6\n")
+    asked = ExtractOptions(out=str(out), dataset="table", root=str(tmp_path / "v" / "one.csv"))
+    write_catalogue(Root(str(out)), prepared(asked).listed.table, 0)
+    write_record(Root(str(out)), record_of(asked))
+    moved = replace(asked, root=str(tmp_path / "v" / "two.csv"), dataset_moved=True)
+    with pytest.raises(ConfigError, match="0 of them are among the 2 clips"):
+        prepared(moved)

@@ -1,5 +1,6 @@
 """Requests are checked before anything heavy is imported, and nothing is written: what is wrong is told in words."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 
 from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig
-from m3ray.errors import BundleError, ConfigError, M3RayError, SchemaError, StudyError, UserError, WeightsError
+from m3ray.errors import (
+    BundleError,
+    ConfigError,
+    FeatureError,
+    M3RayError,
+    SchemaError,
+    StudyError,
+    UserError,
+    WeightsError,
+)
 from m3ray.options import (
     AblateOptions,
     EvaluateOptions,
@@ -69,10 +79,10 @@ WRONG = [
     (AblateOptions, {}, StudyError, "holds no features: run jobs/extract.py"),
     (TuneOptions, {"trials": 0}, ConfigError, "--trials 0"),
     (TuneOptions, {}, StudyError, "holds no features"),
-    (PredictOptions, {}, BundleError, "no bundle at"),
+    (PredictOptions, {}, ConfigError, "no bundle at"),
     (PredictOptions, {"moments": MomentConfig(step=0.0)}, ConfigError, "--moments.step 0.0"),
     (PredictOptions, {"delay": -3.0}, ConfigError, "--delay -3.0"),
-    (EvaluateOptions, {"bundles": ("/none",), "roots": ("/none",)}, BundleError, "no bundle at /none"),
+    (EvaluateOptions, {"bundles": ("/none",), "roots": ("/none",)}, ConfigError, "no bundle at /none"),
     (ReportOptions, {}, StudyError, "does not exist: run jobs/extract.py"),
 ]
 
@@ -207,6 +217,22 @@ def test_what_was_read_is_handed_on(tmp_path):
     assert prepared(asked) is asked, "what is prepared is not prepared again"
 
 
+def test_a_tier_that_lacks_the_clips_is_told_and_not_brought(tmp_path):
+    (tmp_path / "t.csv").write_text("uri,score\na.mp4,0.5\nb.mp4,0.6\n")
+    np.savez(tmp_path / "text.npz", clip_id=np.array(["a.mp4"]), text=np.zeros((1, 3)))
+    options = TrainOptions(
+        out=str(tmp_path / "o"),
+        dataset="table",
+        root=str(tmp_path / "t.csv"),
+        tier=(f"text={tmp_path / 'text.npz'}",),
+        tiers=("text",),
+    )
+    with pytest.raises(FeatureError, match="1 of 2 clips, 1 missing"):
+        prepared(options)
+    assert prepared(dataclasses.replace(options, allow_missing=True)).brought
+    assert not (tmp_path / "o").exists()
+
+
 def test_light_names_are_those_of_the_heavy_modules():
     from torchvision import models
 
@@ -218,8 +244,6 @@ def test_light_names_are_those_of_the_heavy_modules():
 
 
 def test_every_number_among_the_options_has_a_range():
-    import dataclasses
-
     def numbers(options):
         for field in dataclasses.fields(options):
             value = getattr(options, field.name)
