@@ -317,7 +317,7 @@ def test_train_and_predict(demo, jobs, tmp_path):
     ("arguments", "status", "words"),
     [
         (["jobs/extract.py", "--out", "{out}", "--dataset", "table", "--root", "{table}"], 2, "row 2: score 7"),
-        (["jobs/predict.py", "--out", "{out}", "--root", "{out}"], 1, "no bundle at"),
+        (["jobs/predict.py", "--out", "{out}", "--root", "{out}"], 2, "no bundle at"),
         (["jobs/report.py", "--out", "{out}"], 2, "does not exist"),
     ],
 )
