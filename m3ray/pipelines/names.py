@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from m3ray.data.weights_file import read_weights_file
 from m3ray.errors import ConfigError, WeightsError
 from m3ray.similarity import MEASURES
 
@@ -66,8 +65,7 @@ def check_weights_file(choice: str, tiers: Sequence[str]) -> None:
     wanted = [tier for tier in tiers if tier in _WITH_WEIGHTS or tier.startswith(TORCHVISION)]
     if choice in _WEIGHT_WORDS or not wanted:
         return
-    file = Path(choice).expanduser()
-    listed = _weights(file, choice)
+    file, listed = read_weights_file(choice)
     missing = [tier for tier in wanted if tier not in listed]
     if missing:
         raise ConfigError(f"--weights {file} names no weights for {', '.join(missing)}; it has {', '.join(listed)}")
@@ -78,20 +76,6 @@ def check_weights_file(choice: str, tiers: Sequence[str]) -> None:
             raise WeightsError(
                 f"--weights {file}: no weight file for {tier} at {file.parent / Path(location).expanduser()}"
             )
-
-
-def _weights(file: Path, choice: str) -> dict[str, Any]:
-    try:
-        listed = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"--weights {choice!r}: expected published, untrained, auto, or a JSON file ({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"--weights {file} is not JSON: {error}") from error
-    if not isinstance(listed, dict):
-        raise ConfigError(f"--weights {file} holds {type(listed).__name__}; expected an object, tier to its file")
-    return listed
 
 
 def _check_model(model: str) -> None:

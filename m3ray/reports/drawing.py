@@ -132,15 +132,20 @@ def add_search(root: Root, page: Page) -> None:
     page.add_figure(root, drawn, "search", "The search over settings", caption, alt)
 
 
+_PREDICTIONS = "predictions.parquet"
+
+
 def add_moments(root: Root, page: Page) -> None:
     """Scores over time, where predict.py was asked for them."""
-    name = "predictions.parquet"
-    if not root.exists(name):
+    # Beside a study's own predictions those of predict.py stand in its folder.
+    places = [place for place in (("predict", _PREDICTIONS), (_PREDICTIONS,)) if root.exists(*place)]
+    if not places:
         return
-    frame: pa.Table = root.read_table(name)
-    if "curve" not in frame.column_names:
+    curved = [place for place in places if "curve" in root.read_schema(*place).names]
+    if not curved:
         page.missing.append("No scores over time: run jobs/predict.py --over-time.")
         return
+    frame: pa.Table = root.read_table(*curved[0])
     drawn = figures.over_time(frame.select(["clip_id", "score", "times", "curve"]).to_pandas())
     if not len(drawn[1]):
         page.missing.append("No scores over time: every clip is shorter than two windows.")

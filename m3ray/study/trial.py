@@ -77,7 +77,7 @@ def run_trial(
     scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
     split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
     trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack)
-    test = predict(trained.model, matrix[torch.from_numpy(data.test).to(matrix.device)])
+    test = predict(trained.model, matrix[torch.tensor(data.test).to(matrix.device)])
     return summarised(variant, columns, trained, data, test)
 
 

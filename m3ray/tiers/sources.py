@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from m3ray.config import TierConfigs
+from m3ray.data.weights_file import read_weights_file
 from m3ray.errors import ConfigError, WeightsError
 from m3ray.presets import PUBLISHED
 from m3ray.tiers.backbones import fetch, sha256_of
@@ -63,15 +63,7 @@ def _address(tier: str, configs: TierConfigs) -> str:
 
 
 def _from_file(choice: str, names: Sequence[str]) -> dict[str, WeightSource]:
-    path = Path(choice).expanduser()
-    try:
-        listed = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(
-            f"--weights {choice!r}: expected published, untrained, auto, or a JSON file ({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"--weights {path} is not JSON: {error}") from error
+    path, listed = read_weights_file(choice)
     missing = [name for name in names if name not in listed]
     if missing:
         raise ConfigError(f"--weights {path} names no weights for {', '.join(missing)}; it has {', '.join(listed)}")

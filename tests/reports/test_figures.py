@@ -2,12 +2,16 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from scipy import stats
 
+from m3ray.data.store import Root
 from m3ray.reports import figures
+from m3ray.reports.content import Page
+from m3ray.reports.drawing import add_moments
 from m3ray.reports.figures.clusters import Contents, box_table, label_table
 from m3ray.reports.style import COLOURS, house_style, image, plain
 
@@ -194,3 +198,15 @@ def test_names_are_text_not_mathematics_nor_pages():
     assert len(plain("x" * 300)) == 40
     hostile = pd.DataFrame({"truth": [0.1, 0.5], "score": [0.2, 0.4]})
     assert image(figures.distributions(hostile)[0], "svg").count(b"<text") > 4, "vector text, not outlines"
+
+
+def test_curves_of_predict_beside_a_study_are_found(tmp_path):
+    """predict.py leaves the study's predictions.parquet, which has no curves, and writes beside it."""
+    root, page = Root(str(tmp_path)), Page({}, [], [], None, False)
+    root.write_table(pa.table({"clip_id": ["a"], "score": [0.5]}), "predictions.parquet")
+    add_moments(root, page)
+    assert page.missing == ["No scores over time: run jobs/predict.py --over-time."]
+    curves = {"clip_id": ["a"], "score": [0.5], "times": [[1.5, 2.5, 3.5]], "curve": [[0.2, 0.9, 0.6]]}
+    root.write_table(pa.table(curves), "predict", "predictions.parquet")
+    add_moments(root, page)
+    assert len(page.figures) == 1

@@ -1,0 +1,31 @@
+"""The JSON file of --weights: which file each tier's network is read from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from m3ray.errors import ConfigError
+
+
+def read_weights_file(choice: str) -> tuple[Path, dict[str, Any]]:
+    """The file, and tier to its entry: a path, or `{"path": ..., "sha256": ...}`.
+
+    Args:
+        choice: what --weights was given.
+    Raises:
+        ConfigError: no such file, not JSON, or no object.
+    """
+    file = Path(choice).expanduser()
+    try:
+        listed = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"--weights {choice!r}: expected published, untrained, auto, or a JSON file ({error.strerror})"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"--weights {file} is not JSON: {error}") from error
+    if not isinstance(listed, dict):
+        raise ConfigError(f"--weights {file} holds {type(listed).__name__}; expected an object, tier to its file")
+    return file, listed
