@@ -27,10 +27,11 @@ def shown_frames(video: VideoFile) -> Iterator[Any]:
     """
     sound, count = False, len(video.scan.table)
     for number, (packet, codec) in enumerate(video.packets(), start=1):
+        # A recording may have been stopped anywhere: its last pictures then lack what they refer to.
+        stopped = video.promises_nothing and number > count - LAST_PICTURES
         try:
             frames = codec.decode(packet)
         except av.error.FFmpegError as error:
-            stopped = video.promises_nothing and number > count - LAST_PICTURES
             if sound and not stopped and not _is_empty(packet):
                 raise _damaged(f"packet {number} of {count} does not decode: {in_words(error)}") from error
             continue
@@ -39,7 +40,7 @@ def shown_frames(video: VideoFile) -> Iterator[Any]:
             if not frame.is_corrupt:
                 video.check_pixels(frame.width, frame.height)
                 yield frame
-            elif sound and not (video.promises_nothing and number > count - LAST_PICTURES):
+            elif sound and not stopped:
                 raise _damaged(f"a frame of packet {number} of {count} is corrupt")
 
 
