@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 # A step back by less recovers: the frames after it keep their times. By more, it is where another recording begins.
-_GLITCH_SECONDS = 0.5
+GLITCH_SECONDS = 0.5
 # What ffmpeg takes for the seam of two recordings in containers whose timestamps may jump (its dts_delta_threshold).
 _SEAM_SECONDS = 10.0
 _SEAMED = ("mpegts", "mpeg")
@@ -58,7 +58,7 @@ class Clock:
         else:
             at = self._last_stamp + self._lasting() if ticks is None else ticks * self.tick
             gap, time = at - self._last_stamp, max(self.times[-1], at + self._offset)
-            if gap < -_GLITCH_SECONDS or (self.jumps_ahead and gap > _SEAM_SECONDS):
+            if gap < -GLITCH_SECONDS or (self.jumps_ahead and gap > _SEAM_SECONDS):
                 time = self.times[-1] + self._lasting()
                 self._offset = time - at
             self._last_stamp = at

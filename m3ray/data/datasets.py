@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from m3ray.config import ReadConfig
 from m3ray.data.demo import CLIPS, make_demo
@@ -59,7 +60,15 @@ def list_clips(
         raise SchemaError(f"--root {source} cannot be read as {dataset}: {one_line(error)}") from error
     if not found.table.num_rows:
         raise SchemaError(f"--root {source} holds no clip: expected at least one")
-    return found if limit is None else replace(found, table=found.table.slice(0, limit))
+    return found if limit is None else _first(found, limit)
+
+
+def _first(found: Listing, limit: int) -> Listing:
+    """The first clips of a listing, and what is said of these alone."""
+    table = found.table.slice(0, limit)
+    names = set(table["clip_id"].to_pylist())
+    refused = found.refused.filter(pc.is_in(found.refused["clip_id"], value_set=table["clip_id"].combine_chunks()))
+    return replace(found, table=table, missing=tuple(n for n in found.missing if n in names), refused=refused)
 
 
 LISTERS: dict[str, Callable[[str, ReadConfig], Listing]] = {

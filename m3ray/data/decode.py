@@ -94,11 +94,12 @@ class _Decoding:
     def _all(self, extent: Extent, predicted: int) -> Iterator[Window]:
         clock, held = self._first_pass(self._most_held if predicted <= self._most_held else 0)
         times, duration = self.video.timeline_of(clock)
+        self.video.check_seconds(duration)
         positions = self._positions(times, duration)
         facts = self._facts(len(positions), times, duration)
         if extent == "one_window" and len(positions) > self.config.window_frames:
             yield facts, self._empty(0)
-        elif held is None:
+        elif held is None or not held.holds(positions):  # times without worth were spaced anew at the end
             yield from self._second_pass(positions, facts)
         else:
             for start in range(0, len(positions), self.config.window_frames):

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from m3ray.data.clock import Stamp, median_gap
+from m3ray.data.clock import GLITCH_SECONDS, Stamp, median_gap
 
-_SEAM_SECONDS = 0.5
 # A packet this small repeats the picture before it, or holds none: losing it loses nothing that can be seen.
 TINY_BYTES = 16
 LAST_PICTURES = 4  # that a decoder still holds when a stream stops
@@ -69,7 +68,7 @@ def predicted_stamps(table: PacketTable, *, by_dts: bool) -> Iterator[Stamp]:
     """
     shown = np.flatnonzero(table.shown) if any(table.shown) else np.arange(len(table))
     pts, dts = np.asarray(table.pts)[shown], np.asarray(table.dts)[shown]
-    seams = np.flatnonzero(np.diff(dts) * table.tick < -_SEAM_SECONDS) + 1  # comparing with NaN is false
+    seams = np.flatnonzero(np.diff(dts) * table.tick < -GLITCH_SECONDS) + 1  # comparing with NaN is false
     for part in np.split(np.arange(len(shown)), seams):
         ordered = part if by_dts or np.isnan(pts[part]).any() else part[np.argsort(pts[part], kind="stable")]
         for k in ordered:

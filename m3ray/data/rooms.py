@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -46,19 +46,25 @@ def tier_table(root: Root, tier: str) -> pa.Table:
     return table
 
 
-def rejected_ids(root: Root, *, settled: bool = False) -> pa.ChunkedArray:
+def rejected_ids(root: Root, *, settled: bool = False, again: Sequence[str] = ()) -> pa.ChunkedArray:
     """The clips that stand in `rejects/`.
 
     Args:
         root: holds them.
         settled: without those whose reason says nothing of the clip (the storage did not answer).
+        again: and, of these, without those that were rejected in one of these stages.
     """
-    table = root.read_shards(*REJECTS, columns=["clip_id", "error"])
+    table = root.read_shards(*REJECTS, columns=["clip_id", "stage", "error"])
     if table is None:
         return NONE
     if settled:
-        table = table.filter(pc.invert(pc.is_in(table["error"], pa.array(TRANSIENT))))
+        passing = pc.or_(pc.is_in(table["error"], pa.array(TRANSIENT)), pc.is_in(table["stage"], _texts(again)))
+        table = table.filter(pc.invert(passing))
     return table["clip_id"]
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
+    return pa.array(values, pa.string())
 
 
 def refuse(root: Root, refused: pa.Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import cv2
@@ -46,9 +46,6 @@ class Facts:
     video_bytes: int
     container: str
     decoder: str = ""
-
-    def decoded_by(self, decoder: str) -> Facts:
-        return replace(self, decoder=decoder)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -171,6 +168,10 @@ class HeldPictures:
             self._blocks.append(np.empty((self.window, self.size, self.size, 3), np.uint8))
         resize_into(picture, self._blocks[block][slot])
         self._slots[index] = len(self._slots)
+
+    def holds(self, positions: np.ndarray) -> bool:
+        """Whether all of these frames' pictures are there."""
+        return all(k in self._slots for k in positions.tolist())
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         """The pictures of frames, (T, size, size, 3): a view where they lie in a row."""

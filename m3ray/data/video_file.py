@@ -66,7 +66,7 @@ class VideoFile:
             self.scan = self._scan()
             self._check_whole()
             self.times, self.duration = self._predict()
-            self._check_seconds()
+            self.check_seconds(self.duration)
         except av.error.FFmpegError as error:
             self.file.close()
             raise self._unreadable(error) from error
@@ -207,10 +207,11 @@ class VideoFile:
         times, end = clock.timeline(self.track_end(), longest)
         return times, max(end, self.repeated_seconds())
 
-    def _check_seconds(self) -> None:
+    def check_seconds(self, duration: float) -> None:
+        """Raises DecodeError where a clip is longer than allowed."""
         most = self.limits.max_seconds
-        if self.duration > most:
-            raise DecodeError("too_long", f"{self.duration:.0f} s, limit {most:.0f} s: raise limits.max-seconds")
+        if duration > most:
+            raise DecodeError("too_long", f"{duration:.0f} s, limit {most:.0f} s: raise limits.max-seconds")
 
 
 def _check_bytes(data: bytes, container: str) -> None:

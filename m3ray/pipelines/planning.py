@@ -12,11 +12,15 @@ import pyarrow.compute as pc
 
 from m3ray.config import DecodeConfig, TierConfigs, as_json, fingerprint
 from m3ray.data.compaction import compact
-from m3ray.data.rooms import REJECTS, feature_folder, refused_ids, rejected_ids, remember_tiers
+from m3ray.data.rooms import NONE, REJECTS, current_tiers, feature_folder, refused_ids, rejected_ids, remember_tiers
 from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
 from m3ray.pipelines.rows import WORK
+from m3ray.schema import LISTING
 from m3ray.tiers import Tier, fingerprint_of
+from m3ray.tiers.factory import computed
+
+_DECODING_STAGES = ("sniff", "demux", "decode")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierCo
     folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
     folders["facts"] = feature_folder("facts", fingerprint("facts", DECODING, configs.decode))
     ids = catalogue["clip_id"].cast(pa.string())
-    rejected = _within(ids, refused_ids(root) if retry else rejected_ids(root, settled=True))
+    # What another way of decoding rejected, this one may read.
+    again = _DECODING_STAGES if current_tiers(root).get("facts", {}).get("folder") != folders["facts"][1] else ()
+    rejected = _within(ids, refused_ids(root) if retry else rejected_ids(root, settled=True, again=again))
     have = {tier.name: _within(ids, root.ids(*folders[tier.name])) for tier in tiers}
     lacking = {name: ~done & ~rejected for name, done in have.items()}
     missing = {name: int(rows.sum()) for name, rows in lacking.items()}
@@ -101,9 +107,24 @@ def tidy(plan: Plan) -> None:
 
 
 def _succeeded(plan: Plan) -> pa.ChunkedArray:
-    ids = rejected_ids(plan.root)
-    for tier in plan.tiers if len(ids) else ():
-        ids = ids.filter(pc.is_in(ids, value_set=plan.root.ids(*plan.folders[tier.name])))
+    """Rejects that now have what was asked for; those that a tier failed must have all that the root holds."""
+    table = plan.root.read_shards(*REJECTS, columns=["clip_id", "stage"])
+    if table is None:
+        return NONE
+    asked = [plan.folders[tier.name] for tier in plan.tiers]
+    current = current_tiers(plan.root)
+    others = [tier for tier in computed(current) if tier not in plan.folders]
+    held = [("features", current[tier]["folder"]) for tier in others]
+    by_tier = pc.starts_with(table["stage"], "tier")
+    read = table.filter(pc.and_(pc.invert(by_tier), pc.not_equal(table["stage"], LISTING)))["clip_id"]
+    found = [_in_all(plan.root, read, asked), _in_all(plan.root, table.filter(by_tier)["clip_id"], [*asked, *held])]
+    return pa.chunked_array([chunk for ids in found for chunk in ids.chunks], pa.string())
+
+
+def _in_all(root: Root, ids: pa.ChunkedArray, folders: Sequence[tuple[str, str]]) -> pa.ChunkedArray:
+    """Those of some clips that all of these folders hold."""
+    for folder in folders if len(ids) else ():
+        ids = ids.filter(pc.is_in(ids, value_set=root.ids(*folder)))
     return ids
 
 

@@ -277,3 +277,15 @@ def test_numbers_as_text_and_bad_csv(tmp_path):
 
 def test_the_rows_of_the_fixtures_differ():
     assert rows(2)[0]["score"] != rows(2)[1]["score"]
+
+
+def test_a_limit_speaks_of_its_own_clips_alone(tmp_path):
+    """Of ten videos the last eight are missing: the first two are all there."""
+    videomem_csv(tmp_path, 10)
+    names = list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=None, seed=0).table["clip_id"].to_pylist()
+    for name in names[:2]:
+        (tmp_path / name).write_bytes(b"x")
+    whole = list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=None, seed=0)
+    assert whole.missing == tuple(names[2:])
+    assert list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=2, seed=0).missing == ()
+    assert list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=4, seed=0).missing == tuple(names[2:4])

@@ -45,6 +45,12 @@ def parts():
     decoder.close()
 
 
+def expected_decoder(decoder, data):
+    """decord where it is asked for, there, and in the table of what it is right for: it must then do the work."""
+    with VideoFile(data, LimitsConfig()) as video:
+        return "decord" if decoder.order[0] == "decord" and is_decord_right(video) else "pyav"
+
+
 def read(decoder, data):
     windows = list(decoder.windows(data))
     return windows[0][0], numbers_of(np.concatenate([frames for _, frames in windows]))
@@ -66,6 +72,7 @@ def assert_shown(numbers, expected):
 def test_the_frames_shown_are_sampled(decoder, name):
     ramp = RAMPS[name]()
     facts, numbers = read(decoder, ramp.data)
+    assert facts.decoder == expected_decoder(decoder, ramp.data)
     assert_shown(numbers, sampled(ramp, FPS))
     assert (facts.frames, facts.sampled) == (len(ramp.frames), len(numbers))
     # An ASF does not say how long its last frame lasts.

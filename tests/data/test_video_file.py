@@ -223,3 +223,19 @@ def test_an_empty_edit_is_not_counted_twice():
     first = struct.unpack_from(">i", data, at + 16)[0]
     ((facts, _),) = windows(with_edit(data, 1000, first + int(1 / tick)), fps=30)
     assert (facts.frames, facts.duration) == (30, pytest.approx(1.0, abs=0.002))
+
+
+def test_times_without_worth_lose_no_picture():
+    """Three frames at each time: spaced evenly in the end, so that other ones are due than it seemed on the way."""
+    buffer = io.BytesIO()
+    with av.open(buffer, mode="w", format="matroska") as file:
+        out = file.add_stream("mjpeg", rate=30)
+        out.width, out.height, out.pix_fmt = 64, 64, "yuvj420p"
+        for k, data in enumerate(jpegs(20 + 7 * np.arange(30))):
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = out, Fraction(1, 1000)
+            packet.pts = packet.dts = 100 * (k // 3)
+            file.mux(packet)
+    ((facts, frames),) = windows(buffer.getvalue())
+    assert (facts.frames, facts.sampled) == (30, len(frames))
+    assert (np.diff(frames[:, 128, 128, 0].astype(int)) >= 5).all()
