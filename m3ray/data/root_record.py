@@ -87,10 +87,8 @@ def check_shared(root: Root, record: Record | None, options: ExtractOptions, cli
     known = _clips(root)
     if record is None or not known.num_rows:
         return
-    at = pc.index_in(clips["clip_id"].cast(pa.string()), value_set=known["clip_id"])
-    shared = pc.is_valid(at)
-    same = pc.equal(_file_names(clips["uri"].filter(shared)), _file_names(known["uri"].take(at.filter(shared))))
-    count, alike = pc.sum(shared).as_py() or 0, pc.sum(same).as_py() or 0
+    count = pc.sum(pc.is_in(clips["clip_id"].cast(pa.string()), value_set=known["clip_id"])).as_py() or 0
+    alike = count - len(renamed_ids(root, clips))
     # Of the very data set the files may have been found under other names since.
     known_source = record.certain and record.is_of(record_of(options))
     if count and (known_source or 2 * alike >= count):
@@ -100,6 +98,15 @@ def check_shared(root: Root, record: Record | None, options: ExtractOptions, cli
         f"{_holds(root, record)}; {words} among the {clips.num_rows} clips of {record_of(options).words()}: give this "
         "one another --out, or the clips their earlier clip_id"
     )
+
+
+def renamed_ids(root: Root, clips: pa.Table) -> pa.ChunkedArray:
+    """The clips that name a file of another name than the root's catalogue does."""
+    known = _clips(root)
+    at = pc.index_in(clips["clip_id"].cast(pa.string()), value_set=known["clip_id"])
+    shared = clips.filter(pc.is_valid(at))
+    same = pc.equal(_file_names(shared["uri"]), _file_names(known["uri"].take(at.drop_null())))
+    return shared["clip_id"].filter(pc.invert(pc.fill_null(same, True)))
 
 
 def _file_names(uris: pa.ChunkedArray) -> pa.ChunkedArray:

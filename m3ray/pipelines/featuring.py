@@ -17,7 +17,7 @@ from m3ray.data.identity import video_keys
 from m3ray.data.listing import Listing
 from m3ray.data.record import DEMO, READING, record_of
 from m3ray.data.rooms import REJECTS, refuse, refused_ids, rejected_ids
-from m3ray.data.root_record import check_shared, check_source, read_record, write_record
+from m3ray.data.root_record import check_shared, check_source, read_record, renamed_ids, write_record
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
 from m3ray.options import ExtractOptions
@@ -116,6 +116,12 @@ def _keep_record(root: Root, options: ExtractOptions, clips: pa.Table) -> None:
     earlier, record = read_record(root), record_of(options)
     check_source(root, earlier, options)
     check_shared(root, earlier, options, clips)
+    renamed = renamed_ids(root, clips)
+    if len(renamed):
+        say(
+            f"catalogue: {len(renamed)} clips, {renamed[0].as_py()} among them, name other files than before: what was "
+            "computed of them stays that of the earlier files; give other videos ids of their own"
+        )
     known = {} if earlier is None else earlier.settings
     for name in READING:
         before, now = known.get(name, record.settings[name]), record.settings[name]

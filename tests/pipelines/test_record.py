@@ -19,7 +19,7 @@ from m3ray.data.demo import make_demo
 from m3ray.data.dry_root import DryRoot
 from m3ray.data.ownership import predictions_place
 from m3ray.data.record import record_of, settled
-from m3ray.data.root_record import read_record, write_record
+from m3ray.data.root_record import read_record, renamed_ids, write_record
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, DamagedFileError, SchemaError
 from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions, TuneOptions
@@ -431,6 +431,13 @@ def test_a_root_whose_catalogue_was_deleted_keeps_its_data_set(tmp_path):
     other = table(tmp_path / "two", "c.mp4")
     with pytest.raises(ConfigError, match="another data set"):
         prepared(ExtractOptions(out=str(out), dataset="table", root=str(other)))
+
+
+def test_ids_that_name_other_files_are_found(tmp_path):
+    known = pa.table({"clip_id": ["1", "2", "3"], "uri": ["/v/a.mp4", "/v/b.mp4", ""]})
+    Root(str(tmp_path)).write_table(known, "catalogue.parquet")
+    now = pa.table({"clip_id": ["3", "2", "1", "9"], "uri": ["", "/elsewhere/b.mp4", "/v/c.mp4", "/v/a.mp4"]})
+    assert renamed_ids(Root(str(tmp_path)), now).to_pylist() == ["1"]
 
 
 def test_clips_that_share_ids_and_no_file_are_another_data_set(tmp_path):
