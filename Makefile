@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test slow lint bench lock clean
 
 demo: $(READY)
 	$(BIN)/python jobs/reproduce.py
@@ -22,6 +22,13 @@ lint: $(READY)
 
 bench: $(READY)
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+# What pyproject.toml asks for in exact versions, for clusters and images. Versions that still fit stay as they are;
+# `make lock UP=--upgrade` takes the newest.
+lock: $(READY)
+	$(BIN)/python -m pip install -q uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-config --quiet $(UP) --output-file requirements.lock
 
 clean:
 	rm -rf .venv m3ray-demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
