@@ -1,10 +1,11 @@
 """Kills and faults at random moments, and what became of the clips: none lost, none twice, every number the same.
 
 An undisturbed run is the reference. Then drivers, workers and whole nodes are killed (-9), the object store full, and
-a storage answers 500, 503, late or not at all. After each series the job is run once more, undisturbed, and the
-features must be bit-equal to the reference's.
+a storage answers 500, 503, late or not at all, loses its rights for two minutes, or lacks objects. After each series
+the job is run once more, undisturbed, and the features must be bit-equal to the reference's.
 
-    python benchmarks/chaos.py [--drivers 20] [--actors 20] [--nodes 10] [--full 3] [--faults 200] [--clips 96]
+    python benchmarks/chaos.py [--drivers 20] [--actors 20] [--nodes 10] [--full 3] [--faults 200] [--rights 120]
+        [--expired 30] [--missing 30] [--clips 96]
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from faulty_s3 import faulty, patched_environment, s3_environment, s3_server, up
 from m3ray.data.encode import encode_clip
 from m3ray.data.rooms import REJECTS, current_tiers
 from m3ray.data.store import Root
+from m3ray.schema import feature_names
 
 TOP = Path(__file__).parents[1]
 JOB_SECONDS = 300
@@ -77,29 +79,30 @@ def make_videos(folder: Path, count: int) -> Path:
     return folder
 
 
-def start_job(videos: str, out: str, **environment: str) -> subprocess.Popen[bytes]:
+def start_job(videos: str, out: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
     """A job in a session of its own, so that it can be killed alone."""
     command = [sys.executable, "jobs/extract.py", "--dataset", "folder", "--root", videos, "--out", out]
-    command += ["--tiers", "raw", "--compute.shard-clips", "4", "--compute.threads", "1"]
+    command += ["--tiers", "raw", "--compute.shard-clips", "4", "--compute.threads", "1", *options]
     settings = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **environment}
     log = open(os.path.join(tempfile.gettempdir(), "m3ray-chaos.log"), "ab")  # noqa: SIM115
     return subprocess.Popen(command, cwd=TOP, env=settings, stdout=log, stderr=log, start_new_session=True)
 
 
-def finish_job(videos: str, out: str, **environment: str) -> None:
+def finish_job(videos: str, out: str, *options: str, **environment: str) -> None:
     """An undisturbed run; its failure is the benchmark's."""
-    status = start_job(videos, out, **environment).wait(JOB_SECONDS)
+    status = start_job(videos, out, *options, **environment).wait(JOB_SECONDS)
     if status:
         log = Path(tempfile.gettempdir(), "m3ray-chaos.log").read_text(errors="replace")
         raise SystemExit(f"a job that nobody disturbed ended with status {status}:\n{log[-3000:]}")
 
 
 def features(out: str) -> pa.Table:
-    """Every row of the raw tier, repeats and all, ordered by clip."""
+    """Every row of the raw tier, repeats and all, ordered by clip; without what each was computed from."""
     root = Root(out)
     folder = ("features", current_tiers(root)["raw"]["folder"])
     names = root.names(*folder, suffix=".parquet")
-    return pa.concat_tables([root.read_table(*folder, name) for name in names]).sort_by("clip_id")
+    tables = [root.read_table(*folder, name) for name in names]
+    return pa.concat_tables([t.select(["clip_id", *feature_names(t.schema)]) for t in tables]).sort_by("clip_id")
 
 
 def check(outcome: Outcome, out: str, reference: pa.Table) -> Outcome:
@@ -294,8 +297,11 @@ SERIES: dict[str, Callable[[Setting, int], Outcome]] = {
 
 
 def main() -> None:
+    from storage_faults import STORAGE_SERIES  # it runs jobs as this file does
+
     parser = argparse.ArgumentParser()
-    defaults = {"drivers": 20, "actors": 20, "nodes": 10, "full": 3, "faults": 200, "clips": 96, "seed": 0}
+    defaults = {"drivers": 20, "actors": 20, "nodes": 10, "full": 3, "faults": 200, "rights": 120}
+    defaults |= {"expired": 30, "missing": 30, "clips": 96, "seed": 0}
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
@@ -306,7 +312,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         setting = set_up(Path(folder), arguments.clips, arguments.seed)
         outcomes = []
-        for name, series in SERIES.items():
+        for name, series in {**SERIES, **STORAGE_SERIES}.items():
             if count := getattr(arguments, name):
                 outcomes.append(series(setting, count))
                 print(outcomes[-1].row(), flush=True)

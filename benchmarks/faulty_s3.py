@@ -1,4 +1,4 @@
-"""moto's S3 on this machine, and a proxy before it that answers 500, 503, late or not at all."""
+"""moto's S3 on this machine, and a proxy before it that answers 500, 503, late or not at all, or as it is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib import request as urlrequest
@@ -58,40 +58,88 @@ def upload(folder: Path, uri: str) -> None:
             root.write_bytes(path.read_bytes(), *path.relative_to(folder).parts)
 
 
+# What a fault answers: status and S3's code.
+ANSWERS = {
+    "403": (403, "AccessDenied"),
+    "500": (500, "InternalError"),
+    "503": (503, "SlowDown"),
+    "archived": (403, "InvalidObjectState"),
+    "expired": (400, "ExpiredToken"),
+    "skewed": (403, "RequestTimeTooSkewed"),
+    "no bucket": (404, "NoSuchBucket"),
+}
+
+
+Choose = Callable[[str, str], str | None]
+
+
+@contextlib.contextmanager
+def told_s3(choose: Choose) -> Iterator[list[tuple[str, str]]]:
+    """moto's S3 behind a proxy, in the environment of this process; yields the requests that came, method and path.
+
+    Args:
+        choose: from method and path to the fault that a request meets, a name of `ANSWERS`, or `late`, `broken`, None.
+    """
+    asked: list[tuple[str, str]] = []
+    with told_proxy(choose, asked) as (_, endpoint), patched_environment(s3_environment(endpoint)):
+        yield asked
+
+
+@contextlib.contextmanager
+def told_proxy(choose: Choose, asked: list[tuple[str, str]] | None = None) -> Iterator[tuple[str, str]]:
+    """moto's S3 and a proxy before it: the address of each."""
+    with s3_server() as server, _proxy(server, choose, [] if asked is None else asked) as endpoint:
+        yield server, endpoint
+
+
 @contextlib.contextmanager
 def faulty(server: str, rng: random.Random, share: float = 0.15) -> Iterator[tuple[str, list[str]]]:
     """A proxy before `server` that fails some requests; the list says which way."""
     faults: list[str] = []
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server, rng, share, faults))
+
+    def choose(*_: str) -> str | None:
+        if rng.random() >= share:
+            return None
+        faults.append(rng.choice(["500", "503", "late", "broken"]))
+        return faults[-1]
+
+    with _proxy(server, choose, []) as endpoint:
+        yield endpoint, faults
+
+
+@contextlib.contextmanager
+def _proxy(server: str, choose: Choose, asked: list[tuple[str, str]]) -> Iterator[str]:
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server, choose, asked))
     proxy.daemon_threads = True
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{proxy.server_port}", faults
+        yield f"http://127.0.0.1:{proxy.server_port}"
     finally:
         proxy.shutdown()
         proxy.server_close()
 
 
-def _handler(server: str, rng: random.Random, share: float, faults: list[str]) -> type[BaseHTTPRequestHandler]:
+def _handler(server: str, choose: Choose, asked: list[tuple[str, str]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
             body = self._body()
-            if rng.random() < share:
-                kind = rng.choice(["500", "503", "late", "broken"])
-                faults.append(kind)
-                if kind == "broken":
-                    self.close_connection = True
-                    return
-                if kind == "late":
-                    time.sleep(rng.uniform(0.5, 2))
-                else:
-                    code = {"500": "InternalError", "503": "SlowDown"}[kind]
-                    self._answer(int(kind), f"<Error><Code>{code}</Code></Error>".encode(), {})
-                    return
+            asked.append((self.command, self.path))
+            kind = choose(self.command, self.path)
+            if kind == "broken":
+                self.close_connection = True
+                return
+            if kind == "late":
+                time.sleep(random.uniform(0.5, 2))
+            elif kind is not None:
+                status, code = ANSWERS[kind]
+                self._answer(status, f"<Error><Code>{code}</Code></Error>".encode(), {})
+                return
             dropped = {"host", "transfer-encoding", "expect", "content-length"}
             headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            # Without a type urllib calls a body a form, which moto then takes apart.
+            headers = {"Content-Type": "application/octet-stream", **headers} if body else headers
             wanted = urlrequest.Request(server + self.path, body or None, headers, method=self.command)
             try:
                 with urlrequest.urlopen(wanted) as reply:

@@ -50,8 +50,10 @@ def _asked(options: type[T], description: str) -> Request[T]:
     parsed = _parsed(options, description)
     # Imported once the options are sound: --help then answers at once.
     from m3ray.pipelines.address import check_address, given_address
+    from m3ray.pipelines.asked_storage import check_secrets
     from m3ray.pipelines.request import needs_ray, options_of, prepared
 
+    check_secrets(parsed)
     kept = options_of(options, parsed.out)
     asked = prepared(parsed if kept is None else _parsed(options, description, kept))
     if needs_ray(asked.options):
@@ -84,6 +86,7 @@ def _told(box: str) -> str:
 
 def _failed(options: type[T], asked: Request[T] | None, error: Exception) -> int:
     """Says what went wrong, as the job's last line."""
+    from m3ray.data.secrets import redacted
     from m3ray.pipelines.failures import as_traceback, foreseen
     from m3ray.pipelines.progress import printable, say
 
@@ -93,7 +96,8 @@ def _failed(options: type[T], asked: Request[T] | None, error: Exception) -> int
         say(f"{name}: result: failed: the error stands in the last line")
         place = None if isinstance(error, M3RayError) else _kept(as_traceback(error), name, asked)
         text += f"; traceback in {place}" if place else ""
-    print(printable(f"error: {text}", sys.stderr), file=sys.stderr, flush=True)
+    # A command line that cannot be read is quoted, with whatever stands in it.
+    print(printable(f"error: {redacted(text)}", sys.stderr), file=sys.stderr, flush=True)
     return failure.exit_status
 
 

@@ -36,8 +36,8 @@ class ReadConfig:
     """Folder of the videos; none: below the data set's own."""
     splits: str | None = None
     """VideoMem: file or folder that says who is in which split; none: drawn."""
-    identity: Literal["path", "content"] = "path"
-    """Which rows are one video, which stands in one split: the same path however spelled, or also the same bytes."""
+    identity: Literal["fast", "hash"] = "fast"
+    """By what a video is known: where it lies, its size and time of change; or its bytes, all read at a job's start."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,19 @@ class LimitsConfig:
     """Address space of the decoding child, MiB."""
     strikes: int = 3
     """How often a clip may kill the process that decodes or computes it before it is rejected."""
+    storage_seconds: float = 300.0
+    """How long the job waits for a storage that answers for no clip (rights, keys, network) before it stops, seconds;
+    nothing is rejected meanwhile."""
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """Buckets of videos that are not read as the root's is."""
+
+    anonymous: tuple[str, ...] = ()
+    """Public buckets, read without credentials."""
+    requester_pays: tuple[str, ...] = ()
+    """Buckets whose owner lets whoever reads them pay."""
 
 
 @dataclass(frozen=True)

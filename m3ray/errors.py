@@ -6,12 +6,14 @@ M3RayError                    exit status 1
 │   ├── SchemaError           a table lacks a column, repeats an id, holds an impossible value
 │   ├── WeightsError          a weight file is missing, damaged, of another network or hash
 │   ├── RootBusyError         another job works on the same root
+│   │   └── LostLockError     the root is another job's by now (exit status 1: something was written)
 │   ├── ClusterError          no Ray answers where RAY_ADDRESS points, or it refuses
 │   └── StudyError            the root holds too little to train on
 ├── ShapeError                a tensor of the wrong shape or range (also a ValueError)
 ├── DecodeError               one clip cannot be decoded; becomes a row in rejects/
 ├── FeatureError              features are missing or not finite; names tier and clip
 ├── BundleError               a bundle is damaged, or of another version
+├── StorageError              the storage answered for nothing, as long as the job waits for it
 ├── DamagedFileError          a file under a root cannot be read (also a ValueError); names it
 └── JobFailedError            what a library, Ray or the machine raised, in one line
 """
@@ -49,6 +51,12 @@ class RootBusyError(UserError):
     """Another job works on the same root."""
 
 
+class LostLockError(RootBusyError):
+    """The lock that a job worked under is another's by now: it must write no more."""
+
+    exit_status = 1  # unlike a refusal at the start, something was written
+
+
 class ClusterError(UserError):
     """No Ray answers where RAY_ADDRESS points, or it does not let us in."""
 
@@ -67,6 +75,10 @@ class FeatureError(M3RayError):
 
 class BundleError(M3RayError):
     """A bundle is damaged, incomplete or of another version."""
+
+
+class StorageError(M3RayError):
+    """The storage answered for no clip as long as the job waits for it; nothing was rejected."""
 
 
 class DamagedFileError(M3RayError, ValueError):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig
+from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig, Precision, ReadConfig, StorageConfig
 from m3ray.presets import BASE_LAG, CARBON
 from m3ray.unfrozen import UnfrozenOptions
 
@@ -23,6 +23,17 @@ class RootOptions:
     """The root: a local folder or an s3:// URI that everything is written under."""
     dry_run: bool = False
     """Print what would be done, and do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(RootOptions):
+    """What every job on a root has beside it."""
+
+    on_end: str | None = None
+    """Called when the job has ended, however it did (not a dry run): a command for the shell, with the last event as
+    JSON on its standard input and M3RAY_STATUS (success, partial, failed, stopped), M3RAY_RUN and M3RAY_ROOT in its
+    environment, 60 s at most; or an http(s):// address that this JSON is posted to. Its failure is a line in the log
+    and changes nothing else. It is not kept: of an address, scheme and host alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +56,10 @@ class ReadOptions:
     """videomem: short-term or long-term memorability."""
     splits: str | None = None
     """videomem: who is in which split: a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
-    identity: Literal["path", "content"] = "path"
-    """Which rows are one video, which stands in one split: those of one path, links and spellings resolved; content:
-    also those of equal size and SHA-256."""
+    identity: Literal["fast", "hash"] = "fast"
+    """By what a local video is known, and that it changed: fast: its path, links and spellings resolved, its size and
+    time of change; hash: its bytes, all read at the job's start: equal files are one video, which stands in one split
+    and is computed once. Objects of S3 have an etag."""
     videos: str | None = None
     """The folder of a published data set's videos, where it is not below --root."""
     tier: TierFiles = ()
@@ -73,10 +85,24 @@ class WorkOptions:
     """Processors, batches and shards."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What one clip may cost."""
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    """Buckets of videos that are public, or whose readers pay; a root keeps them."""
+    max_rejects: str = "20%"
+    """How many clips may be rejected before the job fails: a share of the catalogue (20% or 0.2) or a number; what the
+    others gave stays. Clips that only the storage failed are not among them."""
+    mix_versions: bool = False
+    """Add to features that other versions of PyTorch, OpenCV, PyAV or FFmpeg computed, though that changes numbers
+    within one folder."""
+
+    stall_minutes: float = 60.0
+    """The extraction stops with exit status 1, and says which clips were being computed where and for how long, when no
+    clip got through decoding, tiers or writing for so many minutes; 0: never. A pause for the storage does not count
+    (limits.storage-seconds is its limit), nor do nodes that are to come: while no node with the device that the tiers
+    need is there and no clip in a worker's hands. What waits for a device that another job holds does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractOptions(RootOptions, ReadOptions, WorkOptions):
+class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     """Which clips, which tiers, computed how."""
 
     dataset: Dataset | None = None
@@ -143,7 +169,7 @@ class StudyOptions(FitOptions, UnfrozenOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateOptions(RootOptions, StudyOptions, CostOptions):
+class AblateOptions(RunOptions, StudyOptions, CostOptions):
     """The study on a root whose tiers are there."""
 
     seed: int = 0
@@ -182,7 +208,7 @@ class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(RootOptions, ReadOptions, WorkOptions):
+class PredictOptions(RunOptions, ReadOptions, WorkOptions):
     """Scores for new videos."""
 
     bundle: str = ""
@@ -206,7 +232,7 @@ class PredictOptions(RootOptions, ReadOptions, WorkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(RootOptions, WorkOptions):
+class EvaluateOptions(RunOptions, WorkOptions):
     """Bundles judged on roots."""
 
     bundles: tuple[str, ...]
@@ -216,7 +242,7 @@ class EvaluateOptions(RootOptions, WorkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(RootOptions, UnfrozenOptions):
+class TuneOptions(RunOptions, UnfrozenOptions):
     """A search over hyper-parameters, on a root whose tiers are there."""
 
     trials: int = 32

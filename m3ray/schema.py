@@ -37,6 +37,9 @@ LISTING = "list"  # the stage of rejects that were never read
 STORAGE_FAILED = "storage_failed"
 TRANSIENT = (STORAGE_FAILED,)
 
+# Beside the numbers of a clip: what they were computed from, as `m3ray.data.contents` writes it. No feature.
+CONTENT = "content"
+
 REJECTS = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -44,6 +47,7 @@ REJECTS = pa.schema(
         ("stage", pa.string()),
         ("error", pa.string()),
         ("message", pa.string()),
+        (CONTENT, pa.string()),
     ]
 )
 
@@ -77,6 +81,18 @@ RAW = pa.schema(
         ("size_bytes", pa.float64()),
     ]
 )
+
+
+def feature_names(schema: pa.Schema) -> list[str]:
+    """The columns of a tier's shards that are numbers: neither the clip's id, nor what they were computed from.
+
+    A user's tier may have numbers that are called `content`; ours is text.
+    """
+    return [column.name for column in schema if column.name != "clip_id" and not _is_content(column)]
+
+
+def _is_content(column: pa.Field) -> bool:
+    return column.name == CONTENT and pa.types.is_string(column.type)
 
 
 def vector_schema(column: str, width: int) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.data.columns import NO_NUMBER, number_of
+from m3ray.data.contents import By, contents, stamps
 from m3ray.data.draw import split_clips as split_clips
-from m3ray.data.filesystems import has_secret
 from m3ray.data.identity import video_keys
+from m3ray.data.schemes import check_uris
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError, StudyError
-from m3ray.schema import LEARNED_KEY, SPLITS
+from m3ray.schema import CONTENT, LEARNED_KEY, SPLITS, feature_names
 
 NAME = "catalogue.parquet"
 # By these a decoded catalogue is known that bears no marks yet.
@@ -37,7 +39,7 @@ def checked(clips: pa.Table, videos: pa.ChunkedArray | None = None) -> pa.Table:
         name, split = clips["clip_id"][row].as_py(), clips["split"][row].as_py()
         raise SchemaError(f"row {row + 1} ({name}): split {split!r} is none of {', '.join(SPLITS)}")
     _check_leaks(clips, videos)
-    _check_secrets(clips)
+    check_uris(clips["uri"])
     return clips
 
 
@@ -83,16 +85,6 @@ def _leak(clips: pa.Table, one: int, two: int) -> str:
     )
 
 
-def _check_secrets(clips: pa.Table) -> None:
-    suspects = pc.match_substring_regex(clips["uri"], "^[A-Za-z0-9+.-]+://[^/]*@")
-    for row in np.flatnonzero(suspects.to_numpy()):
-        if has_secret(clips["uri"][row].as_py()):
-            raise SchemaError(
-                f"row {row + 1}: the uri carries credentials (user:password@), which would stand in tables and logs: "
-                "give them through the environment or a role"
-            )
-
-
 def _first(mask: pa.ChunkedArray) -> int:
     return int(np.flatnonzero(mask.to_numpy())[0])
 
@@ -115,25 +107,76 @@ def score_of(value: Any, row: int) -> float | None:
     return score
 
 
-def make_catalogue(root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None) -> pa.Table:
-    """Checks and splits the clips; splits drawn earlier stay.
+def make_catalogue(
+    root: Root,
+    clips: pa.Table,
+    seed: int,
+    videos: pa.ChunkedArray | None = None,
+    *,
+    homes: Sequence[str | None] = (),
+    by: By = "fast",
+) -> pa.Table:
+    """Checks and splits the clips, and looks at each one's content; splits drawn earlier stay.
 
     Args:
         root: may hold an earlier catalogue.
         clips: the catalogue's columns.
         seed: of the draw.
         videos: which video each row is, from `video_keys`; None: by path.
+        homes: the data set's folders or table; splits do not depend on where these lie.
+        by: `fast` or `hash`: how a changed local file is known.
     """
     keys = video_keys(clips["uri"]) if videos is None else videos
     known = root.read_table(NAME, columns=["clip_id", "uri", "split"]) if root.exists(NAME) else None
-    return split_clips(checked(clips, keys), known, seed, keys)
+    return with_contents(split_clips(checked(clips, keys), known, seed, keys, homes=(*homes, root.uri)), root, by)
 
 
-def write_catalogue(root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None) -> pa.Table:
+def write_catalogue(
+    root: Root,
+    clips: pa.Table,
+    seed: int,
+    videos: pa.ChunkedArray | None = None,
+    *,
+    homes: Sequence[str | None] = (),
+    by: By = "fast",
+) -> pa.Table:
     """Makes the catalogue and writes it."""
-    table = make_catalogue(root, clips, seed, videos)
+    table = make_catalogue(root, clips, seed, videos, homes=homes, by=by)
     root.write_table(table, NAME)
     return table
+
+
+def with_contents(clips: pa.Table, root: Root, by: By = "fast") -> pa.Table:
+    """The clips with the column `content`, which is `clip_content` beside a user's column of that name."""
+    shown = CONTENT
+    while shown in clips.column_names:
+        shown = f"clip_{shown}"
+    column = pa.field(shown, pa.string(), metadata={LEARNED_KEY: CONTENT.encode()})
+    return clips.append_column(column, contents(clips["uri"], root.uri, by))
+
+
+def stamps_of(root: Root, catalogue: pa.Table) -> pa.ChunkedArray:
+    """What each clip is now, to compare with what numbers were computed from; null where nothing is known of it.
+
+    Args:
+        root: holds the catalogue.
+        catalogue: one of before contents were looked at has none.
+    """
+    known = next((catalogue[column.name] for column in catalogue.schema if _is_content(column)), None)
+    if known is None:
+        return pa.chunked_array([pa.nulls(catalogue.num_rows, pa.string())])
+    return stamps(known, catalogue["uri"], root.uri)
+
+
+def _is_content(column: pa.Field) -> bool:
+    return (column.metadata or {}).get(LEARNED_KEY) == CONTENT.encode()
+
+
+def in_catalogue(root: Root, ids: pa.Array) -> pa.Array:
+    """Those of `ids` that stand in the catalogue, in their order; all of them where the root has none."""
+    if not root.exists(NAME):
+        return ids
+    return ids.filter(pc.is_in(ids, value_set=root.read_table(NAME, columns=["clip_id"])["clip_id"]))
 
 
 def read_catalogue(root: Root) -> pa.Table:
@@ -155,9 +198,10 @@ def with_facts(table: pa.Table, facts: pa.Table | None) -> pa.Table:
     """
     if facts is None:
         return table
-    base = table.drop_columns([column.name for column in table.schema if LEARNED_KEY in (column.metadata or {})])
+    earlier = [c.name for c in table.schema if LEARNED_KEY in (c.metadata or {}) and not _is_content(c)]
+    base = table.drop_columns(earlier)
     positions = pc.index_in(base["clip_id"], facts["clip_id"])
-    for name in (name for name in facts.column_names if name != "clip_id"):
+    for name in feature_names(facts.schema):
         shown = name
         while shown in base.column_names:
             shown = f"decoded_{shown}"

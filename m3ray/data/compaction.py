@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.data.store import Root, one_row_a_clip
+from m3ray.data.store import Root, metadata_of, one_row_a_clip
+from m3ray.data.versions import united
 
 # Large enough that ten million clips are hundreds of files, small enough that a merge fits in memory a few times.
 GOOD_BYTES = 128 << 20
@@ -32,6 +34,17 @@ def compact(root: Root, *folder: str, without: pa.ChunkedArray | None = None) ->
         _merge(root, folder, names)
 
 
+def replace_rows(root: Root, table: pa.Table, folder: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    """Commits a shard, after the rows that its clips had went: those were computed from something else."""
+    _drop(root, tuple(folder), table["clip_id"])
+    root.write_shard(table, folder, metadata)
+
+
+def replace_shards(root: Root, table: pa.Table, folder: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    """Commits a shard, and then takes all others out of its folder."""
+    _replace(root, tuple(folder), root.names(*folder, suffix=".parquet"), table, dict(metadata))
+
+
 def _groups(sizes: dict[str, int]) -> Iterator[list[str]]:
     """Small files that together make a large one."""
     group: list[str] = []
@@ -47,8 +60,9 @@ def _groups(sizes: dict[str, int]) -> Iterator[list[str]]:
 
 
 def _merge(root: Root, folder: tuple[str, ...], names: list[str]) -> None:
-    metadata = root.shard_metadata(*folder)
+    """One shard of several; it says of all of them what they were computed with."""
     tables = [root.read_table(*folder, name) for name in names]
+    metadata = united([metadata_of(table.schema) for table in tables])
     _replace(root, folder, names, one_row_a_clip(pa.concat_tables(tables, promote_options="default")), metadata)
 
 
@@ -58,15 +72,24 @@ def _replace(root: Root, folder: tuple[str, ...], names: list[str], table: pa.Ta
         root.delete(*folder, name)
 
 
+def keep_rows(root: Root, folder: tuple[str, ...], masks: Mapping[str, np.ndarray]) -> None:
+    """Rewrites the shards of which not all rows stay.
+
+    Args:
+        root: holds the folder.
+        folder: parts of its path.
+        masks: name of a shard to whether each of its rows stays.
+    """
+    for name, keep in masks.items():
+        if not keep.all():
+            table = root.read_table(*folder, name)
+            _replace(root, folder, [name], table.filter(pa.array(keep)), metadata_of(table.schema))
+
+
 def _drop(root: Root, folder: tuple[str, ...], without: pa.ChunkedArray | None) -> None:
-    if without is None or not len(without):
-        return
-    metadata = root.shard_metadata(*folder)
-    for name in root.names(*folder, suffix=".parquet"):
-        table = root.read_table(*folder, name)
-        kept = table.filter(pc.invert(pc.is_in(table["clip_id"], without)))
-        if kept.num_rows < table.num_rows:
-            _replace(root, folder, [name], kept, metadata)
+    if without is not None and len(without):
+        shards = root.ids_by_shard(*folder)
+        keep_rows(root, folder, {name: ~pc.is_in(ids, value_set=without).to_numpy() for name, ids in shards.items()})
 
 
 def _drop_repeats(root: Root, folder: tuple[str, ...]) -> None:
@@ -75,11 +98,8 @@ def _drop_repeats(root: Root, folder: tuple[str, ...]) -> None:
     everything = pa.chunked_array([chunk for ids in shards.values() for chunk in ids.chunks], pa.string())
     if pc.count_distinct(everything).as_py() == len(everything):
         return
-    metadata = root.shard_metadata(*folder)
     ends = np.cumsum([len(ids) for ids in shards.values()])[:-1]
-    for name, keep in zip(shards, np.split(_first_of_each(everything), ends), strict=True):
-        if not keep.all():
-            _replace(root, folder, [name], root.read_table(*folder, name).filter(pa.array(keep)), metadata)
+    keep_rows(root, folder, dict(zip(shards, np.split(_first_of_each(everything), ends), strict=True)))
 
 
 def _first_of_each(ids: pa.ChunkedArray) -> np.ndarray:

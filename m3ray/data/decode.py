@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,7 +84,7 @@ class _Decoding:
     def windows(self, extent: Extent) -> Iterator[Window]:
         predicted = self._positions(self.video.times, self.video.duration)
         if extent == "first_frame":
-            yield self._first_frame()
+            yield self._first_frame(predicted)
         elif extent == "first_window":
             # What the packets say decides; those few clips of which it isn't true are merely sampled otherwise here.
             yield next(self._second_pass(predicted, self._facts(len(predicted))))
@@ -112,11 +114,14 @@ class _Decoding:
     def _positions(self, times: np.ndarray, duration: float) -> np.ndarray:
         return sampled_frames(times, duration, self.config.fps, rounding_of(self.video.container))
 
-    def _first_frame(self) -> Window:
-        for frame in shown_frames(self.video):
-            self.swapped = swaps_sides(matrix_of(frame))
-            return self._facts(1), self._picture(frame)[None]
-        raise self._nothing()
+    def _first_frame(self, predicted: np.ndarray) -> Window:
+        """The one that sampling begins with: of frames that share their time, the last."""
+        shown = itertools.islice(shown_frames(self.video), int(predicted[0]) + 1)
+        frame = next(iter(deque(shown, maxlen=1)), None)
+        if frame is None:
+            raise self._nothing()
+        self.swapped = swaps_sides(matrix_of(frame))
+        return self._facts(len(predicted)), self._picture(frame)[None]
 
     def _first_pass(self, most: int) -> tuple[Clock, HeldPictures | None]:
         """Times of all frames, and the pictures that may be sampled: None where they are more than `most`."""

@@ -15,12 +15,15 @@ from urllib.parse import unquote_to_bytes
 import pyarrow as pa
 from pyarrow import fs as pafs
 
+from m3ray.data.fault_codes import fault_of
+from m3ray.data.faults import BY_CODE, is_passing
+from m3ray.data.schemes import is_anonymous, is_paid_by_us
+from m3ray.data.secrets import has_secret as has_secret
+from m3ray.data.secrets import redacted
 from m3ray.errors import ConfigError
 
 T = TypeVar("T")
 
-# user:password@ before the first slash
-_SECRET = re.compile(r"^[a-z0-9+.-]+://[^/@]*:[^/@]*@", re.IGNORECASE)
 # file:/x, file:///x and file://localhost/x are one file (RFC 8089).
 _FILE = re.compile(r"^file:(?://(?:localhost)?)?(?=/)", re.IGNORECASE)
 _S3_ATTEMPTS = 6  # of the client, on 5xx, throttling and broken connections
@@ -30,12 +33,9 @@ _FIRST_WAIT = 0.5
 
 def absolute_uri(uri: str) -> str:
     """`uri` with its scheme, or as an absolute local path: workers run in other folders."""
-    return uri if "://" in uri or _FILE.match(uri) else str(Path(uri).expanduser().absolute())
-
-
-def has_secret(uri: str) -> bool:
-    """Whether a URI carries a password: it would stand in every table and log."""
-    return _SECRET.match(uri) is not None
+    if "://" in uri or _FILE.match(uri) or has_secret(uri):  # what carries a secret is refused by whoever opens it
+        return uri
+    return str(Path(uri).expanduser().absolute())
 
 
 def is_local(uri: str) -> bool:
@@ -56,12 +56,11 @@ def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     Raises:
         ConfigError: the scheme is not served, the URI carries credentials, or a part of an S3 path is empty.
     """
-    if is_local(uri):
+    if is_local(uri) and not has_secret(uri):
         return pafs.LocalFileSystem(), local_path(uri)
     if has_secret(uri):
         raise ConfigError(
-            "a URI carries credentials (user:password@): they would stand in tables and logs; give them through the "
-            "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile or an instance role"
+            f"a URI carries credentials, which would stand in tables and logs: {BY_CODE['secret_in_uri'].advice}"
         )
     scheme, _, path = uri.partition("://")
     if scheme == "s3" and "//" in path.rstrip("/"):
@@ -72,7 +71,9 @@ def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
         # The path is taken as it stands: keys may hold ?, # and %.
         return _s3(path.partition("/")[0]), path
     except (pa.ArrowInvalid, OSError) as error:
-        raise ConfigError(f"cannot use {uri!r} ({one_line(error)}): give a local folder or an s3:// URI") from error
+        raise ConfigError(
+            f"cannot use {uri!r} ({redacted(one_line(error))}): give a local folder or an s3:// URI"
+        ) from error
 
 
 def looked_at(uri: str) -> tuple[pafs.FileSystem, str, pafs.FileInfo]:
@@ -81,12 +82,17 @@ def looked_at(uri: str) -> tuple[pafs.FileSystem, str, pafs.FileInfo]:
     Raises:
         ConfigError: the URI cannot be used, or its storage does not let one look.
     """
+    if uri.startswith("s3://") and is_paid_by_us(uri.split("/")[2]):
+        raise ConfigError(
+            f"{uri!r}: a requester-pays bucket is read clip by clip, not listed: copy its table here, or make a table "
+            "of the URIs (--dataset table)"
+        )
     fs, path = filesystem_of(uri)
     try:
         return fs, path, retried(lambda: fs.get_file_info(path), fs)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"cannot look at {uri!r} ({one_line(error)}): check the name, the rights and the network"
+            f"cannot look at {uri!r} ({redacted(one_line(error))}): {BY_CODE['no_such_place'].advice}"
         ) from error
 
 
@@ -103,9 +109,14 @@ def one_line(error: BaseException) -> str:
 def _s3(bucket: str) -> pafs.S3FileSystem:
     if not bucket:
         raise ConfigError("s3:// without a bucket: give s3://bucket/prefix")
+    return _s3_client(*s3_place(bucket), is_anonymous(bucket))
+
+
+def s3_place(bucket: str) -> tuple[str, str]:
+    """The endpoint ("": AWS's own) and the region of a bucket."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-    return _s3_client(endpoint, region or ("us-east-1" if endpoint else _region(bucket)))
+    return endpoint, region or ("us-east-1" if endpoint else _region(bucket))
 
 
 @cache
@@ -114,10 +125,11 @@ def _region(bucket: str) -> str:
 
 
 @cache
-def _s3_client(endpoint: str, region: str) -> pafs.S3FileSystem:
+def _s3_client(endpoint: str, region: str, anonymous: bool) -> pafs.S3FileSystem:
     scheme, _, host = endpoint.rpartition("://")
     return pafs.S3FileSystem(
         region=region,
+        anonymous=anonymous,
         endpoint_override=host.rstrip("/") or None,
         scheme=scheme or "https",
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
@@ -135,18 +147,16 @@ def retried(call: Callable[[], T], fs: pafs.FileSystem) -> T:
     """
     if isinstance(fs, pafs.LocalFileSystem):
         return call()
-    for attempt in range(_ATTEMPTS - 1):
+    for attempt in range(1, _ATTEMPTS):
         try:
             return call()
         except OSError as error:
-            if is_final(error):
+            if not is_passing(fault_of(error, local=False)):
                 raise
-        # Many workers fail together: they must not come back together.
-        time.sleep(_FIRST_WAIT * 2**attempt * (0.5 + random.random()))
+        time.sleep(wait_after(attempt))
     return call()
 
 
-def is_final(error: OSError) -> bool:
-    """Whether trying again can't help: the file is absent, or the rights are."""
-    text = str(error)
-    return isinstance(error, FileNotFoundError | PermissionError) or "ACCESS_DENIED" in text or "NO_SUCH" in text
+def wait_after(attempt: int) -> float:
+    """Seconds before the next attempt: many workers fail together, and must not come back together."""
+    return _FIRST_WAIT * 2 ** (attempt - 1) * (0.5 + random.random())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,17 @@ class FrameStore:
         decode: rate and size.
         size: height and width that frames are kept at, at most the decoder's.
         folder: where they are kept; None: nowhere, each call decodes.
+        contents: what lies behind a URI: frames of a clip that changed are not those of before.
     """
 
     decode: DecodeConfig
     size: int
     folder: str | None
+    contents: Mapping[str, str | None] = field(default_factory=dict)
 
-    def frames(self, decoder: Decoder, uri: str, limits: LimitsConfig) -> np.ndarray:
+    def frames(
+        self, decoder: Decoder, uri: str, limits: LimitsConfig, read: Callable[[str, int], bytes] = read_video
+    ) -> np.ndarray:
         """The first window of a clip: uint8 (T, size, size, 3), T at most the decoder's `window_frames`.
 
         Raises:
@@ -41,7 +46,7 @@ class FrameStore:
         if place is not None and place.is_file():
             with suppress(OSError, ValueError):  # cut short by a full disk, say: decoded again
                 return np.load(place, allow_pickle=False)
-        small = shrunk(decoder.first_window(read_video(uri, limits.max_bytes)), self.size)
+        small = shrunk(decoder.first_window(read(uri, limits.max_bytes)), self.size)
         if place is not None:
             _keep(place, small)
         return small
@@ -49,7 +54,8 @@ class FrameStore:
     def _place(self, uri: str) -> Path | None:
         if self.folder is None:
             return None
-        key = hashlib.sha256(repr((uri, as_json(self.decode), self.size, DECODING)).encode()).hexdigest()
+        decides = (uri, self.contents.get(uri), as_json(self.decode), self.size, DECODING)
+        key = hashlib.sha256(repr(decides).encode()).hexdigest()
         return Path(self.folder) / key[:2] / f"{key[2:34]}.npy"
 
 

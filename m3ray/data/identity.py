@@ -17,7 +17,7 @@ from pyarrow import fs as pafs
 from m3ray.data.filesystems import as_text, filesystem_of, is_local, local_path, retried
 from m3ray.errors import ConfigError
 
-Identity = Literal["path", "content"]
+Identity = Literal["fast", "hash"]
 # Up to here every file is looked at (0.1 s, or 6 s over a slow network); beyond, every folder is read once.
 EACH = 20_000
 _READERS = 16
@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 _DEEPEST = 100
 
 
-def video_keys(uris: pa.ChunkedArray, by: Identity = "path") -> pa.ChunkedArray:
+def video_keys(uris: pa.ChunkedArray, by: Identity = "fast") -> pa.ChunkedArray:
     """A text a row, the same where the video is the same; null where there is no URI.
 
     Local paths are resolved: dots, `file://` and its percent-encoding, linked folders and files, and up to `EACH` files
@@ -33,12 +33,12 @@ def video_keys(uris: pa.ChunkedArray, by: Identity = "path") -> pa.ChunkedArray:
 
     Args:
         uris: of the catalogue.
-        by: content: also files of the same size and SHA-256; those that share their size are read whole.
+        by: hash: also files of the same size and SHA-256; those that share their size are read whole.
     """
     given = uris.cast(pa.large_string()).combine_chunks()
     known = pc.unique(given.filter(pc.not_equal(given, "")).drop_null())
     keys = _paths(known)
-    if by == "content":
+    if by == "hash":
         keys = _contents(known, keys)
     return pa.chunked_array([keys.take(pc.index_in(given, known))])
 

@@ -40,7 +40,7 @@ def check_root(root: Root) -> None:
 
 def is_root(root: Root) -> bool:
     """Whether a folder was made by m3ray, be it cut short."""
-    if root.exists("artifacts", "tiers.json") or root.exists("runs", "lock.json"):
+    if root.exists("artifacts", "tiers.json") or root.exists("runs", "lock.json") or root.names("runs", "locks"):
         return True
     # A run that found the disk full leaves no more than its folder.
     runs = (_RUN.fullmatch(run) for run in root.names("runs"))

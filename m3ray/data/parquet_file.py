@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from m3ray.data.columns import Sheet, check_names
+from m3ray.data.plain_columns import coded_columns
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE, LEARNED_KEY
 
@@ -26,6 +27,10 @@ def read_parquet(data: bytes, where: str, ours: Sequence[str] = tuple(CATALOGUE.
     """
     try:
         table = pq.read_table(pa.BufferReader(data))
+        if coded := coded_columns(table.schema):
+            raise ValueError(
+                f"the values of {', '.join(coded)} are made by running code (pickles): leave that column out"
+            )
         index = _index(table.schema, ours)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise SchemaError(f"{where} cannot be read: {' '.join(str(error).split())}") from error

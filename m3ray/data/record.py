@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, TypeVar
 
-from m3ray.config import LimitsConfig, as_json
+from m3ray.config import LimitsConfig, StorageConfig, as_json
 from m3ray.data.filesystems import is_local, local_path
 from m3ray.options import ExtractOptions
 from m3ray.schema import SIMILARITY
@@ -18,6 +18,7 @@ from m3ray.schema import SIMILARITY
 DEMO: Final = "demo"
 TIERS = ("raw", "scene", "event")
 # How a published data set is read: other scores or splits of the same clips.
+_EARLIER = {"path": "fast", "content": "hash"}  # what earlier roots call an identity
 READING = ("score", "target", "splits", "identity")
 # What a root is asked for once: the options whose values decide its clips and its numbers.
 SETTINGS = (
@@ -32,6 +33,7 @@ SETTINGS = (
     "seed",
     "limit",
     "limits",
+    "storage",
 )
 _PATHS = ("splits", "videos")
 
@@ -102,6 +104,8 @@ def record_of(options: ExtractOptions) -> Record:
 
 def kept(name: str, value: Any) -> Any:
     """A setting as JSON; files by their absolute paths, as the next job may start elsewhere."""
+    if name == "identity":
+        return _EARLIER.get(value, value)
     is_file = name in _PATHS or (name == "weights" and value not in ("auto", "published", "untrained"))
     return absolute_path(value) if is_file else as_json(value)
 
@@ -130,6 +134,8 @@ def _plain(record: Record) -> dict[str, Any]:
     if "limits" in known:
         names = {f.name for f in fields(LimitsConfig)}
         known["limits"] = LimitsConfig(**{name: v for name, v in known["limits"].items() if name in names})
+    if "storage" in known:
+        known["storage"] = StorageConfig(**{name: tuple(buckets) for name, buckets in known["storage"].items()})
     return known
 
 

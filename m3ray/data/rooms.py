@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from m3ray.data.compaction import compact
+from m3ray.data.contents import same
+from m3ray.data.fault_codes import are_passing
+from m3ray.data.filesystems import retried
 from m3ray.data.store import Root
 from m3ray.errors import StudyError
-from m3ray.schema import LISTING, TRANSIENT
+from m3ray.schema import CONTENT, LISTING, feature_names
+from m3ray.schema import REJECTS as REJECT_ROWS
 
 REJECTS = ("rejects",)
 NONE = pa.chunked_array([], pa.string())
 _CURRENT = ("artifacts", "tiers.json")
+_READERS = 16
+_JOINT = " | "
+# Of ten million clips, these texts are more than 2 GiB.
+_STAMPED = pa.schema([("clip_id", pa.string()), (CONTENT, pa.large_string())])
 
 
 def feature_folder(tier: str, fingerprint: str) -> tuple[str, str]:
@@ -34,7 +44,7 @@ def current_tiers(root: Root) -> dict[str, Any]:
 
 
 def tier_table(root: Root, tier: str) -> pa.Table:
-    """The current features of a tier.
+    """The current features of a tier, `clip_id` first, without what they were computed from.
 
     Raises:
         StudyError: the root has none.
@@ -43,28 +53,99 @@ def tier_table(root: Root, tier: str) -> pa.Table:
     table = root.read_shards("features", current[tier]["folder"]) if tier in current else None
     if table is None:
         raise StudyError(f"{root.uri} holds no features of tier {tier}: run jobs/extract.py --tiers {tier} first")
-    return table
+    return table.select(["clip_id", *feature_names(table.schema)])
 
 
-def rejected_ids(root: Root, *, settled: bool = False, again: Sequence[str] = ()) -> pa.ChunkedArray:
+def stamped(root: Root, *folder: str) -> pa.Table:
+    """`clip_id` and `content` of every row of a folder, null where an older version computed it; not ordered."""
+    return pa.concat_tables([_STAMPED.empty_table(), *stamps_by_shard(root, *folder).values()])
+
+
+def stamps_by_shard(root: Root, *folder: str) -> dict[str, pa.Table]:
+    """As `stamped`, shard by shard."""
+    names = root.names(*folder, suffix=".parquet")
+    with ThreadPoolExecutor(_READERS) as pool:
+        parts = pool.map(lambda name: retried(lambda: _stamps(root, *folder, name), root.fs), names)
+        return dict(zip(names, parts, strict=True))
+
+
+def _stamps(root: Root, *path: str) -> pa.Table:
+    with root.fs.open_input_file(root.path(*path)) as file:
+        shard = pq.ParquetFile(file)
+        ours = set(shard.schema_arrow.names) - set(feature_names(shard.schema_arrow))
+        table = shard.read(columns=sorted(ours))
+    if CONTENT not in ours:
+        table = table.append_column(CONTENT, pa.nulls(table.num_rows, pa.string()))
+    return table.select(_STAMPED.names).cast(_STAMPED)
+
+
+def contents_of(root: Root, folders: Iterable[str]) -> dict[str, str]:
+    """What each clip's features were computed from; clips that an older version computed are left out.
+
+    Args:
+        root: holds them.
+        folders: names below `features/`; where two saw a clip at other times, they may have seen another content.
+    """
+    found: dict[str, str] = {}
+    for folder in folders:
+        rows = stamped(root, "features", folder)
+        rows = rows.filter(pc.is_valid(rows[CONTENT])).sort_by([("clip_id", "ascending"), (CONTENT, "ascending")])
+        for name, content in zip(rows["clip_id"].to_pylist(), rows[CONTENT].to_pylist(), strict=True):
+            if content not in found.setdefault(name, content).split(_JOINT):
+                found[name] += _JOINT + content
+    return found
+
+
+# What was fitted on clips, and what these were then.
+
+
+def note_fit(root: Root, name: str, clips: pa.Table) -> None:
+    """Keeps beside a fit which clips it was fitted on.
+
+    Args:
+        root: holds it.
+        name: of the fit, under `artifacts/`.
+        clips: `clip_id` and `content`, their stamps.
+    """
+    root.write_table(clips.select(["clip_id", CONTENT]), "artifacts", f"{name}_clips.parquet")
+
+
+def changed_since_fit(root: Root, name: str, clips: pa.Table) -> int:
+    """How many of the clips that something was fitted on have changed since; 0 where it is not known.
+
+    Args:
+        root: holds it.
+        name: as it was noted.
+        clips: `clip_id` and `content`, as they are now.
+    """
+    if not root.exists("artifacts", f"{name}_clips.parquet"):
+        return 0
+    then = root.read_table("artifacts", f"{name}_clips.parquet")
+    now = clips[CONTENT].take(pc.index_in(then["clip_id"], value_set=clips["clip_id"]))
+    return int((~same(now, then[CONTENT])).sum())
+
+
+def rejected_ids(root: Root, *, settled: bool = False) -> pa.ChunkedArray:
     """The clips that stand in `rejects/`.
 
     Args:
         root: holds them.
         settled: without those whose reason says nothing of the clip (the storage did not answer).
-        again: and, of these, without those that were rejected in one of these stages.
     """
-    table = root.read_shards(*REJECTS, columns=["clip_id", "stage", "error"])
+    table = root.read_shards(*REJECTS, columns=["clip_id", "stage", "error", "message"])
     if table is None:
         return NONE
-    if settled:
-        passing = pc.or_(pc.is_in(table["error"], pa.array(TRANSIENT)), pc.is_in(table["stage"], _texts(again)))
-        table = table.filter(pc.invert(passing))
-    return table["clip_id"]
+    return table.filter(pc.invert(are_passing(table)))["clip_id"] if settled else table["clip_id"]
 
 
-def _texts(values: Sequence[str]) -> pa.Array:
-    return pa.array(values, pa.string())
+def reject_rows(root: Root) -> pa.Table:
+    """`rejects/`, one row a clip, in all its columns; those of an older version have no content."""
+    table = root.read_shards(*REJECTS)
+    found = REJECT_ROWS.empty_table() if table is None else table
+    for column in REJECT_ROWS:
+        if column.name not in found.column_names:
+            found = found.append_column(column, pa.nulls(found.num_rows, column.type))
+    return found.select(REJECT_ROWS.names)
 
 
 def refuse(root: Root, refused: pa.Table) -> None:

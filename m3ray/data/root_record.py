@@ -57,7 +57,7 @@ def write_record(root: Root, record: Record) -> None:
 
 
 def _parsed(found: Mapping[str, Any]) -> Record:
-    settings = {name: value for name, value in found["settings"].items() if name in SETTINGS}
+    settings = {name: kept(name, value) for name, value in found["settings"].items() if name in SETTINGS}
     return Record(found.get("dataset"), found.get("source"), settings, tuple(found.get("tiers", ())), found.get("real"))
 
 

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from m3ray.config import as_json
+from m3ray.data.fence import Fence
 from m3ray.data.filesystems import absolute_uri, filesystem_of, one_line, retried
+from m3ray.data.plain_columns import coded_columns
 from m3ray.errors import DamagedFileError
 
 T = TypeVar("T")
@@ -34,14 +36,16 @@ class Root:
 
     Args:
         uri: local folder or `s3://bucket/prefix`.
+        fence: of the lock that the job holds: nothing is written or deleted once that is another's. None: no lock.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, fence: Fence | None = None) -> None:
         self.uri = absolute_uri(uri).rstrip("/")
+        self.fence = fence
         self.fs, self.base = filesystem_of(self.uri)
 
-    def __reduce__(self) -> tuple[type[Root], tuple[str]]:
-        return type(self), (self.uri,)
+    def __reduce__(self) -> tuple[type[Root], tuple[str, Fence | None]]:
+        return type(self), (self.uri, self.fence)
 
     def path(self, *parts: str) -> str:
         """The path of `parts` in the root's filesystem."""
@@ -77,6 +81,7 @@ class Root:
 
     def write_bytes(self, data: bytes, *parts: str) -> str:
         """Writes a file whole or not at all: under another name first, then one rename (S3: one upload)."""
+        self._check_fence()
         path = self.path(*parts)
         folder, _, name = path.rpartition("/")
         if not isinstance(self.fs, pafs.LocalFileSystem):
@@ -87,6 +92,7 @@ class Root:
         try:
             with self.fs.open_output_stream(temporary) as stream:
                 stream.write(data)
+            self._check_fence()
             self.fs.move(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -96,18 +102,30 @@ class Root:
 
     def _upload(self, data: bytes, path: str) -> None:
         """S3 shows an object when its upload is complete, never a part of it."""
+        self._check_fence()
         with self.fs.open_output_stream(path) as stream:
             stream.write(data)
 
     def below(self, *parts: str) -> Root:
-        """A root of its own below this one."""
-        return type(self)(self.display(*parts))
+        """A root of its own below this one, under the same lock."""
+        return type(self)(self.display(*parts), self.fence)
+
+    def _check_fence(self) -> None:
+        """Returns where the job's lock still stands.
+
+        Raises:
+            LostLockError: it is another's by now.
+        """
+        if self.fence is not None:
+            self.fence.check()
 
     def delete(self, *parts: str) -> None:
+        self._check_fence()
         self._retried(lambda: self.fs.delete_file(self.path(*parts)))
 
     def delete_folder(self, *parts: str) -> None:
         """Deletes a folder and all in it, if it is there."""
+        self._check_fence()
         if self.exists(*parts):
             self._retried(lambda: self.fs.delete_dir(self.path(*parts)))
 
@@ -132,11 +150,15 @@ class Root:
         Raises:
             DamagedFileError: it is none.
         """
-        return self._parquet(parts, lambda file: pq.read_table(file, columns=columns))
+        table = self._parquet(parts, lambda file: pq.read_table(file, columns=columns))
+        _check_plain(table.schema, self.display(*parts))
+        return table
 
     def read_schema(self, *parts: str) -> pa.Schema:
         """The columns of a Parquet file and what stands beside them, as `read_table`."""
-        return self._parquet(parts, pq.read_schema)
+        schema = self._parquet(parts, pq.read_schema)
+        _check_plain(schema, self.display(*parts))
+        return schema
 
     def _parquet(self, parts: Sequence[str], read: Callable[[Any], T]) -> T:
         def opened() -> T:
@@ -179,7 +201,9 @@ class Root:
     def shards(self, *folder: str) -> ds.Dataset:
         """A folder of shards to read in parts, by `read_range`."""
         paths = [self.path(*folder, name) for name in self.names(*folder, suffix=".parquet")]
-        return ds.dataset(paths, filesystem=self.fs, format="parquet")
+        shards = ds.dataset(paths, filesystem=self.fs, format="parquet")
+        _check_plain(shards.schema, self.display(*folder))
+        return shards
 
     def ids(self, *folder: str) -> pa.ChunkedArray:
         """The clips that a folder of shards holds, as strings; after a retry one may stand there twice."""
@@ -202,8 +226,13 @@ class Root:
 
     def metadata(self, *parts: str) -> dict[str, Any]:
         """What stands under the key `m3ray` of a Parquet file; empty where nothing does."""
-        found = json.loads((self.read_schema(*parts).metadata or {}).get(METADATA_KEY, b"{}"))
-        return found if isinstance(found, dict) else {}
+        return metadata_of(self.read_schema(*parts))
+
+
+def metadata_of(schema: pa.Schema) -> dict[str, Any]:
+    """What stands under the key `m3ray` of a table's schema; empty where nothing does."""
+    found = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    return found if isinstance(found, dict) else {}
 
 
 def damaged(where: str, error: BaseException) -> DamagedFileError:
@@ -211,6 +240,15 @@ def damaged(where: str, error: BaseException) -> DamagedFileError:
     return DamagedFileError(
         f"{where} is damaged or cut short ({one_line(error)[:200]}): delete it and run the job that makes it again"
     )
+
+
+def _check_plain(schema: pa.Schema, where: str) -> None:
+    """m3ray writes no column whose values are made by code: one that has such was written by somebody else."""
+    if coded := coded_columns(schema):
+        raise DamagedFileError(
+            f"{where}: the values of {', '.join(coded)} are made by running code (pickles), so they are not read: it "
+            "is none of m3ray's; delete it and run the job that makes it again"
+        )
 
 
 def _says_damage(error: Exception) -> bool:

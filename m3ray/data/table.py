@@ -19,6 +19,7 @@ from m3ray.data.filesystems import absolute_uri, is_local, local_path, looked_at
 from m3ray.data.json_lines import read_json_lines
 from m3ray.data.listing import Listing
 from m3ray.data.parquet_file import read_parquet
+from m3ray.data.schemes import check_uris
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE
 
@@ -91,6 +92,8 @@ def _catalogue(sheet: Sheet, uri: str) -> pa.Table:
     if where.null_count:
         empty = int(np.flatnonzero(pc.is_null(where).to_numpy())[0])
         raise SchemaError(f"row {rows[empty]}: uri is empty")
+    # Before a URI is put beneath a folder, or said: without its slashes it would pass for a name there.
+    check_uris(where, rows)
     columns = {
         "clip_id": pc.coalesce(_text(table, "clip_id"), where),
         "uri": _absolute(where, _folder(uri), rows),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from m3ray.data.secrets import redacted
 from m3ray.errors import ConfigError
 
 
@@ -28,4 +29,14 @@ def read_weights_file(choice: str) -> tuple[Path, dict[str, Any]]:
         raise ConfigError(f"--weights {file} is not JSON: {error}") from error
     if not isinstance(listed, dict):
         raise ConfigError(f"--weights {file} holds {type(listed).__name__}; expected an object, tier to its file")
+    for tier, entry in listed.items():
+        if any(redacted(str(text)) != str(text) for text in _texts(entry)):
+            raise ConfigError(
+                f"--weights {file}: the file of {tier} carries credentials, which would stand in records and bundles: "
+                "download it and name its path, or give s3:// and a role"
+            )
     return file, listed
+
+
+def _texts(entry: Any) -> list[Any]:
+    return list(entry.values()) if isinstance(entry, dict) else [entry]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray would hide GPUs from tasks that ask for none, and warns that it will stop doing so.
@@ -27,10 +28,12 @@ import torch
 import yaml
 
 from m3ray.config import ComputeConfig
+from m3ray.data.schemes import access_environment
 from m3ray.errors import ClusterError
 from m3ray.pipelines.address import check_address, given_address, token_file
 from m3ray.pipelines.failures import in_one_line
 from m3ray.pipelines.meter import Meter
+from m3ray.pipelines.worker_entry import send_environment
 from m3ray.pipelines.worker_output import keep_tracebacks_off_screen
 
 # A laptop's Ray would take a third of its memory for objects; frames in flight need far less.
@@ -150,7 +153,13 @@ def _start(dashboard: bool) -> None:
         return
     _provide_token()
     memory = min(_LOCAL_OBJECT_STORE, psutil.virtual_memory().total // 5)
-    ray.init(address="local", include_dashboard=dashboard, object_store_memory=memory, logging_level=logging.WARNING)
+    ray.init(
+        address="local",
+        include_dashboard=dashboard,
+        object_store_memory=memory,
+        logging_level=logging.WARNING,
+        runtime_env=_for_workers(),
+    )
 
 
 def _join() -> None:
@@ -161,12 +170,18 @@ def _join() -> None:
         if address == "auto":
             found = ray._private.services.canonicalize_bootstrap_address(address)
             check_address(found, source="RAY_ADDRESS=auto, which stands for ")
-        ray.init(address="auto", logging_level=logging.WARNING)
+        ray.init(address="auto", logging_level=logging.WARNING, runtime_env=_for_workers())
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"RAY_ADDRESS={address}: cannot connect ({in_one_line(str(error))}): see whether that cluster is up and of "
             f"this Ray ({ray.__version__}), or unset RAY_ADDRESS to work on this machine"
         ) from error
+
+
+def _for_workers() -> dict[str, Any] | None:
+    """Access to buckets that are not read as the root's; usually none, which spares workers their own environment."""
+    told = {name: value for name, value in access_environment().items() if value}
+    return {"env_vars": told} if told else None
 
 
 def _provide_token() -> None:
@@ -186,6 +201,7 @@ def _configure() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
+    send_environment()  # to workers of a Ray that somebody else started, too
     # A worker that cannot start is an error to show, not one to repeat for ever.
     context.actor_init_retry_on_errors = True
     context.actor_init_max_retries = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,12 +17,14 @@ import pyarrow as pa
 import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
-from m3ray.data.reading import read_video
 from m3ray.data.sampling import Facts
-from m3ray.errors import M3RayError
+from m3ray.errors import M3RayError, StorageError
 from m3ray.pipelines.decoding import shared_decoder
+from m3ray.pipelines.patience import patience
 from m3ray.pipelines.rows import Computed, Decoded, computed_table, crashed, decoded_rows, failure_of
 from m3ray.pipelines.strikes import Guard
+from m3ray.pipelines.versions import check_worker, told_environment, with_environment
+from m3ray.pipelines.worker_entry import enter_worker
 from m3ray.tiers import Measured, Tier, Window, check_finite, clip_values
 from m3ray.tiers.memory import keep_freed_memory
 from m3ray.tiers.vector import VectorTier
@@ -38,6 +40,9 @@ class TierStage:
         threads: of torch, on CPU.
         compute: whether a GPU's networks go through torch.compile, and where the raw tier runs.
         ledger: of `strikes`; None: a clip that kills the process is repeated for ever.
+        software: of the job; None: this process' own.
+    Raises:
+        ConfigError: this node has other software, which changes numbers.
     """
 
     def __init__(
@@ -48,9 +53,13 @@ class TierStage:
         threads: int,
         compute: ComputeConfig | None = None,
         ledger: Any = None,
+        software: Mapping[str, str] | None = None,
     ) -> None:
+        enter_worker()
+        check_worker(software or {})
         compute = compute or ComputeConfig()
         self.guard: Guard[Decoded, Computed] = Guard(ledger, "tier", limits.strikes, _given_up)
+        self.patience = patience(limits, ledger)
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
@@ -64,6 +73,7 @@ class TierStage:
             tier.setup(self._device_of(tier, compute))
             if compute.compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
                 tier.compile()
+        self.environment = told_environment(self.tiers, lambda tier: self._device_of(tier, compute))
 
     def _device_of(self, tier: Tier, compute: ComputeConfig) -> torch.device:
         if tier.name == "raw" and compute.raw_device != "auto":
@@ -72,7 +82,8 @@ class TierStage:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = self.guard.results(decoded_rows(batch), self.compute)
-        return computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in self.tiers})
+        table = computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in self.tiers})
+        return with_environment(table, self.environment)
 
     def compute(self, clips: Sequence[Decoded]) -> list[Computed]:
         """The tiers of clips, in order; a clip that fails takes no other with it."""
@@ -109,6 +120,8 @@ class TierStage:
             return row
         try:
             return self._windows(clip, row)
+        except StorageError:  # says nothing of the clip: the job stops
+            raise
         except Exception as error:
             return row.failed(failure_of(error, "tier"))
 
@@ -134,7 +147,8 @@ class TierStage:
         if clip.frames is not None:
             yield clip.facts, _window(clip)
             return
-        data = read_video(clip.uri, self.limits.max_bytes)
+        video = clip.video
+        data = self.patience.read(clip.uri, self.limits.max_bytes) if video is None else video.tobytes()
         lead = None
         decoder = shared_decoder(self.decode, self.limits, self.decoder)
         for index, (facts, frames) in enumerate(decoder.windows(data)):
@@ -148,7 +162,9 @@ def _given_up(clip: Decoded, strikes: int) -> Computed:
 
 def started(clip: Decoded) -> Computed:
     """The row of a clip before its tiers."""
-    return Computed(clip.clip_id, clip.uri, clip.facts, failure=clip.failure, decode_seconds=clip.seconds)
+    return Computed(
+        clip.clip_id, clip.uri, clip.facts, failure=clip.failure, decode_seconds=clip.seconds, content=clip.content
+    )
 
 
 def _window(clip: Decoded) -> Window:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
-from m3ray.data.reading import read_video
+from m3ray.data.filesystems import is_local
 from m3ray.data.sandbox import Decoder
+from m3ray.data.versions import software
 from m3ray.errors import DecodeError
+from m3ray.pipelines.patience import patience
 from m3ray.pipelines.rows import Decoded, crashed, decoded_table, failure_of, work_rows
 from m3ray.pipelines.strikes import Guard
+from m3ray.pipelines.versions import check_worker
+from m3ray.pipelines.worker_entry import enter_worker
+
+_MOST_TRAVELLING = 64 << 20  # bytes of a clip: two windows and a half of frames
 
 
 class DecodeStage:
@@ -26,8 +33,10 @@ class DecodeStage:
         config: rate, size and window.
         limits: what a clip may cost.
         first_frame_only: no more than the first frame of each.
+        first_frame_tiers: names of tiers that look no further: a clip that lacks just these is not decoded on.
         decoder: which one reads.
-        ledger: of `strikes`; None: a clip that kills the process is repeated for ever.
+        ledger: of `strikes`; None: a clip that kills the process is repeated for ever, and each process finds out by
+            itself whether the storage answers.
     """
 
     def __init__(
@@ -36,33 +45,48 @@ class DecodeStage:
         limits: LimitsConfig,
         *,
         first_frame_only: bool = False,
+        first_frame_tiers: Collection[str] = (),
         decoder: DecoderName = "auto",
         ledger: Any = None,
     ) -> None:
         self.config = config
         self.limits = limits
         self.first_frame_only = first_frame_only
+        self.first_frame_tiers = frozenset(first_frame_tiers)
         self.decoder = decoder
         self.guard: Guard[Decoded, Decoded] = Guard(ledger, "decode", limits.strikes, _given_up)
+        self.patience = patience(limits, ledger)
+        self.software = software()  # of the job: a stage is made there, and travels
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        enter_worker()
+        check_worker(self.software)
         decoder = shared_decoder(self.config, self.limits, self.decoder)
         for row in work_rows(batch):
             yield decoded_table(self.guard.results([row], lambda rows: [self._decode(decoder, *rows)]))
 
     def _decode(self, decoder: Decoder, row: Decoded) -> Decoded:
         start = time.perf_counter()
-        facts, frames, failure = None, None, None
+        facts, frames, failure, video = None, None, None, None
         try:
-            data = read_video(row.uri, self.limits.max_bytes)
-            if self.first_frame_only:
+            data = self.patience.read(row.uri, self.limits.max_bytes)
+            if self._looks_at_first_frame(row):
                 ((facts, frames),) = decoder.windows(data, extent="first_frame")
-            else:  # longer than a window, a clip is too large to travel whole: the tier actor reads it
+            else:  # longer than a window, a clip's frames are too many to travel: the tier actor decodes it
                 facts, frames = decoder.one_window(data)
+                video = _travelling(row.uri, data) if frames is None else None
         except DecodeError as error:
             failure = failure_of(error, error.stage)
         seconds = time.perf_counter() - start
-        return Decoded(row.clip_id, row.uri, row.tiers, facts, frames, failure, seconds)
+        return replace(row, facts=facts, frames=frames, failure=failure, seconds=seconds, video=video)
+
+    def _looks_at_first_frame(self, row: Decoded) -> bool:
+        return self.first_frame_only or (bool(row.tiers) and self.first_frame_tiers.issuperset(row.tiers))
+
+
+def _travelling(uri: str, data: bytes) -> np.ndarray | None:
+    """The bytes of a clip that go with it, rather than be fetched a second time; None where that costs more."""
+    return None if is_local(uri) or len(data) > _MOST_TRAVELLING else np.frombuffer(data, np.uint8)
 
 
 def _given_up(row: Decoded, strikes: int) -> Decoded:

@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 from m3ray.config import fingerprint
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import read_catalogue
+from m3ray.data.compaction import replace_rows
+from m3ray.data.csv_writing import csv_bytes
 from m3ray.data.rooms import current_tiers, feature_folder, rejected_ids, remember_tiers
 from m3ray.data.store import Root
+from m3ray.data.versions import folder_metadata
 from m3ray.errors import ConfigError
 from m3ray.options import EvaluateOptions
 from m3ray.pipelines import extract as extraction
@@ -20,8 +23,10 @@ from m3ray.pipelines.asked_bundles import judged_split
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.predict import scored
-from m3ray.pipelines.preflight import check_weights
+from m3ray.pipelines.preflight import check_weights, check_workers
 from m3ray.pipelines.progress import say
+from m3ray.pipelines.rejects import check_rejects, most_rejects, parted, tell_rejects
+from m3ray.pipelines.versions import check_versions
 from m3ray.study.across import Judged, as_markdown, judge, table
 from m3ray.tiers import Tier, fingerprint_of
 from m3ray.training.bundle import Bundle, as_text
@@ -42,7 +47,7 @@ def evaluate_all(job: Job, options: EvaluateOptions, on: Resources) -> list[Judg
             found.append(_judged(job.root, bundle, _home(uri, roots, names), root, name, options, on))
     frame = table(found)
     job.root.write_table(pa.Table.from_pandas(frame, preserve_index=False), FOLDER, "evaluation.parquet")
-    job.root.write_bytes(frame.to_csv(index=False).encode(), FOLDER, "evaluation.csv")
+    job.root.write_bytes(csv_bytes(frame), FOLDER, "evaluation.csv")
     job.root.write_bytes(as_markdown(found).encode(), FOLDER, "evaluation.md")
     say(as_markdown(found).rstrip())
     return found
@@ -90,7 +95,14 @@ def _features(
     if lacking:
         check_weights(lacking)
         plan = planning.plan(room, clips, lacking, configs, retry=False)
-        extraction.run(plan, configs, options.limits, options.compute, on)
+        check_versions(plan, options.compute, on, mix=options.mix_versions)
+        check_workers(room, plan.work["uri"])
+        most = most_rejects(options.max_rejects, clips.num_rows)
+        limits, stall = options.limits, options.stall_minutes
+        extraction.run(plan, configs, limits, options.compute, on, most_rejects=most, stall_minutes=stall)
+        settled, waiting = parted(room, clips["clip_id"])
+        tell_rejects(settled, waiting)
+        check_rejects(room, settled.num_rows, most, settled)
     return room
 
 
@@ -112,7 +124,7 @@ def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
     rows = shards.filter(pc.is_in(shards["clip_id"], wanted.combine_chunks()))
     if rows.num_rows == 0:
         return False
-    room.write_shard(rows, folder, root.shard_metadata(*folder))
+    replace_rows(room, rows, folder, folder_metadata(root, *folder))
     entry = {"folder": folder[1], "untrained": tier.untrained, "identity": tier.identity()}
     remember_tiers(room, {tier.name: entry})
     # What the root rejected stays out; whatever else it lacks is computed.

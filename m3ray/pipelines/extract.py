@@ -12,19 +12,27 @@ import pyarrow as pa
 import ray.data
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
+from m3ray.data.versions import software
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.computing import TierColumns, TierStage
 from m3ray.pipelines.decoding import DecodeStage
-from m3ray.pipelines.planning import Plan, tidy
+from m3ray.pipelines.patience import unsparing_patience
+from m3ray.pipelines.pauses import watched
+from m3ray.pipelines.planning import Plan, prepare, tidy
 from m3ray.pipelines.progress import Progress, say
+from m3ray.pipelines.rejects import check_rejects
+from m3ray.pipelines.stall import stopped_when_stalled
 from m3ray.pipelines.strikes import make_ledger
 from m3ray.pipelines.writing import WriteStage
 
+Stage = Callable[[pa.Table], Iterator[pa.Table]]
 _MOST_SHARD = 256
 # Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
 _MOST_BLOCKS = 10_000
 # Of each actor: a device that is asked for has something to do.
 _FEWEST_BATCHES = 4
+# A job that loses so many goes on to no good end; with fewer, all its clips are worth their reasons first.
+_FEWEST_TO_STOP = 100
 
 
 def run(
@@ -34,8 +42,10 @@ def run(
     compute: ComputeConfig,
     on: Resources,
     *,
-    decode: Callable[[pa.Table], Iterator[pa.Table]] | None = None,
+    decode: Callable[[Any], Stage] | None = None,
     total: int | None = None,
+    most_rejects: int | None = None,
+    stall_minutes: float = 0.0,
 ) -> Progress:
     """Computes what the plan lacks, commits it shard by shard, and tidies up.
 
@@ -45,24 +55,59 @@ def run(
         limits: what a clip may cost.
         compute: how the work is laid over processors.
         on: the cluster.
-        decode: from rows of `WORK` to rows of `DECODED`; None: each clip once, whole.
+        decode: from the ledger to a stage that turns rows of `WORK` into rows of `DECODED`; None: each clip once.
         total: rows that come out of it; None: one a clip.
+        most_rejects: clips, those rejected earlier among them, that may be rejected before the job stops; None: all.
+        stall_minutes: without a clip through a stage after which the job stops; 0: it never does.
+    Raises:
+        StorageError: the storage answered for nothing as long as the job waits.
+        StalledError: nothing went on for `stall_minutes`.
+        M3RayError: more clips are rejected than may be.
     """
     waiting = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
+    plan = prepare(plan)
     progress = Progress("extract", plan.work.num_rows if total is None else total, waiting)
     if plan.work.num_rows:
-        ledger = make_ledger()
-        decode = decode or DecodeStage(configs.decode, limits, decoder=compute.decoder, ledger=ledger)
-        stage = (plan.tiers, configs.decode, limits, on.threads(compute), compute, ledger)
-        with progress:
-            results = _dataset(plan, decode, stage, configs.decode, compute, on)
-            for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for row in batch.to_pylist():
-                    progress.add(row["done"], row["rejected"], json.loads(row["seconds"]))
+        ledger = make_ledger(limits)
+        first = decode(ledger) if decode else _decode_stage(plan, configs.decode, limits, compute, ledger)
+        stage = (plan.tiers, configs.decode, limits, on.threads(compute), compute, ledger, software())
+        writer = _write_stage(plan, configs.decode, limits, ledger)
+        needed = ("GPU",) if on.gpus else ("CPU",)
+        with (
+            progress,
+            watched(ledger, limits, progress),
+            stopped_when_stalled(ledger, stall_minutes, progress, needed),
+        ):
+            counts = _counts(_dataset(plan, first, stage, writer, compute, on))
+            _follow(counts, progress, plan, most_rejects)
     else:
         say("extract: nothing to compute, every clip is cached or rejected")
     tidy(plan)
     return progress
+
+
+def _follow(counts: Iterator[dict[str, Any]], progress: Progress, plan: Plan, most_rejects: int | None) -> None:
+    rejected = plan.rejected
+    for row in counts:
+        progress.add(row["done"], row["rejected"], json.loads(row["seconds"]))
+        rejected += row["rejected"] - row["storage_failed"]
+        if most_rejects is not None and rejected > max(most_rejects, _FEWEST_TO_STOP):
+            check_rejects(plan.root, rejected, most_rejects)
+
+
+def _counts(results: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from batch.to_pylist()
+
+
+def _decode_stage(plan: Plan, config: DecodeConfig, limits: LimitsConfig, compute: ComputeConfig, ledger: Any) -> Stage:
+    first_frame = [tier.name for tier in plan.tiers if not tier.whole_clip]
+    return DecodeStage(config, limits, first_frame_tiers=first_frame, decoder=compute.decoder, ledger=ledger)
+
+
+def _write_stage(plan: Plan, config: DecodeConfig, limits: LimitsConfig, ledger: Any) -> WriteStage:
+    columns = [TierColumns(tier.name, tier.schema) for tier in plan.tiers]
+    return WriteStage(plan.root, columns, plan.folders, plan.metadata(config), unsparing_patience(limits, ledger))
 
 
 def _blocks(work: pa.Table, on: Resources) -> list[pa.Table]:
@@ -74,9 +119,9 @@ def _blocks(work: pa.Table, on: Resources) -> list[pa.Table]:
 
 def _dataset(
     plan: Plan,
-    decode: Callable[[pa.Table], Iterator[pa.Table]],
+    decode: Stage,
     stage: tuple[Any, ...],
-    config: DecodeConfig,
+    writer: WriteStage,
     compute: ComputeConfig,
     on: Resources,
 ) -> ray.data.Dataset:
@@ -104,14 +149,4 @@ def _dataset(
         num_gpus=1 if on.gpus else None,
         num_cpus=None if on.gpus else max(0.5, on.cpus / actors / 2),
     )
-    return data.map_batches(
-        WriteStage(
-            plan.root,
-            [TierColumns(t.name, t.schema) for t in plan.tiers],
-            plan.folders,
-            plan.metadata(config),
-        ),
-        batch_size=shard,
-        batch_format="pyarrow",
-        num_cpus=0.25,
-    )
+    return data.map_batches(writer, batch_size=shard, batch_format="pyarrow", num_cpus=0.25)

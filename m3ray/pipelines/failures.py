@@ -73,12 +73,18 @@ def foreseen(error: BaseException) -> M3RayError:
     """An error that says what happened and what to do: `error` itself if it is m3ray's, else one made of it."""
     cause = _cause(error)
     if isinstance(cause, M3RayError):
-        return cause
+        return cause if cause is error else _as_raised(cause)
     name, text = raised(cause)
     kind = getattr(m3ray.errors, name.removeprefix(_OWN), None) if name.startswith(_OWN) else None
     if isinstance(kind, type) and issubclass(kind, M3RayError) and not issubclass(kind, DecodeError):
         return kind(in_one_line(text))
     return JobFailedError(words(name, text))
+
+
+def _as_raised(cause: M3RayError) -> M3RayError:
+    """A worker's error without what Ray appends to its one line; its own hints are of no use to whoever reads it."""
+    line, _, more = str(cause).partition("\n")
+    return type(cause)(line) if more else cause
 
 
 def _cause(error: BaseException) -> BaseException:

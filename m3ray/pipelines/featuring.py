@@ -16,7 +16,7 @@ from m3ray.data.datasets import list_clips
 from m3ray.data.identity import video_keys
 from m3ray.data.listing import Listing
 from m3ray.data.record import DEMO, READING, record_of
-from m3ray.data.rooms import REJECTS, refuse, refused_ids, rejected_ids
+from m3ray.data.rooms import REJECTS, refuse, refused_ids
 from m3ray.data.root_record import check_shared, check_source, read_record, renamed_ids, write_record
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
@@ -26,10 +26,12 @@ from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.hog import has_projection, hog_projection
 from m3ray.pipelines.job import Job
-from m3ray.pipelines.preflight import check_decoders, check_devices, check_storage, check_weights
+from m3ray.pipelines.preflight import check_decoders, check_devices, check_storage, check_weights, check_workers
 from m3ray.pipelines.progress import say
+from m3ray.pipelines.rejects import check_rejects, most_rejects, parted, tell_rejects
 from m3ray.pipelines.request import Request
 from m3ray.pipelines.settings import resolved_tiers
+from m3ray.pipelines.versions import check_versions
 from m3ray.tiers import Tier, WeightSource
 from m3ray.tiers.factory import Ingredients, computed, make_tiers, with_precision
 from m3ray.tiers.sources import weight_sources
@@ -74,18 +76,26 @@ def compute_features(job: Job, asked: Request[ExtractOptions], on: Resources) ->
     if not wanted:
         say("extract: no tier to compute, the model sees what was brought")
         return None if options.dry_run else Extracted(catalogue, configs, sources)
+    reads_first = not options.dry_run and _fits_hog(job.root, options)
+    if reads_first:
+        check_workers(job.root, catalogue["uri"])
     tiers = _tiers(job.root, options, configs, sources, catalogue)
     if not tiers:  # a dry run of the raw tier alone, before HOG's PCA
         return None
     check_weights(tiers)
     plan = planning.plan(job.root, catalogue, tiers, configs, retry=options.retry_rejects)
     print_plan(plan)
+    check_versions(plan, options.compute, on, mix=options.mix_versions)
     if options.dry_run:
         return None
+    if not reads_first:
+        check_workers(job.root, plan.work["uri"])
     with job.stage("extract"):
-        progress = extraction.run(plan, configs, options.limits, options.compute, on)
+        most = most_rejects(options.max_rejects, catalogue.num_rows)
+        limits, stall = options.limits, options.stall_minutes
+        progress = extraction.run(plan, configs, limits, options.compute, on, most_rejects=most, stall_minutes=stall)
     job.count(progress)
-    return Extracted(finish(job, plan, catalogue), configs, sources)
+    return Extracted(finish(job, plan, catalogue, most), configs, sources)
 
 
 def _catalogue(
@@ -102,7 +112,14 @@ def _catalogue(
     sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
     _warn_untrained(options, sources)
     _keep_record(root, options, clips)
-    catalogue = write_catalogue(root, clips, options.seed, video_keys(clips["uri"], options.identity))
+    catalogue = write_catalogue(
+        root,
+        clips,
+        options.seed,
+        video_keys(clips["uri"], options.identity),
+        homes=(options.root, options.videos),
+        by=options.identity,
+    )
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
         f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "
@@ -150,7 +167,7 @@ def _tiers(
 ) -> list[Tier]:
     """The tiers asked for, HOG's PCA fitted if the root has none; a dry run leaves the raw tier out instead."""
     names, projection = computed(options.tiers), None
-    if "raw" in names and options.dry_run and (options.refit_hog or not has_projection(root)):
+    if options.dry_run and _fits_hog(root, options):
         say(f"plan: raw: {catalogue.num_rows} to compute, after HOG's PCA is fitted")
         names.remove("raw")
     elif "raw" in names:
@@ -159,6 +176,10 @@ def _tiers(
             root, readable, configs.decode, options.limits, refit=options.refit_hog, decoder=options.compute.decoder
         )
     return make_tiers(names, Ingredients(configs, sources, projection))
+
+
+def _fits_hog(root: Root, options: ExtractOptions) -> bool:
+    return "raw" in computed(options.tiers) and (options.refit_hog or not has_projection(root))
 
 
 def _warn_untrained(options: ExtractOptions, sources: dict[str, WeightSource]) -> None:
@@ -177,21 +198,26 @@ def print_plan(plan: planning.Plan) -> None:
         say(line)
 
 
-def finish(job: Job, plan: planning.Plan, catalogue: pa.Table) -> pa.Table:
+def finish(job: Job, plan: planning.Plan, catalogue: pa.Table, most: int | None) -> pa.Table:
     """Adds what decoding learned to the catalogue, tells of rejects, and stops a job that lost a clip or has nothing.
 
+    Args:
+        job: gets the counts.
+        plan: of the extraction that is done.
+        catalogue: of its clips.
+        most: clips that may be rejected; None: the caller looks at that.
     Raises:
-        M3RayError: every clip failed, or a clip stands neither in a tier's features nor in rejects.
+        M3RayError: every clip failed, or more than may, or a clip stands neither in a tier's features nor in rejects.
     """
     root = plan.root
     facts = root.read_shards(*plan.folders["facts"])
     catalogue = with_facts(catalogue, facts)
     root.write_table(catalogue, CATALOGUE)
     ids = catalogue["clip_id"]
-    rejected = ids.filter(pc.is_in(ids, value_set=rejected_ids(root)))
+    settled, waiting = parted(root, ids)
+    rejected = pa.chunked_array([*settled["clip_id"].chunks, *waiting["clip_id"].chunks], pa.string())
     job.outcome(len(ids), len(rejected))
-    if len(rejected):
-        _tell_rejects(root, rejected)
+    tell_rejects(settled, waiting)
     say(
         f"extract: {len(ids) - len(rejected)} clips have features, {len(rejected)} rejected, "
         f"{len(ids)} in the catalogue"
@@ -202,6 +228,8 @@ def finish(job: Job, plan: planning.Plan, catalogue: pa.Table) -> pa.Table:
             "again with --retry-rejects"
         )
     _check_none_lost(plan, ids.filter(pc.invert(pc.is_in(ids, value_set=rejected))))
+    if most is not None:
+        check_rejects(root, settled.num_rows, most, settled)
     return catalogue
 
 
@@ -213,15 +241,3 @@ def _check_none_lost(plan: planning.Plan, expected: pa.ChunkedArray) -> None:
                 f"{len(lost)} clips, {pc.min(lost).as_py()} among them, have neither {tier.name} features nor a row in "
                 "rejects: workers were lost; run the same command again, it computes just these"
             )
-
-
-def _tell_rejects(root: Root, ids: pa.ChunkedArray) -> None:
-    table = root.read_shards(*REJECTS)
-    assert table is not None
-    table = table.filter(pc.is_in(table["clip_id"], value_set=ids))
-    say(f"rejects: {table.num_rows} clips, most frequent reasons:")
-    groups = table.group_by(["stage", "error"], use_threads=False)
-    reasons = groups.aggregate([([], "count_all"), ("clip_id", "first"), ("message", "first")])
-    for row in reasons.sort_by([("count_all", "descending")]).slice(0, 8).to_pylist():
-        what = f"{row['stage']}: {row['error']}  e.g. {row['clip_id_first']!r}: {row['message_first'][:160]}"
-        say(f"  {row['count_all']:>6}  {what}")

@@ -14,8 +14,11 @@ import ray
 import ray.data
 
 from m3ray.config import SimilarityConfig, as_json
+from m3ray.data.compaction import replace_shards
 from m3ray.data.rooms import current_tiers, remember_tiers
 from m3ray.data.store import Root
+from m3ray.data.versions import KEY as ENVIRONMENTS
+from m3ray.data.versions import software
 from m3ray.errors import StudyError
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.progress import say
@@ -67,12 +70,20 @@ def _measure(clips: Clips, wanted: Mapping[str, SimilarityConfig], on: Resources
     cached = [config.measure for tier, config in wanted.items() if tier not in missing]
     if cached:
         say(f"similarity: {len(clips.rows)} clips cached ({', '.join(cached)})")
+    _tell_changed(clips, missing)
     found, skipped = _fit(clips, missing, on) if missing else ({}, {})
     applied = _apply(clips, found) if found else {}
     for tier, table in applied.items():
         _write(clips, wanted[tier], found[tier], table)
     _remember(clips, {tier: config for tier, config in wanted.items() if tier not in skipped})
     return skipped
+
+
+def _tell_changed(clips: Clips, missing: Mapping[str, SimilarityConfig]) -> None:
+    current = current_tiers(clips.root)
+    changed = [clips.changed(("features", current[tier]["folder"])) for tier in missing if tier in current]
+    if any(changed):
+        say(f"similarity: {max(changed)} clips changed since it was fitted: fitted and applied anew")
 
 
 def _fit(
@@ -172,7 +183,8 @@ def _write(clips: Clips, config: SimilarityConfig, fitted: FittedSimilarity, tab
     tensors, text = fitted.to_bytes()
     root.write_bytes(tensors, "artifacts", f"{folder[1]}.safetensors")
     metadata = {"config": config, "columns": fitted.columns, "one_hot": fitted.one_hot, "folder": folder[1]}
-    root.write_shard(table, folder, metadata)
+    metadata[ENVIRONMENTS] = [software()]
+    replace_shards(root, clips.stamped(table), folder, metadata)
     root.write_bytes(text, "artifacts", f"{folder[1]}.json")
     for tier, facts in fitted.summary().items():
         say(f"similarity: {config.measure}: {tier}: " + ", ".join(f"{k} {_short(v)}" for k, v in facts.items()))

@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from m3ray.config import LimitsConfig
+from m3ray.data.faults import StorageFault
 from m3ray.data.frames import FrameStore, stretch
-from m3ray.errors import DecodeError, M3RayError
+from m3ray.errors import DecodeError, M3RayError, StorageError
 from m3ray.pipelines.decoding import shared_decoder
+from m3ray.pipelines.patience import unsparing_patience
+from m3ray.pipelines.worker_entry import enter_worker
 from m3ray.training.order import Order
 
 FRAMES = pa.schema(
@@ -48,6 +51,7 @@ class FramesStage:
     start: int = 0
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        enter_worker()
         places = batch["id"].to_numpy() + self.start
         clips, counts, epochs = self.order.at(places)
         rows = self.rows[clips]
@@ -58,7 +62,11 @@ class FramesStage:
     def _frames(self, row: int, epoch: int) -> np.ndarray:
         uri = self.uris[row]
         try:
-            frames = self.store.frames(shared_decoder(self.store.decode, self.limits), uri, self.limits)
+            decoder = shared_decoder(self.store.decode, self.limits)
+            # The stream cannot go on without this clip.
+            frames = self.store.frames(decoder, uri, self.limits, unsparing_patience(self.limits).read)
+        except StorageFault as error:
+            raise StorageError(f"{error.message}. Then run the same command again") from error
         except DecodeError as error:
             raise M3RayError(
                 f"{uri} has features and cannot be read any more ({error.reason}: {error.message}): bring it back, or "

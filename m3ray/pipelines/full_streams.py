@@ -10,7 +10,7 @@ from pathlib import Path
 import ray.data
 
 from m3ray.config import DecodeConfig, EventConfig, LimitsConfig, fingerprint
-from m3ray.data.catalogue import learned, read_catalogue
+from m3ray.data.catalogue import learned, read_catalogue, stamps_of
 from m3ray.data.frames import FrameStore
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
@@ -44,7 +44,8 @@ def uris_of(study: Study) -> list[str]:
 def frame_store(work: Work, decode: DecodeConfig, root: Root) -> FrameStore:
     """Frames are kept where they fit; else each epoch decodes."""
     config = work.config
-    sampled = learned(read_catalogue(root), "sampled")
+    catalogue = read_catalogue(root)
+    sampled = learned(catalogue, "sampled")
     length = decode.window_frames if sampled is None else sampled.to_pandas().clip(upper=decode.window_frames).mean()
     clips = len(work.train) + len(work.judged)
     need = clips * float(length) * config.size**2 * 3 / 2**30
@@ -59,7 +60,8 @@ def frame_store(work: Work, decode: DecodeConfig, root: Root) -> FrameStore:
         )
     )
     kept = str(folder / f"m3ray-frames-{fingerprint(root.uri)}") if fits and folder else None
-    return FrameStore(decode, config.size, kept)
+    contents = dict(zip(catalogue["uri"].to_pylist(), stamps_of(root, catalogue).to_pylist(), strict=True))
+    return FrameStore(decode, config.size, kept, contents)
 
 
 def streams(

@@ -20,7 +20,7 @@ from m3ray.training.full import FullModel
 from m3ray.training.order import Layout, Order
 from m3ray.unfrozen import UnfrozenConfig
 
-STATE, PROGRESS, OUTCOME = "state.pt", "progress.json", "outcome.safetensors"
+PROGRESS, OUTCOME = "progress.json", "outcome.safetensors"
 # Of a similarity tier that was fitted anew: the measure, and the rows and scaling of all clips.
 REFIT, REFIT_TEXT, REFIT_ROWS = "refit.safetensors", "refit.json", "refit-rows.safetensors"
 

@@ -28,12 +28,12 @@ from m3ray.pipelines.full_work import (
     REFIT,
     REFIT_ROWS,
     REFIT_TEXT,
-    STATE,
     Clock,
     History,
     Work,
     built,
 )
+from m3ray.training.checkpoint import load_state, save_state
 from m3ray.training.full import FullModel
 from m3ray.training.full_steps import Clips, DivergedError, FullTraining
 from m3ray.training.order import in_rounds
@@ -78,8 +78,7 @@ class Worker:
         if checkpoint is None:
             return
         with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder, STATE), map_location=self.device, weights_only=True)
-            self.training.restore(state)
+            self.training.restore(load_state(folder, self.device))
             self.history = History(**json.loads(Path(folder, PROGRESS).read_text()))
             names = (REFIT, REFIT_TEXT, REFIT_ROWS)
             self._take({n: Path(folder, n).read_bytes() for n in names if Path(folder, n).exists()})
@@ -220,7 +219,7 @@ class Worker:
         checkpoint = None
         if self.rank == 0:
             folder = tempfile.mkdtemp(prefix="m3ray-checkpoint-")
-            torch.save(self.training.state(), Path(folder, STATE))
+            save_state(self.training.state(), folder)
             Path(folder, PROGRESS).write_text(json.dumps(vars(self.history)))
             for name, data in self.refit.items():
                 Path(folder, name).write_bytes(data)

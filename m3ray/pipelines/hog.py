@@ -13,16 +13,20 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
+from m3ray.data.draw import clips_to_fit
 from m3ray.data.store import Root, damaged
 from m3ray.errors import M3RayError
+from m3ray.pipelines.changes import changed_fit, note_fitted
 from m3ray.pipelines.decoding import DecodeStage
+from m3ray.pipelines.pauses import watched
 from m3ray.pipelines.progress import say
-from m3ray.pipelines.rows import WORK, decoded_rows
+from m3ray.pipelines.rows import decoded_rows, work_of
+from m3ray.pipelines.strikes import make_ledger
 from m3ray.schema import HOG_COMPONENTS
 from m3ray.tiers.hog import hog_of_bytes
 from m3ray.tiers.hog_pca import MOST_FRAMES, HogProjection, fit_hog_projection
 
-_FOLDER = "artifacts"
+_FOLDER, _NAME = "artifacts", "hog_pca"
 # A clip that cannot be decoded has no descriptor, but a reason.
 _DESCRIPTOR = pa.schema([("clip_id", pa.string()), ("descriptor", pa.large_binary()), ("reason", pa.string())])
 
@@ -40,13 +44,22 @@ def hog_projection(
 
     Raises:
         M3RayError: no clip of those that it is fitted on can be decoded; the first one's reason is named.
+        StorageError: the storage answered for nothing as long as the job waits.
     """
     if not refit and has_projection(root):
+        changed = changed_fit(root, _NAME, "HOG's PCA", catalogue)
+        if changed:
+            say(f"hog: {changed}: kept, since it still projects; --refit-hog fits it and all raw features anew")
         projection = read_projection(root, _FOLDER)
         _warn_of_few(projection, f"--refit-hog fits it on the {catalogue.num_rows} clips there are now")
         return projection
-    projection = _fit(catalogue, decode, limits, decoder)
+    chosen, fitted_on = clips_to_fit(catalogue, MOST_FRAMES)
+    ledger = make_ledger(limits)
+    stage = DecodeStage(decode, limits, first_frame_only=True, decoder=decoder, ledger=ledger)
+    with watched(ledger, limits):
+        projection = _fit(chosen, fitted_on, stage)
     write_projection(root, projection, _FOLDER)
+    note_fitted(root, _NAME, chosen)
     say(f"hog: PCA fitted on {projection.frames} first frames of the {_words(projection.fitted_on)}")
     _warn_of_few(projection, "with more clips, --refit-hog fits it anew")
     return projection
@@ -88,26 +101,20 @@ def _words(fitted_on: str) -> str:
     return "train split" if fitted_on == "train" else "whole catalogue (no clip is marked train)"
 
 
-def _fit(catalogue: pa.Table, decode: DecodeConfig, limits: LimitsConfig, decoder: DecoderName) -> HogProjection:
-    train = [row for row in catalogue.select(["clip_id", "uri", "split"]).to_pylist() if row["split"] == "train"]
-    fitted_on = "train" if train else "all"
-    rows = train or catalogue.select(["clip_id", "uri"]).to_pylist()
-    # Ordered by id, so that the fit does not depend on how the catalogue was listed.
-    chosen = sorted(rows, key=lambda row: row["clip_id"])[:MOST_FRAMES]
-    say(f"hog: reading the first frames of {len(chosen)} clips")
-    blocks = _descriptors(chosen, DecodeStage(decode, limits, first_frame_only=True, decoder=decoder))
+def _fit(chosen: pa.Table, fitted_on: str, decode: DecodeStage) -> HogProjection:
+    say(f"hog: reading the first frames of {chosen.num_rows} clips")
+    blocks = _descriptors(chosen, decode)
     found, reason = ray.get(_fit_task.remote(blocks, fitted_on))
     if found is None:
         raise M3RayError(
-            f"hog: none of the {len(chosen)} clips of the {_words(fitted_on)} can be decoded ({reason}): mend them, or "
-            "leave the raw tier out"
+            f"hog: none of the {chosen.num_rows} clips of the {_words(fitted_on)} can be decoded ({reason}): mend "
+            "them, or leave the raw tier out"
         )
     return found
 
 
-def _descriptors(rows: Sequence[dict[str, str]], decode: DecodeStage) -> list[ray.ObjectRef]:
-    work = pa.Table.from_pylist([{**row, "tiers": []} for row in rows], schema=WORK)
-    data = ray.data.from_arrow(work).repartition(max(1, min(256, len(rows) // 8)))
+def _descriptors(clips: pa.Table, decode: DecodeStage) -> list[ray.ObjectRef]:
+    data = ray.data.from_arrow(work_of(clips)).repartition(max(1, min(256, clips.num_rows // 8)))
     data = data.map_batches(decode, batch_size=8, batch_format="pyarrow")
     data = data.map_batches(_describe, batch_size=8, batch_format="pyarrow")
     return data.to_arrow_refs()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import socket
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +23,17 @@ from m3ray.data.filesystems import is_local, local_path
 from m3ray.data.lock import locked
 from m3ray.data.store import Root
 from m3ray.errors import JobFailedError, M3RayError
-from m3ray.options import RootOptions
+from m3ray.options import RunOptions
+from m3ray.pipelines.cut_off import RUNNING, cut_off
+from m3ray.pipelines.events import Event, EventName, emit, emit_event
 from m3ray.pipelines.failures import as_traceback, foreseen, raised, words
 from m3ray.pipelines.meter import Meter
+from m3ray.pipelines.on_end import call, check_on_end, shown
 from m3ray.pipelines.progress import LineKeeper, Progress, kept_aside, note, run_name, say
+from m3ray.pipelines.run_record import RunRecord
 from m3ray.pipelines.train import commit, versions
+
+_ENDS: dict[str, EventName] = {"success": "done", "partial": "done", "failed": "failed", "stopped": "stopped"}
 
 
 @dataclass
@@ -60,38 +71,42 @@ class Job:
     def stage(self, name: str) -> Iterator[None]:
         """Notes how long a stage took."""
         start, self.doing = time.monotonic(), name
+        emit("stage", f"{name} begins")
         yield
+        self.summary.setdefault("seconds", {})[name] = seconds = round(time.monotonic() - start, 3)
+        emit("stage", f"{name} ends", seconds=seconds)
         self.doing = ""
-        self.summary.setdefault("seconds", {})[name] = round(time.monotonic() - start, 3)
 
 
 @contextmanager
-def running(name: str, options: RootOptions) -> Iterator[Job]:
-    """The job `name` on its root: refuses a root in use, leaves a record under `runs/`. A dry run leaves nothing.
+def running(name: str, options: RunOptions) -> Iterator[Job]:
+    """The job `name` on its root: refuses a root in use, keeps a record under `runs/`. A dry run leaves nothing.
 
     Raises:
+        ConfigError: `--on-end` is an address that cannot be posted to.
         RootBusyError: another job works on the root.
         M3RayError: whatever went wrong, in one line; what it began with is its cause, and its traceback in the log.
     """
+    check_on_end(options.on_end)
     root = (DryRoot if options.dry_run else Root)(options.out)
-    job, started = Job(root, name), time.time()
+    job = Job(root, name)
     status, failure = "failed", None
-    with LineKeeper() as said:
+    with LineKeeper() as said, _ended_by_sigterm():
+        run = _Run(job, options, said)
         try:
             with _held(job, dry=options.dry_run):
+                run.begin()
                 yield job
                 if not options.dry_run:
                     say(f"{name}: under {root.uri}: {', '.join(root.names())}")
                 status = "partial" if job.summary.get("rejected") else "success"
         except Exception as error:
             failure = _told(job, error)
-        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; Ray turns `ray job stop`'s signal into an exit
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; a signal as `ray job stop` sends it
             status = "stopped"
             raise
         finally:
-            say(_last_line(job, status, dry=options.dry_run))
-            run = _Run(job, options, status, started, "\n".join(said.lines))
-            failure = run.leave(failure)
+            failure = run.end(status, failure)
     if failure is not None:
         raise failure
 
@@ -102,9 +117,29 @@ def _held(job: Job, *, dry: bool) -> Iterator[None]:
     if dry:
         yield
         return
-    with locked(job.root, job.name):
+    with locked(job.root, job.name, tell=say) as lock:
+        job.root.fence = lock.fence
         job.begun = True
         yield
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is an exit, so that the record is finished; Ray, once it is there, has a handler that does the same."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is _exit:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _told(job: Job, error: Exception) -> M3RayError:
@@ -133,49 +168,99 @@ def _of_full_disk(root: Root, error: Exception) -> str | None:
     return words("OSError", f"[Errno {errno.ENOSPC}] no room left on {full}; {name}: {text}")
 
 
-@dataclass(frozen=True)
 class _Run:
-    """What is kept of a run, under `runs/`.
+    """A run from its job's start to its end: its record, and what is called then.
 
     Args:
-        log: its lines.
+        job: whose.
+        options: of the job.
+        said: its lines.
     """
 
-    job: Job
-    options: RootOptions
-    status: str
-    started: float
-    log: str
+    def __init__(self, job: Job, options: RunOptions, said: LineKeeper) -> None:
+        self.job, self.options, self.said = job, options, said
+        self.started = time.time()
+        self.name = run_name(job.name, self.started)
+        self.status = RUNNING
+        self.record: RunRecord | None = None
 
-    def leave(self, failure: M3RayError | None) -> M3RayError | None:
-        """Writes the record; where that cannot be done, the log of a failure goes to a file of its own.
+    def begin(self) -> None:
+        """From here on there is a record; a run before that was cut off is told of."""
+        if not self.job.begun:
+            return
+        before = cut_off(self.job.root, self.job.name)
+        self.record = RunRecord(self.job.root.uri, self.name, self.said, self._config, self._summary)
+        emit("started")
+        if before:
+            say(f"{self.job.name}: {before}")
+
+    def end(self, status: str, failure: M3RayError | None) -> M3RayError | None:
+        """Finishes the record, calls what is to be called, and says the last line.
 
         Returns:
             The failure, with the place of its traceback if it has one to show.
         """
-        place = None
-        if self.job.begun:
-            try:
-                place = self._write()
-            except OSError as error:
-                failure = failure or _told(self.job, error)
-        if isinstance(failure, JobFailedError):
-            where = place or kept_aside(self.log + "\n" + as_traceback(failure))
-            failure = _with_place(failure, where)
-        return failure
+        self.status = status
+        last = _last_line(self.job, status, dry=self.options.dry_run)
+        event = self._final(status, last if failure is None else str(failure))
+        emit_event(event)
+        place = self._finished(failure)
+        if self.options.on_end and not self.options.dry_run:
+            call(self.options.on_end, self._called_with(event, last), self._environment(), say)
+        say(last)
+        if self.record is not None:
+            if not self.record.failure:
+                self.record.write_now()
+            self.record.end()
+        return _with_place(failure, place) if isinstance(failure, JobFailedError) else failure
 
-    def _write(self) -> str:
-        """Config, summary and log; the path of the log."""
-        root, name = self.job.root, self.job.name
-        folder = ("runs", run_name(name, self.started))
-        record: dict[str, Any] = {"job": name, "status": self.status, "started": self.started}
-        record["wall_seconds"] = time.time() - self.started
-        record["devices"] = self.job.meter.devices()
-        made_with = {"versions": versions(), "commit": commit()}
-        root.write_json({"options": as_json(self.options), **made_with}, *folder, "config.json")
-        root.write_json({**record, **self.job.summary}, *folder, "summary.json")
-        root.write_bytes(self.log.encode(errors="backslashreplace") + b"\n", *folder, "log.txt")
-        return root.display(*folder, "log.txt")
+    def _final(self, status: str, words: str) -> Event:
+        facts: dict[str, Any] = {key: self.job.summary[key] for key in ("clips", "rejected") if key in self.job.summary}
+        return Event(_ENDS[status], words, {"status": status, **facts})
+
+    def _finished(self, failure: M3RayError | None) -> str | None:
+        """The place of the log; where the root takes none, of a file of its own."""
+        if self.record is None:
+            if not isinstance(failure, JobFailedError):
+                return None
+            return kept_aside("\n".join([*self.said.lines, as_traceback(failure)]))
+        if self.record.write_now():
+            return self.record.log_place
+        place = kept_aside(self.record.text())
+        say(f"record: {self.record.log_place} could not be written ({self.record.failure}): it lies in {place}")
+        return place
+
+    def _called_with(self, event: Event, last: str) -> dict[str, Any]:
+        """The last event as `--on-end` gets it; `text` is what chat servers show of a message."""
+        known = {"job": self.job.name} if self.record is None else self.record.known()
+        return {**event.as_dict(known), "root": self.job.root.uri, "text": last}
+
+    def _environment(self) -> dict[str, str]:
+        run = "" if self.record is None else self.name
+        return {"M3RAY_STATUS": self.status, "M3RAY_RUN": run, "M3RAY_ROOT": self.job.root.uri}
+
+    def _config(self) -> dict[str, Any]:
+        options = self.options
+        if options.on_end:
+            options = replace(options, on_end=shown(options.on_end))
+        return {"options": as_json(options), "versions": versions(), "commit": commit()}
+
+    def _summary(self) -> dict[str, Any]:
+        """What is known now; as the job runs also where it stands and when it said so."""
+        now = time.time()
+        found: dict[str, Any] = {"job": self.job.name, "run": self.name, "status": self.status, "started": self.started}
+        found |= {"updated": now, "wall_seconds": now - self.started}
+        found |= {"host": socket.gethostname(), "pid": os.getpid(), "devices": self.job.meter.devices()}
+        counts = self.record.counts() if self.record is not None else {}
+        if self.status in ("success", "partial"):
+            return {**found, **self.job.summary}
+        if self.status == RUNNING:
+            return {**found, "stage": self.job.doing, **self.job.summary, **counts}
+        return {**found, "stage": self.job.doing, **_without_pace(counts), **self.job.summary}
+
+
+def _without_pace(counts: dict[str, Any]) -> dict[str, Any]:
+    return {name: count for name, count in counts.items() if name not in ("clips_per_second", "seconds_left")}
 
 
 def _with_place(failure: JobFailedError, place: str | None) -> JobFailedError:

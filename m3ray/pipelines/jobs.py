@@ -23,6 +23,7 @@ from m3ray.options import (
 )
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
+from m3ray.pipelines.asked_scores import check_enough
 from m3ray.pipelines.cluster import connected
 from m3ray.pipelines.evaluate import evaluate_all
 from m3ray.pipelines.featuring import compute_features, finish, print_plan
@@ -30,8 +31,9 @@ from m3ray.pipelines.job import running
 from m3ray.pipelines.loading import Study, load_data, study_tiers
 from m3ray.pipelines.moments import compute_moments, curves
 from m3ray.pipelines.predict import check_brought, new_clips, room_of, score_root, scored
-from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights
+from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights, check_workers
 from m3ray.pipelines.progress import say
+from m3ray.pipelines.rejects import check_rejects, most_rejects, parted
 from m3ray.pipelines.request import Request, prepared
 from m3ray.pipelines.search import search
 from m3ray.pipelines.search_unfrozen import search_unfrozen
@@ -42,6 +44,7 @@ from m3ray.pipelines.train import make_bundle
 from m3ray.pipelines.unfrozen import add_unfrozen, preset_of
 from m3ray.pipelines.unfrozen_bundle import unfrozen_bundle
 from m3ray.pipelines.unfrozen_results import weights_of
+from m3ray.pipelines.versions import check_versions
 from m3ray.schema import SIMILARITY
 from m3ray.study.variants import Variant, full_model
 from m3ray.tiers.factory import computed
@@ -62,11 +65,14 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
     """Catalogue, tiers, similarity, tables, bundle, predictions. The report is `m3ray.reports`' work."""
     asked = prepared(options)
     settings, dry = asked.options, asked.options.dry_run
+    check_enough(asked.listed)
     watched = settings.unfrozen != "none"
     with (
         running("reproduce", settings) as job,
         connected(settings.compute, job.meter, dashboard=watched, dry=dry) as on,
     ):
+        if asked.listed is not None and not has_scores(asked.listed.table):
+            say("study: no clip has a score: their features are computed, and nothing is trained")
         done = compute_features(job, asked, on)
         if done is None:
             return
@@ -107,6 +113,7 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
     """One variant, its runs, a bundle."""
     asked = prepared(options)
     settings, dry = asked.options, asked.options.dry_run
+    check_enough(asked.listed)
     watched = settings.unfrozen != "none"
     with running("train", settings) as job, connected(settings.compute, job.meter, dashboard=watched, dry=dry) as on:
         given = [tier.name for tier in asked.brought]
@@ -193,19 +200,29 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
         check_decoders(configs.decode, settings.limits)
         check_weights(tiers)
         plan = planning.plan(room, catalogue, tiers, configs, retry=settings.retry_rejects)
+        check_versions(plan, settings.compute, on, mix=settings.mix_versions)
         if dry:
             print_plan(plan)
             return
+        check_workers(room, plan.work["uri"])
         with job.stage("extract"):
-            progress = extraction.run(plan, configs, settings.limits, settings.compute, on)
+            most = most_rejects(settings.max_rejects, catalogue.num_rows)
+            limits, stall = settings.limits, settings.stall_minutes
+            progress = extraction.run(
+                plan, configs, limits, settings.compute, on, most_rejects=most, stall_minutes=stall
+            )
         job.count(progress)
-        finish(job, plan, catalogue)
+        finish(job, plan, catalogue, None)
         over_time = None
         if settings.over_time:
-            there = compute_moments(room, tiers, configs, settings.limits, settings.compute, settings.moments, on)
+            asked_for = (settings.limits, settings.compute, settings.moments)
+            mix, stall = settings.mix_versions, settings.stall_minutes
+            there = compute_moments(room, tiers, configs, *asked_for, on, mix=mix, stall_minutes=stall)
             over_time = curves(there, configs.decode.fps, scored(bundle, there))
         with job.stage("predict"):
             score_root(bundle, room, root, job=job.name, delay=delay, over_time=over_time)
+        rejected = parted(room, catalogue["clip_id"])[0]  # the others' scores are worth having in any case
+        check_rejects(room, rejected.num_rows, most, rejected)
 
 
 def _save(root: Root, bundle: Bundle) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from m3ray.config import fingerprint
 from m3ray.data.catalogue import read_catalogue
-from m3ray.data.rooms import current_tiers, rejected_ids, tier_table
+from m3ray.data.rooms import changed_since_fit, contents_of, current_tiers, note_fit, rejected_ids, tier_table
 from m3ray.data.store import Root
 from m3ray.errors import FeatureError
 from m3ray.pipelines.progress import say
-from m3ray.schema import SIMILARITY
+from m3ray.schema import CONTENT, SIMILARITY
 from m3ray.study.variants import Variant
 from m3ray.tiers.factory import computed
 from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
@@ -30,7 +31,7 @@ class Loaded:
 
     Args:
         folders: tier to its feature folder.
-        key: changes when the clips, their splits or their scores do.
+        key: changes when the clips, their contents, splits or scores do.
     """
 
     data: StudyData
@@ -96,7 +97,22 @@ def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) 
     rows = frame.set_index("clip_id").loc[list(features.clip_ids)]
     data = StudyData.make(features, rows["score"].to_numpy(float), rows["split"].tolist())
     folders = {tier: current[tier]["folder"] for tier in tiers}
-    return Loaded(data, folders, fingerprint(rows.reset_index().values.tolist()))
+    contents = _contents(root, folders.values(), features.clip_ids)
+    return Loaded(data, folders, fingerprint(rows.reset_index().values.tolist(), *contents))
+
+
+def _contents(root: Root, folders: Iterable[str], ids: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """What the clips' features were computed from, and a word where that has changed; empty in roots of before."""
+    known = contents_of(root, folders)
+    found = [(name, known[name]) for name in ids if name in known]
+    if not found:
+        return []
+    now = pa.table({"clip_id": [name for name, _ in found], CONTENT: [content for _, content in found]})
+    changed = changed_since_fit(root, "study", now)
+    if changed:
+        say(f"study: {changed} clips changed since it last saw them: what was trained on them is trained anew")
+    note_fit(root, "study", now)
+    return [found]
 
 
 def study_tiers(root: Root) -> list[str]:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, MomentConfig, TierConfigs, fingerprint
-from m3ray.data.catalogue import learned
+from m3ray.data.catalogue import NAME as CATALOGUE
+from m3ray.data.catalogue import learned, stamps_of
 from m3ray.data.moments import moments, rate_of, starts
-from m3ray.data.reading import read_video
 from m3ray.data.rooms import rejected_ids, tier_table
 from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
+from m3ray.data.versions import software
 from m3ray.errors import DecodeError
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
+from m3ray.pipelines.changes import drop_stale
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.decoding import shared_decoder
+from m3ray.pipelines.patience import patience
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.rows import WORK, Decoded, decoded_table, failure_of, work_rows
+from m3ray.pipelines.versions import check_versions, check_worker
+from m3ray.pipelines.worker_entry import enter_worker
+from m3ray.schema import CONTENT
 from m3ray.tiers import Tier
 
 
@@ -36,20 +44,26 @@ class MomentStage:
         decode: rate, size and window.
         limits: what a clip may cost.
         config: length and step of the moments.
+        ledger: of `strikes`, as in `DecodeStage`.
     """
 
     decode: DecodeConfig
     limits: LimitsConfig
     config: MomentConfig
+    ledger: Any = None
+    software: Mapping[str, str] = field(default_factory=software)  # of the job: a stage is made there, and travels
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        enter_worker()
+        check_worker(self.software)
         for row in work_rows(batch):
             yield from (decoded_table([moment]) for moment in self._moments(row))
 
     def _moments(self, row: Decoded) -> Iterator[Decoded]:
         begun = time.perf_counter()
         try:
-            windows = shared_decoder(self.decode, self.limits).windows(read_video(row.uri, self.limits.max_bytes))
+            data = patience(self.limits, self.ledger).read(row.uri, self.limits.max_bytes)
+            windows = shared_decoder(self.decode, self.limits).windows(data)
             for moment in moments(windows, self.decode.fps, self.config):
                 seconds = time.perf_counter() - begun
                 name = moment_id(row.clip_id, moment.start)
@@ -74,36 +88,63 @@ def compute_moments(
     compute: ComputeConfig,
     config: MomentConfig,
     on: Resources,
+    *,
+    mix: bool = False,
+    stall_minutes: float = 0.0,
 ) -> Root:
     """The moments' features, computed where they lack; returns the room that holds them.
 
     Args:
         room: has the clips' catalogue, with what decoding learned of each.
+        mix: whether moments that were computed with other software may stand beside them.
+        stall_minutes: as `extract.run` takes it.
     """
-    there = Root(room.display(f"moments-{fingerprint(config, configs.decode, DECODING)}"))
-    catalogue, expected = room.read_table("catalogue.parquet"), {}
-    facts = {name: learned(catalogue, name) for name in ("frames", "sampled", "native_fps")}
-    for row in pa.table({"clip_id": catalogue["clip_id"], "uri": catalogue["uri"], **facts}).to_pylist():
-        if row["sampled"]:
-            rate = rate_of(row["native_fps"], configs.decode.fps, each_once=row["sampled"] == row["frames"])
-            expected[row["clip_id"], row["uri"]] = len(starts(row["sampled"], rate, config))
+    there = room.below(f"moments-{fingerprint(config, configs.decode, DECODING)}")
+    clips = _clips(room, configs.decode, config)
     plan = planning.plan(there, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
-    have = set.intersection(*(set(there.ids(*plan.folders[tier.name]).to_pylist()) for tier in tiers))
-    have |= set(rejected_ids(there).to_pylist())
-    done: dict[str, int] = defaultdict(int)
-    for name in have:
-        start, _, clip = name.partition("@")
-        if start.isdigit():  # a clip that could not be decoded was rejected under its own id
-            done[clip] += 1
-    names = [tier.name for tier in tiers]
-    work = [
-        {"clip_id": clip, "uri": uri, "tiers": names} for (clip, uri), count in expected.items() if done[clip] < count
-    ]
+    for folder in plan.folders.values():
+        drop_stale(there, folder, pa.table({name: clips[name] for name in ("clip_id", CONTENT)}), prefix=r"^\d+@")
+    expected = dict(zip(clips["clip_id"].to_pylist(), clips["moments"].to_pylist(), strict=True))
+    done = _done(there, plan, expected)
+    lacking = clips.filter(pa.array([done[clip] < count for clip, count in expected.items()], pa.bool_()))
+    work = [{**row, "tiers": [tier.name for tier in tiers]} for row in lacking.to_pylist()]
     plan = replace(plan, work=pa.Table.from_pylist(work, schema=WORK))
+    check_versions(plan, compute, on, mix=mix)
     say(f"over time: {sum(expected.values())} windows of {config.window:g} s of {len(expected)} clips")
-    stage = MomentStage(configs.decode, limits, config)
-    extraction.run(plan, configs, limits, compute, on, decode=stage, total=sum(expected.values()) - sum(done.values()))
+    stage = partial(MomentStage, configs.decode, limits, config)
+    left = sum(expected.values()) - sum(done.values())
+    extraction.run(plan, configs, limits, compute, on, decode=stage, total=left, stall_minutes=stall_minutes)
+    # What is scored is what the catalogue names: moments of the clips that were asked for.
+    ids = sorted(name for name in there.ids(*plan.folders["facts"]).to_pylist() if name.partition("@")[2] in expected)
+    there.write_table(pa.table({"clip_id": pa.array(ids, pa.string())}), CATALOGUE)
     return there
+
+
+def _clips(room: Root, decode: DecodeConfig, config: MomentConfig) -> pa.Table:
+    """The decoded clips of a room: `clip_id, uri, content`, and how many `moments` each has."""
+    catalogue = room.read_table(CATALOGUE)
+    columns = {"clip_id": catalogue["clip_id"], "uri": catalogue["uri"], CONTENT: stamps_of(room, catalogue)}
+    facts = {name: learned(catalogue, name) for name in ("frames", "sampled", "native_fps")}
+    found = []
+    for row in pa.table({**columns, **facts}).to_pylist():
+        if row["sampled"]:
+            rate = rate_of(row["native_fps"], decode.fps, each_once=row["sampled"] == row["frames"])
+            found.append(
+                {**{name: row[name] for name in columns}, "moments": len(starts(row["sampled"], rate, config))}
+            )
+    kinds = {"clip_id": pa.string(), "uri": pa.string(), CONTENT: pa.large_string(), "moments": pa.int64()}
+    return pa.Table.from_pylist(found, schema=pa.schema(kinds))
+
+
+def _done(there: Root, plan: planning.Plan, expected: Mapping[str, int]) -> Mapping[str, int]:
+    """How many moments of each clip stand in every tier or among the rejects."""
+    have = set.intersection(*(set(there.ids(*plan.folders[tier.name]).to_pylist()) for tier in plan.tiers))
+    done: dict[str, int] = defaultdict(int)
+    for name in have | set(rejected_ids(there).to_pylist()):
+        start, _, clip = name.partition("@")
+        if start.isdigit() and clip in expected:  # a clip that could not be decoded was rejected under its own id
+            done[clip] += 1
+    return done
 
 
 def curves(there: Root, fps: float, scores: pd.DataFrame) -> pd.DataFrame:

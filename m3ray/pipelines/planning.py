@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config import DecodeConfig, TierConfigs, as_json, fingerprint
+from m3ray.data.catalogue import stamps_of
 from m3ray.data.compaction import compact
-from m3ray.data.rooms import NONE, REJECTS, current_tiers, feature_folder, refused_ids, rejected_ids, remember_tiers
+from m3ray.data.rooms import NONE, REJECTS, current_tiers, feature_folder, rejected_ids, remember_tiers, stamped
 from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
+from m3ray.pipelines.changes import copy_rows, drop_stale, held_back, stand_of
+from m3ray.pipelines.progress import say
 from m3ray.pipelines.rows import WORK
-from m3ray.schema import LISTING
+from m3ray.schema import CONTENT, LISTING, SIMILARITY
 from m3ray.tiers import Tier, fingerprint_of
 from m3ray.tiers.factory import computed
 
 _DECODING_STAGES = ("sniff", "demux", "decode")
+
+Folder = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,23 +39,37 @@ class Plan:
         missing: clips that each tier lacks, rejected ones left out.
         cached: clips that each tier has.
         rejected: clips rejected earlier and not tried again.
+        stale: of each folder, `clip_id, content` of clips whose rows were computed from something else than this.
+        copies: of each folder, the same of clips whose content it holds under another clip's id.
+        changed: clips that are stale somewhere.
+        anew: the same plan once more, after the root was put in order.
     """
 
     root: Root
     tiers: tuple[Tier, ...]
-    folders: Mapping[str, tuple[str, str]]
+    folders: Mapping[str, Folder]
     work: pa.Table
     missing: Mapping[str, int]
     cached: Mapping[str, int]
     rejected: int
+    stale: Mapping[Folder, pa.Table] = field(default_factory=dict)
+    copies: Mapping[Folder, pa.Table] = field(default_factory=dict)
+    changed: int = 0
+    anew: Callable[[], Plan] | None = None
 
     def lines(self) -> list[str]:
-        """The plan in words, a line a tier."""
-        return [
+        """The plan in words, a line a tier, and one more where clips have changed."""
+        again = "those and what was fitted on them are computed again"
+        changed = [f"  {self.changed} clips changed since they were computed: {again}"] if self.changed else []
+        return [*changed, *(self._line(tier) for tier in self.tiers)]
+
+    def _line(self, tier: Tier) -> str:
+        copies = self.copies.get(self.folders[tier.name])
+        copied = f", {copies.num_rows} taken from clips of the same content" if copies is not None else ""
+        return (
             f"  {tier.name:<8} {self.missing[tier.name]} to compute, {self.cached[tier.name]} cached, "
-            f"{self.rejected} rejected earlier{', untrained weights' if tier.untrained else ''}"
-            for tier in self.tiers
-        ]
+            f"{self.rejected} rejected earlier{copied}{', untrained weights' if tier.untrained else ''}"
+        )
 
     def metadata(self, decode: DecodeConfig) -> dict[str, dict[str, Any]]:
         """What stands in each shard's Arrow metadata: enough to know how its numbers were made."""
@@ -63,38 +83,86 @@ def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierCo
 
     Args:
         root: holds features and rejects.
-        catalogue: `clip_id, uri`.
+        catalogue: `clip_id, uri`, and what each clip's content is, if it was looked at.
         tiers: to compute.
         configs: their settings.
-        retry: whether rejected clips are tried again; those that the storage failed are in any case.
+        retry: whether rejected clips are tried again; those that the storage failed, and those that have changed since,
+            are in any case.
     """
     folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
     folders["facts"] = feature_folder("facts", fingerprint("facts", DECODING, configs.decode))
-    ids = catalogue["clip_id"].cast(pa.string())
+    clips = _clips(root, catalogue)
     # What another way of decoding rejected, this one may read.
-    again = _DECODING_STAGES if current_tiers(root).get("facts", {}).get("folder") != folders["facts"][1] else ()
-    rejected = _within(ids, refused_ids(root) if retry else rejected_ids(root, settled=True, again=again))
-    have = {tier.name: _within(ids, root.ids(*folders[tier.name])) for tier in tiers}
-    lacking = {name: ~done & ~rejected for name, done in have.items()}
-    missing = {name: int(rows.sum()) for name, rows in lacking.items()}
-    cached = {name: int(done.sum()) for name, done in have.items()}
-    work = _work(catalogue, lacking)
-    return Plan(root, tuple(tiers), folders, work, missing, cached, int(rejected.sum()))
+    anew = current_tiers(root).get("facts", {}).get("folder") != folders["facts"][1]
+    rejected = held_back(root, clips, retry=retry, stages=_DECODING_STAGES if anew else ())
+    stands = {folder: stand_of(clips, stamped(root, *folder), ~rejected) for folder in _looked_at(root, folders)}
+    of_tier = {tier.name: stands[folders[tier.name]] for tier in tiers}
+    lacking = {name: ~stand.done & ~rejected & ~stand.copied for name, stand in of_tier.items()}
+    return Plan(
+        root,
+        tuple(tiers),
+        folders,
+        work=_work(clips, lacking),
+        missing={name: int(rows.sum()) for name, rows in lacking.items()},
+        cached={name: int(stand.done.sum()) for name, stand in of_tier.items()},
+        rejected=int(rejected.sum()),
+        stale={folder: _chosen(clips, stand.stale) for folder, stand in stands.items() if stand.stale.any()},
+        copies={f: _chosen(clips, stands[f].copied) for f in folders.values() if stands[f].copied.any()},
+        changed=int(np.any([stand.stale for stand in stands.values()], axis=0).sum()),
+        anew=partial(plan, root, catalogue, tiers, configs, retry=retry),
+    )
 
 
-def _within(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> np.ndarray:
-    return pc.is_in(ids, value_set=known).to_numpy()
+def _clips(root: Root, catalogue: pa.Table) -> pa.Table:
+    ids, uris = catalogue["clip_id"].cast(pa.string()), catalogue["uri"].cast(pa.string())
+    return pa.table({"clip_id": ids, "uri": uris, CONTENT: stamps_of(root, catalogue).cast(pa.large_string())})
 
 
-def _work(catalogue: pa.Table, lacking: Mapping[str, np.ndarray]) -> pa.Table:
+def _looked_at(root: Root, folders: Mapping[str, Folder]) -> list[Folder]:
+    """The folders of a plan, and those of the root's other computed tiers: a changed clip must not stand in them."""
+    others = (
+        ("features", entry["folder"])
+        for tier, entry in current_tiers(root).items()
+        if not entry.get("brought") and tier.partition(":")[0] != SIMILARITY
+    )
+    return list(dict.fromkeys([*folders.values(), *others]))
+
+
+def _chosen(clips: pa.Table, rows: np.ndarray) -> pa.Table:
+    return clips.select(["clip_id", CONTENT]).filter(pa.array(rows))
+
+
+def _work(clips: pa.Table, lacking: Mapping[str, np.ndarray]) -> pa.Table:
     """The clips that lack a tier, each with the list of those it lacks."""
     masks = np.stack(list(lacking.values()), axis=1)
     rows = masks.any(axis=1)
     _, columns = np.nonzero(masks[rows])
     offsets = np.concatenate([[0], np.cumsum(masks[rows].sum(axis=1))]).astype(np.int32)
     names = pa.array(list(lacking), pa.string()).take(pa.array(columns))
-    chosen = catalogue.select(["clip_id", "uri"]).filter(pa.array(rows))
-    return chosen.append_column("tiers", pa.ListArray.from_arrays(pa.array(offsets), names)).cast(WORK)
+    chosen = clips.filter(pa.array(rows))
+    tiers = pa.ListArray.from_arrays(pa.array(offsets), names)
+    return chosen.append_column("tiers", tiers).select(WORK.names).cast(WORK)
+
+
+def prepare(plan: Plan) -> Plan:
+    """Puts the root in order before anything is computed, and returns what is then left to compute.
+
+    Rows of the same content are copied, then rows of changed clips go, and rejects that are tried again: a job that is
+    killed after it has lost nothing but time.
+    """
+    ids = rejected_ids(plan.root)
+    again = ids.filter(pc.is_in(ids, value_set=plan.work["clip_id"]))
+    compact(plan.root, *REJECTS, without=again if len(again) else None)
+    for folder, clips in plan.copies.items():
+        copy_rows(plan.root, folder, clips)
+    for folder, clips in plan.stale.items():
+        drop_stale(plan.root, folder, clips)
+    if plan.anew is None or not (plan.stale or plan.copies):
+        return plan
+    copied = max((clips.num_rows for clips in plan.copies.values()), default=0)
+    copies = f"; {copied} have the content of others, whose rows are copied" if copied else ""
+    say(f"extract: {plan.changed} clips changed since they were computed{copies}")
+    return plan.anew()
 
 
 def tidy(plan: Plan) -> None:

@@ -27,7 +27,7 @@ from m3ray.options import PredictOptions
 from m3ray.pipelines.featuring import tell_listing
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.request import Request
-from m3ray.schema import Clip, catalogue_table
+from m3ray.schema import Clip, catalogue_table, feature_names
 from m3ray.tiers.factory import computed
 from m3ray.training.bundle import Bundle
 from m3ray.training.scorer import bundle_features, bundle_similarity, similarity_columns
@@ -165,7 +165,7 @@ def new_clips(room: Root, asked: Request[PredictOptions]) -> pa.Table:
         ids = sorted(set.intersection(*(set(tier.ids) for tier in asked.brought)))
         return write_catalogue(room, catalogue_table([Clip(name, "") for name in ids[: options.limit]]), 0)
     tell_listing(room, listed, dry=options.dry_run)
-    return write_catalogue(room, listed.table, 0)
+    return write_catalogue(room, listed.table, 0, homes=(options.root,), by=options.identity)
 
 
 def _score(bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array) -> pd.DataFrame:
@@ -173,7 +173,7 @@ def _score(bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array) -> p
     for tier, dataset in shards.items():
         table = read_range(dataset, ids[0].as_py(), ids[-1].as_py())
         rows = table.take(pc.index_in(ids, value_set=table["clip_id"]))
-        for name in rows.column_names[1:]:
+        for name in feature_names(rows.schema):
             columns[f"{tier}/{name}"] = _values(rows[name].combine_chunks())
     fitted = bundle_similarity(bundle)
     if fitted is not None:

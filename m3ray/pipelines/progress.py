@@ -9,13 +9,19 @@ import threading
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
-_LINE_SECONDS = 5.0
+from m3ray.pipelines.rate import RecentRate, duration
+
+# Between two lines of progress: every 5 s at first, a minute from the first hour on, or a week's log has 120,000 lines.
+_LINE_SECONDS, _MOST_LINE_SECONDS, _LINES = 5.0, 60.0, 60
 _STILL_SECONDS = 60.0
+# Of a standstill it is said after so many minutes, then every hour.
+_WARNINGS = (1, 2, 5, 10, 20, 30, 60)
 
 
 def printable(text: str, stream: TextIO) -> str:
@@ -56,6 +62,11 @@ def note(text: str) -> None:
         _logger.info("%s", line, extra={"quiet": True})
 
 
+def announce(fact: object) -> None:
+    """Tells whoever keeps the run's record of what is no line: an event, or progress that begins."""
+    _logger.info("", extra={"quiet": True, "fact": fact})
+
+
 def run_name(job: str, started: float) -> str:
     """The folder of a run under `runs/`: by time, and no other's."""
     return time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime(started)) + f"{job}-{uuid.uuid4().hex[:4]}"
@@ -72,13 +83,18 @@ def kept_aside(text: str) -> str | None:
 
 
 class LineKeeper(logging.Handler):
-    """Keeps every line said while it is attached, with its time."""
+    """Keeps every line said while it is attached, with its time; other facts go to `heard`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.heard: Callable[[object], None] = lambda fact: None
 
     def emit(self, record: logging.LogRecord) -> None:
+        fact = getattr(record, "fact", None)
+        if fact is not None:
+            self.heard(fact)
+            return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         self.lines.append(f"{stamp} {record.getMessage()}")
 
@@ -128,25 +144,44 @@ class Progress:
         self.stage, self.total, self.waiting_for = stage, total, waiting_for
         self.done = self.rejected = 0
         self.seconds = StageSeconds()
+        self._rate = RecentRate()
         self.start = self._moved = self._said = time.monotonic()
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._warn_when_still, daemon=True)
 
     def __enter__(self) -> Progress:
         say(f"{self.stage}: {self.total} clips to do")
+        announce(self)
         self._watch.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
         if kind is None:
-            self._line()
-            for line in self.seconds.lines(self.done + self.rejected, self.wall):
+            finished = self.done + self.rejected
+            self._line(f"{finished / max(self.wall, 1e-9):.2f} clips/s")
+            for line in self.seconds.lines(finished, self.wall):
                 say(line)
 
     @property
     def wall(self) -> float:
         return time.monotonic() - self.start
+
+    @property
+    def moved(self) -> float:
+        """When the latest clip was finished, on the monotonic clock; at first, when the work began."""
+        return self._moved
+
+    def counts(self) -> dict[str, Any]:
+        """Clips done, rejected and to do, their pace over the last minutes and the seconds left; None: not known."""
+        pace, left = self._rate.per_second(), self._rate.seconds_left(self.total - self.done - self.rejected)
+        return {
+            "clips_done": self.done,
+            "clips_rejected": self.rejected,
+            "clips_total": self.total,
+            "clips_per_second": None if pace is None else round(pace, 3),
+            "seconds_left": None if left is None else round(left),
+        }
 
     def add(self, done: int, rejected: int, seconds: dict[str, float]) -> None:
         """Counts clips that were committed."""
@@ -154,17 +189,31 @@ class Progress:
         self.rejected += rejected
         self.seconds.add(seconds)
         self._moved = time.monotonic()
-        if self._moved - self._said >= _LINE_SECONDS:
-            self._line()
+        self._rate.add(self.done + self.rejected)
+        if self._moved - self._said >= min(max(_LINE_SECONDS, self.wall / _LINES), _MOST_LINE_SECONDS):
+            self._line(self._pace())
 
-    def _line(self) -> None:
+    def _pace(self) -> str:
+        counts = self.counts()
+        if counts["clips_per_second"] is None:
+            return "pace not known yet"
+        return f"{counts['clips_per_second']:.2f} clips/s, about {duration(counts['seconds_left'])} left"
+
+    def _line(self, pace: str) -> None:
         self._said = time.monotonic()
-        finished = self.done + self.rejected
-        rate = finished / max(self.wall, 1e-9)
-        say(f"{self.stage}: {finished}/{self.total} done, {self.rejected} rejected, {rate:.2f} clips/s")
+        say(f"{self.stage}: {self.done + self.rejected}/{self.total} done, {self.rejected} rejected, {pace}")
 
     def _warn_when_still(self) -> None:
+        moved, said = self._moved, 0
         while not self._stop.wait(_STILL_SECONDS / 4):
-            still = time.monotonic() - self._moved
-            if still >= _STILL_SECONDS:
-                say(f"{self.stage}: nothing finished for {still:.0f} s; waiting for {self.waiting_for}")
+            if self._moved != moved:
+                moved, said = self._moved, 0
+            still = time.monotonic() - moved
+            if still >= _STILL_SECONDS * warning_after(said):
+                said += 1
+                say(f"{self.stage}: nothing finished for {duration(still)}; waiting for {self.waiting_for}")
+
+
+def warning_after(said: int) -> int:
+    """Minutes of a standstill after which the next warning is due, where `said` were given: ever more rarely."""
+    return _WARNINGS[said] if said < len(_WARNINGS) else _WARNINGS[-1] * (said - len(_WARNINGS) + 2)

@@ -61,6 +61,8 @@ RANGES = {
     "max_pixels": COUNT,
     "max_seconds": POSITIVE,
     "decode_seconds": POSITIVE,
+    "storage_seconds": FROM_ZERO,
+    "stall_minutes": FROM_ZERO,
     "memory_mb": COUNT,
     "strikes": COUNT,
     "batch": COUNT,

@@ -33,13 +33,18 @@ from m3ray.options import (
     RootOptions,
     TrainOptions,
     TuneOptions,
+    WorkOptions,
 )
 from m3ray.pipelines.asked_bundles import asked_predictions, bundle_facts, judged_split
 from m3ray.pipelines.asked_clips import asked_clips
+from m3ray.pipelines.asked_scores import check_scored
+from m3ray.pipelines.asked_storage import check_secrets, use_storage
 from m3ray.pipelines.names import check_name, check_vectors
 from m3ray.pipelines.ranges import check_numbers
+from m3ray.pipelines.rejects import most_rejects
 from m3ray.study.energy import parse_prices
 from m3ray.training.settings import load_training
+from m3ray.unlock_options import UnlockOptions
 
 T = TypeVar("T", bound=RootOptions)
 T_co = TypeVar("T_co", bound=RootOptions, covariant=True)
@@ -70,9 +75,13 @@ def prepared(options: T | Request[T]) -> Request[T]:
     """
     if isinstance(options, Request):
         return options
+    check_secrets(options)
     check_numbers(options)
+    if isinstance(options, WorkOptions):
+        most_rejects(options.max_rejects, clips=0)
     _check_place(options.out, dry=options.dry_run)
     check_root(DryRoot(options.out))
+    use_storage(options)
     prepare: Callable[[Any], Request[T]] = _PREPARE[type(options)]
     return prepare(options)
 
@@ -99,7 +108,7 @@ def _check_place(out: str, *, dry: bool) -> None:
 def needs_ray(options: RootOptions) -> bool:
     """Whether a job starts Ray, or asks a cluster what it has."""
     plans_alone = options.dry_run and isinstance(options, AblateOptions | TuneOptions | EvaluateOptions)
-    return not plans_alone and not isinstance(options, ReportOptions)
+    return not plans_alone and not isinstance(options, ReportOptions | UnlockOptions)
 
 
 def options_of(kind: type[T], out: str) -> T | None:
@@ -123,6 +132,7 @@ def _train(options: TrainOptions) -> Request[TrainOptions]:
         load_training(options.config)
     found = Request(*asked_clips(root, options))
     check_vectors(found.options.tiers, options.unfrozen)
+    check_scored(found.listed)
     return found
 
 
@@ -206,4 +216,5 @@ _PREPARE: dict[type, Callable[[Any], Request[Any]]] = {
     PredictOptions: _predict,
     EvaluateOptions: _evaluate,
     ReportOptions: _report,
+    UnlockOptions: Request,
 }

@@ -12,16 +12,20 @@ import pyarrow as pa
 
 from m3ray.data.sampling import Facts
 from m3ray.errors import DecodeError, M3RayError
+from m3ray.schema import CONTENT
 
 # Frames are one binary value a clip with its shape beside it: Arrow counts its bytes right, so Ray's
 # backpressure holds, and the actor reads it without a copy.
-WORK = pa.schema([("clip_id", pa.string()), ("uri", pa.string()), ("tiers", pa.list_(pa.string()))])
+WORK = pa.schema(
+    [("clip_id", pa.string()), ("uri", pa.string()), ("tiers", pa.list_(pa.string())), (CONTENT, pa.string())]
+)
 DECODED = pa.schema(
     [
         *WORK,
         ("facts", pa.string()),
         ("frames", pa.large_binary()),
         ("shape", pa.list_(pa.int32())),
+        ("video", pa.large_binary()),
         ("stage", pa.string()),
         ("error", pa.string()),
         ("message", pa.string()),
@@ -63,7 +67,9 @@ class Decoded:
 
     Args:
         frames: the only window, uint8 (T, H, W, 3); None where the clip failed, or is longer than a window: then
-            the tier actor reads its windows itself.
+            the tier actor decodes it itself.
+        content: its stamp when it was listed.
+        video: the bytes of such a clip, uint8 (N,), so that it is fetched once; None: the tier actor reads it.
     """
 
     clip_id: str
@@ -73,6 +79,8 @@ class Decoded:
     frames: np.ndarray | None = None
     failure: Failure | None = None
     seconds: float = 0.0
+    content: str | None = None
+    video: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -86,15 +94,27 @@ class Computed:
     failure: Failure | None = None
     decode_seconds: float = 0.0
     tier_seconds: Mapping[str, float] = field(default_factory=dict)
+    content: str | None = None
 
     def failed(self, failure: Failure) -> Computed:
         return replace(self, values={}, failure=failure)
 
 
+def work_of(clips: pa.Table) -> pa.Table:
+    """Clips as work for no tier: to be decoded, and no more.
+
+    Args:
+        clips: `clip_id`, `uri`.
+    """
+    count = clips.num_rows
+    columns = {"tiers": pa.array([[]] * count, WORK.field("tiers").type), CONTENT: pa.nulls(count, pa.string())}
+    return pa.table({"clip_id": clips["clip_id"], "uri": clips["uri"], **columns}).cast(WORK)
+
+
 def work_rows(batch: pa.Table) -> list[Decoded]:
     """The clips of a batch of work."""
     rows = batch.select(WORK.names).to_pylist()
-    return [Decoded(row["clip_id"], row["uri"], tuple(row["tiers"])) for row in rows]
+    return [Decoded(row["clip_id"], row["uri"], tuple(row["tiers"]), content=row[CONTENT]) for row in rows]
 
 
 def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
@@ -104,9 +124,11 @@ def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
         "clip_id": [row.clip_id for row in rows],
         "uri": [row.uri for row in rows],
         "tiers": [list(row.tiers) for row in rows],
+        CONTENT: [row.content for row in rows],
         "facts": [None if row.facts is None else json.dumps(row.facts.as_dict()) for row in rows],
         "frames": _binary([row.frames for row in rows]),
         "shape": [None if row.frames is None else list(row.frames.shape) for row in rows],
+        "video": _binary([row.video for row in rows]),
         "stage": [None if f is None else f.stage for f in failures],
         "error": [None if f is None else f.error for f in failures],
         "message": [None if f is None else f.message for f in failures],
@@ -116,7 +138,7 @@ def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
 
 
 def _binary(clips: Sequence[np.ndarray | None]) -> pa.Array:
-    """Frames as bytes; those of one clip, as the decoding stage gives them, without a copy."""
+    """Arrays as bytes; that of one clip, as the decoding stage gives them, without a copy."""
     if len(clips) == 1 and clips[0] is not None:
         frames = np.ascontiguousarray(clips[0])
         ends = np.array([0, frames.nbytes], np.int64)
@@ -125,19 +147,23 @@ def _binary(clips: Sequence[np.ndarray | None]) -> pa.Array:
 
 
 def decoded_rows(batch: pa.Table) -> list[Decoded]:
-    """The clips of a batch of decoded ones; their frames are views of the batch's memory."""
-    light = batch.drop_columns(["frames"]).to_pylist()
-    frames = batch["frames"].combine_chunks() if batch["frames"].num_chunks != 1 else batch["frames"].chunk(0)
-    return [_decoded(row, frames[position]) for position, row in enumerate(light)]
+    """The clips of a batch of decoded ones; their frames and bytes are views of the batch's memory."""
+    light = batch.drop_columns(["frames", "video"]).to_pylist()
+    frames, videos = _views(batch["frames"]), _views(batch["video"])
+    return [_decoded(*parts) for parts in zip(light, frames, videos, strict=True)]
 
 
-def _decoded(row: dict[str, Any], frames: Any) -> Decoded:
+def _views(column: pa.ChunkedArray) -> list[np.ndarray | None]:
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return [np.frombuffer(value.as_buffer(), np.uint8) if value.is_valid else None for value in array]
+
+
+def _decoded(row: dict[str, Any], frames: np.ndarray | None, video: np.ndarray | None) -> Decoded:
     failure = None if row["error"] is None else Failure(row["stage"], row["error"], row["message"])
-    pixels = None
-    if frames.is_valid:
-        pixels = np.frombuffer(frames.as_buffer(), np.uint8).reshape(row["shape"])
+    pixels = None if frames is None else frames.reshape(row["shape"])
     facts = None if row["facts"] is None else Facts(**json.loads(row["facts"]))
-    return Decoded(row["clip_id"], row["uri"], tuple(row["tiers"]), facts, pixels, failure, row["decode_seconds"])
+    tiers, seconds = tuple(row["tiers"]), row["decode_seconds"]
+    return Decoded(row["clip_id"], row["uri"], tiers, facts, pixels, failure, seconds, row[CONTENT], video)
 
 
 def computed_table(rows: Sequence[Computed], packed: Mapping[str, Sequence[bytes | None]]) -> pa.Table:
@@ -146,6 +172,7 @@ def computed_table(rows: Sequence[Computed], packed: Mapping[str, Sequence[bytes
     columns: dict[str, Any] = {
         "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
         "uri": pa.array([row.uri for row in rows], pa.string()),
+        CONTENT: pa.array([row.content for row in rows], pa.string()),
         "facts": pa.array([None if r.facts is None else json.dumps(r.facts.as_dict()) for r in rows], pa.string()),
         "stage": pa.array([None if f is None else f.stage for f in failures], pa.string()),
         "error": pa.array([None if f is None else f.error for f in failures], pa.string()),

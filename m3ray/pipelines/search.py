@@ -12,22 +12,22 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
-from ray.tune.search.optuna import OptunaSearch
 
 from m3ray.config import as_json, fingerprint
-from m3ray.errors import ConfigError, StudyError
+from m3ray.data.csv_writing import csv_bytes
+from m3ray.errors import StudyError
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.loading import Study
 from m3ray.pipelines.progress import say
-from m3ray.pipelines.study import quiet_tune, trial_resources, tune_table
+from m3ray.pipelines.search_state import MODES, Keeper, begun, early_stopping, optimiser_of, run_to_end
+from m3ray.pipelines.study import quiet_tune, trial_resources, tune_folder, tune_table
 from m3ray.study.space import SPACE, as_point, training_of
 from m3ray.study.statistics import paired_difference
 from m3ray.study.trial import run_trial
+from m3ray.study.tried import DONE, Setting, Tried
 from m3ray.study.variants import Variant
 
-MODES = {"spearman": "max", "mse": "min"}
 _FRESH = 1_000  # seeds that the search never saw start here
 
 
@@ -44,13 +44,18 @@ def search(study: Study, variant: Variant, trials: int, metric: str, on: Resourc
         A row a setting, best first.
     Raises:
         ConfigError: an earlier search of this name was on other data or settings.
+        DamagedFileError: what it left cannot be read.
         StudyError: every setting failed.
     """
     quiet_tune()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _check_same(study, variant, trials, metric)
-    results = _tuner(study, variant, trials, metric, on).fit()
-    rows = [_row(result.metrics or {}, result.error, variant.training.epochs) for result in results]
+    first = as_point(variant.training)
+    tried = begun(study, SPACE, first, _asked(study, variant, trials, metric))
+    left = trials - len(tried.ended)
+    if left > 0:
+        with tune_folder() as folder:
+            run_to_end(_tuner(study, variant, tried, left, metric, on, folder), tried, trials)
+    rows = [_row(setting, variant.training.epochs) for setting in tried.ended]
     frame = _with_preset(pd.DataFrame(rows), study, variant).sort_values(
         ["complete", metric], ascending=[False, metric == "mse"], na_position="last", ignore_index=True
     )
@@ -58,41 +63,29 @@ def search(study: Study, variant: Variant, trials: int, metric: str, on: Resourc
         raise StudyError("search: no setting was trained to its last epoch; the lines above say why")
     text = frame.assign(hidden=frame["hidden"].map(str))
     study.root.write_table(pa.Table.from_pandas(text, preserve_index=False), *study.folder, "trials.parquet")
-    study.root.write_bytes(text.to_csv(index=False).encode(), *study.folder, "trials.csv")
+    study.root.write_bytes(csv_bytes(text), *study.folder, "trials.csv")
     _write_best(study, variant, frame.iloc[0], metric)
     return frame
 
 
-def _tuner(study: Study, variant: Variant, trials: int, metric: str, on: Resources) -> tune.Tuner:
-    resources = trial_resources(on)
-    trainable = tune.with_resources(tune.with_parameters(_setting, study=study, variant=variant), resources)
-    path = study.root.display(*study.folder, "tune")
-    if tune.Tuner.can_restore(path):
-        say(f"search: goes on from {path}; finished settings are kept")
-        return tune.Tuner.restore(path, trainable=trainable, resume_unfinished=True, restart_errored=True)
-    seed = study.seeds[0]
-    optimiser = OptunaSearch(
-        SPACE,
-        metric=metric,
-        mode=MODES[metric],
-        points_to_evaluate=[as_point(variant.training)],
-        sampler=optuna.samplers.TPESampler(seed=seed),
-    )
-    epochs = variant.training.epochs
+def _tuner(
+    study: Study, variant: Variant, tried: Tried, left: int, metric: str, on: Resources, folder: str
+) -> tune.Tuner:
+    """What tries the settings that are left; Tune's own files go to `folder`."""
+    optimiser = optimiser_of(tried, as_point(variant.training), metric, study.seeds[0])
     return tune.Tuner(
-        trainable,
+        tune.with_resources(tune.with_parameters(_setting, study=study, variant=variant), trial_resources(on)),
         tune_config=tune.TuneConfig(
-            metric=metric,
-            mode=MODES[metric],
-            num_samples=trials,
+            num_samples=left,
             # More at once would be drawn blindly: TPE learns from those that have ended.
-            search_alg=ConcurrencyLimiter(optimiser, max_concurrent=max(2, min(trials // 4, on.cpus))),
-            scheduler=ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 4)),
+            search_alg=ConcurrencyLimiter(optimiser, max_concurrent=max(2, min(left // 4, on.cpus))),
+            scheduler=early_stopping(tried, metric, variant.training.epochs),
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=study.root.display(*study.folder),
+            storage_path=folder,
+            callbacks=[Keeper(tried)],
             failure_config=tune.FailureConfig(max_failures=1),
             progress_reporter=tune_table(*SPACE),
             verbose=1,
@@ -115,14 +108,12 @@ def _setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
     run_trial(tried, study.data, study.seeds, _device(), on_epoch=report, stack=len(study.seeds))
 
 
-def _row(metrics: Mapping[str, Any], error: Exception | None, most: int) -> dict[str, Any]:
+def _row(setting: Setting, most: int) -> dict[str, Any]:
     """A setting: what it was, what it reached, and whether ASHA let it train all `most` epochs."""
-    config = metrics.get("config", {})
-    settings = {name: config.get(name) for name in SPACE}
-    shown = {name: metrics.get(name, np.nan) for name in ("spearman", "spearman_std", "mse")}
-    epochs = int(metrics.get("epoch", 0))
-    ended = {"epochs": epochs, "status": "failed" if error else "done", "complete": error is None and epochs == most}
-    return {**settings, **shown, **ended}
+    shown = {name: setting.last.get(name, np.nan) for name in ("spearman", "spearman_std", "mse")}
+    epochs = int(setting.last.get("epoch", 0))
+    complete = setting.status == DONE and epochs == most
+    return {**setting.point, **shown, "epochs": epochs, "status": setting.status, "complete": complete}
 
 
 def _with_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataFrame:
@@ -166,19 +157,12 @@ def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> 
     )
 
 
-def _check_same(study: Study, variant: Variant, trials: int, metric: str) -> None:
-    """A search goes on only as what it began as."""
-    asked = {
+def _asked(study: Study, variant: Variant, trials: int, metric: str) -> dict[str, Any]:
+    """What a search that goes on must have in common with what it began as."""
+    return {
         "data": fingerprint(study.loaded.key, dict(study.loaded.folders)),
         "variant": as_json(variant),
         "seeds": list(study.seeds),
         "trials": trials,
         "metric": metric,
     }
-    kept = (*study.folder, "search.json")
-    if study.root.exists(*kept) and (before := study.root.read_json(*kept)) != asked:
-        changed = [name for name in asked if before.get(name) != asked[name]]
-        raise ConfigError(
-            f"the search {study.name} was begun with other {', '.join(changed)}: give this one another --name"
-        )
-    study.root.write_json(asked, *kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import TPESampler
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from m3ray.config import LimitsConfig
+from m3ray.config import LimitsConfig, as_json, fingerprint
 from m3ray.errors import StudyError
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.loading import Study
 from m3ray.pipelines.progress import say
-from m3ray.pipelines.search import MODES
-from m3ray.pipelines.study import quiet_tune, tune_table
+from m3ray.pipelines.search_state import MODES, Keeper, begun, optimiser_of, run_to_end
+from m3ray.pipelines.study import quiet_tune, tune_folder, tune_table
 from m3ray.pipelines.unfrozen import frozen_heads, train_unfrozen
+from m3ray.study.tried import DONE, Setting
 from m3ray.study.variants import Variant, unfrozen_variant
 from m3ray.tiers.network import WeightSource
 from m3ray.unfrozen import UnfrozenConfig
@@ -57,36 +57,55 @@ def search_unfrozen(
     Returns:
         A row a trial, best first; also `study/<name>/trials.parquet`, and `unfrozen.json` with the rates.
     Raises:
+        ConfigError: an earlier search of this name was on other data or settings.
         StudyError: every training failed.
     """
     quiet_tune()
     heads = frozen_heads(study, main, study.seeds[:1])
     trial = partial(_trial, study=study, main=main, config=config, heads=heads, sources=dict(sources), on=on)
     first = {name: getattr(config, name) for name in RATES}
-    sampler = TPESampler(seed=study.seeds[0])
-    optimiser = OptunaSearch(RATES, metric=metric, mode=MODES[metric], points_to_evaluate=[first], sampler=sampler)
-    tuner = tune.Tuner(
-        # The trial itself waits for the workers that it starts; a part of a CPU, and no decoder would fit beside them.
-        tune.with_resources(trial, {"cpu": 0, "memory": _TRIAL_BYTES}),
-        tune_config=tune.TuneConfig(
-            metric=metric, mode=MODES[metric], num_samples=trials, search_alg=ConcurrencyLimiter(optimiser, 1)
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=study.root.display(*study.folder),
-            progress_reporter=tune_table(*RATES),
-            verbose=1,
-        ),
-    )
-    results = tuner.fit()
-    for error in results.errors:
-        say(f"search: a training failed: {str(error).splitlines()[-1][:300]}")
-    rows = [_row(result.metrics or {}) for result in results if result.error is None]
+    tried = begun(study, RATES, first, _asked(study, main, config, trials, metric))
+    left = trials - len(tried.ended)
+    if left > 0:
+        with tune_folder() as folder:
+            optimiser = optimiser_of(tried, first, metric, study.seeds[0])
+            run_to_end(_tuner(trial, Keeper(tried), optimiser, left, folder), tried, trials)
+    rows = [_row(setting) for setting in tried.ended if setting.status == DONE]
     if not rows:
         raise StudyError("search: every training failed; the lines above say why")
     frame = pd.DataFrame(rows).sort_values(metric, ascending=metric == "mse", ignore_index=True)
     _write(study, frame, metric)
     return frame
+
+
+def _tuner(
+    trial: Callable[[dict[str, Any]], None], keeper: Keeper, optimiser: OptunaSearch, left: int, folder: str
+) -> tune.Tuner:
+    """What tries the rates that are left; Tune's own files go to `folder`."""
+    return tune.Tuner(
+        # The trial itself waits for the workers that it starts; a part of a CPU, and no decoder would fit beside them.
+        tune.with_resources(trial, {"cpu": 0, "memory": _TRIAL_BYTES}),
+        tune_config=tune.TuneConfig(num_samples=left, search_alg=ConcurrencyLimiter(optimiser, 1)),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            callbacks=[keeper],
+            progress_reporter=tune_table(*RATES),
+            verbose=1,
+        ),
+    )
+
+
+def _asked(study: Study, main: Variant, config: UnfrozenConfig, trials: int, metric: str) -> dict[str, Any]:
+    """What a search that goes on must have in common with what it began as."""
+    return {
+        "data": fingerprint(study.loaded.key, dict(study.loaded.folders)),
+        "variant": as_json(main),
+        "unfrozen": as_json(config.deciding()),
+        "seeds": list(study.seeds),
+        "trials": trials,
+        "metric": metric,
+    }
 
 
 def _trial(
@@ -107,9 +126,8 @@ def _trial(
     study.root.delete_folder(*study.folder, "unfrozen")
 
 
-def _row(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    tried = metrics.get("config", {})
-    return {**{name: tried.get(name) for name in RATES}, **{name: metrics.get(name) for name in MODES}}
+def _row(setting: Setting) -> dict[str, Any]:
+    return {**setting.point, **{name: setting.last[name] for name in MODES}}
 
 
 def _write(study: Study, frame: pd.DataFrame, metric: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -48,21 +50,32 @@ def _tune(study: Study, variants: Sequence[Variant], on: Resources) -> None:
     by_name = {variant.name: variant for variant in variants}
     # The matrix goes to the object store once; trials on a node share it.
     trainable = tune.with_parameters(_trial, study=study, variants=by_name)
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, trial_resources(on)),
-        param_space={"variant": tune.grid_search(list(by_name))},
-        tune_config=tune.TuneConfig(metric="spearman", mode="max", reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=study.root.display(*study.folder),
-            failure_config=tune.FailureConfig(max_failures=2),
-            progress_reporter=tune_table("variant"),
-            verbose=1,
-        ),
-    )
-    results = tuner.fit()
-    for error in results.errors:
-        say(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
+    with tune_folder() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, trial_resources(on)),
+            param_space={"variant": tune.grid_search(list(by_name))},
+            tune_config=tune.TuneConfig(metric="spearman", mode="max", reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=2),
+                progress_reporter=tune_table("variant"),
+                verbose=1,
+            ),
+        )
+        for error in tuner.fit().errors:
+            say(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
+
+
+@contextmanager
+def tune_folder() -> Iterator[str]:
+    """A folder for Tune's own files, for the length of the block: on the driver's disk, readable by its user alone.
+
+    Tune unpickles what it keeps there (a trial's error, while it still runs), so it must not be the root, where others
+    may write. Trials report numbers and no checkpoints, so workers on other machines need not reach it.
+    """
+    with tempfile.TemporaryDirectory(prefix="m3ray-tune-", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def trial_resources(on: Resources) -> dict[str, float]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-from contextlib import suppress
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,9 @@ from m3ray.config import TierConfigs, as_json
 from m3ray.data.catalogue import read_catalogue
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root
+from m3ray.data.versions import KEY as ENVIRONMENTS
+from m3ray.data.versions import Environment, environments_of, software
+from m3ray.data.versions import commit as commit
 from m3ray.model import StackedMLP
 from m3ray.pipelines.loading import Study
 from m3ray.pipelines.study import part_tensors
@@ -23,20 +23,12 @@ from m3ray.study.variants import Variant
 from m3ray.training.bundle import Bundle
 from m3ray.training.features import Block, Features, Scaling
 
-PACKAGES = ("m3ray", "ray", "torch", "torchvision", "numpy", "scikit-learn", "pyarrow", "av")
+PACKAGES = ("ray", "pyarrow")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that numbers depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-def commit() -> str | None:
-    """The git commit of this code; None where it is not in a checkout (an uploaded working folder has no `.git`)."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    return None
+    """Of what numbers depend on, FFmpeg's libraries among them, and of what carries them."""
+    return {**software(), **{name: version(name) for name in PACKAGES}}
 
 
 def make_bundle(
@@ -100,7 +92,14 @@ def _facts(study: Study, variant: Variant, configs: TierConfigs, sources: dict[s
             "highest_score": float(scores.max()),
         },
         "versions": versions(),
+        ENVIRONMENTS: _environments(study.root, tiers),
     }
+
+
+def _environments(root: Root, tiers: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Environment | None]]:
+    """What the features of each computed tier were computed with, as their shards say."""
+    own = {tier: entry["folder"] for tier, entry in tiers.items() if not entry.get("brought")}
+    return {tier: environments_of(root, "features", folder) for tier, folder in own.items() if folder}
 
 
 def _decay(study: Study) -> dict[str, float] | None:

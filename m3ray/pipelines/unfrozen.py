@@ -22,7 +22,7 @@ from m3ray.data.store import Root
 from m3ray.errors import M3RayError
 from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.full_streams import mend_snapshot
-from m3ray.pipelines.full_work import OUTCOME, PROGRESS, REFIT, REFIT_ROWS, REFIT_TEXT, STATE, Work
+from m3ray.pipelines.full_work import OUTCOME, PROGRESS, REFIT, REFIT_ROWS, REFIT_TEXT, Work
 from m3ray.pipelines.full_worker import work_loop
 from m3ray.pipelines.loading import Study
 from m3ray.pipelines.progress import say
@@ -33,9 +33,11 @@ from m3ray.presets import UNFROZEN_PRESETS
 from m3ray.study.trial import TrialResult
 from m3ray.study.variants import Variant, unfrozen_variant
 from m3ray.tiers.network import WeightSource
+from m3ray.training.checkpoint import TENSORS, load_state
 from m3ray.unfrozen import UnfrozenConfig, UnfrozenOptions
 
 _FAILURES = 5
+_OLDER_STATE = "state.pt"
 
 
 def add_unfrozen(
@@ -148,6 +150,7 @@ def fit(
     Raises:
         M3RayError: they failed again and again; the last reason is named.
     """
+    leave_older(Root(f"{storage}/{name}"))
     mend_snapshot(f"{storage}/{name}")
     workers, shared = work.layout.workers, ray.put(work)
     spare = (on.cpus - 1) / workers  # a CPU at least is left for decoding
@@ -180,6 +183,14 @@ def fit(
     return _outcome(storage, name, result, work)
 
 
+def leave_older(run: Root) -> None:
+    """Deletes a run whose checkpoints an older m3ray wrote: they are pickles, and none is read out of a root."""
+    steps = [folder for folder in run.names() if folder.startswith("step-")]
+    if any(run.exists(folder, _OLDER_STATE) and not run.exists(folder, TENSORS) for folder in steps):
+        say(f"unfrozen: the checkpoints in {run.uri} are an older m3ray's, of a kind that may run code: it begins anew")
+        run.delete_folder()
+
+
 def _reason(error: BaseException) -> str:
     failures = getattr(error, "worker_failures", None) or {0: error}
     text = str(next(iter(failures.values())))
@@ -192,7 +203,7 @@ def _outcome(storage: str, name: str, result: Any, work: Work) -> Outcome:
     ended = [folder for folder in run.names() if folder.endswith("-end")]
     checkpoint = result.checkpoint if not ended else ray.train.Checkpoint(run.path(ended[-1]), run.fs)
     with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder, STATE), map_location="cpu", weights_only=True)
+        state = load_state(folder)
         history = json.loads(Path(folder, PROGRESS).read_text())
         found = load_file(str(Path(folder, OUTCOME)))
         names = (REFIT, REFIT_TEXT, REFIT_ROWS)

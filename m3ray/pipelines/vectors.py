@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from m3ray.config import SimilarityConfig, fingerprint
-from m3ray.data.rooms import current_tiers, feature_folder, tier_table
+from m3ray.data.rooms import contents_of, current_tiers, feature_folder, stamped, tier_table
 from m3ray.data.store import Root
-from m3ray.schema import SIMILARITY
+from m3ray.schema import CONTENT, SIMILARITY
 from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
 from m3ray.training.features import check_finite_rows
 
@@ -28,7 +28,8 @@ class Clips:
 
     Args:
         sources: vector tiers.
-        rows: `clip_id, split, labels` of the clips that have them all.
+        rows: `clip_id, split, labels` of the clips that have them all, and `content`: what their vectors were computed
+            from, None where an older version computed them.
     """
 
     root: Root
@@ -43,6 +44,9 @@ class Clips:
         vectors = {tier: _vectors(tier_table(root, tier), tier) for tier in sources}
         shared = set.intersection(*(set(ids) for ids, _ in vectors.values())) if vectors else set()
         rows = [r for r in catalogue.select(["clip_id", "split", "labels"]).to_pylist() if r["clip_id"] in shared]
+        current = current_tiers(root)
+        known = contents_of(root, [current[tier]["folder"] for tier in sources])
+        rows = [{**row, CONTENT: known.get(row["clip_id"])} for row in rows]
         return cls(root, config, sources, rows, vectors)
 
     @cached_property
@@ -64,14 +68,34 @@ class Clips:
     def folder(self, config: SimilarityConfig) -> tuple[str, str]:
         """Where a measure's features are; the name changes with all that they depend on."""
         current = current_tiers(self.root)
-        clips = sorted((row["clip_id"], row["labels"]) for row in self.train)
+        # What an older version computed keeps the name that it had.
+        facts = ((r["clip_id"], r["labels"], *([r[CONTENT]] if r[CONTENT] else [])) for r in self.train)
+        clips = sorted(facts, key=lambda clip: clip[0])
         digest = hashlib.sha256(json.dumps(clips).encode()).hexdigest()
         tiers = [current[tier]["folder"] for tier in self.sources]
         return feature_folder(SIMILARITY, fingerprint("similarity", CODE_VERSION, config, tiers, digest))
 
     def has(self, folder: tuple[str, str]) -> bool:
-        ids = {row["clip_id"] for row in self.rows}
-        return set(self.root.ids(*folder).to_pylist()) == ids and self.root.exists("artifacts", f"{folder[1]}.json")
+        """Whether a folder is complete, and of just these clips as they are now."""
+        now = {row["clip_id"]: row[CONTENT] for row in self.rows}
+        return _by_clip(self.root, folder) == now and self.root.exists("artifacts", f"{folder[1]}.json")
+
+    def changed(self, folder: tuple[str, str]) -> int:
+        """How many clips have changed since a folder was computed."""
+        then = _by_clip(self.root, folder)
+        pairs = ((row[CONTENT], then.get(row["clip_id"])) for row in self.rows)
+        return sum(now is not None and was is not None and now != was for now, was in pairs)
+
+    def stamped(self, table: pa.Table) -> pa.Table:
+        """A table of clips with what their vectors were computed from, where that is known."""
+        known = {row["clip_id"]: row[CONTENT] for row in self.rows}
+        contents = pa.array([known[name] for name in table["clip_id"].to_pylist()], pa.string())
+        return table if contents.null_count == len(contents) else table.append_column(CONTENT, contents)
+
+
+def _by_clip(root: Root, folder: tuple[str, str]) -> dict[str, str | None]:
+    rows = stamped(root, *folder)
+    return dict(zip(rows["clip_id"].to_pylist(), rows[CONTENT].to_pylist(), strict=True))
 
 
 def source_tiers(root: Root, config: SimilarityConfig) -> list[str]:

@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from m3ray.config import LimitsConfig
 from m3ray.data.store import Root
 from m3ray.pipelines.computing import TierColumns
 from m3ray.pipelines.metrics import count_clips, count_seconds, log_rejects
-from m3ray.schema import FACTS, REJECTS
+from m3ray.pipelines.patience import Patience, unsparing_patience, written
+from m3ray.pipelines.versions import noted_environments
+from m3ray.pipelines.worker_entry import enter_worker
+from m3ray.schema import CONTENT, FACTS, REJECTS, STORAGE_FAILED
 
 REJECTS_FOLDER = ("rejects",)
 
@@ -25,6 +30,7 @@ class WriteStage:
         columns: what to make of each tier's bytes.
         folders: path of each tier, and of `facts`.
         metadata: goes into each tier's shards.
+        patience: with a storage that fails; None: of this process alone.
     """
 
     def __init__(
@@ -33,45 +39,56 @@ class WriteStage:
         columns: Sequence[TierColumns],
         folders: Mapping[str, tuple[str, ...]],
         metadata: Mapping[str, Mapping[str, Any]],
+        patience: Patience | None = None,
     ) -> None:
         self.root = root
         self.columns = list(columns)
         self.folders = dict(folders)
         self.metadata = dict(metadata)
+        self.patience = patience or unsparing_patience(LimitsConfig())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        enter_worker()
         failed = np.array([value is not None for value in batch["error"].to_pylist()])
         good = batch.filter(pa.array(~failed))
         for tier in self.columns:
             self._write_tier(good, tier)
         self._write_facts(good)
         self._write_rejects(batch.filter(pa.array(failed)))
-        seconds = _stage_seconds(batch)
+        seconds, waiting = _stage_seconds(batch), batch["error"].to_pylist().count(STORAGE_FAILED)
         count_clips(good.num_rows, batch["error"].drop_null().to_pylist())
         count_seconds(seconds)
-        return pa.table({"done": [good.num_rows], "rejected": [int(failed.sum())], "seconds": [json.dumps(seconds)]})
+        counts = {"done": good.num_rows, "rejected": int(failed.sum()), "storage_failed": waiting}
+        return pa.Table.from_pylist([{**counts, "seconds": json.dumps(seconds)}])
 
     def _write_tier(self, good: pa.Table, tier: TierColumns) -> None:
-        data = good[f"tier_{tier.name}"].to_pylist()
-        rows = [(clip, value) for clip, value in zip(good["clip_id"].to_pylist(), data, strict=True) if value]
-        if rows:
-            table = tier.table([clip for clip, _ in rows], [value for _, value in rows])
-            self.root.write_shard(table, self.folders[tier.name], self.metadata[tier.name])
+        rows = good.filter(pc.fill_null(pc.greater(pc.binary_length(good[f"tier_{tier.name}"]), 0), False))
+        if rows.num_rows:
+            table = tier.table(rows["clip_id"].to_pylist(), rows[f"tier_{tier.name}"].to_pylist())
+            self._write(table, rows, tier.name)
 
     def _write_facts(self, good: pa.Table) -> None:
-        rows = [
-            {"clip_id": clip, **json.loads(facts)}
-            for clip, facts in zip(good["clip_id"].to_pylist(), good["facts"].to_pylist(), strict=True)
-            if facts
-        ]
-        if rows:
-            table = pa.Table.from_pylist(rows, schema=FACTS)
-            self.root.write_shard(table, self.folders["facts"], self.metadata["facts"])
+        rows = good.filter(pc.is_valid(good["facts"]))
+        if rows.num_rows:
+            facts = zip(rows["clip_id"].to_pylist(), rows["facts"].to_pylist(), strict=True)
+            table = pa.Table.from_pylist([{"clip_id": clip, **json.loads(text)} for clip, text in facts], schema=FACTS)
+            self._write(table, rows, "facts")
+
+    def _write(self, table: pa.Table, rows: pa.Table, name: str) -> None:
+        """A tier's rows, beside each what it was computed from, and with all what they were computed with."""
+        contents = rows[CONTENT]
+        if contents.null_count < len(contents):
+            table = table.append_column(CONTENT, contents)
+        self._commit(table, self.folders[name], {**self.metadata[name], **noted_environments(rows, name)})
+
+    def _commit(self, table: pa.Table, folder: Sequence[str], metadata: Mapping[str, Any]) -> None:
+        where = self.root.display(*folder)
+        self.patience.call(where, lambda: written(where, lambda: self.root.write_shard(table, folder, metadata)))
 
     def _write_rejects(self, bad: pa.Table) -> None:
         if bad.num_rows:
             rejects = bad.select(REJECTS.names).cast(REJECTS)
-            self.root.write_shard(rejects, REJECTS_FOLDER, {})
+            self._commit(rejects, REJECTS_FOLDER, {})
             log_rejects(rejects)
 
 

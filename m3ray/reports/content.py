@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from m3ray.data.csv_writing import csv_bytes
 from m3ray.data.store import Root
 from m3ray.reports import tables as printed
 from m3ray.reports.style import image
@@ -82,7 +83,7 @@ class Page:
         root.write_bytes(png, *FIGURES, f"{key}.png")
         root.write_bytes(image(figure, "svg"), *FIGURES, f"{key}.svg")
         if len(data) <= _MOST_CSV_ROWS:
-            root.write_bytes(data.to_csv(index=False).encode(), *FIGURES, f"{key}.csv")
+            root.write_bytes(csv_bytes(data), *FIGURES, f"{key}.csv")
         else:
             buffer = io.BytesIO()
             data.to_parquet(buffer, index=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from m3ray.data.csv_writing import csv_bytes
 from m3ray.data.store import Root
 from m3ray.reports import figures
 from m3ray.reports import tables as printed
@@ -85,7 +86,7 @@ def _write_table(root: Root, table: printed.Table, warning: str) -> None:
     folder = ("report", "tables")
     root.write_bytes(printed.markdown(table, warning).encode(), *folder, f"table{table.number}.md")
     root.write_bytes(printed.latex(table, warning).encode(), *folder, f"table{table.number}.tex")
-    root.write_bytes(table.values.to_csv(index=False).encode(), *folder, f"table{table.number}.csv")
+    root.write_bytes(csv_bytes(table.values), *folder, f"table{table.number}.csv")
 
 
 def _shown_table(table: printed.Table) -> dict[str, Any]:

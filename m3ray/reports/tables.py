@@ -119,16 +119,21 @@ NOTE = (
 
 def markdown(table: Table, warning: str = "") -> str:
     """The table in Markdown."""
-    frame = marked(table, "**{}**".format, "<u>{}</u>".format)
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
-    lines += [
-        "| " + " | ".join(str(v).replace("|", "\\|") for v in row) + " |" for row in frame.itertuples(index=False)
-    ]
+    plain = replace(table, frame=table.frame.map(lambda value: str(value).translate(_MARKDOWN)))
+    frame = marked(plain, "**{}**".format, "<u>{}</u>".format)
+    heads = [name.translate(_MARKDOWN) for name in frame.columns]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(row) + " |" for row in frame.itertuples(index=False)]
     note = NOTE if table.best else ""
     return "\n".join([f"**Table {table.number}.** {table.title}. {warning}{note}", "", *lines, ""])
 
 
-_LATEX = str.maketrans({"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"})
+# Names of tiers, measures and labels are others' words: none of them may become a command.
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " ", "\r": " "}
+)
+_MARKDOWN = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 
 
 def latex(table: Table, warning: str = "") -> str:
@@ -137,7 +142,8 @@ def latex(table: Table, warning: str = "") -> str:
     for marks, wrap in ((table.best, r"\textbf{%s}"), (table.second, r"\underline{%s}")):
         for column, row in marks.items():
             frame.loc[row, column] = wrap % frame.loc[row, column]
-    heads = [{"rho": r"$\rho\uparrow$", "MSE": r"MSE$\downarrow$"}.get(name, name) for name in frame.columns]
+    signs = {"rho": r"$\rho\uparrow$", "MSE": r"MSE$\downarrow$"}
+    heads = [signs.get(name, name.translate(_LATEX)) for name in frame.columns]
     body = "\n".join(" & ".join(row) + r" \\" for row in frame.itertuples(index=False))
     caption = f"{table.title}. {warning}".translate(_LATEX)
     return (

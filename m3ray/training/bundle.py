@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from m3ray.data.store import Root
+from m3ray.data.versions import KEY as ENVIRONMENTS
+from m3ray.data.versions import Difference, Environment, differences, refused, software
 from m3ray.errors import BundleError, ConfigError, FeatureError
 from m3ray.model import StackedMLP
 from m3ray.presets import BASE_LAG
@@ -61,6 +63,22 @@ class Bundle:
     def untrained(self) -> bool:
         """Whether its features came from random weights: then its scores mean nothing beyond the demo."""
         return bool(self.facts["untrained"])
+
+    def made_otherwise(self, here: Environment | None = None) -> list[Difference]:
+        """Where the features that it learned from were computed with other software, if that changes them.
+
+        Args:
+            here: an environment; None: this process'.
+        """
+        noted, here = self.facts.get(ENVIRONMENTS, {}), here or software()
+        # Bundles of before name the software that trained them alone.
+        made = [(tier, then) for tier in self._computed for then in noted.get(tier) or [self.facts.get("versions")]]
+        found = (difference for tier, then in made for difference in differences(then or {}, here, tier))
+        return refused(dict.fromkeys(found))
+
+    @property
+    def _computed(self) -> list[str]:
+        return [tier for tier, entry in self.facts.get("tiers", {}).items() if not entry.get("brought")]
 
     # Scoring.
 
@@ -234,7 +252,20 @@ def _model(tensors: Mapping[str, np.ndarray]) -> StackedMLP:
 
 
 def as_text(bundle: Bundle) -> str:
-    """A line that says what a bundle is."""
+    """A line that says what a bundle is, and where the software of its features is not this one."""
     note = "; features from UNTRAINED weights" if bundle.untrained else ""
+    made = version_note(bundle)
     runs = bundle.model.weights[0].shape[0]
-    return f"{bundle.name}: {', '.join(bundle.tiers)}; {len(bundle.baseline)} features, {runs} runs{note}"
+    what = f"{bundle.name}: {', '.join(bundle.tiers)}; {len(bundle.baseline)} features, {runs} runs{note}"
+    return f"{what}; {made}" if made else what
+
+
+def version_note(bundle: Bundle) -> str | None:
+    """In words, what software changes the features that a bundle sees; None where none does."""
+    found = bundle.made_otherwise()
+    if not found:
+        return None
+    return (
+        f"its features were computed with {', '.join(map(str, found))}, which changes them: scores may be off; install "
+        "those versions (the requirements.lock of then), or train it again"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
@@ -24,7 +25,7 @@ from m3ray.tiers import HogProjection, Tier, Window, clip_values
 from m3ray.tiers.factory import Ingredients, computed, make_tiers
 from m3ray.tiers.memory import keep_freed_memory
 from m3ray.tiers.network import WeightSource
-from m3ray.training.bundle import Bundle
+from m3ray.training.bundle import Bundle, version_note
 from m3ray.training.features import Block, Features
 
 T = TypeVar("T")
@@ -133,6 +134,9 @@ class Scorer:
 
     def __init__(self, uri: str | os.PathLike[str], limits: LimitsConfig | None = None) -> None:
         self.bundle = Bundle.load(os.fspath(uri))
+        made = version_note(self.bundle)
+        if made:
+            warnings.warn(f"{self.bundle.name}: {made}", stacklevel=2)
         self.configs, self.tiers = bundle_tiers(self.bundle)
         self._similarity = bundle_similarity(self.bundle)
         self._decoder = Decoder(self.configs.decode, limits or LimitsConfig())

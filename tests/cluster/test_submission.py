@@ -157,7 +157,7 @@ def test_metrics_are_there_for_prometheus(submitted):
 
 def test_the_run_s_summary_is_json(submitted):
     root = Root("s3://studies/demo")
-    summaries = [root.read_json("runs", run, "summary.json") for run in root.names("runs")]
+    summaries = [root.read_json("runs", run, "summary.json") for run in root.names("runs") if run != "locks"]
     assert [summary["status"] for summary in summaries] == ["success", "success"]
     assert sorted(summary.get("clips_done", 0) for summary in summaries) == [0, CLIPS]
     assert json.dumps(summaries)

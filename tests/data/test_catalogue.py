@@ -42,12 +42,13 @@ def test_passwords_in_a_uri_are_refused_and_not_repeated():
 
 
 def test_splits_are_80_20_seeded_and_kept(tmp_path):
+    """Each video is drawn by itself: of 2,000, 1,600 are train, give or take five deviations of 17.9."""
     root = Root(str(tmp_path))
-    first = write_catalogue(root, clips(50), seed=0).to_pandas().set_index("clip_id")["split"]
-    assert first.value_counts().to_dict() == {"train": 40, "val": 10}
-    again = write_catalogue(root, clips(60), seed=7).to_pandas().set_index("clip_id")["split"]
+    first = write_catalogue(root, clips(2000), seed=0).to_pandas().set_index("clip_id")["split"]
+    assert abs((first == "train").sum() - 1600) < 90
+    again = write_catalogue(root, clips(2100), seed=7).to_pandas().set_index("clip_id")["split"]
     assert (again[first.index] == first).all(), "clips that were drawn stay where they are"
-    assert again.drop(first.index).value_counts().to_dict() == {"train": 8, "val": 2}
+    assert set(again.drop(first.index)) == {"train", "val"}
 
 
 def test_another_seed_draws_another_split():

@@ -31,6 +31,17 @@ def test_a_clip_is_decoded_once(decoder, silent_bytes, tmp_path):
         FrameStore(decoder.config, 64, None).frames(decoder, str(video), LIMITS)
 
 
+def test_frames_of_a_clip_that_changed_are_not_those_that_were_kept(decoder, silent_bytes, tmp_path):
+    video = str(tmp_path / "clip.mp4")
+    (tmp_path / "clip.mp4").write_bytes(silent_bytes)
+    kept = [FrameStore(decoder.config, 64, str(tmp_path / "kept"), {video: text}) for text in ("3:1 /a", "3:2 /a")]
+    kept[0].frames(decoder, video, LIMITS)
+    (tmp_path / "clip.mp4").unlink()
+    kept[0].frames(decoder, video, LIMITS)
+    with pytest.raises(DecodeError):
+        kept[1].frames(decoder, video, LIMITS)
+
+
 def test_clip_after_clip_is_served_by_one_process(decoder, silent_bytes, tmp_path):
     video = tmp_path / "clip.mp4"
     video.write_bytes(silent_bytes)

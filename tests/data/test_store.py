@@ -1,16 +1,14 @@
 import os
-import time
 
 import pyarrow as pa
 import pytest
 
 from m3ray.data import compaction
-from m3ray.data.compaction import compact
-from m3ray.data.lock import locked
+from m3ray.data.compaction import compact, replace_rows, replace_shards
 from m3ray.data.reading import read_video
-from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, tier_table
+from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, stamped, tier_table
 from m3ray.data.store import Root, read_range
-from m3ray.errors import ConfigError, DecodeError, RootBusyError, StudyError
+from m3ray.errors import ConfigError, DecodeError, StudyError
 from m3ray.schema import vector_schema
 
 FOLDER = ("features", "x-1")
@@ -125,62 +123,28 @@ def test_reading_videos(tmp_path):
         assert caught.value.reason == reason
 
 
-def test_two_jobs_refuse_each_other_by_name(root):
-    with (
-        locked(root, "extract"),
-        pytest.raises(RootBusyError, match=rf"in use by extract \(process {os.getpid()}"),
-        locked(root, "train"),
-    ):
-        pass
-    with locked(root, "train"):
-        pass  # the lock was given back
+def test_rows_that_are_replaced_leave_no_older_ones_behind(root):
+    root.write_shard(rows("a", "b"), FOLDER, {"k": 1})
+    replace_rows(root, rows("b", value=9.0), FOLDER, {"k": 1})
+    assert {row["clip_id"]: row["x"][0] for row in root.read_shards(*FOLDER).to_pylist()} == {"a": 1.0, "b": 9.0}
+    assert sorted(root.ids(*FOLDER).to_pylist()) == ["a", "b"]
+    replace_shards(root, rows("c"), FOLDER, {"k": 2})
+    assert root.ids(*FOLDER).to_pylist() == ["c"]
+    assert root.shard_metadata(*FOLDER) == {"k": 2}
 
 
-def test_the_lock_of_a_dead_process_is_taken_over(root):
-    import socket
-
-    owner = {"job": "extract", "host": socket.gethostname(), "pid": 2**22 + 5, "since": 0.0, "beat": 0.0}
-    root.write_json(owner, "runs", "lock.json")
-    with locked(root, "train"):
-        assert root.read_json("runs", "lock.json")["job"] == "train"
-
-
-def test_the_lock_of_another_host_holds_while_it_beats_and_goes_stale_after(root, monkeypatch):
-    import threading
-
-    from m3ray.data import lock
-
-    monkeypatch.setattr(lock, "_STALE_SECONDS", 1.0)
-    owner = {"job": "extract", "host": "elsewhere", "pid": 1, "since": 0.0, "id": "x"}
-    root.write_json({**owner, "beat": 1}, "runs", "lock.json")
-    beat = threading.Timer(0.3, lambda: root.write_json({**owner, "beat": 2}, "runs", "lock.json"))
-    beat.start()
-    with pytest.raises(RootBusyError, match="elsewhere"), locked(root, "train"):
-        pass
-    beat.join()
-    with locked(root, "train"):
-        assert root.read_json("runs", "lock.json")["job"] == "train"
-
-
-def test_of_two_jobs_that_start_together_one_goes_on(root):
-    """Both see no lock and write theirs: the one whose lock stands holds the root, and deletes no other's."""
-    import threading
-
-    barrier, results = threading.Barrier(4), []
-
-    def start():
-        barrier.wait()
-        try:
-            with locked(root, "train"):
-                results.append("held")
-                time.sleep(1)
-        except RootBusyError:
-            results.append("refused")
-
-    threads = [threading.Thread(target=start) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == ["held", "refused", "refused", "refused"]
-    assert not root.exists("runs", "lock.json")
+def test_what_rows_were_computed_from_is_no_feature(root):
+    """A user's numbers may bear that name."""
+    root.write_shard(rows("a").append_column("content", pa.array(["3:1 /a"])), FOLDER, {})
+    root.write_shard(rows("b"), FOLDER, {})
+    remember_tiers(root, {"x": {"folder": FOLDER[1]}})
+    assert tier_table(root, "x").column_names == ["clip_id", "x"]
+    assert sorted(stamped(root, *FOLDER).to_pylist(), key=str) == [
+        {"clip_id": "a", "content": "3:1 /a"},
+        {"clip_id": "b", "content": None},
+    ]
+    own = ("features", "own-1")
+    root.write_shard(pa.table({"clip_id": ["a"], "content": [0.5]}), own, {})
+    remember_tiers(root, {"own": {"folder": own[1]}})
+    assert tier_table(root, "own").column_names == ["clip_id", "content"]
+    assert stamped(root, *own)["content"].to_pylist() == [None]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from m3ray.data.encode import encode_clip
-from m3ray.errors import BundleError, ConfigError, DamagedFileError, JobFailedError, M3RayError
+from m3ray.errors import BundleError, ConfigError, DamagedFileError, JobFailedError, M3RayError, StudyError
 from m3ray.options import (
     AblateOptions,
     EvaluateOptions,
@@ -194,9 +194,14 @@ def test_one_video_alone(jobs, demo, tmp_path, capsys):
         )
     )
     assert len(pd.read_parquet(tmp_path / "p" / "predictions.parquet")) == 1
-    with pytest.raises(M3RayError, match="a study needs scores: 1 train and 0 val clips"):
+    with pytest.raises(StudyError, match="1 clips have a score: training needs at least 2 in train and 2 in val"):
         jobs.reproduce(ReproduceOptions(out=out, tiers=("raw", "scene"), weights="untrained"))
-    assert "similarity: skipped: " in capsys.readouterr().out
+    assert "extract" not in capsys.readouterr().out, "known before its features are"
+    table.write_text("uri\n00.mp4\n")
+    bare = {"dataset": "table", "root": str(table), "tiers": ("raw", "scene"), "weights": "untrained", "fps": 6}
+    jobs.reproduce(ReproduceOptions(out=str(tmp_path / "bare"), **bare))
+    said = capsys.readouterr().out
+    assert said.index("study: no clip has a score") < said.index("similarity: skipped: ")
 
 
 def test_one_video_that_is_none(jobs, tmp_path):

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -137,14 +138,14 @@ def test_the_report_is_there_and_says_untrained(demo):
 
 def test_the_run_is_recorded(demo):
     out, _ = demo
-    (run,) = [p for p in (out / "runs").iterdir() if p.is_dir()]
+    (run,) = [p for p in (out / "runs").iterdir() if p.name != "locks"]
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["status"], summary["clips"], summary["rejected"]) == ("success", CLIPS, 0)
     assert summary["clips_done"] == CLIPS
     assert set(summary["stage_seconds"]) == {"decode", "raw", "scene", "event"}
     assert json.loads((run / "config.json").read_text())["options"]["fps"] == 2
     assert "extract: 14/14 done" in (run / "log.txt").read_text()
-    assert not (out / "runs" / "lock.json").exists()
+    assert json.loads((out / "runs" / "locks" / "study.json").read_text())["released"]
 
 
 def test_a_second_call_computes_just_what_is_missing(demo, jobs, capsys):
@@ -174,17 +175,19 @@ def bad_folder(tmp_path, demo):
 def test_bad_clips_are_rejected_and_the_others_computed(demo, jobs, tmp_path, capsys):
     folder, whole = bad_folder(tmp_path, demo)
     options = ExtractOptions(out=str(tmp_path / "out"), dataset="folder", root=str(folder), tiers=("raw",), fps=2)
-    jobs.extract(options)
+    with pytest.raises(M3RayError, match=r"3 clips are rejected, more than the 1 of --max-rejects .*truncated"):
+        jobs.extract(options)
     said = capsys.readouterr().out
     assert "2 clips have features, 3 rejected, 5 in the catalogue" in said
     raw = pd.read_parquet(folder_of(tmp_path / "out", "raw"))
     assert sorted(raw["clip_id"]) == ["good.mp4", "sub/good.mp4"]
     rejects = pd.read_parquet(tmp_path / "out" / "rejects").set_index("clip_id")
     assert rejects["error"].to_dict() == {"empty.mp4": "empty_file", "text.mp4": "not_a_video", "cut.mp4": "truncated"}
+    options = replace(options, max_rejects="3")
     jobs.extract(options)
     assert "3 rejected earlier" in capsys.readouterr().out, "a rerun does not stumble over them again"
     shutil.copy(whole, folder / "cut.mp4")
-    jobs.extract(ExtractOptions(**{**vars(options), "retry_rejects": True}))
+    jobs.extract(replace(options, max_rejects="40%", retry_rejects=True))
     assert set(pd.read_parquet(tmp_path / "out" / "rejects")["clip_id"]) == {"empty.mp4", "text.mp4"}
     assert "3 clips have features, 2 rejected" in capsys.readouterr().out
 
@@ -200,7 +203,8 @@ def test_a_job_whose_every_clip_fails_fails(jobs, tmp_path):
 
 def test_without_scores_features_stay_and_the_job_says_what_to_do(demo, jobs, tmp_path, capsys):
     folder, _ = bad_folder(tmp_path, demo)
-    jobs.reproduce(ReproduceOptions(out=str(tmp_path / "o"), dataset="folder", root=str(folder), tiers=("raw",), fps=2))
+    options = ReproduceOptions(out=str(tmp_path / "o"), dataset="folder", root=str(folder), tiers=("raw",), fps=2)
+    jobs.reproduce(replace(options, max_rejects="60%"))
     assert "A study needs scores" in capsys.readouterr().out
     assert len(pd.read_parquet(tmp_path / "o" / "catalogue.parquet")) == 5
     build_report(str(tmp_path / "o"))
@@ -275,9 +279,8 @@ def check_curves(jobs, tmp_path, bundle, folder, whole):
     """Scores over time: in process and as a job the same; a window as long as the clip is the clip."""
     scorer = m3ray.load(bundle)
     for config in (MomentConfig(window=1, step=0.5), MomentConfig(window=60)):
-        jobs.predict(
-            PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder), over_time=True, moments=config)
-        )
+        options = PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder), max_rejects="100%")
+        jobs.predict(replace(options, over_time=True, moments=config))
         frame = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("clip_id")
         alone = scorer.over_time(folder / "good.mp4", config)
         np.testing.assert_allclose(frame.loc["good.mp4", "times"], alone["seconds"])
@@ -304,7 +307,8 @@ def test_train_and_predict(demo, jobs, tmp_path):
     assert (variant["training"]["hidden"], variant["training"]["loss"]) == ([24], "mse_to_spearman")
     folder, _ = bad_folder(tmp_path, demo)
     bundle = str(out / "models" / "rawonly")
-    jobs.predict(PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder)))
+    with pytest.raises(M3RayError, match="3 clips are rejected, more than the 1 of --max-rejects"):
+        jobs.predict(PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder)))
     frame = pd.read_parquet(tmp_path / "p" / "predictions.parquet")
     assert sorted(frame["clip_id"]) == ["good.mp4", "sub/good.mp4"]
     assert len(pd.read_parquet(tmp_path / "p" / "predict" / "rejects")) == 3

@@ -18,7 +18,7 @@ def options(folder, **given):
 
 
 def run_of(folder):
-    (found,) = [path for path in (folder / "o" / "runs").iterdir() if path.is_dir()]
+    (found,) = [path for path in (folder / "o" / "runs").iterdir() if path.name != "locks"]
     return found
 
 

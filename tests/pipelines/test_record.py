@@ -377,6 +377,14 @@ def test_a_dry_root_reads_and_writes_nothing(held):
     assert dry.read_table("catalogue.parquet").num_rows == 2
 
 
+@pytest.mark.parametrize(("earlier", "now"), [("path", "fast"), ("content", "hash"), ("hash", "hash")])
+def test_an_earlier_word_for_identity_is_understood(held, earlier, now):
+    root, _ = held
+    record = root.read_json("dataset.json")
+    root.write_json({**record, "settings": {**record["settings"], "identity": earlier}}, "dataset.json")
+    assert settled(ExtractOptions(out=root.uri), read_record(root)).identity == now
+
+
 def test_settled_options_stay_as_they_are(held):
     root, _ = held
     once = settled(ExtractOptions(out=root.uri), read_record(root))

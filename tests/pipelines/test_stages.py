@@ -119,7 +119,7 @@ def test_a_clip_that_vanished_is_an_error_that_names_it(tmp_path):
     root.write_shard(pa.table({"clip_id": ["a"], "mean": [1.0]}), folders["mean"], {})
     plan = Plan(root, (MeanTier(),), folders, WORK.empty_table(), {}, {}, 0)
     with pytest.raises(M3RayError, match="1 clips, gone among them, have neither mean features nor a row in rejects"):
-        finish(Job(root, "extract"), plan, catalogue)
+        finish(Job(root, "extract"), plan, catalogue, 1)
 
 
 def test_decoding_errors_become_rows(tmp_path):

@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from m3ray.data.store import Root
+from m3ray.data.versions import software
 from m3ray.errors import BundleError, FeatureError
 from m3ray.model import StackedMLP
-from m3ray.training.bundle import Bundle, conformal_half_width
+from m3ray.training.bundle import Bundle, as_text, conformal_half_width, version_note
 from m3ray.training.features import Block, Features, Scaling
 
 BLOCKS = (Block("raw", ("a", "b"), True), Block("text", ("t",), False), Block("noise", ("n",), False))
@@ -106,3 +108,41 @@ def test_conformal_intervals_cover_what_they_say():
 
 def test_too_few_residuals_give_the_widest_interval():
     assert conformal_half_width(np.array([0.1] * 5)) == 1.0
+
+
+def made_with(environments, **facts):
+    tiers = {"raw": {"folder": "raw-1"}, "text": {"folder": "text-1", "brought": True}}
+    return replace(bundle(), facts={"untrained": False, "tiers": tiers, "environments": environments, **facts})
+
+
+def test_a_bundle_of_other_software_says_so_in_a_line_and_scores():
+    now = software()
+    other = made_with({"raw": [{**now, "torch": "2.0.1"}, {**now, "opencv": "3.4.0"}]})
+    line = as_text(other)
+    assert f"PyTorch 2.0.1 then and {now['torch']} now" in line
+    assert line.count("PyTorch 2.0.1 then") == line.count("OpenCV 3.4.0 then") == 1
+    assert "\n" not in line
+    assert len(other.score(clips())) == 20
+
+
+def test_a_bundle_of_the_same_software_or_of_none_noted_says_nothing():
+    now = software()
+    for noted in (
+        {"raw": [now]},
+        {"raw": [None]},
+        {},
+        {"raw": [{**now, "numpy": "1.0.0"}]},
+        {"text": [{"torch": "1"}]},
+    ):
+        assert version_note(made_with(noted)) is None
+    assert version_note(bundle()) is None
+
+
+def test_older_bundles_name_the_software_that_trained_them():
+    older = made_with({}, versions={"python": "3.9.1", "torch": "2.0.1", "av": software()["av"]})
+    assert "PyTorch 2.0.1 then" in version_note(older)
+
+
+def test_what_a_bundle_was_made_with_survives_a_round_trip(tmp_path):
+    made_with({"raw": [{"torch": "2.0.1"}]}).save(Root(str(tmp_path)), "b")
+    assert "PyTorch 2.0.1 then" in as_text(Bundle.load(str(tmp_path / "b")))

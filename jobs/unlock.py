@@ -1,0 +1,30 @@
+"""Says which job holds a root, and removes its lock if that job is dead."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from m3ray.cli import main
+from m3ray.unlock_options import UnlockOptions
+
+if TYPE_CHECKING:
+    from m3ray.pipelines.request import Request
+
+
+def job(asked: Request[UnlockOptions]) -> None:
+    # Imported once the options are sound: --help then answers at once.
+    from m3ray.data.lock import WORKS
+    from m3ray.data.store import Root
+    from m3ray.data.unlocking import unlock
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    options = asked.options
+    works = WORKS if options.work is None else (options.work,)
+    unlock(Root(options.out), works, force=options.force, dry=options.dry_run, tell=tell)
+
+
+if __name__ == "__main__":
+    sys.exit(main(UnlockOptions, job, __doc__ or ""))

@@ -1,0 +1,56 @@
+"""A search killed in the middle: what had ended is on the root, and the same call ends what is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_planted_pickles import plant
+from test_study_jobs import made_root
+
+pytestmark = pytest.mark.integration
+TOP = Path(__file__).parents[2]
+TRIALS = 8
+
+
+def settings(folder):
+    path = folder / "study" / "search" / "settings.json"
+    return json.loads(path.read_text())["settings"] if path.exists() else []
+
+
+def done(folder):
+    return [entry for entry in settings(folder) if entry["status"] == "done"]
+
+
+def test_a_killed_search_ends_with_all_its_settings(tmp_path):
+    folder, marker = tmp_path / "root", tmp_path / "ran"
+    root = made_root(folder, rows=600)
+    command = [sys.executable, "jobs/tune.py", "--out", root.uri, "--trials", str(TRIALS), "--runs", "2"]
+    env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
+    job = subprocess.Popen(
+        command, cwd=TOP, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(done(folder)) < 2:
+        time.sleep(0.05)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    kept, begun = done(folder), settings(folder)
+    assert 2 <= len(kept) < TRIALS
+    plant(folder, marker)
+    again = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stdout[-2000:] + again.stderr[-2000:]
+    assert f"{len(kept)} finished settings are kept, {len(begun) - len(kept)} that were cut short" in again.stdout
+    found = settings(folder)
+    assert found[: len(kept)] == kept, "neither trained again nor changed"
+    assert len(found) == len(done(folder)) == TRIALS
+    points = [json.dumps(entry["point"], sort_keys=True) for entry in found]
+    assert {json.dumps(entry["point"], sort_keys=True) for entry in begun} <= set(points), "what was begun is ended"
+    assert len(set(points)) == TRIALS, "no setting twice"
+    assert len(pd.read_parquet(folder / "study" / "search" / "trials.parquet")) == TRIALS
+    assert not marker.exists()
