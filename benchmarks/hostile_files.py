@@ -32,7 +32,13 @@ def main() -> None:
         clips, _ = make_corpus(Path(folder, "videos"), address)
         out = Root(os.path.join(folder, "out"))
         options = ExtractOptions(
-            out=out.uri, dataset="folder", root=os.path.join(folder, "videos"), tiers=("raw",), fps=5, limits=LIMITS
+            out=out.uri,
+            dataset="folder",
+            root=os.path.join(folder, "videos"),
+            tiers=("raw",),
+            fps=5,
+            limits=LIMITS,
+            max_rejects="100%",
         )
         begun = time.perf_counter()
         jobs.extract(options)

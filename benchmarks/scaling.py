@@ -41,7 +41,7 @@ def rate(nodes: int, seconds: float, each: int) -> tuple[float, int]:
             tier, root = SleepTier(seconds), Root(out)
             plan = planning.plan(root, pa.table({"clip_id": ids, "uri": ids}), [tier], TierConfigs(), retry=False)
             compute = ComputeConfig(clips_per_batch=2, shard_clips=32)
-            extraction.run(plan, TierConfigs(), LimitsConfig(), compute, on, decode=frames_without_video)
+            extraction.run(plan, TierConfigs(), LimitsConfig(), compute, on, decode=lambda _: frames_without_video)
             rows = root.read_shards(*plan.folders["sleep"])
             assert rows is not None
             return rate_of(np.array(rows["sleep"].to_pylist()))

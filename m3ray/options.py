@@ -30,10 +30,11 @@ class RunOptions(RootOptions):
     """What every job on a root has beside it."""
 
     on_end: str | None = None
-    """Called when the job has ended, however it did (not a dry run): a command for the shell, with the last event as
-    JSON on its standard input and M3RAY_STATUS (success, partial, failed, stopped), M3RAY_RUN and M3RAY_ROOT in its
-    environment, 60 s at most; or an http(s):// address that this JSON is posted to. Its failure is a line in the log
-    and changes nothing else. It is not kept: of an address, scheme and host alone."""
+    """Called when the job has ended, however it did (not a dry run, nor a request that is refused before it begins): a
+    command for the shell, with the last event as JSON on its standard input and M3RAY_STATUS (success, partial, failed,
+    stopped), M3RAY_RUN and M3RAY_ROOT in its environment, 60 s at most; or an http(s):// address that this JSON is
+    posted to. Its failure is a line in the log and changes nothing else. It is not kept: of an address, scheme and host
+    alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 A *content* is text, `SIZE:TIME` or `SIZE:TIME:KIND-VALUE`: bytes, time of change (local: nanoseconds, S3: seconds) and,
 where it can be had, what tells the bytes themselves: `sha256-...` or `etag-...`. A *stamp* is a content and its place,
 `12:1700000000:etag-5d41 s3://bucket/a.mp4`; a clip that cannot be looked at has `?` for its content. Places below the
-root are relative to it, so that a root which moves as a whole has the stamps that it had.
+root are relative to it, so that a root which moves as a whole has the stamps that it had; those of the data set are its
+real path's, whatever link led there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Literal, TypeVar
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.data.filesystems import is_local, local_path
+from m3ray.data.homes import NOWHERE, known_homes, within
 from m3ray.data.object_contents import object_contents
 
 T = TypeVar("T")
@@ -51,28 +53,31 @@ def contents(uris: pa.ChunkedArray, home: str, by: By = "fast") -> pa.ChunkedArr
     return pa.chunked_array([values.take(pc.index_in(given, known))])
 
 
-def stamps(contents: pa.ChunkedArray, uris: pa.ChunkedArray, home: str) -> pa.ChunkedArray:
+def stamps(
+    contents: pa.ChunkedArray, uris: pa.ChunkedArray, home: str, homes: Mapping[str, str] = NOWHERE
+) -> pa.ChunkedArray:
     """Contents with their places; null where there is no URI.
 
     Args:
         contents: null where unknown.
-        uris: likewise many.
+        uris: as many.
         home: URI of the root.
+        homes: of `known_homes`: the data set's folders to the paths that they are known by.
     """
-    places = _places(uris.cast(pa.large_string()), home)
+    places = _places(uris.cast(pa.large_string()), home, homes)
     known = pc.fill_null(contents.cast(pa.large_string()), UNSEEN)
     return pc.if_else(pc.equal(uris, ""), None, pc.binary_join_element_wise(known, places, _large(" ")))
 
 
-def _places(uris: pa.ChunkedArray, home: str) -> pa.ChunkedArray:
-    prefix = home.rstrip("/") + "/"
-    below = pc.starts_with(uris, prefix)
-    rest = pc.utf8_slice_codeunits(uris, len(prefix))
+def _places(uris: pa.ChunkedArray, home: str, homes: Mapping[str, str]) -> pa.ChunkedArray:
+    own = dict.fromkeys(known_homes([home], {}), ".")
+    named = [(name, folder) for folder, name in {**homes, **own}.items()]
+    named.sort(key=lambda pair: (pair[0] != ".", -len(pair[1])))  # the innermost folder that a clip lies in
     # What a signed address ends in changes from day to day, and is nobody's to keep.
     web = pc.match_substring_regex(uris, "^https?://")
     bare = pc.replace_substring_regex(uris, r"(?s)[?#].*$", "")
-    inside = pc.binary_join_element_wise(_large("."), rest, _large("/"))
-    return pc.if_else(below, inside, pc.if_else(web, bare, uris))
+    inside = [pc.binary_join_element_wise(_large(name), within(uris, folder), _large("/")) for name, folder in named]
+    return pc.coalesce(*inside, pc.if_else(web, bare, uris))
 
 
 def _large(text: str) -> pa.Scalar:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.data.filesystems import absolute_uri, as_text, is_local, local_path
+from m3ray.data.homes import folder_of, within
 from m3ray.data.identity import numbered, video_keys
 from m3ray.schema import SPLITS
 
@@ -22,7 +22,6 @@ TRAIN_SHARE = 0.8
 # A study needs two scored clips of each side.
 _FEWEST = 2
 _TRAIN, _VAL, _NONE = SPLITS.index("train"), SPLITS.index("val"), len(SPLITS)
-_TABLES = (".csv", ".parquet", ".jsonl")
 
 
 def split_clips(
@@ -99,25 +98,12 @@ def _names(clips: pa.Table, keys: pa.ChunkedArray, homes: Sequence[str | None]) 
     The real path comes first, since a video may be spelled in many ways; a link that leads out, or a hard link, counts
     as it is spelled.
     """
-    folders = [_folder(home) for home in homes if home]
-    inside = [_within(keys, os.path.realpath(folder) if folder.startswith("/") else folder) for folder in folders]
-    spelled = [_within(clips["uri"].cast(keys.type), folder) for folder in folders]
+    folders = [folder_of(home) for home in homes if home]
+    inside = [within(keys, os.path.realpath(folder) if folder.startswith("/") else folder) for folder in folders]
+    spelled = [within(clips["uri"].cast(keys.type), folder) for folder in folders]
     ids, uris = clips["clip_id"].cast(keys.type), clips["uri"].cast(keys.type)
     real = pc.if_else(pc.starts_with(keys, "inode "), None, keys)
     return pc.coalesce(*inside, *spelled, real, pc.if_else(pc.equal(uris, ""), None, uris), ids)
-
-
-def _folder(home: str) -> str:
-    """The folder of a data set, a table's own; a path where it is local."""
-    uri = absolute_uri(home).rstrip("/")
-    path = as_text(local_path(uri)) if is_local(uri) else uri
-    return path.rpartition("/")[0] if path.lower().endswith(_TABLES) else path
-
-
-def _within(texts: pa.ChunkedArray, folder: str) -> pa.ChunkedArray:
-    """What follows the folder, null where it lies elsewhere."""
-    prefix = folder.rstrip("/") + "/"
-    return pc.if_else(pc.starts_with(texts, prefix), pc.utf8_slice_codeunits(texts, len(prefix)), None)
 
 
 def _drawn(ranks: np.ndarray, names: pa.ChunkedArray, scored: np.ndarray, numbers: np.ndarray, seed: int) -> np.ndarray:

@@ -84,7 +84,9 @@ def are_passing(rejects: pa.Table) -> pa.ChunkedArray:
         rejects: `stage`, `error`, `message`; older versions rejected clips for the storage's faults.
     """
     older = pc.and_(pc.equal(rejects["error"], "unreadable_file"), pc.not_equal(rejects["stage"], LISTING))
-    storage = pc.fill_null(pc.match_substring_regex(rejects["message"].cast(pa.string()), _older_words()), False)
+    # What is quoted is a path or a key, which may be named anything.
+    said = pc.replace_substring_regex(rejects["message"].cast(pa.string()), "'[^']*'", "''")
+    storage = pc.fill_null(pc.match_substring_regex(said, _older_words()), False)
     return pc.or_(pc.is_in(rejects["error"], value_set=pa.array(TRANSIENT)), pc.and_(older, storage))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _MOST_SHARD = 256
 _MOST_BLOCKS = 10_000
 # Of each actor: a device that is asked for has something to do.
 _FEWEST_BATCHES = 4
+_WAITING = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
 # A job that loses so many goes on to no good end; with fewer, all its clips are worth their reasons first.
 _FEWEST_TO_STOP = 100
 
@@ -64,26 +66,51 @@ def run(
         StalledError: nothing went on for `stall_minutes`.
         M3RayError: more clips are rejected than may be.
     """
-    waiting = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
+    work = _Work(configs, limits, compute, on, decode, most_rejects, stall_minutes)
     plan = prepare(plan)
-    progress = Progress("extract", plan.work.num_rows if total is None else total, waiting)
-    if plan.work.num_rows:
-        ledger = make_ledger(limits)
-        first = decode(ledger) if decode else _decode_stage(plan, configs.decode, limits, compute, ledger)
-        stage = (plan.tiers, configs.decode, limits, on.threads(compute), compute, ledger, software())
-        writer = _write_stage(plan, configs.decode, limits, ledger)
-        needed = ("GPU",) if on.gpus else ("CPU",)
-        with (
-            progress,
-            watched(ledger, limits, progress),
-            stopped_when_stalled(ledger, stall_minutes, progress, needed),
-        ):
-            counts = _counts(_dataset(plan, first, stage, writer, compute, on))
-            _follow(counts, progress, plan, most_rejects)
-    else:
+    if not plan.work.num_rows:
         say("extract: nothing to compute, every clip is cached or rejected")
+        progress = Progress("extract", 0, _WAITING)
+    else:
+        progress = work.compute(plan, plan.work.num_rows if total is None else total)
+        # Clips of one content take the rows of the first; where that one failed, each is tried itself.
+        rest = prepare(plan.anew(apart=True)) if plan.twins and plan.anew is not None else None
+        if rest is not None and rest.work.num_rows:
+            progress.include(work.compute(rest, rest.work.num_rows))
     tidy(plan)
     return progress
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How the clips of a plan are computed; as in `run`."""
+
+    configs: TierConfigs
+    limits: LimitsConfig
+    resources: ComputeConfig
+    on: Resources
+    decode: Callable[[Any], Stage] | None
+    most_rejects: int | None
+    stall_minutes: float
+
+    def compute(self, plan: Plan, clips: int) -> Progress:
+        """Computes and commits all work of a plan, which yields so many rows."""
+        progress, ledger = Progress("extract", clips, _WAITING), make_ledger(self.limits)
+        needed = ("GPU",) if self.on.gpus else ("CPU",)
+        with (
+            progress,
+            watched(ledger, self.limits, progress),
+            stopped_when_stalled(ledger, self.stall_minutes, progress, needed),
+        ):
+            _follow(_counts(self._dataset(plan, ledger)), progress, plan, self.most_rejects)
+        return progress
+
+    def _dataset(self, plan: Plan, ledger: Any) -> ray.data.Dataset:
+        decode, threads = self.configs.decode, self.on.threads(self.resources)
+        first = self.decode(ledger) if self.decode else _decode_stage(plan, decode, self.limits, self.resources, ledger)
+        stage = (plan.tiers, decode, self.limits, threads, self.resources, ledger, software())
+        writer = _write_stage(plan, decode, self.limits, ledger)
+        return _dataset(plan, first, stage, writer, self.resources, self.on)
 
 
 def _follow(counts: Iterator[dict[str, Any]], progress: Progress, plan: Plan, most_rejects: int | None) -> None:

@@ -11,9 +11,10 @@ import torch
 from m3ray.config import TierConfigs
 from m3ray.data.brought import bring
 from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import with_facts, write_catalogue
+from m3ray.data.catalogue import homes_now, with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
 from m3ray.data.identity import video_keys
+from m3ray.data.known_contents import keep_older
 from m3ray.data.listing import Listing
 from m3ray.data.record import DEMO, READING, record_of
 from m3ray.data.rooms import REJECTS, refuse, refused_ids
@@ -111,21 +112,26 @@ def _catalogue(
     is_demo = options.dataset == DEMO
     sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
     _warn_untrained(options, sources)
+    homes, moved = (options.root, options.videos), _moved(root, options)
     _keep_record(root, options, clips)
-    catalogue = write_catalogue(
-        root,
-        clips,
-        options.seed,
-        video_keys(clips["uri"], options.identity),
-        homes=(options.root, options.videos),
-        by=options.identity,
-    )
+    keep_older(root, homes_now(root, homes, moved))
+    keys = video_keys(clips["uri"], options.identity)
+    catalogue = write_catalogue(root, clips, options.seed, keys, homes=homes, moved=moved, by=options.identity)
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
         f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "
         f"{catalogue.num_rows - catalogue['score'].null_count} with a score"
     )
     return catalogue, sources
+
+
+def _moved(root: Root, options: ExtractOptions) -> dict[str, str]:
+    """Of the data set's folders those that the user says have moved, and where each was."""
+    earlier = read_record(root)
+    if not options.dataset_moved or earlier is None:
+        return {}
+    pairs = ((options.root, earlier.source), (options.videos, earlier.settings.get("videos")))
+    return {now: before for now, before in pairs if now and before}
 
 
 def _keep_record(root: Root, options: ExtractOptions, clips: pa.Table) -> None:
@@ -136,8 +142,8 @@ def _keep_record(root: Root, options: ExtractOptions, clips: pa.Table) -> None:
     renamed = renamed_ids(root, clips)
     if len(renamed):
         say(
-            f"catalogue: {len(renamed)} clips, {renamed[0].as_py()} among them, name other files than before: what was "
-            "computed of them stays that of the earlier files; give other videos ids of their own"
+            f"catalogue: {len(renamed)} clips, {renamed[0].as_py()} among them, name other files than before; where "
+            "these differ they are computed again. Other videos are better given ids of their own"
         )
     known = {} if earlier is None else earlier.settings
     for name in READING:

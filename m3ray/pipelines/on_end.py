@@ -21,6 +21,7 @@ from m3ray.errors import ConfigError
 _COMMAND_SECONDS = 60.0
 _POST_SECONDS = 10.0
 _TRIES = 3
+_OTHER_SCHEME = re.compile(r"^\s*(?!https?://)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WEB = re.compile(r"^\s*https?://", re.IGNORECASE)
 # The path of a webhook lets anyone post there who knows it; so does its query, and a user before its host.
 _ADDRESS = re.compile(r"(https?)://[^\s'\"<>]+", re.IGNORECASE)
@@ -31,7 +32,11 @@ Tell = Callable[[str], None]
 
 def check_on_end(target: str | None) -> None:
     """Raises ConfigError for an address that cannot be posted to; what it says names no secret."""
-    if target is None or not is_address(target):
+    if target is None:
+        return
+    if not target.strip() or _OTHER_SCHEME.match(target):
+        raise ConfigError("--on-end: neither a command nor an http(s):// address: give one of them, or leave it out")
+    if not is_address(target):
         return
     try:
         host = urlsplit(target.strip()).hostname

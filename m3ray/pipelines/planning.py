@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config import DecodeConfig, TierConfigs, as_json, fingerprint
-from m3ray.data.catalogue import stamps_of
+from m3ray.data.catalogue import homes_of, stamps_of
 from m3ray.data.compaction import compact
+from m3ray.data.contents import strong
+from m3ray.data.known_contents import known_contents, note_contents, resolved
 from m3ray.data.rooms import NONE, REJECTS, current_tiers, feature_folder, rejected_ids, remember_tiers, stamped
 from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
@@ -39,10 +41,14 @@ class Plan:
         missing: clips that each tier lacks, rejected ones left out.
         cached: clips that each tier has.
         rejected: clips rejected earlier and not tried again.
+        waiting: clips of each tier that take the rows of one that is computed first.
         stale: of each folder, `clip_id, content` of clips whose rows were computed from something else than this.
         copies: of each folder, the same of clips whose content it holds under another clip's id.
         changed: clips that are stale somewhere.
-        anew: the same plan once more, after the root was put in order.
+        twins: clips that wait for one of their content, which is computed first; they then take its rows.
+        known: of `known_contents`.
+        telling: `clip_id, content` of clips of which more is known than their rows say.
+        anew: the same plan once more, after the root was put in order; `apart` as in `plan`.
     """
 
     root: Root
@@ -52,10 +58,14 @@ class Plan:
     missing: Mapping[str, int]
     cached: Mapping[str, int]
     rejected: int
+    waiting: Mapping[str, int] = field(default_factory=dict)
     stale: Mapping[Folder, pa.Table] = field(default_factory=dict)
     copies: Mapping[Folder, pa.Table] = field(default_factory=dict)
     changed: int = 0
-    anew: Callable[[], Plan] | None = None
+    twins: int = 0
+    known: pa.Table | None = None
+    telling: pa.Table | None = None
+    anew: Callable[..., Plan] | None = None
 
     def lines(self) -> list[str]:
         """The plan in words, a line a tier, and one more where clips have changed."""
@@ -65,7 +75,8 @@ class Plan:
 
     def _line(self, tier: Tier) -> str:
         copies = self.copies.get(self.folders[tier.name])
-        copied = f", {copies.num_rows} taken from clips of the same content" if copies is not None else ""
+        taken = (0 if copies is None else copies.num_rows) + self.waiting.get(tier.name, 0)
+        copied = f", {taken} taken from clips of the same content" if taken else ""
         return (
             f"  {tier.name:<8} {self.missing[tier.name]} to compute, {self.cached[tier.name]} cached, "
             f"{self.rejected} rejected earlier{copied}{', untrained weights' if tier.untrained else ''}"
@@ -78,7 +89,15 @@ class Plan:
         return {**tiers, "facts": common}
 
 
-def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierConfigs, *, retry: bool) -> Plan:
+def plan(
+    root: Root,
+    catalogue: pa.Table,
+    tiers: Sequence[Tier],
+    configs: TierConfigs,
+    *,
+    retry: bool,
+    apart: bool = False,
+) -> Plan:
     """Compares the catalogue with what the root holds: an anti-join a tier, of hashes and not of Python objects.
 
     Args:
@@ -88,27 +107,38 @@ def plan(root: Root, catalogue: pa.Table, tiers: Sequence[Tier], configs: TierCo
         configs: their settings.
         retry: whether rejected clips are tried again; those that the storage failed, and those that have changed since,
             are in any case.
+        apart: each clip is computed itself, also where an earlier one of the catalogue has its content.
     """
     folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
     folders["facts"] = feature_folder("facts", fingerprint("facts", DECODING, configs.decode))
     clips = _clips(root, catalogue)
     # What another way of decoding rejected, this one may read.
     anew = current_tiers(root).get("facts", {}).get("folder") != folders["facts"][1]
-    rejected = held_back(root, clips, retry=retry, stages=_DECODING_STAGES if anew else ())
-    stands = {folder: stand_of(clips, stamped(root, *folder), ~rejected) for folder in _looked_at(root, folders)}
+    stages, homes = _DECODING_STAGES if anew else (), homes_of(catalogue.schema)
+    known = known_contents(root, homes)
+    rejected, telling = held_back(root, clips, known, homes, retry=retry, stages=stages)
+    rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(root, folders)}
+    stands = {folder: stand_of(clips, found, ~rejected) for folder, found in rows.items()}
     of_tier = {tier.name: stands[folders[tier.name]] for tier in tiers}
     lacking = {name: ~stand.done & ~rejected & ~stand.copied for name, stand in of_tier.items()}
+    twins = np.zeros(clips.num_rows, bool) if apart else _twins(clips, lacking)
+    stale = np.any([stand.stale for stand in stands.values()], axis=0)
+    telling = np.any([telling, *(stand.telling for stand in stands.values())], axis=0) & ~stale
     return Plan(
         root,
         tuple(tiers),
         folders,
-        work=_work(clips, lacking),
-        missing={name: int(rows.sum()) for name, rows in lacking.items()},
+        work=_work(clips, {name: mask & ~twins for name, mask in lacking.items()}),
+        missing={name: int((mask & ~twins).sum()) for name, mask in lacking.items()},
+        waiting={name: int((mask & twins).sum()) for name, mask in lacking.items()},
         cached={name: int(stand.done.sum()) for name, stand in of_tier.items()},
         rejected=int(rejected.sum()),
         stale={folder: _chosen(clips, stand.stale) for folder, stand in stands.items() if stand.stale.any()},
         copies={f: _chosen(clips, stands[f].copied) for f in folders.values() if stands[f].copied.any()},
-        changed=int(np.any([stand.stale for stand in stands.values()], axis=0).sum()),
+        changed=int(stale.sum()),
+        twins=int(twins.sum()),
+        known=known,
+        telling=_chosen(clips, telling),
         anew=partial(plan, root, catalogue, tiers, configs, retry=retry),
     )
 
@@ -132,6 +162,20 @@ def _chosen(clips: pa.Table, rows: np.ndarray) -> pa.Table:
     return clips.select(["clip_id", CONTENT]).filter(pa.array(rows))
 
 
+def _twins(clips: pa.Table, lacking: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Whether an earlier clip of those that lack something has the very content; bool, (clips,)."""
+    twins = np.zeros(clips.num_rows, bool)
+    rows = np.flatnonzero(np.any(list(lacking.values()), axis=0))
+    contents = strong(clips[CONTENT].take(rows))
+    told = np.flatnonzero(pc.is_valid(contents).to_numpy())
+    values = contents.take(told)
+    if pc.count_distinct(values).as_py() < len(values):
+        first = pc.index_in(values, value_set=pc.unique(values)).to_numpy()
+        _, firsts = np.unique(first, return_index=True)
+        twins[rows[np.delete(told, firsts)]] = True
+    return twins
+
+
 def _work(clips: pa.Table, lacking: Mapping[str, np.ndarray]) -> pa.Table:
     """The clips that lack a tier, each with the list of those it lacks."""
     masks = np.stack(list(lacking.values()), axis=1)
@@ -153,15 +197,19 @@ def prepare(plan: Plan) -> Plan:
     ids = rejected_ids(plan.root)
     again = ids.filter(pc.is_in(ids, value_set=plan.work["clip_id"]))
     compact(plan.root, *REJECTS, without=again if len(again) else None)
+    if plan.known is not None and plan.telling is not None:
+        note_contents(plan.root, plan.known, plan.telling)
     for folder, clips in plan.copies.items():
-        copy_rows(plan.root, folder, clips)
+        copy_rows(plan.root, folder, clips, plan.known)
     for folder, clips in plan.stale.items():
-        drop_stale(plan.root, folder, clips)
+        drop_stale(plan.root, folder, clips, known=plan.known)
     if plan.anew is None or not (plan.stale or plan.copies):
         return plan
     copied = max((clips.num_rows for clips in plan.copies.values()), default=0)
-    copies = f"; {copied} have the content of others, whose rows are copied" if copied else ""
-    say(f"extract: {plan.changed} clips changed since they were computed{copies}")
+    if plan.changed:
+        say(f"extract: {plan.changed} clips changed since they were computed")
+    if copied:
+        say(f"extract: {copied} clips have the content of others, whose rows are copied")
     return plan.anew()
 
 

@@ -193,6 +193,11 @@ class Progress:
         if self._moved - self._said >= min(max(_LINE_SECONDS, self.wall / _LINES), _MOST_LINE_SECONDS):
             self._line(self._pace())
 
+    def include(self, other: Progress) -> None:
+        """Counts what another part of the same work did."""
+        self.done, self.rejected = self.done + other.done, self.rejected + other.rejected
+        self.seconds.add(other.seconds.by_stage)
+
     def _pace(self) -> str:
         counts = self.counts()
         if counts["clips_per_second"] is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,6 +14,7 @@ from m3ray.data.store import Root
 from m3ray.errors import ConfigError, M3RayError
 from m3ray.pipelines.progress import say
 
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 _REASONS = 8
 _SHOWN = 160
 
@@ -21,12 +25,10 @@ def most_rejects(text: str, clips: int) -> int:
     Raises:
         ConfigError: neither.
     """
-    number, share = text.strip().removesuffix("%"), text.strip().endswith("%") or "." in text
-    try:
-        value = float(number) / (100 if text.strip().endswith("%") else 1) if share else int(number)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= (1 if share else value):
+    number, share = text.strip().removesuffix("%").strip(), text.strip().endswith("%") or "." in text
+    # Exact: 29 % of 100 are 29, which 0.29 x 100 in floats is not.
+    value = Fraction(number) / (100 if text.strip().endswith("%") else 1) if _NUMBER.fullmatch(number) else -1
+    if value < 0 or (share and value > 1):
         raise ConfigError(f"--max-rejects {text}: expected a share (20% or 0.2) or a whole number of clips")
     return int(value * clips) if share else int(value)
 

@@ -35,7 +35,7 @@ def main(out: str, clips: int, gpus: int) -> None:
         catalogue = pa.table({"clip_id": ids, "uri": ids})
         root, tiers = Root(out), [SleepTier(0.5)]
         plan = planning.plan(root, catalogue, tiers, TierConfigs(), retry=False)
-        extraction.run(plan, TierConfigs(), LimitsConfig(), compute, on, decode=frames_without_video)
+        extraction.run(plan, TierConfigs(), LimitsConfig(), compute, on, decode=lambda _: frames_without_video)
         rows = root.read_shards(*plan.folders["sleep"])
         assert rows is not None
         pool = len({value[0] for value in rows["sleep"].to_pylist()})

@@ -266,6 +266,22 @@ def test_a_limit_moves_no_clip(tmp_path):
     assert set(some.values()) == {"train", "val"}
 
 
+def test_a_limit_takes_no_split_from_the_clips_that_it_leaves_out(tmp_path):
+    """Splits that a root gave, whichever way, stay: of those of an older draw, 16 of 60 moved."""
+    root = Root(str(tmp_path / "root"))
+    given = {f"c{k:02}": "val" if k % 3 == 0 else "train" for k in range(60)}  # no draw of ours
+
+    def splits(count, *, told):
+        rows = [Clip(name, f"/v/{name}.mp4", split=given[name] if told else None) for name in list(given)[:count]]
+        table = write_catalogue(root, catalogue_table(rows), 0)
+        return dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+    assert splits(60, told=True) == given
+    assert splits(10, told=False) == dict(list(given.items())[:10])
+    assert splits(3, told=False) == dict(list(given.items())[:3])
+    assert splits(60, told=False) == given
+
+
 def test_the_place_of_a_data_set_its_order_and_what_came_later_move_no_clip(tmp_path):
     videos(tmp_path / "v", range(0, 300, 2))
     early = listed(tmp_path / "v")

@@ -25,6 +25,7 @@ def test_a_hostile_folder_is_accounted_for_file_by_file(jobs, tmp_path):
             root=str(folder),
             tiers=("raw",),
             fps=5,
+            max_rejects="100%",
             limits=LimitsConfig(memory_mb=MEMORY_MB, decode_seconds=10, max_seconds=600),
             compute=ComputeConfig(threads=1),
         )

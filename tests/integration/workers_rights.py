@@ -97,7 +97,8 @@ def ran(out: str, table: str, **options: Any) -> dict[str, Any]:
     rejected = len(rejected_ids(root)) if root.exists("rejects") else 0
     left = [name for name in root.names("runs") if name.startswith("write-test")]
     hog = root.exists("artifacts", "hog_pca.json")
-    return {**facts, "said": said.lines, "rejected": rejected, "hog": hog, "left": left}
+    lines = [line.partition(" ")[2] for line in said.lines]  # after its time
+    return {**facts, "said": lines, "rejected": rejected, "hog": hog, "left": left}
 
 
 def refusing(method: str, part: str) -> Choose:

@@ -12,6 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from m3ray.config import ComputeConfig, MomentConfig, SimilarityConfig, TierConfigs
 from m3ray.data.catalogue import (
+    homes_now,
     in_catalogue,
     make_catalogue,
     read_catalogue,
@@ -22,6 +23,7 @@ from m3ray.data.catalogue import (
 )
 from m3ray.data.datasets import list_clips
 from m3ray.data.draw import clips_to_fit
+from m3ray.data.known_contents import keep_older
 from m3ray.data.rooms import REJECTS, changed_since_fit, note_fit, remember_tiers, stamped, tier_table
 from m3ray.data.store import Root
 from m3ray.pipelines import moments
@@ -262,6 +264,129 @@ def test_roots_of_before_contents_were_kept_go_on(root, tmp_path):
     assert compute(root, listed(root, tmp_path / "v"))[1] == ["9.mp4"]
     assert stamped(root, "features", folder(root, "one"))[CONTENT].null_count == 4, "old and new rows in one folder"
     assert compute(root, listed(root, tmp_path / "v"))[1] == []
+
+
+def as_older(root):
+    """Makes the root one of before contents were kept: neither catalogue nor rows have any."""
+    for where in (("features", folder(root, tier.name)) for tier in TIERS):
+        table = root.read_shards(*where).drop_columns([CONTENT])
+        root.delete_folder(*where)
+        root.write_shard(table, where, {})
+    table = root.read_table("catalogue.parquet")
+    root.write_table(table.drop_columns([CONTENT]), "catalogue.parquet")
+
+
+def listed_on(root, source, **how):
+    """As a job lists clips on a root that may be an older one."""
+    keep_older(root, homes_now(root, (str(source),)))
+    return listed(root, source, **how)
+
+
+def test_a_clip_that_changes_in_a_root_of_before_contents_were_kept_is_noticed(root, tmp_path):
+    fill(tmp_path / "v", 4)
+    compute(root, listed(root, tmp_path / "v"))
+    as_older(root)
+    assert compute(root, listed_on(root, tmp_path / "v"))[1] == []
+    (tmp_path / "v" / "1" / "0001.mp4").write_bytes(b"other pictures")
+    catalogue = listed_on(root, tmp_path / "v")
+    planned, done = compute(root, catalogue)
+    assert (planned.changed, done) == (1, ["1/0001.mp4"])
+    assert holds(root, catalogue)
+    assert compute(root, listed_on(root, tmp_path / "v"))[1] == []
+
+
+def test_a_row_of_an_older_root_whose_uri_changes_is_computed_again(root, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"one")
+    (tmp_path / "b.mp4").write_bytes(b"two")
+
+    def at(name):
+        table = catalogue_table([Clip("a", f"{tmp_path}/{name}.mp4")])
+        keep_older(root, {})
+        return write_catalogue(root, table, 0)
+
+    compute(root, at("a"))
+    as_older(root)
+    dry = make_catalogue(root, catalogue_table([Clip("a", f"{tmp_path}/b.mp4")]), 0)
+    assert plan(root, dry, TIERS, TierConfigs(), retry=False).changed == 1, "a dry run knows it, too"
+    catalogue = at("b")
+    assert compute(root, catalogue)[1] == ["a"]
+    assert holds(root, catalogue)
+
+
+def test_a_hash_that_is_learned_later_tells_other_bytes_of_one_size_and_time(root, tmp_path):
+    fill(tmp_path / "v", 3)
+    compute(root, listed(root, tmp_path / "v"))
+    assert compute(root, listed(root, tmp_path / "v", by="hash"))[1] == []
+    file = tmp_path / "v" / "1" / "0001.mp4"
+    times = file.stat().st_mtime_ns
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(times, times))
+    catalogue = listed(root, tmp_path / "v", by="hash")
+    assert compute(root, catalogue)[1] == ["1/0001.mp4"]
+    assert holds(root, catalogue)
+
+
+def test_a_file_that_was_touched_and_hashed_is_known_by_its_new_time(root, tmp_path):
+    fill(tmp_path / "v", 3)
+    compute(root, listed(root, tmp_path / "v", by="hash"))
+    os.utime(tmp_path / "v" / "1" / "0001.mp4", ns=(0, 10**18))
+    for by in ("hash", "fast"):
+        assert compute(root, listed(root, tmp_path / "v", by=by))[1] == []
+
+
+def test_a_link_to_the_data_set_is_the_data_set_and_one_led_elsewhere_is_not(root, tmp_path):
+    fill(tmp_path / "v", 3)
+    shutil.copytree(tmp_path / "v", tmp_path / "w")  # times stay
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "v")
+    compute(root, listed(root, tmp_path / "v"))
+    assert compute(root, listed(root, link))[1] == []
+    link.unlink()
+    link.symlink_to(tmp_path / "w")
+    assert len(compute(root, listed(root, link))[1]) == 3
+
+
+def test_a_data_set_that_is_said_to_have_moved_goes_on_wherever_it_moves(root, tmp_path):
+    fill(tmp_path / "v", 3)
+    compute(root, listed(root, tmp_path / "v"))
+
+    def moved(one, other):
+        shutil.move(tmp_path / one, tmp_path / other)
+        before, now = f"{tmp_path}/{one}", f"{tmp_path}/{other}"
+        table = list_clips(root, "folder", now, limit=None, seed=0).table
+        return compute(root, write_catalogue(root, table, 0, homes=(now,), moved={now: before}))[1]
+
+    assert moved("v", "w") == moved("w", "x") == []
+    assert compute(root, listed(root, tmp_path / "x"))[1] == [], "and it stays known"
+    (tmp_path / "x" / "1" / "0001.mp4").write_bytes(b"other pictures")
+    assert compute(root, listed(root, tmp_path / "x"))[1] == ["1/0001.mp4"]
+
+
+def test_clips_of_one_content_wait_for_the_first_of_them(root, tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.mp4").write_bytes(b"same")
+    (tmp_path / "d.mp4").write_bytes(b"other")
+    rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in "abcd"])
+    catalogue = write_catalogue(root, rows, 0, by="hash")
+    planned, done = compute(root, catalogue)
+    assert (done, planned.twins, planned.missing["one"]) == (["a", "d"], 2, 2)
+    assert "2 to compute, 0 cached, 0 rejected earlier, 2 taken from clips of the same content" in planned.lines()[0]
+    assert compute(root, catalogue)[1] == []
+    assert holds(root, catalogue)
+    assert holds(root, catalogue, "two")
+
+
+def test_a_clip_whose_twin_failed_is_tried_itself(root, tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").write_bytes(b"same")
+    rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in "ab"])
+    catalogue = write_catalogue(root, rows, 0, by="hash")
+    first = plan(root, catalogue, TIERS, TierConfigs(), retry=False)
+    assert first.work["clip_id"].to_pylist() == ["a"]
+    reject = {"clip_id": "a", "uri": f"{tmp_path}/a.mp4", "stage": "decode", "error": "damaged", "message": "words"}
+    root.write_shard(pa.Table.from_pylist([reject]), REJECTS, {})
+    remember_tiers(root, {"facts": {"folder": first.folders["facts"][1]}})
+    assert prepare(first.anew(apart=True)).work["clip_id"].to_pylist() == ["b"]
 
 
 def test_the_same_bytes_under_another_name_are_copied_where_a_hash_tells_them(root, tmp_path):

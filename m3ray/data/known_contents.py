@@ -1,0 +1,87 @@
+"""What rows are known to be computed from where they do not say so themselves, or say less than was learned since.
+
+Rows of an older version name no content, and one that was computed under `--identity fast` has no hash. What such a row
+was taken for, when it was first looked at, stands in `artifacts/contents.parquet`; later changes are told from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from m3ray.data.catalogue import NAME as CATALOGUE
+from m3ray.data.catalogue import has_contents
+from m3ray.data.contents import same, stamps, strong, unseen
+from m3ray.data.store import Root
+from m3ray.schema import CONTENT
+
+NAME = ("artifacts", "contents.parquet")
+_KNOWN = pa.schema([("clip_id", pa.string()), (CONTENT, pa.large_string())])
+
+
+def known_contents(root: Root, homes: Mapping[str, str]) -> pa.Table:
+    """`clip_id, content`, a row a clip: what was noted, and what the catalogue of an older version tells: the place.
+
+    Args:
+        root: holds them.
+        homes: the data set's folders to the paths that they are known by.
+    """
+    noted = root.read_table(*NAME).cast(_KNOWN) if root.exists(*NAME) else _KNOWN.empty_table()
+    older = _of_older_catalogue(root, homes)
+    fresh = older.filter(pc.invert(pc.is_in(older["clip_id"], value_set=noted["clip_id"])))
+    return pa.concat_tables([noted, fresh])
+
+
+def keep_older(root: Root, homes: Mapping[str, str]) -> None:
+    """Notes what the catalogue of an older version tells of its clips, before it is written over."""
+    if _of_older_catalogue(root, homes).num_rows:
+        root.write_table(known_contents(root, homes), *NAME)
+
+
+def note_contents(root: Root, known: pa.Table, noted: pa.Table) -> None:
+    """Adds to what is known of clips, or replaces it; both are `clip_id, content`."""
+    if noted.num_rows:
+        others = known.filter(pc.invert(pc.is_in(known["clip_id"], value_set=noted["clip_id"])))
+        root.write_table(pa.concat_tables([others, noted.select(_KNOWN.names).cast(_KNOWN)]), *NAME)
+
+
+def resolved(rows: pa.Table, known: pa.Table | None) -> pa.Table:
+    """Rows with the contents that are known, where they have none or one that is the same.
+
+    Args:
+        rows: `clip_id`, `content`.
+        known: of `known_contents`; None: nothing is.
+    """
+    if known is None or not known.num_rows or not rows.num_rows:
+        return rows
+    told = known[CONTENT].take(pc.index_in(rows["clip_id"], value_set=known["clip_id"]))
+    better = pa.array(same(rows[CONTENT], told) & pc.is_valid(told).to_numpy())
+    return rows.set_column(rows.column_names.index(CONTENT), CONTENT, pc.if_else(better, told, rows[CONTENT]))
+
+
+def worth_noting(now: pa.ChunkedArray, then: pa.ChunkedArray) -> np.ndarray:
+    """Whether each stamp tells more of the same content, or tells it of today, than the one there was; bool, (rows,).
+
+    Args:
+        now: stamps.
+        then: as many; null where nothing was known.
+    """
+    nothing = pc.is_null(then).to_numpy()
+    differs = pc.fill_null(pc.not_equal(now.cast(pa.large_string()), then.cast(pa.large_string())), False).to_numpy()
+    worse = (pc.is_null(strong(now)).to_numpy() & pc.is_valid(strong(then)).to_numpy()) | unseen(now).to_numpy()
+    return pc.is_valid(now).to_numpy() & (nothing | (differs & ~worse))
+
+
+def _of_older_catalogue(root: Root, homes: Mapping[str, str]) -> pa.Table:
+    if not root.exists(CATALOGUE):
+        return _KNOWN.empty_table()
+    schema = root.read_schema(CATALOGUE)
+    if has_contents(schema) or "uri" not in schema.names:
+        return _KNOWN.empty_table()
+    clips = root.read_table(CATALOGUE, columns=["clip_id", "uri"])
+    nothing = pa.chunked_array([pa.nulls(clips.num_rows, pa.string())])
+    places = stamps(nothing, clips["uri"], root.uri, homes)
+    return pa.table({"clip_id": clips["clip_id"], CONTENT: places}).cast(_KNOWN)
