@@ -206,7 +206,9 @@ def test_a_server_that_does_not_answer_does_not_hold_the_job(monkeypatch, serve)
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("target", ["https://", "http:///path", "https://h/a b", "https://[x/SECRET", "ftp://h/SECRET", " "])
+@pytest.mark.parametrize(
+    "target", ["https://", "http:///path", "https://h/a b", "https://[x/SECRET", "ftp://h/SECRET", " "]
+)
 def test_an_address_that_is_none_is_refused_at_once(tmp_path, target):
     with pytest.raises(ConfigError, match="--on-end") as caught, running("extract", options(tmp_path, on_end=target)):
         pass
