@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
@@ -40,6 +41,12 @@ def main(options: type[T], job: Callable[[Request[T]], None], description: str) 
         job(asked)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError as error:
+        if asked is not None:
+            return _failed(options, asked, error)
+        # Whoever read along is gone (`--help | head`); Python would complain once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         return _failed(options, asked, error)
     return 0

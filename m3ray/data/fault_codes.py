@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
+from html import escape
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,20 +37,34 @@ _WORDS = (
      "ConnectionFailed"),
 )  # fmt: skip
 
+_QUOTED = re.compile("'[^']*'")
+_BY_WORDS = [pattern for pattern, _ in _WORDS]
 
-def fault_of(error: BaseException, *, local: bool) -> Fault:
+
+def fault_of(error: BaseException, *, local: bool, uri: str = "") -> Fault:
     """The row of the table that an error of pyarrow, obstore, urllib or the system belongs to.
 
     Args:
         error: as it was raised.
         local: whether a file of this machine was asked for: the system's error number then decides.
+        uri: that was asked for: its own words say nothing of the error.
     """
     if local and isinstance(error, OSError):
         known = BY_CODE.get(errno.errorcode.get(error.errno or 0, ""))
         missing = isinstance(error, FileNotFoundError)
         return known or BY_CODE["missing_file" if missing else "unreadable_file"]
-    text = str(error)
+    text = _without_name(str(error), uri)
     return BY_CODE[_code_in(text, "missing_file" if isinstance(error, FileNotFoundError) else "StorageError")]
+
+
+def _without_name(text: str, uri: str) -> str:
+    """An error's text without the key, where that holds words which an error could be known by."""
+    key = uri.partition("://")[2].partition("/")[2]
+    if not key or not any(pattern.search(key) for pattern in (_CREDENTIALS, _CODES, _STATUS, _PLAIN, *_BY_WORDS)):
+        return text
+    for name in (key, quote(key), quote(key, safe=""), escape(key)):
+        text = text.replace(name, "")
+    return text
 
 
 def _code_in(text: str, otherwise: str) -> str:
@@ -84,8 +100,12 @@ def are_passing(rejects: pa.Table) -> pa.ChunkedArray:
         rejects: `stage`, `error`, `message`; older versions rejected clips for the storage's faults.
     """
     older = pc.and_(pc.equal(rejects["error"], "unreadable_file"), pc.not_equal(rejects["stage"], LISTING))
-    # What is quoted is a path or a key, which may be named anything.
-    said = pc.replace_substring_regex(rejects["message"].cast(pa.string()), "'[^']*'", "''")
+    said = rejects["message"].cast(pa.string())
+    if "uri" in rejects.column_names and pc.any(older).as_py():  # a path or a key may be named anything
+        pairs = zip(said.to_pylist(), rejects["uri"].to_pylist(), strict=True)
+        said = pa.chunked_array(
+            [[text and _QUOTED.sub("", text.replace(uri or "\0", "")) for text, uri in pairs]], pa.string()
+        )
     storage = pc.fill_null(pc.match_substring_regex(said, _older_words()), False)
     return pc.or_(pc.is_in(rejects["error"], value_set=pa.array(TRANSIENT)), pc.and_(older, storage))
 

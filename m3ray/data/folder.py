@@ -10,6 +10,7 @@ from pyarrow import fs as pafs
 from m3ray.data.filesystems import absolute_uri, is_local, looked_at, one_line, retried
 from m3ray.data.listing import Found, Listing, Passed
 from m3ray.data.local_folder import ENDINGS, is_named_video, local_videos, named_local_videos
+from m3ray.data.object_store import check_bucket
 from m3ray.data.remote_folder import remote_files
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE, LISTING, REJECTS
@@ -36,6 +37,8 @@ def read_folder(root: str) -> Listing:
     uri = absolute_uri(root).rstrip("/")
     fs, base, info = looked_at(uri)
     if info.type != pafs.FileType.Directory:
+        if uri.startswith("s3://"):
+            check_bucket(uri, "--root")
         raise SchemaError(f"no folder at {uri}: give an existing folder of videos with --root")
     passed = Passed()
     try:

@@ -21,8 +21,10 @@ import obstore
 from obstore import exceptions
 from obstore.store import S3Store
 
+from m3ray.data.fault_codes import fault_of
 from m3ray.data.filesystems import has_secret, one_line, s3_place
 from m3ray.data.schemes import access_of
+from m3ray.data.secrets import redacted
 from m3ray.errors import ConfigError, M3RayError
 
 if TYPE_CHECKING:
@@ -90,6 +92,32 @@ def get_bytes(uri: str, *, start: int = 0, length: int | None = None, seconds: f
         reply = obstore.get(store, key, options=_range(start, length))
         data = reply.bytes().to_bytes()
         return Fetched(data, reply.meta["size"], reply.meta["e_tag"] or "")
+
+
+def check_bucket(uri: str, option: str) -> None:
+    """Asks for one key below an `s3://` URI: whether its bucket is there, and its endpoint answers.
+
+    Args:
+        uri: a folder.
+        option: that named it.
+    Raises:
+        ConfigError: neither is. Other faults, of rights say, are told where they matter.
+    """
+    store, prefix = open_store(uri.rstrip("/") + "/", seconds=15.0)
+    try:
+        next(iter(obstore.list(store, prefix=prefix, chunk_size=1)), None)
+    except (exceptions.BaseError, OSError) as error:
+        code = fault_of(error, local=False).code
+        if code == "NoSuchBucket":
+            raise ConfigError(
+                f"{option} {redacted(uri)}: there is no such bucket: check its name and the endpoint"
+            ) from error
+        if code in ("ConnectionFailed", "TimedOut"):
+            said = redacted(_said(error))
+            raise ConfigError(
+                f"{option} {redacted(uri)}: the storage does not answer ({said}): check the network, AWS_ENDPOINT_URL "
+                "and its certificate"
+            ) from error
 
 
 def put(uri: str, data: bytes, *, seconds: float, retries: int = 1) -> None:

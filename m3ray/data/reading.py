@@ -116,7 +116,7 @@ def _failure(uri: str, error: Exception) -> DecodeError:
     where, said = redacted(uri), redacted(one_line(error).partition(" Debug source:")[0])[:_MOST_SAID]
     if isinstance(error, ConfigError) or (isinstance(error, ValueError) and not isinstance(error, OSError)):
         return DecodeError("unreadable_file", f"cannot read {where!r}: {said}", stage="read")
-    fault = fault_of(error, local=is_local(uri))
+    fault = fault_of(error, local=is_local(uri), uri=uri)
     if fault.code == "missing_file":
         return DecodeError(fault.code, f"no file at {where}", stage="read")
     if fault.kind == "clip":
@@ -177,9 +177,13 @@ def _read_by_pyarrow(uri: str, max_bytes: int) -> bytes:
 
 def _read_http(uri: str, max_bytes: int) -> bytes:
     with _asked(uri) as reply:
-        _check_size(int(reply.headers.get("Content-Length") or 0), max_bytes)
+        promised = reply.headers.get("Content-Length") or ""
+        size = int(promised) if promised.isdecimal() else None
+        _check_size(size or 0, max_bytes)
         data = reply.read(max_bytes + 1)
     _check_size(len(data), max_bytes)
+    if size is not None and len(data) < size:  # which http.client takes for the end
+        raise ConnectionError(f"{len(data)} of {size} bytes came, then the connection ended")
     return data
 
 

@@ -132,7 +132,7 @@ def rejected_ids(root: Root, *, settled: bool = False) -> pa.ChunkedArray:
         root: holds them.
         settled: without those whose reason says nothing of the clip (the storage did not answer).
     """
-    table = root.read_shards(*REJECTS, columns=["clip_id", "stage", "error", "message"])
+    table = root.read_shards(*REJECTS, columns=["clip_id", "uri", "stage", "error", "message"])
     if table is None:
         return NONE
     return table.filter(pc.invert(are_passing(table)))["clip_id"] if settled else table["clip_id"]

@@ -222,7 +222,7 @@ def finish(job: Job, plan: planning.Plan, catalogue: pa.Table, most: int | None)
     ids = catalogue["clip_id"]
     settled, waiting = parted(root, ids)
     rejected = pa.chunked_array([*settled["clip_id"].chunks, *waiting["clip_id"].chunks], pa.string())
-    job.outcome(len(ids), len(rejected))
+    job.outcome(len(ids), len(rejected), waiting.num_rows)
     tell_rejects(settled, waiting)
     say(
         f"extract: {len(ids) - len(rejected)} clips have features, {len(rejected)} rejected, "

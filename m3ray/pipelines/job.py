@@ -56,9 +56,15 @@ class Job:
     begun: bool = False
     doing: str = ""
 
-    def outcome(self, clips: int, rejected: int) -> None:
-        """What became of the catalogue's clips: with rejects a job succeeds in part."""
-        self.summary["clips"], self.summary["rejected"] = clips, rejected
+    def outcome(self, clips: int, rejected: int, waiting: int = 0) -> None:
+        """What became of the catalogue's clips: with rejects a job succeeds in part.
+
+        Args:
+            clips: of the catalogue.
+            rejected: those in `rejects/`.
+            waiting: those of them that only the storage failed.
+        """
+        self.summary |= {"clips": clips, "rejected": rejected, "storage_failed": waiting}
 
     def count(self, progress: Progress) -> None:
         """Adds an extraction's counts and seconds to the summary."""
@@ -274,10 +280,12 @@ def _last_line(job: Job, status: str, *, dry: bool) -> str:
     if dry and status == "success":
         return f"{job.name}: result: success: a dry run, nothing was written"
     stays = "what was committed stays" if job.begun else "nothing was done"
+    waiting = job.summary.get("storage_failed")
+    again = f" ({waiting} of them for the storage alone: the next run tries these again)" if waiting else ""
     words = {
         "success": "every clip has its features" if "clips" in job.summary else "done",
-        "partial": f"{job.summary.get('rejected')} of {job.summary.get('clips')} clips rejected, reasons in "
-        f"{job.root.display('rejects')}",
+        "partial": f"{job.summary.get('rejected')} of {job.summary.get('clips')} clips rejected{again}, "
+        f"reasons in {job.root.display('rejects')}",
         "stopped": f"{stays}; the same command goes on from there",
         "failed": f"{stays}; the error stands in the last line",
     }

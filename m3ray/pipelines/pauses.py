@@ -51,7 +51,11 @@ def _why_stopped(ledger: Any) -> str:
 
 
 def _watch(ledger: Any, watcher: _Watcher, stop: Event) -> None:
-    while not stop.wait(_WATCH_SECONDS):
+    ended = False
+    while not ended:
+        ended = stop.wait(_WATCH_SECONDS)
+        if ended and not watcher.is_paused:
+            return
         with suppress(Exception):  # an answer that the ledger does not give is one missed
             watcher.see(ray.get(ledger.storage_state.remote(), timeout=_WATCH_SECONDS))
 
@@ -69,6 +73,11 @@ class _Watcher:
         self.progress = progress
         self._usual = "" if progress is None else progress.waiting_for
         self._waited = self._said = 0.0
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pause was said, and not yet its end."""
+        return self._waited > 0
 
     def see(self, state: tuple[float, str] | None) -> None:
         if state is None:

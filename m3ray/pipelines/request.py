@@ -17,6 +17,7 @@ from m3ray.data.disk import existing, is_full
 from m3ray.data.dry_root import DryRoot
 from m3ray.data.filesystems import is_local, local_path
 from m3ray.data.listing import Listing
+from m3ray.data.object_store import check_bucket
 from m3ray.data.ownership import STUDY, check_bundle, check_predictions, check_root, check_study
 from m3ray.data.record import settled
 from m3ray.data.rooms import current_tiers
@@ -93,6 +94,8 @@ def _check_place(out: str, *, dry: bool) -> None:
     if not is_local(out):
         if not out.partition("://")[2].strip("/"):
             raise ConfigError(f"--out {out}: names no bucket: give s3://bucket/prefix")
+        if out.startswith("s3://"):
+            check_bucket(out, "--out")
         return
     there = existing(Path(local_path(out)))
     if not there.is_dir():
@@ -207,6 +210,12 @@ def _report(options: ReportOptions) -> Request[ReportOptions]:
     return Request(options)
 
 
+def _unlock(options: UnlockOptions) -> Request[UnlockOptions]:
+    if is_local(options.out) and not Path(local_path(options.out)).is_dir():
+        raise ConfigError(f"--out {options.out}: there is no such folder: give the root whose lock it is")
+    return Request(options)
+
+
 _PREPARE: dict[type, Callable[[Any], Request[Any]]] = {
     ExtractOptions: _extract,
     TrainOptions: _train,
@@ -216,5 +225,5 @@ _PREPARE: dict[type, Callable[[Any], Request[Any]]] = {
     PredictOptions: _predict,
     EvaluateOptions: _evaluate,
     ReportOptions: _report,
-    UnlockOptions: Request,
+    UnlockOptions: _unlock,
 }

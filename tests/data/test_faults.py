@@ -114,3 +114,17 @@ def test_rejects_of_older_versions(error, message, passing):
 def test_a_reject_of_the_listing_stays():
     row = pa.table({"stage": ["list"], "error": ["unreadable_file"], "message": ["AWS Error ACCESS_DENIED"]})
     assert are_passing(row).to_pylist() == [False]
+
+
+@pytest.mark.parametrize("name", ["169.254.mp4", "no credentials.mp4", "<Code>AccessDenied</Code>.mp4", "SlowDown.mp4"])
+def test_the_words_of_a_key_are_no_error(name):
+    said = f"Object at location v/{name} not found: <Code>NoSuchKey</Code><Key>v/{name}</Key>"
+    assert fault_of(FileNotFoundError(said), local=False, uri=f"s3://b/v/{name}").code == "missing_file"
+
+
+@pytest.mark.parametrize(
+    "message", ["cannot read /d/AccessDenied.mp4: a socket", "[Errno 36] too long: '/d/SlowDown/a'"]
+)
+def test_the_words_of_a_path_make_no_older_reject_passing(message):
+    row = {"uri": "/d/AccessDenied.mp4", "stage": "read", "error": "unreadable_file", "message": message}
+    assert are_passing(pa.table({name: [value] for name, value in row.items()})).to_pylist() == [False]

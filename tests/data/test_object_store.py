@@ -10,7 +10,7 @@ from late_s3 import late_puts
 
 from m3ray.data import object_store
 from m3ray.data.conditional_file import conditional_file
-from m3ray.data.object_store import ChangedError, get_bytes, open_store, put_if
+from m3ray.data.object_store import ChangedError, check_bucket, get_bytes, open_store, put_if
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError
 
@@ -138,3 +138,14 @@ def test_a_local_file_is_replaced_on_the_same_terms(tmp_path):
     assert file.read().data == b"one"
     file.replace(b"two", first)
     assert file.read().data == b"two"
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_done(bucket):
+    check_bucket(f"{bucket}/nothing/below", "--out")
+    with pytest.raises(ConfigError, match="--out s3://nowhere/x: there is no such bucket"):
+        check_bucket("s3://nowhere/x", "--out")
+
+
+def test_an_endpoint_that_does_not_answer_is_told_before_anything_is_done():
+    with patched_environment(s3_environment("http://127.0.0.1:9")), pytest.raises(ConfigError, match="does not answer"):
+        check_bucket("s3://bucket/x", "--root")

@@ -136,9 +136,9 @@ def test_schemes_and_secrets(tmp_path):
 def website():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            status = 200 if self.path in ("/a%20b.mp4?id=3", "/x//y.mp4") else 404
+            status = 200 if self.path in ("/a%20b.mp4?id=3", "/x//y.mp4", "/cut.ts") else 404
             self.send_response(status)
-            self.send_header("Content-Length", "5")
+            self.send_header("Content-Length", "50" if self.path == "/cut.ts" else "5")
             self.end_headers()
             self.wfile.write(b"bytes")
 
@@ -150,6 +150,11 @@ def website():
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+def test_a_body_that_ends_early_is_the_connection_s_fault_and_no_shorter_video(website):
+    with pytest.raises(StorageFault, match=r"ConnectionFailed: .*5 of 50 bytes came"):
+        read_once(f"{website}/cut.ts", 100)
 
 
 def test_over_http(website):

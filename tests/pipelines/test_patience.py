@@ -287,6 +287,22 @@ class Handle:
         return type("Remote", (), {"remote": staticmethod(method)})
 
 
+def test_a_pause_that_the_last_clip_ended_is_said_to_have_ended(monkeypatch, clock):
+    """Else whoever reads the events takes the job for paused for ever."""
+    monkeypatch.setattr(pauses, "_WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(pauses.ray, "get", lambda found, timeout=None: found)
+    ledger = Ledger(300.0)
+    breaker = ledger.breakers["writes"]
+    with LineKeeper() as said, pauses.watched(Handle(ledger), LimitsConfig()):
+        breaker.failed("s3://b/x", "403 AccessDenied", 2, 2)
+        while not any("paused" in line for line in said.lines):
+            time.sleep(0.01)
+        monkeypatch.setattr(pauses, "_WATCH_SECONDS", 60)  # the end comes before the next look
+        time.sleep(0.1)
+        breaker.worked("s3://b/x", 0.0)
+    assert [word for line in said.lines for word in ("paused:", "resumed:") if word in line][-1] == "resumed:"
+
+
 def test_workers_share_what_they_know_through_the_ledger(monkeypatch, clock):
     """One reads, the other's clip is denied: given up, without a pause."""
     monkeypatch.setattr(patiences.ray, "get", lambda value, **_: value)
