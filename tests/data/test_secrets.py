@@ -1,5 +1,7 @@
 """Secrets in URIs, in every form that one can be written in."""
 
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -38,6 +40,36 @@ WITH = [
     "abfs://user:hush@account.dfs.core.windows.net/x.mp4",
     "ftp://user:hush@host/x.mp4",
     "  s3://KEY:hush@bucket/x.mp4",
+    "s3://AKIA:12345/hush@bucket/x.mp4",  # what stands before its first slash is no port
+    "s3:KEY:12/hush@bucket/x.mp4",
+    "s3://KEY%253Ahush%2540bucket/x.mp4",
+    "https://user%25253Ahush%252540host/x.mp4",
+    "//user:hush@host/x.mp4",
+    "file:https://user:hush@host/x.mp4",
+    "file:s3:KEY:hush@bucket/x.mp4",
+    "blob:https://user:hush@host/x.mp4",
+    "https://proxy/get?url=https%3A%2F%2Fuser%3Ahush%40host%2Fx.mp4",
+    "s3://b/x.mp4?versionId=1&X-Amz-Signature=hush",
+    "gs://b/x.mp4?X-Goog-Credential=hush",
+    "s3://b/x.mp4?AWSAccessKeyId=K&Signature=hush",
+    "https://host/x.mp4?key=AIzahush",  # Google's keys all begin so
+    "https://host/~/hdnts=exp=1~hmac=hush/x.mp4",
+    "https://host/x.mp4;jsessionid=hush",
+    "https://host/x.mp4? token=hush",
+    "https://host/x.mp4?v=1& sig=hush",
+    "https://host/x.mp4?%20token=hush",
+    "https://host/x.mp4?%2574oken=hush",
+    "https://host/x.mp4?+token=hush",
+    "https://host/x.mp4?token%5B%5D=hush",
+    *(
+        f"https://host/x.mp4?v=1&{name}=hush"
+        for name in (
+            "client-secret clientsecret oauth_signature x-oss-signature q-signature auth_key authkey account_key "
+            "sharedkey private_key credential credentials hmac pass passphrase bearer session sessionid sas hdnea "
+            "hdnts wsSecret txSecret rlkey tok tkn token[] PHPSESSID api_key apiKey AccessKeyId X-Auth-Token pageToken "
+            "user[password] sign upsig OSSAccessKeyId jwt pwd Authorization x-ms-signature accountkey secret_id"
+        ).split()
+    ),
 ]
 WITHOUT = [
     "s3://bucket/x@y:z.mp4",
@@ -51,7 +83,28 @@ WITHOUT = [
     "/videos/user:word@home.mp4",
     "user:word@home.mp4",
     "file:///videos/a@b.mp4",
+    "file:///a:b@c.mp4",
+    "file:///videos/x?token=1.mp4",
+    "file:a:b@c.mp4",
+    "http:a@b.mp4",
+    "/a:b@c.mp4",
+    "videos/s3:a:b@c?token=1.mp4",
+    "//server/a:b@c.mp4",
+    "s3://b/x&sig=3.mp4",
+    "s3://b/a#token=1.mp4",
+    "s3://b/tok?token=x.mp4",
+    "s3://b/tok?sig=x.mp4",
+    "az://c/tok?token=x.mp4",
     "",
+    *(
+        f"https://host/x.mp4?{name}=3"
+        for name in (
+            "design assign keyword key primary_key author authors compass bypass secretary sign_language pass_count "
+            "session_number monkey passenger signal config insight tokyo expires md5 hash sid t"
+        ).split()
+    ),
+    "https://host/x.mp4?token=",
+    "https://host/token=1/x.mp4",
 ]
 
 
@@ -69,6 +122,20 @@ def test_a_secret_is_found_hidden_and_refused(uri):
 def test_what_is_none_stays(uri):
     assert not has_secret(uri)
     assert redacted(f"cannot read {uri}: no") == f"cannot read {uri}: no"
+
+
+def test_marks_of_the_sentence_around_stay():
+    assert redacted("RAY=ray://u:hush@h:1: no such (https://h/x?sig=hush), s3://K:hush@b.") == (
+        "RAY=ray://***: no such (https://***), s3://***."
+    )
+
+
+@pytest.mark.parametrize("uri", ["a" * 200_000, "https://" * 3000, "s3://b/" + "%25" * 20_000, "https://h/?" + "a" * 200_000])
+def test_long_texts_are_searched_in_short_time(uri):
+    start = time.process_time()
+    assert not has_secret(uri)
+    assert redacted(uri) == uri
+    assert time.process_time() - start < 5  # seconds; a quadratic search takes minutes
 
 
 def test_rows_of_a_column():

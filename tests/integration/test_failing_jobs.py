@@ -194,6 +194,7 @@ def test_one_video_alone(jobs, demo, tmp_path, capsys):
         )
     )
     assert len(pd.read_parquet(tmp_path / "p" / "predictions.parquet")) == 1
+    capsys.readouterr()
     with pytest.raises(StudyError, match="1 clips have a score: training needs at least 2 in train and 2 in val"):
         jobs.reproduce(ReproduceOptions(out=out, tiers=("raw", "scene"), weights="untrained"))
     assert "extract" not in capsys.readouterr().out, "known before its features are"
