@@ -119,8 +119,9 @@ def older_owner(seen: Version) -> Owner:
     try:
         found = json.loads(seen.data)
         place = Place(str(found["host"]), "", int(found["pid"]), "")
-        return replace(Owner(str(found["job"]), place), since=float(found["since"]), sign=float(found["since"]))
-    except (ValueError, TypeError, KeyError):
+        since = float(found["since"])
+        return replace(Owner(str(found["job"]), place), since=since, sign=since).or_unknown()
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Owner.from_bytes(b"")
 
 

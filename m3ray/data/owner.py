@@ -14,6 +14,9 @@ from pathlib import Path
 
 import psutil
 
+_LARGEST_PID = 2**31 - 1  # what the system's calls take
+_YEAR_10000 = 253402300800  # seconds since 1970
+
 
 @dataclass(frozen=True)
 class Place:
@@ -30,6 +33,12 @@ class Place:
     machine: str
     pid: int
     started: str
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether its values are such as a process has: they may come from a file that anything has written."""
+        words = all(isinstance(word, str) for word in (self.machine, self.started))
+        return words and _is_name(self.host) and _is_count(self.pid, 0, _LARGEST_PID)
 
     @property
     def runs(self) -> bool:
@@ -75,11 +84,37 @@ class Owner:
         try:
             found = json.loads(data)
             found["place"] = Place(**found["place"])
-            owner = cls(**{name: found[name] for name in (f.name for f in fields(cls))})
-            # Numbers are compared and added to.
-            return owner if all(isinstance(n, int) for n in (owner.token, owner.beat, owner.place.pid)) else _UNKNOWN
-        except (ValueError, TypeError, KeyError):
+            return cls(**{name: found[name] for name in (f.name for f in fields(cls))}).or_unknown()
+        except (ValueError, TypeError, KeyError, RecursionError):
             return _UNKNOWN
+
+    def or_unknown(self) -> Owner:
+        """This owner, if its values can be what a job wrote: they are compared, added to and shown."""
+        return self if self.place.is_possible and self._is_possible else _UNKNOWN
+
+    @property
+    def _is_possible(self) -> bool:
+        return (
+            _is_name(self.job)
+            and isinstance(self.id, str)
+            and _is_count(self.token, 1)
+            and _is_count(self.beat, 0)
+            and all(map(_is_time, (self.since, self.sign)))
+            and all(isinstance(flag, bool) for flag in (self.settled, self.released))
+        )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_count(value: object, least: int, most: int = 2**62) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_time(value: object) -> bool:
+    """Whether it is a time that can be written as a date; not a number is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _YEAR_10000
 
 
 # It may be anyone's last write: not settled.

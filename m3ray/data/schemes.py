@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -17,6 +18,9 @@ from m3ray.errors import ConfigError, SchemaError
 # gs, az and abfs take their credentials from the environment, as Google's and Microsoft's tools do.
 READABLE = ("s3", "gs", "az", "abfs", "abfss", "http", "https", "file")
 _SERVED = rf"^(?:{'|'.join(READABLE)})://"
+# Without two slashes these would pass for names of local files.
+_ONE_SLASH = r"(?i:^(?:s3[an]?|gs|gcs|az|abfss?|wasbs?|https?|ftps?|sftp|hdfs|hf):/(?:[^/]|$))"
+_INLINE = r"(?i:^data:(?:[a-z0-9.+-]+/[a-z0-9.+-]+)?(?:;[^,]*)?,)"
 _ANONYMOUS, _REQUESTER_PAYS = "M3RAY_ANONYMOUS_BUCKETS", "M3RAY_REQUESTER_PAYS_BUCKETS"
 
 
@@ -40,6 +44,16 @@ def unknown_scheme(uri: str) -> str:
     return f"{scheme}:// is not read, just paths and {', '.join(READABLE)}: {BY_CODE['unknown_scheme'].advice}"
 
 
+def with_lower_schemes(uris: pa.ChunkedArray) -> pa.ChunkedArray:
+    """URIs with the schemes that are read in small letters: case tells nothing (RFC 3986), but readers go by it."""
+    if not pc.any(pc.match_substring_regex(uris, "^[a-z]*[A-Z][A-Za-z]*:")).as_py():
+        return uris
+    for scheme in READABLE:
+        slashes = "/" if scheme == "file" else "//"
+        uris = pc.replace_substring_regex(uris, f"^(?i:{scheme}):{slashes}", f"{scheme}:{slashes}")
+    return uris
+
+
 def check_uris(uris: pa.ChunkedArray, numbers: np.ndarray | None = None) -> None:
     """Raises SchemaError for the first row whose URI carries a secret, or has a scheme that nothing reads.
 
@@ -54,11 +68,23 @@ def check_uris(uris: pa.ChunkedArray, numbers: np.ndarray | None = None) -> None
             f"row {numbers[secret[0]]}: the uri carries credentials, which would stand in tables and logs: "
             f"{BY_CODE['secret_in_uri'].advice}"
         )
-    remote = pc.match_substring(uris, "://")
-    unread = pc.and_(remote, pc.invert(pc.match_substring_regex(uris, _SERVED)))
+    foreign = pc.match_substring_regex(uris, f"://|{_ONE_SLASH}|{_INLINE}")
+    unread = pc.and_(foreign, pc.invert(pc.match_substring_regex(uris, _SERVED)))
     rows = np.flatnonzero(pc.fill_null(unread, False).to_numpy())
     if len(rows):
-        raise SchemaError(f"row {numbers[rows[0]]}: {unknown_scheme(uris[int(rows[0])].as_py())}")
+        raise SchemaError(f"row {numbers[rows[0]]}: {_unread(uris[int(rows[0])].as_py())}")
+
+
+def _unread(uri: str) -> str:
+    scheme, _, rest = uri.partition(":")
+    if re.match(_INLINE, uri):
+        return f"a video inside its uri ({scheme}:) is not read: write it to a file, and give that file's path"
+    if re.match(_ONE_SLASH, uri):
+        return (
+            f"{scheme}:/ has one slash and would pass for a local path: write {scheme.lower()}:/{rest}, or "
+            f"./{scheme}:/ for a folder of that name"
+        )
+    return unknown_scheme(uri)
 
 
 def as_environment(config: StorageConfig) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """Secrets in URIs: found in any form that one can be written in, and taken out of what is said and kept.
 
-A URI carries a secret in its user part (`_has_user`) or in a parameter (`_has_parameter`). What a parameter's name tells,
-for http(s) and any scheme but those below; names are cut into words at what is no letter and at camelCase:
+A URI carries a secret in its user part (`_has_user`) or in a parameter (`_has_parameter`). What a parameter's name
+tells, for http(s) and any scheme but those below; names are cut into words at what is no letter and at camelCase:
 
 | name | why |
 |---|---|
-| a word that ends in secret, signature, token, password, passphrase, credential, hmac and the like | names nothing else |
+| a word that ends in secret, signature, token, password, credential, hmac and the like | names nothing else |
 | last word auth, pass, session, sign, sas, bearer, tok | else `sign_language=`, `session_number=`, `pass_count=` |
 | access, account, api, auth, private, shared ... before key | other keys name things: `keyword=`, `primary_key=` |
 | key alone, if its value begins as Google's keys do | else `key=videos/a.mp4` |

@@ -19,7 +19,7 @@ from m3ray.data.filesystems import absolute_uri, is_local, local_path, looked_at
 from m3ray.data.json_lines import read_json_lines
 from m3ray.data.listing import Listing
 from m3ray.data.parquet_file import read_parquet
-from m3ray.data.schemes import check_uris
+from m3ray.data.schemes import check_uris, with_lower_schemes
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE
 
@@ -88,7 +88,7 @@ def _read(uri: str) -> Sheet:
 
 def _catalogue(sheet: Sheet, uri: str) -> pa.Table:
     table, rows = sheet.table, sheet.rows
-    where = _text(table, "uri")
+    where = with_lower_schemes(_text(table, "uri"))
     if where.null_count:
         empty = int(np.flatnonzero(pc.is_null(where).to_numpy())[0])
         raise SchemaError(f"row {rows[empty]}: uri is empty")

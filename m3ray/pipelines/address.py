@@ -6,12 +6,14 @@ Ray would try for a quarter of an hour, and say so again and again.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
 
+from m3ray.data.secrets import redacted
 from m3ray.errors import ClusterError
 
 VARIABLE = "RAY_ADDRESS"
@@ -40,7 +42,7 @@ def check_address(address: str | None, *, source: str = f"{VARIABLE}=") -> None:
     """
     if address is None or address == "auto":
         return
-    named = f"{source}{address}"
+    named = f"{source}{_without_user(address)}"
     if address.startswith(("http://", "https://")):
         raise ClusterError(
             f"{named} is where jobs are submitted, and this job would need a cluster's own address: run it as `ray job "
@@ -61,7 +63,14 @@ class _Refusal:
         self.words, self.again = words, again
 
 
+def _without_user(address: str) -> str:
+    """What may be shown: a password stands before the @, in whatever form, or in a parameter."""
+    return redacted(re.sub(r"^([a-z]+://)?.*@", r"\1***@", address, flags=re.IGNORECASE | re.DOTALL))
+
+
 def _host_and_port(address: str, named: str) -> tuple[str, int]:
+    if "@" in address:  # to ask for that name would tell the password to a name server
+        raise ClusterError(f"{named}: Ray takes no user and password there: expected host:port; {_WAY_OUT}")
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ClusterError(f"{named} is no address: expected host:port, as in 10.0.0.1:6379; {_WAY_OUT}")

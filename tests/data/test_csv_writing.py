@@ -1,5 +1,6 @@
 """Text that a spreadsheet would run as a formula is text in every CSV; numbers stay numbers."""
 
+import csv
 import io
 
 import numpy as np
@@ -40,9 +41,71 @@ def test_numbers_columns_and_missing_values():
         }
     )
     lines = csv_bytes(frame).decode().splitlines()
-    assert lines == ["'=name,delta,count,kind,mixed", "'=1+1,-0.25,-3,'@x,-4", "plain,,,b,'-x"]
+    assert lines == [
+        """"'=name","delta","count","kind","mixed\"""",
+        """"'=1+1",-0.25,-3,"'@x",-4""",
+        """"plain","","","b","'-x\"""",
+    ]
     assert "=name" in frame.columns, "the caller's table is its own"
     assert frame["=name"][0] == "=1+1"
+
+
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
+
+
+@pytest.mark.parametrize("before", [" ", "  ", "\u200b", "\ufeff", "\xa0", "\u3000", "\u2060 ", '"', ""])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_unseen_characters_and_other_forms_of_the_signs(before, sign):
+    assert as_text_cell(f"{before}{sign}1+cmd|' /C calc'!A0") == f"'{before}{sign}1+cmd|' /C calc'!A0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'x;=HYPERLINK("http://x")',
+        "a;=cmd|x",
+        "x\t=1",
+        "a,=1",
+        "x; =1",
+        "x;\u200b=1",
+        'x;"=1',
+        "x;;=1",
+        "x\r\n=1",
+        "x\n@1",
+        "x|=1",
+        '=a;"=1";+1',
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_no_importer_s_separator_uncovers_a_formula(text, separator):
+    """Python's reader goes on after a closing quote as spreadsheets do."""
+    written = csv_bytes(pd.DataFrame({"id": ["a", "b"], "label": [text, "x"], "n": [1.5, -2]})).decode()
+    for row in csv.reader(io.StringIO(written, newline=""), delimiter=separator):
+        for cell in row:
+            assert cell.strip(' "\u200b')[:1] not in (*SIGNS, "\t") or cell == "-2.0", cell
+
+
+@pytest.mark.parametrize("text", ["a; b", "a;3", "x = y; z", "beach, sea", " -3 ", "a,=1"])
+def test_harmless_separators_stay(text):
+    assert as_text_cell(text) is text
+
+
+def test_types_of_numbers_stay_bare():
+    frame = pd.DataFrame(
+        {
+            "f": np.array([0.5, 1], np.float32),
+            "i": pd.array([1, 2], dtype="Int64"),
+            "b": [True, False],
+            "o": pd.Series([1.5, 2.5], dtype=object),
+            "np": pd.Series([np.float64(0.25), np.float32(3)], dtype=object),
+            "t": ["1", "x"],
+        }
+    )
+    assert csv_bytes(frame).decode().splitlines() == [
+        '"f","i","b","o","np","t"',
+        '0.5,1,True,1.5,0.25,"1"',
+        '1.0,2,False,2.5,3.0,"x"',
+    ]
 
 
 def test_m3ray_s_own_reader_reads_what_is_written():

@@ -159,10 +159,74 @@ def test_a_start_is_the_kernels_own(local):
     assert start_of(2**22 + 5) == ""  # beyond the largest process number of Linux
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"job": 1}', b'{"place": {}}'])
+DEEP = [b"[" * 200_000, b'{"job":' * 100_000]  # more than Python's parser descends
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"job": 1}', b'{"place": {}}', b"\xff", b"null", *DEEP])
 def test_what_is_no_owner_is_read_as_one_that_nobody_knows(data):
     assert Owner.from_bytes(data).job == "an unreadable lock"
     assert not Owner.from_bytes(data).settled
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"since": "x"},
+        {"sign": "y"},
+        {"sign": True},
+        {"since": 1e300},
+        {"since": float("nan")},
+        {"sign": float("-inf")},
+        {"since": -1e15},
+        {"since": 10**400},
+        {"released": "no"},
+        {"released": 1},
+        {"settled": None},
+        {"token": -5},
+        {"token": True},
+        {"token": 2**80},
+        {"beat": -1},
+        {"job": 3},
+        {"job": "a\nb"},
+        {"job": "\ud800"},
+        {"id": None},
+    ],
+    ids=str,
+)
+def test_values_that_no_job_writes_make_an_owner_that_nobody_knows(changed):
+    data = json.dumps(asdict(Owner("extract", here())) | changed).encode()
+    assert Owner.from_bytes(data) == Owner.from_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"pid": 2**40}, {"pid": -1}, {"host": 1}, {"machine": []}, {"started": None}], ids=str
+)
+def test_a_place_that_cannot_be_is_no_owners(changed):
+    whole = asdict(Owner("extract", here()))
+    assert Owner.from_bytes(json.dumps(whole).encode()).job == "extract"
+    data = json.dumps(whole | {"place": whole["place"] | changed}).encode()
+    assert Owner.from_bytes(data) == Owner.from_bytes(b"")
+
+
+@pytest.mark.parametrize("data", DEEP, ids=["lists", "objects"])
+@pytest.mark.parametrize("file", [FILE, ("runs", "lock.json")], ids=["ours", "older"])
+def test_a_deep_lock_is_taken_when_it_stays_unchanged(local, file, data):
+    local.write_bytes(data, *file)
+    lines = []
+    with locked(local, "train", pace=QUICK, tell=lines.append) as lock:
+        lock.check()
+    assert "unreadable" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"since": 1e300}, {"since": "nan"}, {"since": -1}, {"pid": 1e300}, {"pid": 2**70}], ids=str
+)
+def test_an_older_lock_with_values_that_no_job_writes_is_taken(local, changed):
+    older(local, host=here().host, **changed)
+    lines = []
+    with locked(local, "train", pace=QUICK, tell=lines.append):
+        assert not local.exists("runs", "lock.json")
+    assert "unreadable" in lines[0]
 
 
 def test_an_unreadable_lock_is_taken_when_it_stays_unchanged(local):

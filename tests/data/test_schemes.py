@@ -45,6 +45,34 @@ def test_a_table_names_the_row_that_it_has_in_the_file(tmp_path):
         read_table(str(tmp_path / "t.csv"))
 
 
+def test_case_tells_nothing_in_a_table_s_schemes(tmp_path):
+    (tmp_path / "t.csv").write_text("uri\nHTTPS://Host/C.mp4\nS3://bucket/Key\nFILE:///V/x.mp4\nGs://b/S3://x\na.mp4\n")
+    found = read_table(str(tmp_path / "t.csv")).table["uri"].to_pylist()
+    assert found == ["https://Host/C.mp4", "s3://bucket/Key", "file:///V/x.mp4", "gs://b/S3://x", f"{tmp_path}/a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("data:video/mp4;base64,AAAA", r"a video inside its uri \(data:\) is not read: write it to a file"),
+        ("DATA:,x", r"a video inside its uri \(DATA:\)"),
+        ("s3:/vid/c.mp4", r"s3:/ has one slash .*: write s3://vid/c\.mp4, or \./s3:/ for a folder"),
+        ("HTTPS:/h/c.mp4", r".*write https://h/c\.mp4"),
+        ("hdfs:/n/c.mp4", "hdfs:/ has one slash"),
+        ("FTP://h/c.mp4", "FTP:// is not read"),
+    ],
+)
+def test_misspelt_schemes_are_refused_with_what_to_write(tmp_path, uri, words):
+    (tmp_path / "t.csv").write_text(f'uri\na.mp4\n"{uri}"\n')
+    with pytest.raises(SchemaError, match=f"row 2: {words}"):
+        read_table(str(tmp_path / "t.csv"))
+
+
+def test_names_with_colons_are_paths():
+    names = ["./s3:/x.mp4", "s3:x.mp4", "C:/videos/x.mp4", "data:x.mp4", "http:a@b.mp4", "12:30/x.mp4", "file:/x.mp4"]
+    check_uris(pa.chunked_array([names]))
+
+
 def test_the_environment_tells_another_process(told):
     told(anonymous=("open", "s3://public/videos/"), requester_pays=("theirs",))
     assert access_of("open") == access_of("public") == {"skip_signature": True}

@@ -13,6 +13,11 @@ from m3ray.data.table import read_table
 from m3ray.errors import ConfigError, SchemaError
 from m3ray.schema import Clip, catalogue_table
 
+
+def words(text):
+    return text.split()
+
+
 # hush stands in each where the secret does.
 WITH = [
     "s3://KEY:hush@bucket/x.mp4",
@@ -63,12 +68,12 @@ WITH = [
     "https://host/x.mp4?token%5B%5D=hush",
     *(
         f"https://host/x.mp4?v=1&{name}=hush"
-        for name in (
+        for name in words(
             "client-secret clientsecret oauth_signature x-oss-signature q-signature auth_key authkey account_key "
             "sharedkey private_key credential credentials hmac pass passphrase bearer session sessionid sas hdnea "
             "hdnts wsSecret txSecret rlkey tok tkn token[] PHPSESSID api_key apiKey AccessKeyId X-Auth-Token pageToken "
             "user[password] sign upsig OSSAccessKeyId jwt pwd Authorization x-ms-signature accountkey secret_id"
-        ).split()
+        )
     ),
 ]
 WITHOUT = [
@@ -88,7 +93,7 @@ WITHOUT = [
     "file:a:b@c.mp4",
     "http:a@b.mp4",
     "/a:b@c.mp4",
-    "videos/s3:a:b@c?token=1.mp4",
+    "videos/a:b@c?token=1.mp4",
     "//server/a:b@c.mp4",
     "s3://b/x&sig=3.mp4",
     "s3://b/a#token=1.mp4",
@@ -98,10 +103,10 @@ WITHOUT = [
     "",
     *(
         f"https://host/x.mp4?{name}=3"
-        for name in (
+        for name in words(
             "design assign keyword key primary_key author authors compass bypass secretary sign_language pass_count "
             "session_number monkey passenger signal config insight tokyo expires md5 hash sid t"
-        ).split()
+        )
     ),
     "https://host/x.mp4?token=",
     "https://host/token=1/x.mp4",
@@ -130,7 +135,9 @@ def test_marks_of_the_sentence_around_stay():
     )
 
 
-@pytest.mark.parametrize("uri", ["a" * 200_000, "https://" * 3000, "s3://b/" + "%25" * 20_000, "https://h/?" + "a" * 200_000])
+@pytest.mark.parametrize(
+    "uri", ["a" * 200_000, "https://" * 3000, "s3://b/" + "%25" * 20_000, "https://h/?" + "a" * 200_000]
+)
 def test_long_texts_are_searched_in_short_time(uri):
     start = time.process_time()
     assert not has_secret(uri)

@@ -103,6 +103,26 @@ def test_one_of_two_locks(root, said):
             predict.check()
 
 
+@pytest.mark.parametrize("file", [FILE, ("runs", "lock.json")], ids=["ours", "older"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 200_000,
+        b'{"job":' * 100_000,
+        Owner("extract", ELSEWHERE).to_bytes().replace(b'"since": ', b'"since": 1e300, "was": '),
+        Owner("extract", ELSEWHERE).to_bytes().replace(b'"released": false', b'"released": "no"'),
+        b'{"job": "extract", "host": "node-7", "pid": 1, "since": 1e300}',
+    ],
+    ids=["lists", "objects", "far future", "released", "older's far future"],
+)
+def test_an_unreadable_lock_is_described_and_removed_by_force(root, said, file, data):
+    root.write_bytes(data, *file)
+    assert "held by an unreadable lock (process 0 on unknown)" in said(dry=True)[0]
+    assert "removed the lock of an unreadable lock" in said(force=True)[-1]
+    with locked(root, "train", pace=QUICK) as lock:
+        lock.check()
+
+
 def test_a_lock_of_an_older_version(root, said):
     older = {"job": "extract", "host": "node-7", "pid": 1, "since": 0.0, "id": "x", "beat": 1}
     root.write_json(older, "runs", "lock.json")

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from m3ray.data.secrets import redacted
 from m3ray.errors import ClusterError
 from m3ray.pipelines import address
 from m3ray.pipelines.address import check_address, given_address
@@ -98,6 +99,27 @@ def test_an_address_that_cannot_be_one_is_named(given, words):
     assert words in str(caught.value)
     assert "unset RAY_ADDRESS" in str(caught.value)
     assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("ray://u:hush@h:1", "RAY_ADDRESS=ray://***@h:1: Ray takes no user"),
+        ("u:hush@h:1", "RAY_ADDRESS=***@h:1: Ray takes no user"),
+        ("u:hu@sh@h:1", "RAY_ADDRESS=***@h:1: Ray takes no user"),
+        ("ray://h:1?token=hush", "RAY_ADDRESS=ray://*** is no address"),
+        ("https://u:hush@h:8265", "RAY_ADDRESS=https://*** is where jobs are submitted"),
+        ("grpc://u:hush/x@h:1", "RAY_ADDRESS=grpc://***@h:1: Ray takes no user"),
+    ],
+)
+def test_a_password_in_an_address_is_never_shown_nor_asked_for(given, shown, monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("asked a name server"))
+    with pytest.raises(ClusterError) as caught:
+        check_address(given)
+    assert shown in str(caught.value)
+    assert "hu" not in str(caught.value)
+    assert redacted(str(caught.value)).startswith(shown.partition("://")[0]), "as the job's last line says it"
+    assert ": Ray" not in shown or ": Ray takes" in redacted(str(caught.value))
 
 
 def test_a_cluster_that_is_gone():
