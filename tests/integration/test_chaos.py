@@ -11,7 +11,7 @@ def setting(tmp_path_factory):
     return chaos.set_up(tmp_path_factory.mktemp("chaos"), clips=12, seed=1)
 
 
-SLOW = ("nodes", "full")
+SLOW = ("drivers", "nodes", "full", "faults")
 COUNTS = {"drivers": 1, "actors": 2, "nodes": 1, "full": 1, "faults": 10}
 
 

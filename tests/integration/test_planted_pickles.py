@@ -150,6 +150,7 @@ def test_no_job_unpickles_what_lies_in_its_root(filled, jobs, root, tmp_path, ca
     assert len(pd.read_parquet(root / "study" / "search" / "trials.parquet")) == 3
 
 
+@pytest.mark.slow
 def test_no_job_unpickles_what_it_makes_anew(filled, jobs, root, tmp_path):
     """Outputs are gone, and what stands in their folders is another's: features, parts, bundles are made again."""
     _, table = filled
@@ -172,6 +173,7 @@ def outcome(job, options):
     return ""
 
 
+@pytest.mark.slow
 def test_no_job_unpickles_a_column_of_a_table_of_its_root(filled, jobs, root, tmp_path):
     """Ray registers a column type of pickles, which a plain read of any Parquet file would load."""
     from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType

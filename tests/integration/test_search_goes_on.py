@@ -13,7 +13,7 @@ import pytest
 from test_planted_pickles import plant
 from test_study_jobs import made_root
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 TOP = Path(__file__).parents[2]
 TRIALS = 8
 
