@@ -69,10 +69,14 @@ def worth_noting(now: pa.ChunkedArray, then: pa.ChunkedArray) -> np.ndarray:
         now: stamps.
         then: as many; null where nothing was known.
     """
-    nothing = pc.is_null(then).to_numpy()
-    differs = pc.fill_null(pc.not_equal(now.cast(pa.large_string()), then.cast(pa.large_string())), False).to_numpy()
-    worse = (pc.is_null(strong(now)).to_numpy() & pc.is_valid(strong(then)).to_numpy()) | unseen(now).to_numpy()
-    return pc.is_valid(now).to_numpy() & (nothing | (differs & ~worse))
+    differs = pc.not_equal(now.cast(pa.large_string()), then.cast(pa.large_string()))
+    worth = (pc.is_valid(now).to_numpy() & pc.fill_null(differs, True).to_numpy()).copy()
+    rows = np.flatnonzero(worth)  # of a million clips, few
+    if len(rows):
+        now, then = now.take(rows), then.take(rows)
+        weaker = pc.is_null(strong(now)).to_numpy() & pc.is_valid(strong(then)).to_numpy()
+        worth[rows] = pc.is_null(then).to_numpy() | ~(weaker | unseen(now).to_numpy())
+    return worth
 
 
 def _of_older_catalogue(root: Root, homes: Mapping[str, str]) -> pa.Table:
