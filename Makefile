@@ -9,10 +9,10 @@ demo: $(READY)
 	$(BIN)/python jobs/reproduce.py
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow"
 
 slow: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m slow
+	$(BIN)/python -m pytest -q -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

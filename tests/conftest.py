@@ -21,14 +21,6 @@ settings.register_profile("m3ray", derandomize=True, database=None, deadline=Non
 settings.load_profile("m3ray")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items):
-    """Under `-n`, tests that start Ray share one process, and Ray; the others run beside them."""
-    for item in items:
-        if item.get_closest_marker("integration"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(autouse=True)
 def _two_threads():
     torch.set_num_threads(2)
