@@ -27,8 +27,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from chaos import make_videos
 
-from m3ray.data.catalogue import read_catalogue, stamps_of, write_catalogue
+from m3ray.data.catalogue import read_catalogue, write_catalogue
+from m3ray.data.clip_contents import stamps_of
 from m3ray.data.contents import contents, stamps
+from m3ray.data.homes import Origin
 from m3ray.data.rooms import current_tiers, stamped
 from m3ray.data.store import Root
 from m3ray.data.table import read_table
@@ -130,7 +132,7 @@ def changed(out: Root, table: Path, count: int) -> int:
     paths = pq.read_table(table)["uri"].to_pylist()[-count:]
     for path in paths:
         Path(path).write_bytes(b"another!")
-    write_catalogue(out, read_table(str(table)).table, 0, homes=(str(table),))
+    write_catalogue(out, read_table(str(table)).table, 0, origin=Origin((str(table),)))
     return compared(out)
 
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # recipes
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # what tests and benchmarks share
 
 from drawn import pictures
+from faulty_s3 import patched_environment, s3_environment, s3_server
 
 from m3ray.data.encode import encode_clip
 
@@ -24,6 +25,15 @@ settings.load_profile("m3ray")
 @pytest.fixture(autouse=True)
 def _two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A client of moto's S3, empty for each file of tests; its address and keys stand in the environment."""
+    import boto3
+
+    with s3_server() as endpoint, patched_environment(s3_environment(endpoint)):
+        yield boto3.client("s3")
 
 
 @pytest.fixture(scope="session")

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3ray.data.clip_contents import NAME as NAME
+from m3ray.data.clip_contents import homes_of, is_content, with_contents
 from m3ray.data.columns import NO_NUMBER, number_of
-from m3ray.data.contents import By, contents, stamps
 from m3ray.data.draw import split_clips as split_clips
 from m3ray.data.given_splits import given_splits, keep_absent
-from m3ray.data.homes import NOWHERE, known_homes
+from m3ray.data.homes import UNKNOWN, Origin
 from m3ray.data.identity import video_keys
+from m3ray.data.known_contents import keep_older
 from m3ray.data.schemes import check_uris
 from m3ray.data.store import Root
 from m3ray.errors import SchemaError, StudyError
-from m3ray.schema import CONTENT, LEARNED_KEY, SPLITS, feature_names
+from m3ray.schema import LEARNED_KEY, SPLITS, feature_names
 
-NAME = "catalogue.parquet"
-_HOMES_KEY = b"m3ray.homes"
 # By these a decoded catalogue is known that bears no marks yet.
 _OLDER = {"native_fps", "sampled", "video_bytes", "decoder"}
 
@@ -112,14 +110,7 @@ def score_of(value: Any, row: int) -> float | None:
 
 
 def make_catalogue(
-    root: Root,
-    clips: pa.Table,
-    seed: int,
-    videos: pa.ChunkedArray | None = None,
-    *,
-    homes: Sequence[str | None] = (),
-    moved: Mapping[str, str] = NOWHERE,
-    by: By = "fast",
+    root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None, origin: Origin = UNKNOWN
 ) -> pa.Table:
     """Checks and splits the clips, and looks at each one's content; splits drawn earlier stay.
 
@@ -128,77 +119,22 @@ def make_catalogue(
         clips: the catalogue's columns.
         seed: of the draw.
         videos: which video each row is, from `video_keys`; None: by path.
-        homes: the data set's folders or table; splits do not depend on where these lie.
-        moved: of those that have moved, where each was.
-        by: `fast` or `hash`: how a changed local file is known.
+        origin: where the data set lies, on which splits do not depend, and by what its clips are known.
     """
     keys = video_keys(clips["uri"]) if videos is None else videos
-    split = split_clips(checked(clips, keys), given_splits(root, NAME), seed, keys, homes=(*homes, root.uri))
-    return with_contents(split, root, by, homes_now(root, homes, moved))
+    folders = (*origin.folders, root.uri)
+    return with_contents(split_clips(checked(clips, keys), given_splits(root), seed, keys, homes=folders), root, origin)
 
 
 def write_catalogue(
-    root: Root,
-    clips: pa.Table,
-    seed: int,
-    videos: pa.ChunkedArray | None = None,
-    *,
-    homes: Sequence[str | None] = (),
-    moved: Mapping[str, str] = NOWHERE,
-    by: By = "fast",
+    root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None, origin: Origin = UNKNOWN
 ) -> pa.Table:
-    """Makes the catalogue and writes it; splits of clips that it lacks stay known."""
-    table = make_catalogue(root, clips, seed, videos, homes=homes, moved=moved, by=by)
-    keep_absent(root, given_splits(root, NAME), table)
+    """Makes the catalogue and writes it; what the one before alone told stays known."""
+    table = make_catalogue(root, clips, seed, videos, origin)
+    keep_older(root, homes_of(table.schema))
+    keep_absent(root, table)
     root.write_table(table, NAME)
     return table
-
-
-def with_contents(clips: pa.Table, root: Root, by: By = "fast", homes: Mapping[str, str] = NOWHERE) -> pa.Table:
-    """The clips with the column `content`, which is `clip_content` beside a user's column of that name.
-
-    The paths that the data set's folders are known by are noted with it: where a clip lies is part of what it is.
-    """
-    shown = CONTENT
-    while shown in clips.column_names:
-        shown = f"clip_{shown}"
-    folders = json.dumps(dict(homes)).encode()
-    column = pa.field(shown, pa.string(), metadata={LEARNED_KEY: CONTENT.encode(), _HOMES_KEY: folders})
-    return clips.append_column(column, contents(clips["uri"], root.uri, by))
-
-
-def stamps_of(root: Root, catalogue: pa.Table) -> pa.ChunkedArray:
-    """What each clip is now, to compare with what numbers were computed from; null where nothing is known of it.
-
-    Args:
-        root: holds the catalogue.
-        catalogue: one of before contents were looked at has none.
-    """
-    known = next((catalogue[column.name] for column in catalogue.schema if _is_content(column)), None)
-    if known is None:
-        return pa.chunked_array([pa.nulls(catalogue.num_rows, pa.string())])
-    return stamps(known, catalogue["uri"], root.uri, homes_of(catalogue.schema))
-
-
-def homes_of(schema: pa.Schema) -> dict[str, str]:
-    """The data set's folders to the paths that they are known by, as a catalogue was made with them."""
-    field = next((field for field in schema if _is_content(field)), None)
-    return {} if field is None else json.loads(field.metadata.get(_HOMES_KEY, b"{}"))
-
-
-def homes_now(root: Root, homes: Sequence[str | None], moved: Mapping[str, str] = NOWHERE) -> dict[str, str]:
-    """As `homes_of`, of a catalogue that is about to be made; arguments as in `make_catalogue`."""
-    earlier = homes_of(root.read_schema(NAME)) if root.exists(NAME) else {}
-    return known_homes(homes, earlier, moved)
-
-
-def has_contents(schema: pa.Schema) -> bool:
-    """Whether a catalogue tells what its clips are; those of older versions do not."""
-    return any(_is_content(field) for field in schema)
-
-
-def _is_content(column: pa.Field) -> bool:
-    return (column.metadata or {}).get(LEARNED_KEY) == CONTENT.encode()
 
 
 def in_catalogue(root: Root, ids: pa.Array) -> pa.Array:
@@ -227,7 +163,7 @@ def with_facts(table: pa.Table, facts: pa.Table | None) -> pa.Table:
     """
     if facts is None:
         return table
-    earlier = [c.name for c in table.schema if LEARNED_KEY in (c.metadata or {}) and not _is_content(c)]
+    earlier = [c.name for c in table.schema if LEARNED_KEY in (c.metadata or {}) and not is_content(c)]
     base = table.drop_columns(earlier)
     positions = pc.index_in(base["clip_id"], facts["clip_id"])
     for name in feature_names(facts.schema):

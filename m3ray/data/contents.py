@@ -15,18 +15,17 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.data.filesystems import is_local, local_path
-from m3ray.data.homes import NOWHERE, known_homes, within
+from m3ray.data.homes import NOWHERE, By, Origin, known_homes, within
 from m3ray.data.object_contents import object_contents
 
 T = TypeVar("T")
-By = Literal["fast", "hash"]
 UNSEEN = "?"
 _STAMP = r"(?s)^(?:(?P<size>\d+):(?P<time>-?\d+)(?::(?P<strong>[a-z0-9]+-\S+))?|\?) (?P<place>.*)$"
 _READERS = 32
@@ -70,7 +69,7 @@ def stamps(
 
 
 def _places(uris: pa.ChunkedArray, home: str, homes: Mapping[str, str]) -> pa.ChunkedArray:
-    own = dict.fromkeys(known_homes([home], {}), ".")
+    own = dict.fromkeys(known_homes(Origin((home,)), {}), ".")
     named = [(name, folder) for folder, name in {**homes, **own}.items()]
     named.sort(key=lambda pair: (pair[0] != ".", -len(pair[1])))  # the innermost folder that a clip lies in
     # What a signed address ends in changes from day to day, and is nobody's to keep.

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3ray.data.clip_contents import NAME as CATALOGUE
 from m3ray.data.store import Root
 
 NAME = ("artifacts", "splits.parquet")
 _GIVEN = pa.schema([("clip_id", pa.string()), ("uri", pa.string()), ("split", pa.string())])
 
 
-def given_splits(root: Root, catalogue: str) -> pa.Table | None:
+def given_splits(root: Root) -> pa.Table | None:
     """`clip_id, uri, split` of every clip that ever had one here; None where none had.
 
     Args:
-        root: holds them.
-        catalogue: name of the table of today's clips, which come first.
+        root: holds them; those of its catalogue come first.
     """
     found = [
         root.read_table(*place, columns=_GIVEN.names).cast(_GIVEN)
-        for place in ((catalogue,), NAME)
+        for place in ((CATALOGUE,), NAME)
         if root.exists(*place)
     ]
     if not found:
@@ -29,14 +29,14 @@ def given_splits(root: Root, catalogue: str) -> pa.Table | None:
     return pa.concat_tables([first, *(_without(table, first) for table in others)])
 
 
-def keep_absent(root: Root, given: pa.Table | None, clips: pa.Table) -> None:
-    """Keeps the splits of the clips that a new catalogue lacks.
+def keep_absent(root: Root, clips: pa.Table) -> None:
+    """Keeps the splits of the clips that a new catalogue lacks, before it is written.
 
     Args:
         root: gets them.
-        given: of `given_splits`, before the catalogue is written.
         clips: the new catalogue.
     """
+    given = given_splits(root)
     absent = None if given is None else _without(given, clips)
     if absent is not None and (absent.num_rows or root.exists(*NAME)):
         root.write_table(absent, *NAME)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.data.filesystems import absolute_uri, as_text, is_local, local_path
 
+By = Literal["fast", "hash"]
 NOWHERE: Mapping[str, str] = MappingProxyType({})
 _TABLES = (".csv", ".parquet", ".jsonl")
 
@@ -28,22 +31,37 @@ def within(texts: pa.ChunkedArray, folder: str) -> pa.ChunkedArray:
     return pc.if_else(pc.starts_with(texts, prefix), pc.utf8_slice_codeunits(texts, len(prefix)), None)
 
 
-def known_homes(
-    homes: Sequence[str | None], earlier: Mapping[str, str], moved: Mapping[str, str] = NOWHERE
-) -> dict[str, str]:
+@dataclass(frozen=True)
+class Origin:
+    """Where the clips of a data set come from, and by what they are known.
+
+    Args:
+        folders: its folders or table.
+        moved: of those that have moved, where each was.
+        by: `fast` or `hash`: how a changed local file is known.
+    """
+
+    folders: tuple[str | None, ...] = ()
+    moved: Mapping[str, str] = field(default_factory=dict)
+    by: By = "fast"
+
+
+UNKNOWN = Origin()
+
+
+def known_homes(origin: Origin, earlier: Mapping[str, str]) -> dict[str, str]:
     """The folders of a data set, however they are spelled, to the one path under which its clips are known.
 
     A folder is known by its real path, so that a link to it is the same and one that leads elsewhere is not; and, once
     it was said to have moved, by the path that it had.
 
     Args:
-        homes: the data set's folders or table.
+        origin: of the data set.
         earlier: what an earlier call gave.
-        moved: of those homes that have moved, where each was.
     """
     found: dict[str, str] = {}
-    for home in filter(None, homes):
-        folder, before = folder_of(home), moved.get(home)
+    for home in filter(None, origin.folders):
+        folder, before = folder_of(home), origin.moved.get(home)
         places = [folder, _real(folder)]
         known = earlier.get(places[-1], places[-1])
         if before is not None:

@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,9 @@ import pyarrow.compute as pc
 from pyarrow import fs as pafs
 
 from m3ray.data.filesystems import as_text, filesystem_of, is_local, local_path, retried
+from m3ray.data.homes import By
 from m3ray.errors import ConfigError
 
-Identity = Literal["fast", "hash"]
 # Up to here every file is looked at (0.1 s, or 6 s over a slow network); beyond, every folder is read once.
 EACH = 20_000
 _READERS = 16
@@ -25,7 +24,7 @@ _BLOCK = 1 << 20
 _DEEPEST = 100
 
 
-def video_keys(uris: pa.ChunkedArray, by: Identity = "fast") -> pa.ChunkedArray:
+def video_keys(uris: pa.ChunkedArray, by: By = "fast") -> pa.ChunkedArray:
     """A text a row, the same where the video is the same; null where there is no URI.
 
     Local paths are resolved: dots, `file://` and its percent-encoding, linked folders and files, and up to `EACH` files

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import has_contents
+from m3ray.data.clip_contents import NAME as CATALOGUE
+from m3ray.data.clip_contents import has_contents
 from m3ray.data.contents import same, stamps, strong, unseen
 from m3ray.data.store import Root
 from m3ray.schema import CONTENT

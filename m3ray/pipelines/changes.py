@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.data.catalogue import stamps_of
+from m3ray.data.clip_contents import stamps_of
 from m3ray.data.compaction import keep_rows
 from m3ray.data.contents import same, stamps, strong, unseen
 from m3ray.data.fault_codes import are_passing

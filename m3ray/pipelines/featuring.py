@@ -11,17 +11,17 @@ import torch
 from m3ray.config import TierConfigs
 from m3ray.data.brought import bring
 from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import homes_now, with_facts, write_catalogue
+from m3ray.data.catalogue import with_facts, write_catalogue
 from m3ray.data.datasets import list_clips
+from m3ray.data.homes import Origin
 from m3ray.data.identity import video_keys
-from m3ray.data.known_contents import keep_older
 from m3ray.data.listing import Listing
 from m3ray.data.record import DEMO, READING, record_of
 from m3ray.data.rooms import REJECTS, refuse, refused_ids
 from m3ray.data.root_record import check_shared, check_source, read_record, renamed_ids, write_record
 from m3ray.data.store import Root
 from m3ray.errors import M3RayError
-from m3ray.options import ExtractOptions
+from m3ray.options import ExtractOptions, WorkOptions
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
 from m3ray.pipelines.cluster import Resources
@@ -66,11 +66,7 @@ def compute_features(job: Job, asked: Request[ExtractOptions], on: Resources) ->
     """
     options, wanted = asked.options, computed(asked.options.tiers)
     configs = with_precision(resolved_tiers(options), torch.device("cuda" if on.gpus else "cpu"))
-    check_devices(on, options.compute)
-    if wanted:
-        check_decoders(configs.decode, options.limits)
-    if not options.dry_run:
-        check_storage(job.root)
+    _check_machine(job.root, options, configs, on)
     catalogue, sources = _catalogue(job.root, asked, configs)
     for tier in asked.brought:
         say(bring(job.root, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing))
@@ -91,12 +87,37 @@ def compute_features(job: Job, asked: Request[ExtractOptions], on: Resources) ->
         return None
     if not reads_first:
         check_workers(job.root, plan.work["uri"])
+    most = most_rejects(options.max_rejects, catalogue.num_rows)
+    compute_missing(job, plan, configs, options, on, most)
+    return Extracted(finish(job, plan, catalogue, most), configs, sources)
+
+
+def _check_machine(root: Root, options: ExtractOptions, configs: TierConfigs, on: Resources) -> None:
+    """What only this machine and its cluster can tell, before anything is written."""
+    check_devices(on, options.compute)
+    if computed(options.tiers):
+        check_decoders(configs.decode, options.limits)
+    if not options.dry_run:
+        check_storage(root)
+
+
+def compute_missing(
+    job: Job, plan: planning.Plan, configs: TierConfigs, options: WorkOptions, on: Resources, most: int
+) -> None:
+    """Computes what a plan lacks, as a stage of the job.
+
+    Args:
+        job: gets the counts.
+        plan: what to compute.
+        configs: of its tiers.
+        options: how the work is laid out.
+        on: the cluster.
+        most: clips that may be rejected.
+    """
     with job.stage("extract"):
-        most = most_rejects(options.max_rejects, catalogue.num_rows)
         limits, stall = options.limits, options.stall_minutes
         progress = extraction.run(plan, configs, limits, options.compute, on, most_rejects=most, stall_minutes=stall)
     job.count(progress)
-    return Extracted(finish(job, plan, catalogue, most), configs, sources)
 
 
 def _catalogue(
@@ -112,11 +133,10 @@ def _catalogue(
     is_demo = options.dataset == DEMO
     sources = weight_sources(options.weights, wanted, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
     _warn_untrained(options, sources)
-    homes, moved = (options.root, options.videos), _moved(root, options)
+    origin = Origin((options.root, options.videos), _moved(root, options), options.identity)
     _keep_record(root, options, clips)
-    keep_older(root, homes_now(root, homes, moved))
     keys = video_keys(clips["uri"], options.identity)
-    catalogue = write_catalogue(root, clips, options.seed, keys, homes=homes, moved=moved, by=options.identity)
+    catalogue = write_catalogue(root, clips, options.seed, keys, origin)
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     say(
         f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "

@@ -10,7 +10,8 @@ from pathlib import Path
 import ray.data
 
 from m3ray.config import DecodeConfig, EventConfig, LimitsConfig, fingerprint
-from m3ray.data.catalogue import learned, read_catalogue, stamps_of
+from m3ray.data.catalogue import learned, read_catalogue
+from m3ray.data.clip_contents import stamps_of
 from m3ray.data.frames import FrameStore
 from m3ray.data.rooms import current_tiers
 from m3ray.data.store import Root

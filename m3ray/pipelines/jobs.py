@@ -21,12 +21,11 @@ from m3ray.options import (
     TrainOptions,
     TuneOptions,
 )
-from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
 from m3ray.pipelines.asked_scores import check_enough
 from m3ray.pipelines.cluster import connected
 from m3ray.pipelines.evaluate import evaluate_all
-from m3ray.pipelines.featuring import compute_features, finish, print_plan
+from m3ray.pipelines.featuring import compute_features, compute_missing, finish, print_plan
 from m3ray.pipelines.job import running
 from m3ray.pipelines.loading import Study, load_data, study_tiers
 from m3ray.pipelines.moments import compute_moments, curves
@@ -205,13 +204,8 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
             print_plan(plan)
             return
         check_workers(room, plan.work["uri"])
-        with job.stage("extract"):
-            most = most_rejects(settings.max_rejects, catalogue.num_rows)
-            limits, stall = settings.limits, settings.stall_minutes
-            progress = extraction.run(
-                plan, configs, limits, settings.compute, on, most_rejects=most, stall_minutes=stall
-            )
-        job.count(progress)
+        most = most_rejects(settings.max_rejects, catalogue.num_rows)
+        compute_missing(job, plan, configs, settings, on, most)
         finish(job, plan, catalogue, None)
         over_time = None
         if settings.over_time:

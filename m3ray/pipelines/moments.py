@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, MomentConfig, TierConfigs, fingerprint
 from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import learned, stamps_of
+from m3ray.data.catalogue import learned
+from m3ray.data.clip_contents import stamps_of
 from m3ray.data.moments import moments, rate_of, starts
 from m3ray.data.rooms import rejected_ids, tier_table
 from m3ray.data.sampling import DECODING

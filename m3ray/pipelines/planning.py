@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config import DecodeConfig, TierConfigs, as_json, fingerprint
-from m3ray.data.catalogue import homes_of, stamps_of
+from m3ray.data.clip_contents import homes_of, stamps_of
 from m3ray.data.compaction import compact
 from m3ray.data.contents import strong
 from m3ray.data.known_contents import known_contents, note_contents, resolved
@@ -109,21 +109,19 @@ def plan(
             are in any case.
         apart: each clip is computed itself, also where an earlier one of the catalogue has its content.
     """
-    folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
-    folders["facts"] = feature_folder("facts", fingerprint("facts", DECODING, configs.decode))
-    clips = _clips(root, catalogue)
-    # What another way of decoding rejected, this one may read.
-    anew = current_tiers(root).get("facts", {}).get("folder") != folders["facts"][1]
-    stages, homes = _DECODING_STAGES if anew else (), homes_of(catalogue.schema)
+    folders, current = _folders(tiers, configs), current_tiers(root)
+    clips, homes = _clips(root, catalogue), homes_of(catalogue.schema)
     known = known_contents(root, homes)
-    rejected, telling = held_back(root, clips, known, homes, retry=retry, stages=stages)
-    rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(root, folders)}
+    # What another way of decoding rejected, this one may read.
+    stages = _DECODING_STAGES if current.get("facts", {}).get("folder") != folders["facts"][1] else ()
+    rejected, untold = held_back(root, clips, known, homes, retry=retry, stages=stages)
+    rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(current, folders)}
     stands = {folder: stand_of(clips, found, ~rejected) for folder, found in rows.items()}
     of_tier = {tier.name: stands[folders[tier.name]] for tier in tiers}
     lacking = {name: ~stand.done & ~rejected & ~stand.copied for name, stand in of_tier.items()}
     twins = np.zeros(clips.num_rows, bool) if apart else _twins(clips, lacking)
     stale = np.any([stand.stale for stand in stands.values()], axis=0)
-    telling = np.any([telling, *(stand.telling for stand in stands.values())], axis=0) & ~stale
+    untold = np.any([untold, *(stand.telling for stand in stands.values())], axis=0) & ~stale
     return Plan(
         root,
         tuple(tiers),
@@ -138,9 +136,15 @@ def plan(
         changed=int(stale.sum()),
         twins=int(twins.sum()),
         known=known,
-        telling=_chosen(clips, telling),
+        telling=_chosen(clips, untold),
         anew=partial(plan, root, catalogue, tiers, configs, retry=retry),
     )
+
+
+def _folders(tiers: Sequence[Tier], configs: TierConfigs) -> dict[str, Folder]:
+    """Where the rows of each tier go, and of `facts`."""
+    folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
+    return {**folders, "facts": feature_folder("facts", fingerprint("facts", DECODING, configs.decode))}
 
 
 def _clips(root: Root, catalogue: pa.Table) -> pa.Table:
@@ -148,11 +152,11 @@ def _clips(root: Root, catalogue: pa.Table) -> pa.Table:
     return pa.table({"clip_id": ids, "uri": uris, CONTENT: stamps_of(root, catalogue).cast(pa.large_string())})
 
 
-def _looked_at(root: Root, folders: Mapping[str, Folder]) -> list[Folder]:
+def _looked_at(current: Mapping[str, Any], folders: Mapping[str, Folder]) -> list[Folder]:
     """The folders of a plan, and those of the root's other computed tiers: a changed clip must not stand in them."""
     others = (
         ("features", entry["folder"])
-        for tier, entry in current_tiers(root).items()
+        for tier, entry in current.items()
         if not entry.get("brought") and tier.partition(":")[0] != SIMILARITY
     )
     return list(dict.fromkeys([*folders.values(), *others]))

@@ -15,8 +15,8 @@ import pyarrow.dataset as ds
 from m3ray.config import fingerprint
 from m3ray.data.brought import Brought
 from m3ray.data.catalogue import NAME as CATALOGUE
-from m3ray.data.catalogue import homes_now, write_catalogue
-from m3ray.data.known_contents import keep_older
+from m3ray.data.catalogue import write_catalogue
+from m3ray.data.homes import Origin
 from m3ray.data.ownership import PREDICT_ROOM, PREDICTIONS, predictions_place
 from m3ray.data.record import Record, absolute_path, real_path
 from m3ray.data.rooms import current_tiers
@@ -166,9 +166,8 @@ def new_clips(room: Root, asked: Request[PredictOptions]) -> pa.Table:
         ids = sorted(set.intersection(*(set(tier.ids) for tier in asked.brought)))
         return write_catalogue(room, catalogue_table([Clip(name, "") for name in ids[: options.limit]]), 0)
     tell_listing(room, listed, dry=options.dry_run)
-    homes = (options.root, options.videos)
-    keep_older(room, homes_now(room, homes))
-    return write_catalogue(room, listed.table, 0, homes=homes, by=options.identity)
+    origin = Origin((options.root, options.videos), by=options.identity)
+    return write_catalogue(room, listed.table, 0, origin=origin)
 
 
 def _score(bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array) -> pd.DataFrame:

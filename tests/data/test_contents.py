@@ -2,11 +2,9 @@
 
 import os
 
-import boto3
 import numpy as np
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from m3ray.data import contents as module
 from m3ray.data import object_contents
@@ -94,25 +92,6 @@ def test_what_tells_the_bytes():
     found = strong(texts(f"3:1:etag-x-2 {A}", f"3:1 {A}", f"? {A}", None)).to_pylist()
     assert found == ["3:etag-x-2", None, None, None]
     assert unseen(texts(f"? {A}", f"3:1 {A}", None)).to_pylist() == [True, False, False]
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """A client of moto's S3, whose address stands in the environment."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        yield boto3.client("s3", endpoint_url=settings["AWS_ENDPOINT_URL"], region_name="us-east-1")
-    server.stop()
 
 
 def put(client, bucket, *keys, body=b"one"):

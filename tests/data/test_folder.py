@@ -3,10 +3,8 @@
 import os
 import shutil
 
-import boto3
 import pytest
 from drawn import pictures
-from moto.server import ThreadedMotoServer
 
 from m3ray.data import folder
 from m3ray.data.datasets import list_clips
@@ -119,25 +117,6 @@ def test_what_a_library_raises_is_one_line_about_the_file(tmp_path, monkeypatch,
         list_clips(Root(str(tmp_path)), "table", "x.csv", limit=None, seed=0)
 
 
-@pytest.fixture(scope="module")
-def bucket():
-    """An empty bucket in moto's S3, and a client to fill it."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        yield boto3.client("s3", endpoint_url=settings["AWS_ENDPOINT_URL"], region_name="us-east-1")
-    server.stop()
-
-
 def fill(client, name, *keys):
     client.create_bucket(Bucket=name)
     for key in keys:
@@ -159,9 +138,9 @@ def counted(monkeypatch, most):
 ODD = ("v//b.mp4", "v/sub///c.mp4", "v/./d.mp4", "v/../e.mp4", "v/f.mp4/")
 
 
-def test_keys_that_cannot_be_asked_for_are_rejects(bucket, monkeypatch):
+def test_keys_that_cannot_be_asked_for_are_rejects(s3, monkeypatch):
     """S3 takes any key; no client of paths can ask for one with an empty part, and listing it leads nowhere."""
-    fill(bucket, "odd", "v/a.mp4", "v/sub/g.mp4", "v/sub/", "v/notes.txt", "v/.hidden.mp4", "w/h.mp4", *ODD)
+    fill(s3, "odd", "v/a.mp4", "v/sub/g.mp4", "v/sub/", "v/notes.txt", "v/.hidden.mp4", "w/h.mp4", *ODD)
     counted(monkeypatch, 10)
     found = read_folder("s3://odd/v/")
     refused = ["../e.mp4", "./d.mp4", "/b.mp4", "f.mp4/", "sub///c.mp4"]
@@ -172,17 +151,17 @@ def test_keys_that_cannot_be_asked_for_are_rejects(bucket, monkeypatch):
     assert "s3://odd/v//b.mp4" in found.table["uri"].to_pylist()
 
 
-def test_a_bucket_with_a_key_that_begins_with_a_slash_is_listed(bucket, monkeypatch):
-    fill(bucket, "slash", "/a.mp4", "b.mp4")
+def test_a_bucket_with_a_key_that_begins_with_a_slash_is_listed(s3, monkeypatch):
+    fill(s3, "slash", "/a.mp4", "b.mp4")
     counted(monkeypatch, 3)
     clips, refused = list_folder("s3://slash")
     assert clips["clip_id"].to_pylist() == ["/a.mp4", "b.mp4"]
     assert refused["clip_id"].to_pylist() == ["/a.mp4"]
 
 
-def test_objects_are_not_opened_to_be_listed(bucket, caplog):
+def test_objects_are_not_opened_to_be_listed(s3, caplog):
     """The server's own log: a request a folder, and none an object."""
-    fill(bucket, "plain", "v/a.mp4", "v/b.dat", "v/c.wmv")
+    fill(s3, "plain", "v/a.mp4", "v/b.dat", "v/c.wmv")
     caplog.clear()
     caplog.set_level("INFO", "werkzeug")
     assert list_folder("s3://plain/v")[0]["clip_id"].to_pylist() == ["a.mp4", "c.wmv"]
@@ -191,8 +170,8 @@ def test_objects_are_not_opened_to_be_listed(bucket, caplog):
     assert not [request for request in requests if "/plain/v/" in request]
 
 
-def test_videos_of_a_published_set_are_found_in_a_bucket(bucket):
-    fill(bucket, "named", "v/a.mp4", "v/x//b.mp4", "v/c.txt")
+def test_videos_of_a_published_set_are_found_in_a_bucket(s3):
+    fill(s3, "named", "v/a.mp4", "v/x//b.mp4", "v/c.txt")
     assert sorted(named_videos("s3://named/v")) == ["s3://named/v/a.mp4", "s3://named/v/x//b.mp4"]
 
 
@@ -202,7 +181,7 @@ def test_an_empty_part_of_an_s3_path_is_one_line(use):
         use("s3://bkt//v")
 
 
-def test_a_bucket_that_is_not_there_is_one_line(bucket):
+def test_a_bucket_that_is_not_there_is_one_line(s3):
     for use in (list_folder, list_table):
         with pytest.raises((SchemaError, ConfigError), match="s3://nowhere-at-all/v") as error:
             use("s3://nowhere-at-all/v")

@@ -14,6 +14,7 @@ from m3ray.data import identity
 from m3ray.data.catalogue import checked, make_catalogue, split_clips, write_catalogue
 from m3ray.data.datasets import list_clips
 from m3ray.data.draw import drawn_clips
+from m3ray.data.homes import Origin
 from m3ray.data.identity import numbered, video_keys
 from m3ray.data.store import Root
 from m3ray.data.table import list_table
@@ -244,7 +245,7 @@ def listed(folder, *, dataset="folder", limit=None, seed=0, root="/nowhere"):
     return dict(
         zip(
             table["clip_id"].to_pylist(),
-            make_catalogue(Root(root), table, seed, homes=(source,))["split"].to_pylist(),
+            make_catalogue(Root(root), table, seed, origin=Origin((source,)))["split"].to_pylist(),
             strict=True,
         )
     )
@@ -307,7 +308,7 @@ def test_clips_that_come_one_a_run_are_drawn_as_all_at_once(tmp_path):
     for k in range(60):
         videos(tmp_path / "v", [k])
         table = list_clips(root, "folder", str(tmp_path / "v"), limit=None, seed=0).table
-        found = write_catalogue(root, table, 0, homes=(str(tmp_path / "v"),))
+        found = write_catalogue(root, table, 0, origin=Origin((str(tmp_path / "v"),)))
     one_a_run = dict(zip(found["clip_id"].to_pylist(), found["split"].to_pylist(), strict=True))
     at_once = listed(tmp_path / "v")
     # Where two or three videos are all there is, one is taken into val, and stays there.

@@ -8,22 +8,19 @@ import boto3
 import numpy as np
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from m3ray.config import ComputeConfig, MomentConfig, SimilarityConfig, TierConfigs
 from m3ray.data.catalogue import (
-    homes_now,
     in_catalogue,
     make_catalogue,
     read_catalogue,
-    stamps_of,
-    with_contents,
     with_facts,
     write_catalogue,
 )
+from m3ray.data.clip_contents import stamps_of, with_contents
 from m3ray.data.datasets import list_clips
 from m3ray.data.draw import clips_to_fit
-from m3ray.data.known_contents import keep_older
+from m3ray.data.homes import Origin
 from m3ray.data.rooms import REJECTS, changed_since_fit, note_fit, remember_tiers, stamped, tier_table
 from m3ray.data.store import Root
 from m3ray.pipelines import moments
@@ -123,7 +120,7 @@ def folder(root, tier):
 
 def listed(root, source, dataset="folder", by="fast"):
     table = list_clips(root, dataset, str(source), limit=None, seed=0).table
-    return write_catalogue(root, table, 0, homes=(str(source),), by=by)
+    return write_catalogue(root, table, 0, origin=Origin((str(source),), by=by))
 
 
 def fill(where, count, seed=0, sizes=(3, 400)):
@@ -203,7 +200,7 @@ def test_a_thousand_random_changes_are_all_noticed_and_nothing_else_is_computed(
     clips = [(f"c{k:04d}", str(path)) for k, path in enumerate(sorted((tmp_path / "v").rglob("*.mp4")))]
 
     def catalogue():
-        return make_catalogue(root, catalogue_table([Clip(*clip) for clip in clips]), 0, by=by)
+        return make_catalogue(root, catalogue_table([Clip(*clip) for clip in clips]), 0, origin=Origin(by=by))
 
     assert len(compute(root, catalogue())[1]) == 400
     rng, noticed = np.random.default_rng(7), 0
@@ -276,23 +273,17 @@ def as_older(root):
     root.write_table(table.drop_columns([CONTENT]), "catalogue.parquet")
 
 
-def listed_on(root, source, **how):
-    """As a job lists clips on a root that may be an older one."""
-    keep_older(root, homes_now(root, (str(source),)))
-    return listed(root, source, **how)
-
-
 def test_a_clip_that_changes_in_a_root_of_before_contents_were_kept_is_noticed(root, tmp_path):
     fill(tmp_path / "v", 4)
     compute(root, listed(root, tmp_path / "v"))
     as_older(root)
-    assert compute(root, listed_on(root, tmp_path / "v"))[1] == []
+    assert compute(root, listed(root, tmp_path / "v"))[1] == []
     (tmp_path / "v" / "1" / "0001.mp4").write_bytes(b"other pictures")
-    catalogue = listed_on(root, tmp_path / "v")
+    catalogue = listed(root, tmp_path / "v")
     planned, done = compute(root, catalogue)
     assert (planned.changed, done) == (1, ["1/0001.mp4"])
     assert holds(root, catalogue)
-    assert compute(root, listed_on(root, tmp_path / "v"))[1] == []
+    assert compute(root, listed(root, tmp_path / "v"))[1] == []
 
 
 def test_a_row_of_an_older_root_whose_uri_changes_is_computed_again(root, tmp_path):
@@ -301,7 +292,6 @@ def test_a_row_of_an_older_root_whose_uri_changes_is_computed_again(root, tmp_pa
 
     def at(name):
         table = catalogue_table([Clip("a", f"{tmp_path}/{name}.mp4")])
-        keep_older(root, {})
         return write_catalogue(root, table, 0)
 
     compute(root, at("a"))
@@ -354,7 +344,7 @@ def test_a_data_set_that_is_said_to_have_moved_goes_on_wherever_it_moves(root, t
         shutil.move(tmp_path / one, tmp_path / other)
         before, now = f"{tmp_path}/{one}", f"{tmp_path}/{other}"
         table = list_clips(root, "folder", now, limit=None, seed=0).table
-        return compute(root, write_catalogue(root, table, 0, homes=(now,), moved={now: before}))[1]
+        return compute(root, write_catalogue(root, table, 0, origin=Origin((now,), {now: before})))[1]
 
     assert moved("v", "w") == moved("w", "x") == []
     assert compute(root, listed(root, tmp_path / "x"))[1] == [], "and it stays known"
@@ -367,7 +357,7 @@ def test_clips_of_one_content_wait_for_the_first_of_them(root, tmp_path):
         (tmp_path / f"{name}.mp4").write_bytes(b"same")
     (tmp_path / "d.mp4").write_bytes(b"other")
     rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in "abcd"])
-    catalogue = write_catalogue(root, rows, 0, by="hash")
+    catalogue = write_catalogue(root, rows, 0, origin=Origin(by="hash"))
     planned, done = compute(root, catalogue)
     assert (done, planned.twins, planned.missing["one"]) == (["a", "d"], 2, 2)
     assert "2 to compute, 0 cached, 0 rejected earlier, 2 taken from clips of the same content" in planned.lines()[0]
@@ -380,7 +370,7 @@ def test_a_clip_whose_twin_failed_is_tried_itself(root, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.mp4").write_bytes(b"same")
     rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in "ab"])
-    catalogue = write_catalogue(root, rows, 0, by="hash")
+    catalogue = write_catalogue(root, rows, 0, origin=Origin(by="hash"))
     first = plan(root, catalogue, TIERS, TierConfigs(), retry=False)
     assert first.work["clip_id"].to_pylist() == ["a"]
     reject = {"clip_id": "a", "uri": f"{tmp_path}/a.mp4", "stage": "decode", "error": "damaged", "message": "words"}
@@ -414,11 +404,11 @@ def test_two_clips_that_change_places_do_so_whatever_shards_they_are_in(root, tm
         (tmp_path / f"{name}.mp4").write_bytes(name.encode())
     rows = [Clip(name, f"{tmp_path}/{name}.mp4") for name in "ab"]
     for part in [rows] if shards == 1 else [rows[:1], rows[1:]]:
-        catalogue = make_catalogue(root, catalogue_table(part), 0, by="hash")
+        catalogue = make_catalogue(root, catalogue_table(part), 0, origin=Origin(by="hash"))
         write(prepare(plan(root, catalogue, TIERS, TierConfigs(), retry=False)))
     (tmp_path / "a.mp4").write_bytes(b"b")
     (tmp_path / "b.mp4").write_bytes(b"a")
-    catalogue = make_catalogue(root, catalogue_table(rows), 0, by="hash")
+    catalogue = make_catalogue(root, catalogue_table(rows), 0, origin=Origin(by="hash"))
     compute(root, catalogue)
     assert holds(root, catalogue)
 
@@ -465,20 +455,6 @@ def test_rejects_of_an_older_version_stay_while_their_uri_does(root, tmp_path):
     for uri, held in (("/v/a", 1), ("/v/b", 0)):
         catalogue = make_catalogue(root, catalogue_table([Clip("a", uri)]), 0)
         assert plan(root, catalogue, TIERS, TierConfigs(), retry=False).rejected == held
-
-
-@pytest.fixture(scope="module")
-def s3():
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-                "AWS_REGION": "us-east-1"}  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        yield client()
-    server.stop()
 
 
 def client():

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from drawn import pictures
 from faulty_s3 import told_s3
+from ledgers import Handle
 
 from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.data.encode import encode_clip
@@ -274,17 +275,6 @@ def test_a_pause_is_said_and_so_is_its_end():
         "resumed: the storage answers again after 20 s; nothing was rejected",
     ]
     assert progress.waiting_for == "CPUs"
-
-
-class Handle:
-    """A ledger behind `.remote()`."""
-
-    def __init__(self, ledger):
-        self.ledger = ledger
-
-    def __getattr__(self, name):
-        method = getattr(self.ledger, name)
-        return type("Remote", (), {"remote": staticmethod(method)})
 
 
 def test_a_pause_that_the_last_clip_ended_is_said_to_have_ended(monkeypatch, clock):

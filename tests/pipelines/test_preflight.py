@@ -9,7 +9,7 @@ from m3ray.config import StorageConfig
 from m3ray.data.access import Look, Refusal
 from m3ray.data.listing import Listing
 from m3ray.data.schemes import access_of
-from m3ray.errors import ConfigError, SchemaError, StudyError
+from m3ray.errors import ConfigError, SchemaError, StorageError, StudyError
 from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.pipelines import preflight, worker_checks
 from m3ray.pipelines.asked_scores import check_enough
@@ -185,10 +185,19 @@ def test_a_later_node_of_a_known_kind_is_not_asked(monkeypatch):
 
 def test_a_later_node_s_passing_fault_is_left_to_the_job(monkeypatch):
     """It waits for a network that is down; it does not stop all others."""
-    broken = Refusal("read", "s3://clips/a.mp4", "ConnectionFailed")
+    asked = []
+
+    def finding(code):
+        refusal = Refusal("read", "s3://clips/a.mp4", code)
+        return lambda _: asked.append(code) or Finding((Look(refusal=refusal), ALL.looks[1]))
+
     monkeypatch.setattr(worker_checks, "this_node", lambda: NODE)
-    monkeypatch.setattr(WorkerCheck, "finding", lambda _: Finding((Look(refusal=broken), ALL.looks[1])))
-    Later(CHECK, (True, True), frozenset(), "job").at_first_use()
+    monkeypatch.setattr(WorkerCheck, "finding", finding("ConnectionFailed"))
+    assert Later(CHECK, (True, True), frozenset(), "job").at_first_use() is None
+    monkeypatch.setattr(WorkerCheck, "finding", finding("AccessDenied"))
+    with pytest.raises(StorageError, match="AccessDenied"):
+        Later(CHECK, (True, True), frozenset(), "other job").at_first_use()
+    assert asked == ["ConnectionFailed", "AccessDenied"]
 
 
 # Secrets in options, in whichever.

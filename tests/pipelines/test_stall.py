@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from ledgers import Handle
 
 from m3ray.errors import M3RayError
 from m3ray.options import ExtractOptions
@@ -87,17 +88,6 @@ def test_what_hung_is_named():
     assert sight(1).words("a GPU") == "no clip was being computed; the job waited for a GPU"
 
 
-class Handle:
-    """A ledger behind `.remote()`."""
-
-    def __init__(self, ledger):
-        self.ledger = ledger
-
-    def __getattr__(self, name):
-        method = getattr(self.ledger, name)
-        return type("Remote", (), {"remote": staticmethod(method)})
-
-
 @pytest.fixture
 def ledger(monkeypatch):
     monkeypatch.setattr(stalls.ray, "get", lambda values, **_: values)
@@ -147,9 +137,18 @@ def test_ctrl_c_is_still_ctrl_c(ledger):
 
 
 def test_after_the_block_nothing_is_interrupted(ledger):
+    """A clip is held, and 0.06 s without any end after the block did."""
+    ledger.begin(["tier:a.mp4"], "n1")
+    came = []
     with watched(ledger, minutes=0.001):
-        pass
-    time.sleep(0.2)
+        time.sleep(0.02)
+    before = signal.signal(signal.SIGINT, lambda *_: came.append("interrupted"))
+    try:
+        time.sleep(0.2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert came == []
+    assert not any(thread.name == "m3ray-stall" for thread in threading.enumerate())
 
 
 def test_zero_is_never_and_no_other_thread_can_be_stopped(ledger):

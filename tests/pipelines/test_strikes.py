@@ -1,9 +1,9 @@
 """Clips that kill the process that computes them. The ledger is called as an actor would be, without Ray."""
 
-import pickle
 from dataclasses import dataclass
 
 import pytest
+from ledgers import Handle
 
 from m3ray.pipelines import strikes
 from m3ray.pipelines.strikes import Guard, Ledger
@@ -18,23 +18,6 @@ class Item:
 
 class Died(BaseException):
     """Stands for a process that dies: nothing catches it, and nothing after it runs."""
-
-
-class Handle:
-    """A `Ledger` behind `.remote()`, every message pickled, as Ray's are."""
-
-    def __init__(self, ledger):
-        self.ledger = ledger
-
-    def __getattr__(self, name):
-        method = getattr(self.ledger, name)
-
-        class Remote:
-            @staticmethod
-            def remote(*args):
-                return pickle.loads(pickle.dumps(method(*pickle.loads(pickle.dumps(args)))))
-
-        return Remote
 
 
 @pytest.fixture
