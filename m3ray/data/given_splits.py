@@ -30,16 +30,15 @@ def given_splits(root: Root) -> pa.Table | None:
 
 
 def keep_absent(root: Root, clips: pa.Table) -> None:
-    """Keeps the splits of the clips that a new catalogue lacks, before it is written.
+    """Keeps the splits of all clips where a new catalogue lacks some, before it is written.
 
     Args:
         root: gets them.
         clips: the new catalogue.
     """
     given = given_splits(root)
-    absent = None if given is None else _without(given, clips)
-    if absent is not None and (absent.num_rows or root.exists(*NAME)):
-        root.write_table(absent, *NAME)
+    if given is not None and _without(given, clips).num_rows:
+        root.write_table(given, *NAME)
 
 
 def _without(table: pa.Table, others: pa.Table) -> pa.Table:

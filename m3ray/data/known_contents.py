@@ -19,11 +19,14 @@ from m3ray.data.store import Root
 from m3ray.schema import CONTENT
 
 NAME = ("artifacts", "contents.parquet")
-_KNOWN = pa.schema([("clip_id", pa.string()), (CONTENT, pa.large_string())])
+_FIRST = "first"
+_KNOWN = pa.schema([("clip_id", pa.string()), (CONTENT, pa.large_string()), (_FIRST, pa.large_string())])
 
 
 def known_contents(root: Root, homes: Mapping[str, str]) -> pa.Table:
-    """`clip_id, content`, a row a clip: what was noted, and what the catalogue of an older version tells: the place.
+    """`clip_id, content, first`, a row a clip: what was noted, and what an older version's catalogue tells: the place.
+
+    `first` is what a clip was noted as at first: a row may be known by that though its clip was touched or moved since.
 
     Args:
         root: holds them.
@@ -42,10 +45,21 @@ def keep_older(root: Root, homes: Mapping[str, str]) -> None:
 
 
 def note_contents(root: Root, known: pa.Table, noted: pa.Table) -> None:
-    """Adds to what is known of clips, or replaces it; both are `clip_id, content`."""
+    """Adds to what is known of clips, or replaces it.
+
+    Args:
+        root: keeps it.
+        known: of `known_contents`.
+        noted: `clip_id, content`.
+    """
     if noted.num_rows:
+        before = known.take(pc.index_in(noted["clip_id"], value_set=known["clip_id"]))
+        now = noted[CONTENT].cast(pa.large_string())
+        goes_on = pa.array(same(now, before[CONTENT]) & ~unseen(before[_FIRST]).to_numpy())
+        first = pc.if_else(goes_on, pc.coalesce(before[_FIRST], now), now)
         others = known.filter(pc.invert(pc.is_in(known["clip_id"], value_set=noted["clip_id"])))
-        root.write_table(pa.concat_tables([others, noted.select(_KNOWN.names).cast(_KNOWN)]), *NAME)
+        rows = pa.table([noted["clip_id"].cast(pa.string()), now, first], schema=_KNOWN)
+        root.write_table(pa.concat_tables([others, rows]), *NAME)
 
 
 def resolved(rows: pa.Table, known: pa.Table | None) -> pa.Table:
@@ -57,8 +71,10 @@ def resolved(rows: pa.Table, known: pa.Table | None) -> pa.Table:
     """
     if known is None or not known.num_rows or not rows.num_rows:
         return rows
-    told = known[CONTENT].take(pc.index_in(rows["clip_id"], value_set=known["clip_id"]))
-    better = pa.array(same(rows[CONTENT], told) & pc.is_valid(told).to_numpy())
+    of_rows = known.take(pc.index_in(rows["clip_id"], value_set=known["clip_id"]))
+    told, first = of_rows[CONTENT], of_rows[_FIRST]
+    alike = same(rows[CONTENT], told) | (same(rows[CONTENT], first) & pc.is_valid(first).to_numpy())
+    better = pa.array(alike & pc.is_valid(told).to_numpy())
     return rows.set_column(rows.column_names.index(CONTENT), CONTENT, pc.if_else(better, told, rows[CONTENT]))
 
 
@@ -88,4 +104,4 @@ def _of_older_catalogue(root: Root, homes: Mapping[str, str]) -> pa.Table:
     clips = root.read_table(CATALOGUE, columns=["clip_id", "uri"])
     nothing = pa.chunked_array([pa.nulls(clips.num_rows, pa.string())])
     places = stamps(nothing, clips["uri"], root.uri, homes)
-    return pa.table({"clip_id": clips["clip_id"], CONTENT: places}).cast(_KNOWN)
+    return pa.table([clips["clip_id"].cast(pa.string()), places, places], schema=_KNOWN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from m3ray.data.clip_contents import stamps_of
 from m3ray.data.compaction import keep_rows
-from m3ray.data.contents import same, stamps, strong, unseen
+from m3ray.data.contents import same, strong, unseen
 from m3ray.data.fault_codes import are_passing
 from m3ray.data.known_contents import resolved, worth_noting
 from m3ray.data.rooms import changed_since_fit, note_fit, reject_rows, stamps_by_shard
@@ -74,7 +74,7 @@ def _matched(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> tuple[np.ndarray, 
 
 
 def held_back(
-    root: Root, clips: pa.Table, known: pa.Table, homes: Mapping[str, str], *, retry: bool, stages: Sequence[str] = ()
+    root: Root, clips: pa.Table, known: pa.Table, *, retry: bool, stages: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each clip was rejected and is not tried again; and whether its reject tells less than the clip.
 
@@ -83,9 +83,8 @@ def held_back(
 
     Args:
         root: holds the rejects.
-        clips: `clip_id` and `content`, stamps as they are now.
+        clips: `clip_id`, `uri` and `content`, stamps as they are now.
         known: of `known_contents`.
-        homes: the data set's folders to the paths that they are known by.
         retry: whether all are tried again.
         stages: those that were rejected in one of these are tried again, too.
     """
@@ -96,11 +95,11 @@ def held_back(
     rows = rows.filter(pc.or_(listed, settled if not retry else listed))
     found, places = _matched(rows["clip_id"], clips["clip_id"])
     rows, now = rows.take(found), clips[CONTENT].take(places)
-    nothing = pa.chunked_array([pa.nulls(rows.num_rows, pa.string())])
     told = resolved(rows, known)[CONTENT].cast(pa.large_string())
-    then = pc.coalesce(told, stamps(nothing, rows["uri"], root.uri, homes))
+    there = pc.equal(rows["uri"].cast(pa.string()), clips["uri"].take(places).cast(pa.string())).to_numpy()
+    unchanged = np.where(pc.is_null(told).to_numpy(), there, same(now, told))
     appeared = pc.and_(unseen(rows[CONTENT]), pc.and_(pc.is_valid(now), pc.invert(unseen(now)))).to_numpy()
-    held[places] = pc.equal(rows["stage"], LISTING).to_numpy() | (same(now, then) & ~appeared)
+    held[places] = pc.equal(rows["stage"], LISTING).to_numpy() | (unchanged & ~appeared)
     telling[places] = worth_noting(now, told)
     return held, held & telling
 

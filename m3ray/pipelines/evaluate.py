@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from m3ray.config import fingerprint
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import read_catalogue
+from m3ray.data.clip_contents import homes_of, stamps_of
 from m3ray.data.compaction import replace_rows
 from m3ray.data.csv_writing import csv_bytes
+from m3ray.data.known_contents import known_contents, note_contents
 from m3ray.data.rooms import current_tiers, feature_folder, rejected_ids, remember_tiers
 from m3ray.data.store import Root
 from m3ray.data.versions import folder_metadata
@@ -20,13 +22,16 @@ from m3ray.options import EvaluateOptions
 from m3ray.pipelines import extract as extraction
 from m3ray.pipelines import planning
 from m3ray.pipelines.asked_bundles import judged_split
+from m3ray.pipelines.changes import drop_stale
 from m3ray.pipelines.cluster import Resources
+from m3ray.pipelines.featuring import check_none_lost
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.predict import scored
 from m3ray.pipelines.preflight import check_weights, check_workers
 from m3ray.pipelines.progress import say
-from m3ray.pipelines.rejects import check_rejects, most_rejects, parted, tell_rejects
+from m3ray.pipelines.rejects import accepted, check_rejects, most_rejects, parted, tell_rejects
 from m3ray.pipelines.versions import check_versions
+from m3ray.schema import CONTENT
 from m3ray.study.across import Judged, as_markdown, judge, table
 from m3ray.tiers import Tier, fingerprint_of
 from m3ray.training.bundle import Bundle, as_text
@@ -90,11 +95,18 @@ def _features(
     configs, tiers = bundle_tiers(bundle)
     room = _room(out, root, name.replace("/", "_").replace(":", "_"))
     room.write_table(clips, CATALOGUE)
-    lacking = [t for t in tiers if not _taken(room, root, t, feature_folder(t.name, fingerprint_of(t, configs.decode)))]
+    now = pa.table({"clip_id": clips["clip_id"], CONTENT: stamps_of(root, clips)})
+    known = known_contents(root, homes_of(clips.schema))
+    note_contents(room, known_contents(room, {}), known)
+    lacking = []
+    for tier in tiers:
+        folder = feature_folder(tier.name, fingerprint_of(tier, configs.decode))
+        if not _taken(room, root, tier, folder, now, known):
+            lacking.append(tier)
     _take_brought(bundle, root, room)
     if lacking:
         check_weights(lacking)
-        plan = planning.plan(room, clips, lacking, configs, retry=False)
+        plan = planning.plan(room, clips, lacking, configs, retry=False, home=root)
         check_versions(plan, options.compute, on, mix=options.mix_versions)
         check_workers(room, plan.work["uri"])
         most = most_rejects(options.max_rejects, clips.num_rows)
@@ -102,6 +114,7 @@ def _features(
         extraction.run(plan, configs, limits, options.compute, on, most_rejects=most, stall_minutes=stall)
         settled, waiting = parted(room, clips["clip_id"])
         tell_rejects(settled, waiting)
+        check_none_lost(plan, accepted(clips["clip_id"], settled, waiting))
         check_rejects(room, settled.num_rows, most, settled)
     return room
 
@@ -115,8 +128,8 @@ def _room(out: Root, root: Root, name: str) -> Root:
     return room
 
 
-def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
-    """Copies what the root has of the very tier; whether that is all of it."""
+def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str], now: pa.Table, known: pa.Table) -> bool:
+    """Copies what the root has of the very tier and of what its clips are now; whether that is all of it."""
     shards = root.read_shards(*folder)
     if shards is None:
         return False
@@ -125,10 +138,12 @@ def _taken(room: Root, root: Root, tier: Tier, folder: tuple[str, str]) -> bool:
     if rows.num_rows == 0:
         return False
     replace_rows(room, rows, folder, folder_metadata(root, *folder))
+    drop_stale(room, folder, now, known=known)
     entry = {"folder": folder[1], "untrained": tier.untrained, "identity": tier.identity()}
     remember_tiers(room, {tier.name: entry})
     # What the root rejected stays out; whatever else it lacks is computed.
-    there = pc.or_(pc.is_in(wanted, value_set=rows["clip_id"]), pc.is_in(wanted, value_set=rejected_ids(root)))
+    rejected = rejected_ids(root, settled=True)
+    there = pc.or_(pc.is_in(wanted, value_set=room.ids(*folder)), pc.is_in(wanted, value_set=rejected))
     return pc.all(there).as_py()
 
 

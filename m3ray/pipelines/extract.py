@@ -74,7 +74,7 @@ def run(
     else:
         progress = work.compute(plan, plan.work.num_rows if total is None else total)
         # Clips of one content take the rows of the first; where that one failed, each is tried itself.
-        rest = prepare(plan.anew(apart=True)) if plan.twins and plan.anew is not None else None
+        rest = prepare(plan.anew(only=plan.twins)) if len(plan.twins) and plan.anew is not None else None
         if rest is not None and rest.work.num_rows:
             progress.include(work.compute(rest, rest.work.num_rows))
     tidy(plan)

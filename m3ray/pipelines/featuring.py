@@ -29,7 +29,7 @@ from m3ray.pipelines.hog import has_projection, hog_projection
 from m3ray.pipelines.job import Job
 from m3ray.pipelines.preflight import check_decoders, check_devices, check_storage, check_weights, check_workers
 from m3ray.pipelines.progress import say
-from m3ray.pipelines.rejects import check_rejects, most_rejects, parted, tell_rejects
+from m3ray.pipelines.rejects import accepted, check_rejects, most_rejects, parted, tell_rejects
 from m3ray.pipelines.request import Request
 from m3ray.pipelines.settings import resolved_tiers
 from m3ray.pipelines.versions import check_versions
@@ -241,25 +241,23 @@ def finish(job: Job, plan: planning.Plan, catalogue: pa.Table, most: int | None)
     root.write_table(catalogue, CATALOGUE)
     ids = catalogue["clip_id"]
     settled, waiting = parted(root, ids)
-    rejected = pa.chunked_array([*settled["clip_id"].chunks, *waiting["clip_id"].chunks], pa.string())
-    job.outcome(len(ids), len(rejected), waiting.num_rows)
+    good = accepted(ids, settled, waiting)
+    job.outcome(len(ids), len(ids) - len(good), waiting.num_rows)
     tell_rejects(settled, waiting)
-    say(
-        f"extract: {len(ids) - len(rejected)} clips have features, {len(rejected)} rejected, "
-        f"{len(ids)} in the catalogue"
-    )
-    if len(rejected) == len(ids):
+    say(f"extract: {len(good)} clips have features, {len(ids) - len(good)} rejected, {len(ids)} in the catalogue")
+    if not len(good):
         raise M3RayError(
             f"every one of the {len(ids)} clips failed; {root.display(*REJECTS)} says why for each: mend them and run "
             "again with --retry-rejects"
         )
-    _check_none_lost(plan, ids.filter(pc.invert(pc.is_in(ids, value_set=rejected))))
+    check_none_lost(plan, good)
     if most is not None:
         check_rejects(root, settled.num_rows, most, settled)
     return catalogue
 
 
-def _check_none_lost(plan: planning.Plan, expected: pa.ChunkedArray) -> None:
+def check_none_lost(plan: planning.Plan, expected: pa.ChunkedArray) -> None:
+    """Raises M3RayError where one of the clips expected stands in no row of one of a plan's tiers."""
     for tier in plan.tiers:
         lost = expected.filter(pc.invert(pc.is_in(expected, value_set=plan.root.ids(*plan.folders[tier.name]))))
         if len(lost):

@@ -141,7 +141,7 @@ def _done(there: Root, plan: planning.Plan, expected: Mapping[str, int]) -> Mapp
     """How many moments of each clip stand in every tier or among the rejects."""
     have = set.intersection(*(set(there.ids(*plan.folders[tier.name]).to_pylist()) for tier in plan.tiers))
     done: dict[str, int] = defaultdict(int)
-    for name in have | set(rejected_ids(there).to_pylist()):
+    for name in have | set(rejected_ids(there, settled=True).to_pylist()):
         start, _, clip = name.partition("@")
         if start.isdigit() and clip in expected:  # a clip that could not be decoded was rejected under its own id
             done[clip] += 1

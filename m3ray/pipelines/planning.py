@@ -45,10 +45,10 @@ class Plan:
         stale: of each folder, `clip_id, content` of clips whose rows were computed from something else than this.
         copies: of each folder, the same of clips whose content it holds under another clip's id.
         changed: clips that are stale somewhere.
-        twins: clips that wait for one of their content, which is computed first; they then take its rows.
+        twins: ids of clips that wait for one of their content, which is computed first; they then take its rows.
         known: of `known_contents`.
         telling: `clip_id, content` of clips of which more is known than their rows say.
-        anew: the same plan once more, after the root was put in order; `apart` as in `plan`.
+        anew: the same plan once more, after the root was put in order; `only` as in `plan`.
     """
 
     root: Root
@@ -62,7 +62,7 @@ class Plan:
     stale: Mapping[Folder, pa.Table] = field(default_factory=dict)
     copies: Mapping[Folder, pa.Table] = field(default_factory=dict)
     changed: int = 0
-    twins: int = 0
+    twins: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     known: pa.Table | None = None
     telling: pa.Table | None = None
     anew: Callable[..., Plan] | None = None
@@ -96,7 +96,8 @@ def plan(
     configs: TierConfigs,
     *,
     retry: bool,
-    apart: bool = False,
+    only: pa.Array | None = None,
+    home: Root | None = None,
 ) -> Plan:
     """Compares the catalogue with what the root holds: an anti-join a tier, of hashes and not of Python objects.
 
@@ -107,19 +108,21 @@ def plan(
         configs: their settings.
         retry: whether rejected clips are tried again; those that the storage failed, and those that have changed since,
             are in any case.
-        apart: each clip is computed itself, also where an earlier one of the catalogue has its content.
+        only: ids of the clips to compute, each itself, whoever else has its content; None: all, one of each content.
+        home: the root that the catalogue was made for; None: this one.
     """
     folders, current = _folders(tiers, configs), current_tiers(root)
-    clips, homes = _clips(root, catalogue), homes_of(catalogue.schema)
+    clips, homes = _clips(home or root, catalogue), homes_of(catalogue.schema)
     known = known_contents(root, homes)
     # What another way of decoding rejected, this one may read.
     stages = _DECODING_STAGES if current.get("facts", {}).get("folder") != folders["facts"][1] else ()
-    rejected, untold = held_back(root, clips, known, homes, retry=retry, stages=stages)
+    rejected, untold = held_back(root, clips, known, retry=retry, stages=stages)
     rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(current, folders)}
     stands = {folder: stand_of(clips, found, ~rejected) for folder, found in rows.items()}
     of_tier = {tier.name: stands[folders[tier.name]] for tier in tiers}
-    lacking = {name: ~stand.done & ~rejected & ~stand.copied for name, stand in of_tier.items()}
-    twins = np.zeros(clips.num_rows, bool) if apart else _twins(clips, lacking)
+    asked = ~rejected if only is None else ~rejected & pc.is_in(clips["clip_id"], value_set=only).to_numpy()
+    lacking = {name: ~stand.done & asked & ~stand.copied for name, stand in of_tier.items()}
+    twins = _twins(clips, lacking) if only is None else np.zeros(clips.num_rows, bool)
     stale = np.any([stand.stale for stand in stands.values()], axis=0)
     untold = np.any([untold, *(stand.telling for stand in stands.values())], axis=0) & ~stale
     return Plan(
@@ -134,10 +137,10 @@ def plan(
         stale={folder: _chosen(clips, stand.stale) for folder, stand in stands.items() if stand.stale.any()},
         copies={f: _chosen(clips, stands[f].copied) for f in folders.values() if stands[f].copied.any()},
         changed=int(stale.sum()),
-        twins=int(twins.sum()),
+        twins=clips["clip_id"].filter(pa.array(twins)).combine_chunks(),
         known=known,
         telling=_chosen(clips, untold),
-        anew=partial(plan, root, catalogue, tiers, configs, retry=retry),
+        anew=partial(plan, root, catalogue, tiers, configs, retry=retry, only=only, home=home),
     )
 
 

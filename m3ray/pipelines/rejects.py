@@ -44,6 +44,13 @@ def parted(root: Root, ids: pa.ChunkedArray) -> tuple[pa.Table, pa.Table]:
     return table.filter(pc.invert(waiting)), table.filter(waiting)
 
 
+def accepted(ids: pa.ChunkedArray, *rejects: pa.Table) -> pa.ChunkedArray:
+    """Those of `ids` that stand in none of some tables of rejects."""
+    for table in rejects:
+        ids = ids.filter(pc.invert(pc.is_in(ids, value_set=table["clip_id"].cast(ids.type))))
+    return ids
+
+
 def tell_rejects(settled: pa.Table, waiting: pa.Table) -> None:
     """Says why clips were rejected, and apart from them which wait for the storage."""
     if settled.num_rows:

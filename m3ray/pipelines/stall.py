@@ -180,8 +180,10 @@ def stopped_when_stalled(ledger: Any, minutes: float, progress: Progress, needed
     try:
         yield
     finally:
-        watch.end()
-        signal.signal(signal.SIGINT, before)
+        try:
+            watch.end()
+        finally:  # also where the watch's signal came as the block ended
+            signal.signal(signal.SIGINT, before)
 
 
 def _interrupted(watch: StallWatch, before: Any, number: int, frame: FrameType | None) -> None:

@@ -283,6 +283,28 @@ def test_a_limit_takes_no_split_from_the_clips_that_it_leaves_out(tmp_path):
     assert splits(60, told=False) == given
 
 
+def test_a_kill_while_clips_return_takes_no_split_from_them(tmp_path, monkeypatch):
+    """Between the writes of what is kept aside and of the catalogue."""
+    root = Root(str(tmp_path / "root"))
+    rows = [Clip(f"c{k}", f"/v/c{k}.mp4", split="test") for k in range(6)]
+    bare = [Clip(f"c{k}", f"/v/c{k}.mp4") for k in range(6)]
+    write_catalogue(root, catalogue_table(rows), 0)
+    write_catalogue(root, catalogue_table(bare[:2]), 0)
+    write = Root.write_table
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            Root,
+            "write_table",
+            lambda self, table, *parts: killed() if parts == ("catalogue.parquet",) else write(self, table, *parts),
+        )
+        write_catalogue(root, catalogue_table(bare), 0)
+    assert write_catalogue(root, catalogue_table(bare), 0)["split"].to_pylist() == ["test"] * 6
+
+
+def killed():
+    raise KeyboardInterrupt
+
+
 def test_the_place_of_a_data_set_its_order_and_what_came_later_move_no_clip(tmp_path):
     videos(tmp_path / "v", range(0, 300, 2))
     early = listed(tmp_path / "v")

@@ -316,11 +316,13 @@ def test_a_hash_that_is_learned_later_tells_other_bytes_of_one_size_and_time(roo
     assert holds(root, catalogue)
 
 
-def test_a_file_that_was_touched_and_hashed_is_known_by_its_new_time(root, tmp_path):
+@pytest.mark.parametrize("first", ["hash", "fast"])
+def test_a_file_that_was_touched_and_hashed_is_known_by_its_new_time(root, tmp_path, first):
     fill(tmp_path / "v", 3)
-    compute(root, listed(root, tmp_path / "v", by="hash"))
+    for by in (first, "hash"):
+        compute(root, listed(root, tmp_path / "v", by=by))
     os.utime(tmp_path / "v" / "1" / "0001.mp4", ns=(0, 10**18))
-    for by in ("hash", "fast"):
+    for by in ("hash", "hash", "fast"):
         assert compute(root, listed(root, tmp_path / "v", by=by))[1] == []
 
 
@@ -359,24 +361,32 @@ def test_clips_of_one_content_wait_for_the_first_of_them(root, tmp_path):
     rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in "abcd"])
     catalogue = write_catalogue(root, rows, 0, origin=Origin(by="hash"))
     planned, done = compute(root, catalogue)
-    assert (done, planned.twins, planned.missing["one"]) == (["a", "d"], 2, 2)
+    assert (done, planned.twins.to_pylist(), planned.missing["one"]) == (["a", "d"], ["b", "c"], 2)
     assert "2 to compute, 0 cached, 0 rejected earlier, 2 taken from clips of the same content" in planned.lines()[0]
     assert compute(root, catalogue)[1] == []
     assert holds(root, catalogue)
     assert holds(root, catalogue, "two")
 
 
-def test_a_clip_whose_twin_failed_is_tried_itself(root, tmp_path):
-    for name in "ab":
-        (tmp_path / f"{name}.mp4").write_bytes(b"same")
-    rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in "ab"])
+@pytest.mark.parametrize("retry", [False, True])
+def test_no_clip_whose_twin_failed_is_lost_and_none_is_tried_twice(root, tmp_path, retry):
+    """Three of one damaged content, two of one sound, and one damaged that is alone: as `extract.run` goes on."""
+    data = {"bad1": b"", "bad2": b"", "bad3": b"", "good1": b"fine", "good2": b"fine", "alone": b""}
+    for name, content in data.items():
+        (tmp_path / f"{name}.mp4").write_bytes(content)
+    (tmp_path / "alone.mp4").unlink()
+    rows = catalogue_table([Clip(name, f"{tmp_path}/{name}.mp4") for name in data])
     catalogue = write_catalogue(root, rows, 0, origin=Origin(by="hash"))
-    first = plan(root, catalogue, TIERS, TierConfigs(), retry=False)
-    assert first.work["clip_id"].to_pylist() == ["a"]
-    reject = {"clip_id": "a", "uri": f"{tmp_path}/a.mp4", "stage": "decode", "error": "damaged", "message": "words"}
-    root.write_shard(pa.Table.from_pylist([reject]), REJECTS, {})
-    remember_tiers(root, {"facts": {"folder": first.folders["facts"][1]}})
-    assert prepare(first.anew(apart=True)).work["clip_id"].to_pylist() == ["b"]
+    first = prepare(plan(root, catalogue, TIERS, TierConfigs(), retry=retry))
+    assert first.work["clip_id"].to_pylist() == ["bad1", "good1", "alone"]
+    write(first)
+    rest = prepare(first.anew(only=first.twins))
+    assert rest.work["clip_id"].to_pylist() == ["bad2", "bad3"], "just the twins of the one that failed"
+    write(rest)
+    tidy(first)
+    features = root.ids("features", folder(root, "one")).to_pylist()
+    assert sorted(features) == ["good1", "good2"]
+    assert sorted(root.ids(*REJECTS).to_pylist()) == ["alone", "bad1", "bad2", "bad3"]
 
 
 def test_the_same_bytes_under_another_name_are_copied_where_a_hash_tells_them(root, tmp_path):

@@ -139,6 +139,8 @@ def test_ctrl_c_is_still_ctrl_c(ledger):
 def test_after_the_block_nothing_is_interrupted(ledger):
     """A clip is held, and 0.06 s without any end after the block did."""
     ledger.begin(["tier:a.mp4"], "n1")
+    with pytest.raises(StalledError), watched(ledger, minutes=0.001):
+        threading.Event().wait(5)  # the same clip and time do stop a block
     came = []
     with watched(ledger, minutes=0.001):
         time.sleep(0.02)
@@ -149,6 +151,21 @@ def test_after_the_block_nothing_is_interrupted(ledger):
         signal.signal(signal.SIGINT, before)
     assert came == []
     assert not any(thread.name == "m3ray-stall" for thread in threading.enumerate())
+
+
+def test_a_signal_as_the_block_ends_leaves_ctrl_c_as_it_was(ledger, monkeypatch):
+    ended = stalls.StallWatch.end
+
+    def end(watch):
+        ended(watch)
+        watch._why = "stalled"
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(stalls.StallWatch, "end", end)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(StalledError), watched(ledger, minutes=60):
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_zero_is_never_and_no_other_thread_can_be_stopped(ledger):
