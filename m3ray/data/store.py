@@ -150,17 +150,17 @@ class Root:
         Raises:
             DamagedFileError: it is none.
         """
-        table = self._parquet(parts, lambda file: pq.read_table(file, columns=columns))
+        table = self.read_parquet(parts, lambda file: pq.read_table(file, columns=columns))
         _check_plain(table.schema, self.display(*parts))
         return table
 
     def read_schema(self, *parts: str) -> pa.Schema:
         """The columns of a Parquet file and what stands beside them, as `read_table`."""
-        schema = self._parquet(parts, pq.read_schema)
+        schema = self.read_parquet(parts, pq.read_schema)
         _check_plain(schema, self.display(*parts))
         return schema
 
-    def _parquet(self, parts: Sequence[str], read: Callable[[Any], T]) -> T:
+    def read_parquet(self, parts: Sequence[str], read: Callable[[Any], T]) -> T:
         def opened() -> T:
             with self.fs.open_input_file(self.path(*parts)) as file:
                 return read(file)

@@ -291,18 +291,17 @@ def test_a_kill_while_clips_return_takes_no_split_from_them(tmp_path, monkeypatc
     write_catalogue(root, catalogue_table(rows), 0)
     write_catalogue(root, catalogue_table(bare[:2]), 0)
     write = Root.write_table
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(
-            Root,
-            "write_table",
-            lambda self, table, *parts: killed() if parts == ("catalogue.parquet",) else write(self, table, *parts),
-        )
+
+    def writing(self, table, *parts):
+        if parts == ("catalogue.parquet",):
+            raise KeyboardInterrupt
+        return write(self, table, *parts)
+
+    monkeypatch.setattr(Root, "write_table", writing)
+    with pytest.raises(KeyboardInterrupt):
         write_catalogue(root, catalogue_table(bare), 0)
+    monkeypatch.undo()
     assert write_catalogue(root, catalogue_table(bare), 0)["split"].to_pylist() == ["test"] * 6
-
-
-def killed():
-    raise KeyboardInterrupt
 
 
 def test_the_place_of_a_data_set_its_order_and_what_came_later_move_no_clip(tmp_path):
