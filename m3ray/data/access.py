@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from threading import Thread
 from typing import Any, Literal, TypeVar
 
@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from m3ray.data.fault_codes import fault_of
 from m3ray.data.faults import BY_CODE, CLIENT, POSIX, Fault, StorageFault, is_passing
-from m3ray.data.filesystems import is_local, one_line, wait_after
-from m3ray.data.reading import read_head
+from m3ray.data.filesystems import is_local, one_line
+from m3ray.data.reading import patiently, read_head
 from m3ray.data.secrets import redacted
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, DecodeError
@@ -121,7 +121,7 @@ def look(uris: Sequence[str]) -> Look:
     refused: Refusal | None = None
     for uri in uris:
         try:
-            _read_patiently(uri)
+            patiently(partial(read_head, uri))
             return Look(uri)
         except StorageFault as error:
             if refused is None and _is_told(error.fault):
@@ -170,18 +170,6 @@ def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_exception(error)
 
 
-def _read_patiently(uri: str) -> None:
-    attempt = 0
-    while True:
-        try:
-            return read_head(uri)
-        except StorageFault as error:
-            attempt += 1
-            if attempt >= error.fault.attempts:
-                raise
-        time.sleep(wait_after(attempt))
-
-
 def _is_told(fault: Fault) -> bool:
     """Whether a fault is worth stopping for: an archived object is its own, and a busy server passes."""
     return fault.attempts > 1 and (not is_passing(fault) or fault.source in (CLIENT, POSIX))
@@ -189,7 +177,7 @@ def _is_told(fault: Fault) -> bool:
 
 def _said(error: BaseException) -> str:
     """The server's message, or the client's words without its dump of structures."""
-    text = redacted(one_line(error).partition(" Debug source:")[0])
+    text = redacted(one_line(error))
     found = _SERVER_SAID.search(text)
     return (next(filter(None, found.groups()), "").strip(" :") if found else text)[:_MOST_SAID]
 

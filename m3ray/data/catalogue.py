@@ -137,13 +137,6 @@ def write_catalogue(
     return table
 
 
-def in_catalogue(root: Root, ids: pa.Array) -> pa.Array:
-    """Those of `ids` that stand in the catalogue, in their order; all of them where the root has none."""
-    if not root.exists(NAME):
-        return ids
-    return ids.filter(pc.is_in(ids, value_set=root.read_table(NAME, columns=["clip_id"])["clip_id"]))
-
-
 def read_catalogue(root: Root) -> pa.Table:
     """The catalogue of a root.
 

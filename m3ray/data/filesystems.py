@@ -102,8 +102,8 @@ def as_text(path: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of a library says, as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error of a library says, as one line, without the structures that obstore dumps behind it."""
+    return " ".join(str(error).split()).partition(" Debug source:")[0] or type(error).__name__
 
 
 def _s3(bucket: str) -> pafs.S3FileSystem:

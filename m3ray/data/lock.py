@@ -23,7 +23,7 @@ from m3ray.data.store import Root
 from m3ray.errors import ConfigError, LostLockError
 
 STUDY, PREDICT = "study", "predict"
-WORKS = (STUDY, PREDICT)  # what jobs touch: the root's tiers, study, models and report; the clips to predict
+WORKS = (STUDY, PREDICT)  # what jobs touch: the root's tiers, study and models; the clips to predict
 _TRIES = 20  # of taking a lock that others take and give back meanwhile
 _held: set[str] = set()  # ids of this process's takings
 
@@ -41,7 +41,6 @@ class Lock:
     def __init__(self, uri: str, owner: Owner, tag: str, pace: Pace) -> None:
         self.fence = Fence(uri, owner.job, owner.id, owner.token, pace)
         self._file, self._owner, self._tag, self._pace = conditional_file(uri), owner, tag, pace
-        self._renewed = time.monotonic()
         self._turn, self._stop = threading.Lock(), threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
@@ -51,16 +50,6 @@ class Lock:
         """Whether nobody before us can still be writing."""
         return self._owner.settled
 
-    def check(self) -> None:
-        """Returns if the lock is still ours.
-
-        Raises:
-            RootBusyError: it is another's, or could not be renewed within its lease.
-        """
-        if time.monotonic() - self._renewed > self._pace.lease:
-            self._renew_or_stop()
-        self.fence.check()
-
     def renew(self, *, settled: bool = False) -> None:
         """Writes the next sign; `settled`: from now on nobody before us can be writing.
 
@@ -69,10 +58,8 @@ class Lock:
             OSError: the storage failed.
         """
         with self._turn:
-            asked = time.monotonic()
             settled = settled or self._owner.settled
             self._replace(replace(self._owner, beat=self._owner.beat + 1, sign=time.time(), settled=settled))
-            self._renewed = asked
 
     def release(self) -> None:
         """Gives the lock back, if it is still ours."""
@@ -95,15 +82,6 @@ class Lock:
                 else:  # a sign of ours that arrived after we had given it up
                     self._tag = found.tag
         raise OSError(f"{self.fence.uri} changes whenever it is looked at")
-
-    def _renew_or_stop(self) -> None:
-        try:
-            self.renew()
-        except OSError as error:
-            raise LostLockError(
-                f"could not renew the lock of {self._owner.job} at {self.fence.uri} for {self._pace.lease:.0f} s "
-                f"({one_line(error)}): another job may start; check storage and rights, then start again"
-            ) from error
 
     def _beat(self) -> None:
         wait = self._pace.beat

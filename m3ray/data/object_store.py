@@ -73,13 +73,11 @@ def open_store(uri: str, *, seconds: float = _CLIP_SECONDS, retries: int = 5) ->
     return _store(bucket, endpoint, region, access, _credentials_of_environment(), seconds, retries), key
 
 
-def get_bytes(uri: str, *, start: int = 0, length: int | None = None, seconds: float = _CLIP_SECONDS) -> Fetched:
-    """An object, whole or from byte `start`, in one request.
+def get_bytes(uri: str, *, seconds: float = _CLIP_SECONDS) -> Fetched:
+    """A whole object, in one request.
 
     Args:
         uri: `s3://bucket/key`.
-        start: first byte; negative: that many bytes from the end.
-        length: bytes; None: to the end.
         seconds: the request may take.
     Raises:
         FileNotFoundError: there is no such object or bucket.
@@ -89,7 +87,7 @@ def get_bytes(uri: str, *, start: int = 0, length: int | None = None, seconds: f
     """
     store, key = open_store(uri, seconds=seconds)
     with _plain_errors(uri):
-        reply = obstore.get(store, key, options=_range(start, length))
+        reply = obstore.get(store, key)
         data = reply.bytes().to_bytes()
         return Fetched(data, reply.meta["size"], reply.meta["e_tag"] or "")
 
@@ -163,14 +161,6 @@ def put_if(uri: str, data: bytes, *, expected: str | None, seconds: float = 60.0
         raise ChangedError(f"{uri} is gone") from error
 
 
-def _range(start: int, length: int | None) -> Any:
-    if start < 0:
-        return {"range": {"suffix": -start}}
-    if length is not None:
-        return {"range": (start, start + length)}
-    return {"range": {"offset": start}} if start else {}
-
-
 @contextmanager
 def _plain_errors(uri: str) -> Iterator[None]:
     """obstore's errors as Python's own, in one line."""
@@ -190,7 +180,7 @@ def _plain_errors(uri: str) -> Iterator[None]:
 
 def _said(error: BaseException) -> str:
     """The server's code and message, or what obstore says without its dump of structures."""
-    text = one_line(error).partition(" Debug source:")[0]
+    text = one_line(error)
     found = _SERVER_SAID.search(text)
     return f"{found[1]}: {found[2] or ''}".rstrip(": ") if found else text
 

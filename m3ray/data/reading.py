@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -25,6 +25,7 @@ from m3ray.data.schemes import scheme_of
 from m3ray.data.secrets import redacted
 from m3ray.errors import ConfigError, DecodeError
 
+T = TypeVar("T")
 # What clients raise for what they were asked, as apart from mistakes in here.
 _ERRORS = (OSError, ValueError, BaseError, HTTPException, ConfigError)
 _HTTP_SECONDS = 60.0
@@ -47,10 +48,19 @@ def read_video(uri: str, max_bytes: int) -> bytes:
     Raises:
         DecodeError: as `read_once`.
     """
+    return patiently(lambda: read_once(uri, max_bytes))
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """What `read` gives, tried as often as the fault it meets is worth.
+
+    Raises:
+        StorageFault: the last one.
+    """
     attempt = 0
     while True:
         try:
-            return read_once(uri, max_bytes)
+            return read()
         except StorageFault as error:
             attempt += 1
             if attempt >= error.fault.attempts:
@@ -113,7 +123,7 @@ def _reader(uri: str) -> Callable[[str, int], bytes]:
 
 def _failure(uri: str, error: Exception) -> DecodeError:
     """What a client's error means, in one line without secrets."""
-    where, said = redacted(uri), redacted(one_line(error).partition(" Debug source:")[0])[:_MOST_SAID]
+    where, said = redacted(uri), redacted(one_line(error))[:_MOST_SAID]
     if isinstance(error, ConfigError) or (isinstance(error, ValueError) and not isinstance(error, OSError)):
         return DecodeError("unreadable_file", f"cannot read {where!r}: {said}", stage="read")
     fault = fault_of(error, local=is_local(uri), uri=uri)

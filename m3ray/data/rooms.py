@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from m3ray.data.compaction import compact
 from m3ray.data.contents import same
 from m3ray.data.fault_codes import are_passing
-from m3ray.data.filesystems import retried
 from m3ray.data.store import Root
 from m3ray.errors import StudyError
 from m3ray.schema import CONTENT, LISTING, feature_names
@@ -65,15 +64,14 @@ def stamps_by_shard(root: Root, *folder: str) -> dict[str, pa.Table]:
     """As `stamped`, shard by shard."""
     names = root.names(*folder, suffix=".parquet")
     with ThreadPoolExecutor(_READERS) as pool:
-        parts = pool.map(lambda name: retried(lambda: _stamps(root, *folder, name), root.fs), names)
+        parts = pool.map(lambda name: root.read_parquet((*folder, name), _stamps), names)
         return dict(zip(names, parts, strict=True))
 
 
-def _stamps(root: Root, *path: str) -> pa.Table:
-    with root.fs.open_input_file(root.path(*path)) as file:
-        shard = pq.ParquetFile(file)
-        ours = set(shard.schema_arrow.names) - set(feature_names(shard.schema_arrow))
-        table = shard.read(columns=sorted(ours))
+def _stamps(file: Any) -> pa.Table:
+    shard = pq.ParquetFile(file)
+    ours = set(shard.schema_arrow.names) - set(feature_names(shard.schema_arrow))
+    table = shard.read(columns=sorted(ours))
     if CONTENT not in ours:
         table = table.append_column(CONTENT, pa.nulls(table.num_rows, pa.string()))
     return table.select(_STAMPED.names).cast(_STAMPED)

@@ -120,14 +120,16 @@ class Root:
             self.fence.check()
 
     def delete(self, *parts: str) -> None:
-        self._check_fence()
-        self._retried(lambda: self.fs.delete_file(self.path(*parts)))
+        self._retried(lambda: self._delete(self.fs.delete_file, self.path(*parts)))
 
     def delete_folder(self, *parts: str) -> None:
         """Deletes a folder and all in it, if it is there."""
-        self._check_fence()
         if self.exists(*parts):
-            self._retried(lambda: self.fs.delete_dir(self.path(*parts)))
+            self._retried(lambda: self._delete(self.fs.delete_dir, self.path(*parts)))
+
+    def _delete(self, delete: Callable[[str], None], path: str) -> None:
+        self._check_fence()
+        delete(path)
 
     def read_json(self, *parts: str) -> Any:
         """A JSON file.
@@ -161,6 +163,12 @@ class Root:
         return schema
 
     def read_parquet(self, parts: Sequence[str], read: Callable[[Any], T]) -> T:
+        """What `read` makes of an open Parquet file.
+
+        Raises:
+            DamagedFileError: it is none.
+        """
+
         def opened() -> T:
             with self.fs.open_input_file(self.path(*parts)) as file:
                 return read(file)

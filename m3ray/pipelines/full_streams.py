@@ -93,16 +93,15 @@ def _stream(stage: FramesStage, places: int, micro: int) -> ray.data.Dataset:
     return numbers.map_batches(stage, batch_size=None, batch_format="pyarrow")
 
 
-def mend_snapshot(run: str) -> None:
+def mend_snapshot(run: Root) -> None:
     """Deletes Ray Train's note of checkpoints where a killed driver left it cut short: else no training could begin."""
-    root = Root(run)
-    if not root.exists(SNAPSHOT):
+    if not run.exists(SNAPSHOT):
         return
     try:
-        root.read_json(SNAPSHOT)
+        run.read_json(SNAPSHOT)
     except ValueError:
-        say(f"unfrozen: {root.display(SNAPSHOT)} was cut short: this run begins anew")
-        root.delete(SNAPSHOT)
+        say(f"unfrozen: {run.display(SNAPSHOT)} was cut short: this run begins anew")
+        run.delete(SNAPSHOT)
 
 
 def steps_done(run: str) -> int:

@@ -101,14 +101,22 @@ def running(name: str, options: RunOptions) -> Iterator[Job]:
         run = _Run(job, options, said)
         try:
             with _held(job, dry=options.dry_run):
-                run.begin()
-                yield job
-                if not options.dry_run:
-                    say(f"{name}: under {root.uri}: {', '.join(root.names())}")
-                status = "partial" if job.summary.get("rejected") else "success"
+                try:
+                    run.begin()
+                    yield job
+                    if not options.dry_run:
+                        say(f"{name}: under {root.uri}: {', '.join(root.names())}")
+                    status = "partial" if job.summary.get("rejected") else "success"
+                except Exception as error:
+                    failure = _told(job, error)
+                except (KeyboardInterrupt, SystemExit):  # Ctrl-C; a signal as `ray job stop` sends it
+                    status = "stopped"
+                    raise
+                finally:  # while the lock is held: whoever takes it next sees that this run ended by itself
+                    run.finish(status, failure)
         except Exception as error:
-            failure = _told(job, error)
-        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; a signal as `ray job stop` sends it
+            failure = failure or _told(job, error)
+        except (KeyboardInterrupt, SystemExit):
             status = "stopped"
             raise
         finally:
@@ -189,6 +197,7 @@ class _Run:
         self.name = run_name(job.name, self.started)
         self.status = RUNNING
         self.record: RunRecord | None = None
+        self.finished: tuple[Event, str | None] | None = None
 
     def begin(self) -> None:
         """From here on there is a record; a run before that was cut off is told of."""
@@ -200,17 +209,27 @@ class _Run:
         if before:
             say(f"{self.job.name}: {before}")
 
+    def finish(self, status: str, failure: M3RayError | None) -> tuple[Event, str | None]:
+        """Notes how the run ended, once.
+
+        Returns:
+            Its last event, and the place of its log if there is one.
+        """
+        if self.finished is None:
+            self.status = status
+            event = self._final(status, self._last_line() if failure is None else str(failure))
+            emit_event(event)
+            self.finished = event, self._finished(failure)
+        return self.finished
+
     def end(self, status: str, failure: M3RayError | None) -> M3RayError | None:
         """Finishes the record, calls what is to be called, and says the last line.
 
         Returns:
             The failure, with the place of its traceback if it has one to show.
         """
-        self.status = status
-        last = _last_line(self.job, status, dry=self.options.dry_run)
-        event = self._final(status, last if failure is None else str(failure))
-        emit_event(event)
-        place = self._finished(failure)
+        event, place = self.finish(status, failure)
+        last = self._last_line()
         if self.options.on_end and not self.options.dry_run:
             call(self.options.on_end, self._called_with(event, last), self._environment(), say)
         say(last)
@@ -219,6 +238,9 @@ class _Run:
                 self.record.write_now()
             self.record.end()
         return _with_place(failure, place) if isinstance(failure, JobFailedError) else failure
+
+    def _last_line(self) -> str:
+        return _last_line(self.job, self.status, dry=self.options.dry_run)
 
     def _final(self, status: str, words: str) -> Event:
         facts: dict[str, Any] = {key: self.job.summary[key] for key in ("clips", "rejected") if key in self.job.summary}

@@ -90,7 +90,7 @@ def scored(bundle: Bundle, features: Root) -> pd.DataFrame:
     for tier in needed:
         check_identity(bundle, tier, current[tier]["identity"])
     shards = {tier: features.shards("features", current[tier]["folder"]) for tier in needed}
-    ids = _shared_ids(features, [current[tier]["folder"] for tier in needed])
+    ids = shared_ids(features, [current[tier]["folder"] for tier in needed])
     # A part of the clips at a time: of ten million, the vectors alone would be 100 GB.
     parts = [ids.slice(k, _CHUNK) for k in range(0, len(ids), _CHUNK)]
     if not parts:
@@ -98,7 +98,7 @@ def scored(bundle: Bundle, features: Root) -> pd.DataFrame:
     return pd.concat([_score(bundle, shards, part) for part in parts], ignore_index=True)
 
 
-def _shared_ids(features: Root, folders: Sequence[str]) -> pa.Array:
+def shared_ids(features: Root, folders: Sequence[str]) -> pa.Array:
     """The clips that all folders hold, and the catalogue where there is one, in order."""
     first, *others = [features.ids("features", folder) for folder in folders]
     if features.exists(CATALOGUE):

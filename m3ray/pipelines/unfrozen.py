@@ -137,21 +137,22 @@ def train_unfrozen(
     for seed, head in heads.items():
         name = run_name(study, variant, seed)
         work, datasets = prepared_work(study, variant, head, sources, seed, on, limits, name)
-        outcomes.append(fit(study.root.display(*study.folder, "unfrozen"), name, work, datasets, on))
+        outcomes.append(fit(study.root.below(*study.folder, "unfrozen"), name, work, datasets, on))
         _say_outcome(variant, seed, outcomes[-1])
     return trial_of(study, variant, tuple(heads), outcomes), outcomes
 
 
 def fit(
-    storage: str, name: str, work: Work, datasets: Mapping[str, Callable[[], ray.data.Dataset]], on: Resources
+    folder: Root, name: str, work: Work, datasets: Mapping[str, Callable[[], ray.data.Dataset]], on: Resources
 ) -> Outcome:
     """Runs the workers until they are done, from the run's latest checkpoint if it has one.
 
     Raises:
         M3RayError: they failed again and again; the last reason is named.
     """
-    leave_older(Root(f"{storage}/{name}"))
-    mend_snapshot(f"{storage}/{name}")
+    run = folder.below(name)
+    leave_older(run)
+    mend_snapshot(run)
     workers, shared = work.layout.workers, ray.put(work)
     spare = (on.cpus - 1) / workers  # a CPU at least is left for decoding
     trainer = TorchTrainer(
@@ -167,7 +168,7 @@ def fit(
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=storage,
+            storage_path=folder.uri,
             failure_config=FailureConfig(max_failures=_FAILURES),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=work.config.keep,
@@ -180,7 +181,7 @@ def fit(
         result = trainer.fit()
     except Exception as error:
         raise M3RayError(f"unfrozen: training failed {_FAILURES} times, the last time so: {_reason(error)}") from error
-    return _outcome(storage, name, result, work)
+    return _outcome(run, result, work)
 
 
 def leave_older(run: Root) -> None:
@@ -198,8 +199,7 @@ def _reason(error: BaseException) -> str:
     return lines[-1][:600] if lines else type(error).__name__
 
 
-def _outcome(storage: str, name: str, result: Any, work: Work) -> Outcome:
-    run = Root(f"{storage}/{name}")
+def _outcome(run: Root, result: Any, work: Work) -> Outcome:
     ended = [folder for folder in run.names() if folder.endswith("-end")]
     checkpoint = result.checkpoint if not ended else ray.train.Checkpoint(run.path(ended[-1]), run.fs)
     with checkpoint.as_directory() as folder:

@@ -131,16 +131,13 @@ def this_node() -> Node | None:
     return next((node for node in working_nodes(ray.nodes()) if node.id == own), None)
 
 
-def refusals(
-    finding: Finding, check: WorkerCheck, seen: Sequence[bool], driver_writes: bool = True
-) -> list[tuple[Refusal, bool]]:
+def refusals(finding: Finding, check: WorkerCheck, seen: Sequence[bool]) -> list[tuple[Refusal, bool]]:
     """What a node may not do, and whether the driver may.
 
     Args:
         finding: of the node.
         check: that was made.
         seen: for each place, whether the driver read from it.
-        driver_writes: whether the driver may write.
     """
     found = []
     for uris, there, by_driver in zip(check.places, finding.looks, seen, strict=True):
@@ -151,7 +148,7 @@ def refusals(
     if not finding.shared:
         found.append((Refusal("write", check.root, _APART), True))
     if finding.written is not None:
-        found.append((finding.written, driver_writes))
+        found.append((finding.written, True))  # the job has written its record
     return found
 
 

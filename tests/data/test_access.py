@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from faulty_s3 import told_s3
 
-from m3ray.data import access
+from m3ray.data import reading
 from m3ray.data.access import Look, Refusal, look, places_of, within, write_refusal
 from m3ray.data.isolation import way_out, why_not_isolated
 from m3ray.data.object_store import open_store
@@ -18,7 +18,7 @@ from m3ray.data.object_store import open_store
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(access.time, "sleep", lambda _: None)
+    monkeypatch.setattr(reading.time, "sleep", lambda _: None)
 
 
 def upload(*keys):

@@ -47,14 +47,6 @@ def test_an_object_that_is_gone_is_not_the_version_expected(bucket):
         put_if(f"{bucket}/gone", b"two", expected=etag)
 
 
-def test_ranges(bucket):
-    put_if(f"{bucket}/range", b"0123456789", expected=None)
-    wanted = {(2, 3): b"234", (7, None): b"789", (-2, None): b"89", (0, 1): b"0"}
-    for (start, length), data in wanted.items():
-        found = get_bytes(f"{bucket}/range", start=start, length=length)
-        assert (found.data, found.size) == (data, 10)
-
-
 def test_what_is_absent_is_told_apart(bucket):
     with pytest.raises(FileNotFoundError, match="s3://objects/none: NoSuchKey"):
         get_bytes(f"{bucket}/none")

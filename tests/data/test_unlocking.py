@@ -82,7 +82,7 @@ def test_a_living_owner_keeps_its_lock(root, said, place):
     with locked(root, "extract", pace=QUICK, me=place) as lock:
         with pytest.raises(RootBusyError, match=r"extract \(process \d+ on .*\) is alive: .*--force"):
             said()
-        lock.check()
+        lock.fence.check()
 
 
 def test_force_removes_a_living_owners_lock_and_it_stops(root, said):
@@ -90,7 +90,7 @@ def test_force_removes_a_living_owners_lock_and_it_stops(root, said):
         assert "it stops at its next commit" in said(force=True)[-1]
         time.sleep(QUICK.fresh + 0.1)
         with pytest.raises(LostLockError, match=r"jobs/unlock\.py"):
-            lock.check()
+            lock.fence.check()
     assert not standing(root).settled
 
 
@@ -98,9 +98,9 @@ def test_one_of_two_locks(root, said):
     with locked(root, "extract", pace=QUICK) as study, locked(root, "predict", pace=QUICK) as predict:
         said(works=("predict",), force=True)
         time.sleep(QUICK.fresh + 0.1)
-        study.check()
+        study.fence.check()
         with pytest.raises(LostLockError):
-            predict.check()
+            predict.fence.check()
 
 
 @pytest.mark.parametrize("file", [FILE, ("runs", "lock.json")], ids=["ours", "older"])
@@ -120,7 +120,7 @@ def test_an_unreadable_lock_is_described_and_removed_by_force(root, said, file, 
     assert "held by an unreadable lock (process 0 on unknown)" in said(dry=True)[0]
     assert "removed the lock of an unreadable lock" in said(force=True)[-1]
     with locked(root, "train", pace=QUICK) as lock:
-        lock.check()
+        lock.fence.check()
 
 
 def test_a_lock_of_an_older_version(root, said):
@@ -135,7 +135,7 @@ def test_the_command_names_the_owner_and_refuses_with_status_2(root):
     with locked(root, "extract") as lock:
         shown = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False, cwd=TOP)
         assert (shown.returncode, shown.stdout.count("study: held by extract (process")) == (0, 1), shown.stderr
-        lock.check()
+        lock.fence.check()
         found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TOP)
         assert found.returncode == 2
         assert "study: held by extract (process" in found.stdout

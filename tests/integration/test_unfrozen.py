@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 import m3ray
+from m3ray.data.store import Root
 from m3ray.options import TuneOptions
 from m3ray.pipelines.full_streams import mend_snapshot, steps_done
 from m3ray.reports.page import build_report
@@ -157,10 +158,10 @@ def test_a_note_of_checkpoints_cut_short_is_no_dead_end(tmp_path):
     note = run / "checkpoint_manager_snapshot.json"
     assert steps_done(str(run)) == 0
     note.write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": "step-00000012"}}))
-    mend_snapshot(str(run))
+    mend_snapshot(Root(str(run)))
     assert steps_done(str(run)) == 12
     note.write_text('{"latest_chec')
-    mend_snapshot(str(run))
+    mend_snapshot(Root(str(run)))
     assert steps_done(str(run)) == 0
 
 

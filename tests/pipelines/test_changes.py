@@ -1,17 +1,15 @@
 """Planning against contents: what changed is computed again, and nothing else. Tiers are made up, no Ray runs."""
 
-import hashlib
 import os
 import shutil
 
-import boto3
 import numpy as np
 import pyarrow as pa
 import pytest
+from digest_tier import TIERS, compute, fill, folder, holds, listed, write
 
 from m3ray.config import ComputeConfig, MomentConfig, SimilarityConfig, TierConfigs
 from m3ray.data.catalogue import (
-    in_catalogue,
     make_catalogue,
     read_catalogue,
     with_facts,
@@ -26,110 +24,14 @@ from m3ray.data.store import Root
 from m3ray.pipelines import moments
 from m3ray.pipelines.changes import changed_fit, note_fitted
 from m3ray.pipelines.cluster import Resources
-from m3ray.pipelines.computing import TierColumns
 from m3ray.pipelines.loading import load_data
 from m3ray.pipelines.planning import plan, prepare, tidy
+from m3ray.pipelines.predict import shared_ids
 from m3ray.pipelines.rows import (
-    Computed,
-    Decoded,
-    Failure,
-    computed_table,
-    decoded_rows,
-    decoded_table,
     work_of,
-    work_rows,
 )
 from m3ray.pipelines.vectors import Clips
-from m3ray.pipelines.writing import WriteStage
 from m3ray.schema import CONTENT, Clip, catalogue_table, vector_schema
-
-
-class Digest:
-    """A tier of two numbers that tell a file's bytes."""
-
-    whole_clip, untrained = True, False
-
-    def __init__(self, name):
-        self.name, self.schema = name, vector_schema(name, 2)
-
-    def identity(self):
-        return {"tier": self.name, "code": 1}
-
-
-TIERS = (Digest("one"), Digest("two"))
-
-
-def told(data):
-    return np.frombuffer(hashlib.sha256(data).digest()[:2], np.uint8).astype(float)
-
-
-def read(uri):
-    """The bytes of a clip; empty where it is gone. What lies behind an address of the web is its path."""
-    if uri.startswith("https://"):
-        return uri.partition("?")[0].encode()
-    try:
-        if uri.startswith("s3://"):
-            bucket, _, key = uri.removeprefix("s3://").partition("/")
-            return client().get_object(Bucket=bucket, Key=key)["Body"].read()
-        with open(uri, "rb") as file:
-            return file.read()
-    except Exception:
-        return b""
-
-
-def compute(root, catalogue, *, tiers=TIERS, retry=False):
-    """As extraction does it: plan, put in order, compute, write, tidy. Returns the plan and the clips computed."""
-    planned = plan(root, catalogue, tiers, TierConfigs(), retry=retry)
-    ready = prepare(planned)
-    if ready.work.num_rows:
-        write(ready)
-    tidy(ready)
-    return planned, sorted(ready.work["clip_id"].to_pylist())
-
-
-def write(ready):
-    rows = [computed(row, ready.tiers) for row in decoded_rows(decoded_table(work_rows(ready.work)))]
-    columns = [TierColumns(tier.name, tier.schema) for tier in ready.tiers]
-    stage = WriteStage(ready.root, columns, ready.folders, ready.metadata(TierConfigs().decode))
-    stage(computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in ready.tiers}))
-
-
-def computed(row: Decoded, tiers):
-    data = read(row.uri)
-    if not data:
-        return Computed(row.clip_id, row.uri, None, content=row.content).failed(Failure("read", "missing_file", "gone"))
-    values = {tier.name: {tier.name: told(data)} for tier in tiers if tier.name in row.tiers}
-    return Computed(row.clip_id, row.uri, None, values, content=row.content)
-
-
-def packed(row, tier):
-    return row.values[tier.name][tier.name].tobytes() if tier.name in row.values else None
-
-
-def holds(root, catalogue, tier="one"):
-    """Whether the root has just the right numbers of each clip of the catalogue."""
-    rows = dict(zip(*(tier_table(root, tier)[name].to_pylist() for name in ("clip_id", tier)), strict=True))
-    assert len(rows) == root.read_shards("features", folder(root, tier)).num_rows
-    uris = zip(catalogue["clip_id"].to_pylist(), catalogue["uri"].to_pylist(), strict=True)
-    return all(rows[clip] == told(read(uri)).tolist() for clip, uri in uris)
-
-
-def folder(root, tier):
-    return root.read_json("artifacts", "tiers.json")[tier]["folder"]
-
-
-def listed(root, source, dataset="folder", by="fast"):
-    table = list_clips(root, dataset, str(source), limit=None, seed=0).table
-    return write_catalogue(root, table, 0, origin=Origin((str(source),), by=by))
-
-
-def fill(where, count, seed=0, sizes=(3, 400)):
-    """Files of random bytes."""
-    rng = np.random.default_rng(seed)
-    for k in range(count):
-        path = where / f"{k % 7}" / f"{k:04d}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(rng.bytes(int(rng.integers(*sizes))))
 
 
 @pytest.fixture
@@ -467,10 +369,6 @@ def test_rejects_of_an_older_version_stay_while_their_uri_does(root, tmp_path):
         assert plan(root, catalogue, TIERS, TierConfigs(), retry=False).rejected == held
 
 
-def client():
-    return boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region_name="us-east-1")
-
-
 def test_a_replaced_object_is_computed_again_and_a_copied_bucket_is_not(s3, tmp_path):
     s3.create_bucket(Bucket="from")
     for k in range(4):
@@ -515,10 +413,11 @@ def test_the_user_s_own_column_of_that_name_stays(root, tmp_path):
 
 
 def test_only_clips_of_the_catalogue_are_scored(root):
-    ids = pa.array(["a", "b", "c"])
-    assert in_catalogue(root, ids) == ids
-    write_catalogue(root, catalogue_table([Clip("c", ""), Clip("a", "")]), 0)
-    assert in_catalogue(root, ids).to_pylist() == ["a", "c"]
+    for tier, ids in (("raw", ["a", "b", "c", "d"]), ("scene", ["b", "c", "a"])):
+        root.write_shard(pa.table({"clip_id": ids}), ("features", tier), {})
+    assert shared_ids(root, ["raw", "scene"]).to_pylist() == ["a", "b", "c"], "a root without a catalogue"
+    write_catalogue(root, catalogue_table([Clip("c", ""), Clip("a", ""), Clip("d", "")]), 0)
+    assert shared_ids(root, ["raw", "scene"]).to_pylist() == ["a", "c"]
 
 
 def scored(root, tmp_path, count=12):
@@ -603,9 +502,10 @@ def test_windows_of_a_changed_clip_are_computed_again_and_those_of_others_not_sc
     for name in ("a@b", "c"):
         (tmp_path / name).write_bytes(name.encode())
     facts = pa.table({"clip_id": ["a@b", "c"], "frames": [30, 30], "sampled": [30, 30], "native_fps": [15.0, 15.0]})
-    asked = []
+    asked, folders = [], []
 
     def extract(plan, *_args, **options):
+        folders[:] = plan.folders.values()
         asked.append((plan.work["clip_id"].to_pylist(), options["total"]))
         for clip, content in zip(*(plan.work[name].to_pylist() for name in ("clip_id", CONTENT)), strict=True):
             rows = pa.table({"clip_id": [f"{k}@{clip}" for k in (0, 15)], CONTENT: [content] * 2})
@@ -621,10 +521,10 @@ def test_windows_of_a_changed_clip_are_computed_again_and_those_of_others_not_sc
         there = moments.compute_moments(
             root, list(TIERS), TierConfigs(), None, ComputeConfig(), config, Resources(1, 0)
         )
-        return in_catalogue(there, pa.array(["0@a@b", "15@a@b", "0@c", "15@c"])).to_pylist()
+        return shared_ids(there, [where[1] for where in folders]).to_pylist()
 
-    assert run("a@b", "c") == ["0@a@b", "15@a@b", "0@c", "15@c"]
+    assert run("a@b", "c") == ["0@a@b", "0@c", "15@a@b", "15@c"]
     (tmp_path / "a@b").write_bytes(b"other")
-    assert run("a@b", "c") == ["0@a@b", "15@a@b", "0@c", "15@c"]
+    assert run("a@b", "c") == ["0@a@b", "0@c", "15@a@b", "15@c"]
     assert run("c") == ["0@c", "15@c"]
     assert asked == [(["a@b", "c"], 4), (["a@b"], 2), ([], 0)]

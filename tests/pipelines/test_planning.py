@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pytest
 
 from m3ray.config import TierConfigs
 from m3ray.data.rooms import rejected_ids, remember_tiers
 from m3ray.data.store import Root
+from m3ray.errors import DamagedFileError
 from m3ray.pipelines.planning import plan, tidy
 from m3ray.schema import REJECTS
 
@@ -56,3 +58,13 @@ def test_what_another_way_of_decoding_rejected_is_tried_again(tmp_path):
     assert planned(root, "raw").work["clip_id"].to_pylist() == ["a"]
     remember_tiers(root, {"facts": {"folder": planned(root, "raw").folders["facts"][1]}})
     assert planned(root, "raw").work["clip_id"].to_pylist() == []
+
+
+def test_a_shard_that_was_cut_short_is_named_with_what_to_do(tmp_path):
+    root = Root(str(tmp_path))
+    known = planned(root, "raw")
+    path = root.write_shard(pa.table({"clip_id": ["a", "b"], "x": [1.0, 1.0]}), known.folders["raw"], {})
+    with open(path, "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(DamagedFileError, match=r"part-\w+\.parquet is damaged or cut short .*: delete it and run"):
+        planned(root, "raw")

@@ -16,11 +16,13 @@ import pytest
 from faulty_s3 import patched_environment, s3_environment, s3_server
 
 from m3ray.data.catalogue import NAME as CATALOGUE
+from m3ray.data.lock import Lock
 from m3ray.data.object_store import get_bytes
 from m3ray.data.ownership import check_root, is_root
 from m3ray.data.rooms import total_of_runs
 from m3ray.data.root_record import read_record
 from m3ray.data.store import Root
+from m3ray.errors import M3RayError
 from m3ray.options import ExtractOptions, PredictOptions
 from m3ray.pipelines import growing_file, run_record
 from m3ray.pipelines.growing_file import GrowingFile, ends
@@ -347,3 +349,21 @@ def test_a_bucket_that_went_is_given_up_within_seconds(bucket, monkeypatch, caps
     assert last == "extract: result: success: done"
     assert "PermissionError: no rights" in record
     os.unlink(record.rpartition("it lies in ")[2])
+
+
+def test_the_lock_is_given_back_when_the_record_says_how_the_job_ended(tmp_path, monkeypatch):
+    """Else the next job of the same work finds a run that says it is running, and calls it cut off."""
+    seen = []
+    release = Lock.release
+
+    def released(lock):
+        root = Path(lock.fence.uri).parents[2]
+        seen.append(summary_of(root)["status"])
+        release(lock)
+
+    monkeypatch.setattr(Lock, "release", released)
+    with running("extract", ExtractOptions(out=str(tmp_path / "o"))):
+        pass
+    with pytest.raises(M3RayError), running("extract", ExtractOptions(out=str(tmp_path / "other"))):
+        raise M3RayError("went wrong")
+    assert seen == ["success", "failed"]
