@@ -50,7 +50,8 @@ def list_clips(
     if dataset not in ("demo", *LISTERS):
         raise ConfigError(f"unknown data set {dataset!r}: choose from demo, {', '.join(LISTERS)}")
     if dataset == "demo":
-        return Listing(catalogue_table(make_demo(root, limit or CLIPS, seed, write=write)))
+        clips = make_demo(root, limit or CLIPS, seed, write=write)
+        return Listing(catalogue_table(clips), (_OF_DEMO.format(clips=len(clips)),))
     if source is None:
         raise ConfigError(f"--dataset {dataset} needs --root: the folder or file to read")
     try:
@@ -61,6 +62,9 @@ def list_clips(
     if not found.table.num_rows:
         raise SchemaError(f"--root {source} holds no clip: expected at least one")
     return found if limit is None else _first(found, limit)
+
+
+_OF_DEMO = "demo: {clips} clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root"
 
 
 def _first(found: Listing, limit: int) -> Listing:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from m3ray.data.conditional_file import ConditionalFile, conditional_file
 from m3ray.data.fence import PACE, Fence, Pace
-from m3ray.data.filesystems import one_line
+from m3ray.data.filesystems import is_local, one_line
 from m3ray.data.lock_waiting import Tell, Watch, busy, respect_older
 from m3ray.data.object_store import ChangedError
 from m3ray.data.owner import Owner, Place, here
@@ -143,9 +143,10 @@ def locked(
         respect_older(root, tell, pace)
         lock = _take(root, job, work, tell, me or here(), pace)
     except OSError as error:
+        check = "the path and its rights" if is_local(root.uri) else "the name, the rights and the network"
         raise ConfigError(
-            f"cannot take the lock {lock_uri(root, work)} ({one_line(error)}): check the name, the rights and "
-            "the network"
+            f"cannot write under {root.uri}: its lock {lock_uri(root, work)} cannot be taken ({one_line(error)}): "
+            f"check {check}"
         ) from error
     try:
         _settle(lock, tell)

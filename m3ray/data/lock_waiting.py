@@ -35,7 +35,7 @@ def busy(root: Root, owner: Owner) -> RootBusyError:
 def waiting_line(owner: Owner, silent: float, left: float, then: str = "taken over") -> str:
     """What a waiting job says, seconds."""
     where = f"process {owner.place.pid} on {owner.place.host}, last sign {silent:.0f} s ago"
-    return f"waiting for the lock of {owner.job} ({where}): {then} in {max(left, 0):.0f} s"
+    return f"waiting for the lock of {owner.job} ({where}): {then} in {max(left, 0):.0f} s unless it gives a sign"
 
 
 @dataclass(frozen=True)

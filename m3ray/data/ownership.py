@@ -117,11 +117,18 @@ def study_maker(root: Root, name: str) -> str | None:
 
 
 def check_predictions(root: Root) -> None:
-    """Raises ConfigError where the study's predictions would replace others."""
-    maker = predictions_maker(root)
-    if maker not in (None, "reproduce"):
-        whose = "was written by jobs/predict.py" if maker == "predict" else "was not made by m3ray"
-        raise ConfigError(f"{root.display(PREDICTIONS)} {whose}: move it away, or give another --out")
+    """Raises ConfigError where the study's predictions would replace what m3ray did not make."""
+    if predictions_maker(root) == "nobody":
+        raise ConfigError(f"{root.display(PREDICTIONS)} was not made by m3ray: move it away, or give another --out")
+
+
+def keep_predictions(root: Root) -> str:
+    """Moves what predict wrote where the study's scores go to its own folder; where to, empty: there was nothing."""
+    if predictions_maker(root) != "predict":
+        return ""
+    kept = root.write_bytes(root.read_bytes(PREDICTIONS), PREDICT_ROOM, PREDICTIONS)
+    root.delete(PREDICTIONS)
+    return kept
 
 
 def predictions_place(root: Root) -> tuple[str, ...]:

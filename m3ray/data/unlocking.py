@@ -17,6 +17,12 @@ from m3ray.data.store import Root
 from m3ray.errors import ConfigError, RootBusyError
 
 _TRIES = 20
+# Of a dry run: by whether the owner is dead, None where only its signs can tell.
+_WOULD = {
+    True: "its process has ended: its lock would be removed",
+    False: "its process runs: its lock would stay, but for --force",
+    None: "it is elsewhere: its lock would be removed after a while without a sign",
+}
 
 
 def unlock(
@@ -70,13 +76,16 @@ def _unlock(root: Root, work: str, force: bool, tell: Tell, me: Place, pace: Pac
     owner = Owner.from_bytes(seen.data) if seen else None
     if seen is None or owner is None or owner.released:
         return False
-    tell(f"{work}: {described(owner)}")
+    dead = is_dead_here(owner, me)
+    tell(f"{work}: {described(owner)}" + (f"; {_WOULD[dead]}" if dry else ""))
     if dry:
         return True
     if force:
         _give_back_by_force(file)
-    elif is_dead_here(owner, me):
+    elif dead:
         _give_back(file, seen, owner, owner.settled)
+    elif dead is False:
+        raise _alive(owner)
     elif not _dies(Watch(root, file, pace.lease, 0.0, pace, tell, then="removed"), seen, owner):
         tell(f"{work}: given back by {owner}")
         return True

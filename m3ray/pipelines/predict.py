@@ -17,7 +17,7 @@ from m3ray.data.brought import Brought
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.catalogue import write_catalogue
 from m3ray.data.homes import Origin
-from m3ray.data.ownership import PREDICT_ROOM, PREDICTIONS, predictions_place
+from m3ray.data.ownership import PREDICT_ROOM, PREDICTIONS, keep_predictions, predictions_place
 from m3ray.data.record import Record, absolute_path, real_path
 from m3ray.data.rooms import current_tiers
 from m3ray.data.root_record import NAME as RECORD
@@ -66,7 +66,11 @@ def score_root(
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
     place = predictions_place(out) if job == "predict" else (PREDICTIONS,)
-    made = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job}
+    if job != "predict" and (kept := keep_predictions(out)):
+        say(f"{job}: the scores that predict.py wrote are kept in {kept}")
+    # Names are those of this catalogue: another folder may hold other videos of the same names.
+    catalogue = features.uri.removeprefix(out.uri).strip("/")
+    made = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job, "catalogue": catalogue}
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({METADATA_KEY: json.dumps(made)})
     out.write_table(table, *place)
     if place != (PREDICTIONS,):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
 
 from m3ray.data.catalogue import NAME as CATALOGUE
+from m3ray.data.root_record import read_record
 from m3ray.data.store import Root
 from m3ray.reports.content import Page
 from m3ray.reports.thumbnails import as_data_uri, first_frames
 
 NAME = "predictions.parquet"
 _EACH = 8
-# Where predict.py keeps the catalogue of the clips that it scored.
-_ROOMS: tuple[tuple[str, ...], ...] = ((CATALOGUE,), ("predict", CATALOGUE))
+# Where predict.py keeps the clips that it scored: a folder for each data set.
+_ROOM = re.compile(r"predict(-[0-9a-f]+)?")
 
 
 def add_clips(root: Root, page: Page) -> None:
@@ -22,10 +24,13 @@ def add_clips(root: Root, page: Page) -> None:
     if not root.exists(NAME):
         page.missing.append("No predictions: fit a bundle (jobs/train.py), then run jobs/predict.py.")
         return
+    room = scored_room(root)
     columns = [name for name in root.read_table(NAME).column_names if name not in ("times", "curve")]
     frame = root.read_table(NAME, columns=columns).to_pandas().sort_values("score", ascending=False, kind="stable")
     ends = pd.concat([frame.head(_EACH), frame.tail(_EACH)]).drop_duplicates("clip_id")
-    pictures = first_frames(uris_of(root, ends["clip_id"].tolist()))
+    pictures = first_frames(uris_of(room, ends["clip_id"].tolist()))
+    if room is not None and room.uri != root.uri and (record := read_record(room)) is not None:
+        page.facts["Clips with scores below"] = f"{len(frame):,}, of {record.words()}"
     shares = [name for name in frame.columns if name.startswith("share_")]
     widest = max((abs(ends[name]).max() for name in shares), default=0.0)
     cards = [_card(row, shares, float(widest), pictures) for row in ends.to_dict("records")]
@@ -37,15 +42,32 @@ def add_clips(root: Root, page: Page) -> None:
     ]
 
 
-def uris_of(root: Root, clips: list[str]) -> dict[str, str]:
-    """Where the videos of clips lie, those that were scored anew among them."""
-    found: dict[str, str] = {}
-    for place in _ROOMS:
-        if root.exists(*place):
-            known = root.read_table(*place, columns=["clip_id", "uri"]).to_pandas()
-            rows = known[known["clip_id"].isin(clips)]
-            found.update(zip(rows["clip_id"], rows["uri"], strict=True))
-    return found
+def scored_room(root: Root) -> Root | None:
+    """The root or the folder below it whose catalogue names the clips of the predictions; None: it is not known.
+
+    Older versions did not note it: then it is the only one that has all of them.
+    """
+    rooms = {"": root, **{name: root.below(name) for name in root.names() if _ROOM.fullmatch(name)}}
+    rooms = {name: room for name, room in rooms.items() if room.exists(CATALOGUE)}
+    noted = root.metadata(NAME).get("catalogue")
+    if noted is not None:
+        return rooms.get(noted)
+    clips = set(root.read_table(NAME, columns=["clip_id"])["clip_id"].to_pylist())
+    fitting = [room for room in rooms.values() if clips <= set(_catalogue(room)["clip_id"])]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def uris_of(room: Root | None, clips: list[str]) -> dict[str, str]:
+    """Where the videos of clips lie; empty where it is not known which catalogue names them."""
+    if room is None:
+        return {}
+    known = _catalogue(room)
+    rows = known[known["clip_id"].isin(clips)]
+    return dict(zip(rows["clip_id"], rows["uri"], strict=True))
+
+
+def _catalogue(room: Root) -> pd.DataFrame:
+    return room.read_table(CATALOGUE, columns=["clip_id", "uri"]).to_pandas()
 
 
 def _card(row: dict[Any, Any], shares: list[str], widest: float, pictures: dict[str, Any]) -> dict[str, Any]:

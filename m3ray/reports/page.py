@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from m3ray.data.catalogue import read_catalogue
 from m3ray.data.store import Root
 from m3ray.presets import CARBON
 from m3ray.reports.content import Page
@@ -32,10 +33,7 @@ def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: fl
         if root.exists(*STUDY, "trials.parquet"):
             add_study(root, page)
         else:
-            page.missing.append(
-                "No study: the catalogue has no scores, or the study was not run. Give a table with columns uri and "
-                "score (jobs/reproduce.py --dataset table --root clips.csv)."
-            )
+            page.missing.append(_no_study(root))
         for add in (add_clusters, add_pairs, add_search, add_moments):
             add(root, page)
     add_clips(root, page)
@@ -44,6 +42,15 @@ def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: fl
     address = root.display("report", "index.html")
     print(f"report: {address}", flush=True)
     return address
+
+
+def _no_study(root: Root) -> str:
+    if read_catalogue(root)["score"].null_count < read_catalogue(root).num_rows:
+        return f"No study: it was not run (jobs/ablate.py --out {root.uri}, or jobs/reproduce.py for everything)."
+    return (
+        "No study: the catalogue has no scores. Give a table with columns uri and score (jobs/reproduce.py "
+        "--dataset table --root clips.csv)."
+    )
 
 
 def _rendered(page: Page) -> str:

@@ -205,6 +205,14 @@ def test_folders(tmp_path):
         list_folder(str(tmp_path / "empty"))
 
 
+def test_the_demo_says_that_it_is_one(tmp_path):
+    """A mistyped --out starts it, and its first lines spoke of a catalogue alone."""
+    found = list_clips(Root(str(tmp_path)), "demo", None, limit=2, seed=0, write=False)
+    assert found.notes == (
+        "demo: 2 clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root",
+    )
+
+
 def test_the_demo_is_the_same_from_the_same_seed(tmp_path):
     one, two = (make_demo(Root(str(tmp_path / name)), 3, seed=5) for name in "ab")
     for a, b in zip(one, two, strict=True):

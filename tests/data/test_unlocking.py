@@ -72,9 +72,34 @@ def test_an_owner_elsewhere_is_watched_for_a_lease_before_its_lock_is_removed(ro
     start = time.monotonic()
     lines = said()
     assert time.monotonic() - start >= QUICK.lease
-    assert lines[1] == "waiting for the lock of extract (process 123 on node-7, last sign 0 s ago): removed in 2 s"
+    assert lines[1] == (
+        "waiting for the lock of extract (process 123 on node-7, last sign 0 s ago): removed in 2 s "
+        "unless it gives a sign"
+    )
     assert standing(root).released
     assert not standing(root).settled, "whoever takes it next waits for its last writes"
+
+
+@pytest.mark.parametrize(
+    ("place", "would"),
+    [
+        (replace(here(), pid=2**22 + 5), "its process has ended: its lock would be removed"),
+        (here(), "its process runs: its lock would stay"),
+        (ELSEWHERE, "it is elsewhere: its lock would be removed after a while without a sign"),
+    ],
+    ids=["dead", "alive", "elsewhere"],
+)
+def test_a_dry_run_says_what_would_become_of_the_lock(root, said, place, would):
+    with locked(root, "extract", pace=QUICK, me=place) as lock:
+        assert would in said(dry=True)[0]
+        lock.fence.check()
+
+
+def test_an_owner_that_runs_here_is_refused_at_once(root, said):
+    lines = []
+    with locked(root, "extract", pace=QUICK), pytest.raises(RootBusyError, match="is alive"):
+        unlock(root, tell=lines.append, pace=QUICK, force=False)
+    assert len(lines) == 1, "there is nothing to wait for"
 
 
 @pytest.mark.parametrize("place", [None, ELSEWHERE], ids=["here", "elsewhere"])

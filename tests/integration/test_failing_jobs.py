@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from m3ray.data.encode import encode_clip
+from m3ray.data.store import Root
 from m3ray.errors import BundleError, ConfigError, DamagedFileError, JobFailedError, M3RayError, StudyError
 from m3ray.options import (
     AblateOptions,
@@ -142,6 +143,7 @@ def test_predict_leaves_the_study_s_predictions(jobs, root, videos, tmp_path, ca
     assert (root / "predictions.parquet").read_bytes() == kept
     assert (root / "catalogue.parquet").read_bytes() == catalogue
     assert str(beside) in capsys.readouterr().out
+    assert Root(str(root)).metadata("predict", "predictions.parquet")["catalogue"] == "predict"
     first = pd.read_parquet(beside)
     assert sorted(first["clip_id"]) == ["new0.mp4", "new1.mp4", "new2.mp4"]
     # Another folder with a video of the same name: its own score, not the first one's.

@@ -17,6 +17,7 @@ import torch
 
 import m3ray
 from m3ray.config import ComputeConfig, MomentConfig
+from m3ray.data.store import Root
 from m3ray.errors import ConfigError, M3RayError, RootBusyError, SchemaError
 from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.reports.page import build_report
@@ -95,6 +96,7 @@ def test_the_study_s_tables_agree_with_its_runs(demo):
 def test_predictions_are_the_bundle_s(demo):
     out, _ = demo
     frame = pd.read_parquet(out / "predictions.parquet")
+    assert Root(str(out)).metadata("predictions.parquet")["catalogue"] == "", "its clips are the root's own"
     assert len(frame) == CLIPS
     assert frame["score"].between(0, 1).all()
     assert (frame["low"] <= frame["score"]).all()
@@ -234,7 +236,6 @@ def test_impossible_requests_stop_before_anything_is_written(jobs, tmp_path, opt
 
 def test_two_jobs_on_a_root_refuse_each_other(jobs, tmp_path):
     from m3ray.data.lock import locked
-    from m3ray.data.store import Root
 
     with locked(Root(str(tmp_path)), "train"), pytest.raises(RootBusyError, match="in use by train"):
         jobs.extract(ExtractOptions(out=str(tmp_path), limit=1))
@@ -251,7 +252,6 @@ def test_a_dry_run_prints_the_plan_and_computes_nothing(jobs, tmp_path, capsys):
 def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):
     """A clip of several windows has the raw features of the same clip in one window."""
     from m3ray.config import DecodeConfig, LimitsConfig, RawConfig
-    from m3ray.data.store import Root
     from m3ray.pipelines.computing import TierStage
     from m3ray.pipelines.decoding import DecodeStage
     from m3ray.pipelines.hog import read_projection

@@ -17,7 +17,7 @@ from m3ray.config import LimitsConfig
 from m3ray.data.catalogue import write_catalogue
 from m3ray.data.demo import make_demo
 from m3ray.data.dry_root import DryRoot
-from m3ray.data.ownership import predictions_place
+from m3ray.data.ownership import keep_predictions, predictions_place
 from m3ray.data.record import record_of, settled
 from m3ray.data.root_record import read_record, renamed_ids, write_record
 from m3ray.data.store import Root
@@ -357,10 +357,22 @@ def test_predict_leaves_what_the_study_wrote(held):
     assert predictions_place(root) == beside
 
 
-def test_reproduce_leaves_what_predict_wrote(held):
+def test_reproduce_keeps_what_predict_wrote(held):
     root, _ = held
     predictions(root, bundle="m3s", job="predict")
-    with pytest.raises(ConfigError, match=r"predictions\.parquet was written by jobs/predict\.py: move it away"):
+    prepared(ReproduceOptions(out=root.uri))
+    assert keep_predictions(root) == root.path("predict", "predictions.parquet")
+    assert root.metadata("predict", "predictions.parquet")["job"] == "predict"
+    assert predictions_place(root) == ("predictions.parquet",), "its place is free"
+    predictions(root, bundle="m3s", job="reproduce")
+    assert keep_predictions(root) == ""
+    assert root.exists("predictions.parquet")
+
+
+def test_reproduce_leaves_predictions_that_m3ray_did_not_make(held):
+    root, _ = held
+    predictions(root)
+    with pytest.raises(ConfigError, match=r"predictions\.parquet was not made by m3ray: move it away"):
         prepared(ReproduceOptions(out=root.uri))
 
 

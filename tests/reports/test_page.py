@@ -1,19 +1,26 @@
 """The page of whole roots: what stands on it, and what it says of what is missing."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from report import made_up_root
 
+from m3ray.data.catalogue import write_catalogue
+from m3ray.data.record import Record
+from m3ray.data.root_record import write_record
+from m3ray.data.store import Root
 from m3ray.presets import CARBON
 from m3ray.reports.drawing import add_clusters, add_moments, add_pairs, add_search
 from m3ray.reports.facts import what_ran
-from m3ray.reports.gallery import add_clips
+from m3ray.reports.gallery import add_clips, scored_room, uris_of
 from m3ray.reports.page import build_report
 from m3ray.reports.results import add_study
 from m3ray.reports.style import house_style
 from m3ray.reports.thumbnails import first_frames
+from m3ray.schema import Clip, catalogue_table
 from m3ray.study.energy import spent
 
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7"]
@@ -75,6 +82,53 @@ def test_figures_4_and_5_are_of_the_catalogue_s_scores(root):
     contents = pd.read_csv(root.path("report", "figures", "figure5.csv"))
     means = event[event["cluster"].isin(boxes["cluster"])].groupby("cluster")["score"].mean()
     assert list(contents["cluster"].unique()) == [means.idxmax(), means.idxmin()]
+
+
+def scored(root, names, catalogue=None):
+    """Predictions of some clips, with the place of their catalogue noted if it is given."""
+    made = {"bundle": "m3s", "job": "predict"} | ({} if catalogue is None else {"catalogue": catalogue})
+    frame = pd.DataFrame({"clip_id": names, "score": np.linspace(0.9, 0.1, len(names)), "low": 0.0, "high": 1.0})
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    root.write_table(table.replace_schema_metadata({b"m3ray": json.dumps(made)}), "predictions.parquet")
+
+
+def rooms(root, **uris):
+    for name, uri in uris.items():
+        where = root.below(*([name.replace("_", "-")] if name != "own" else []))
+        write_catalogue(where, catalogue_table([Clip("a.mp4", uri)]), 0)
+
+
+def test_frames_are_those_of_the_clips_that_were_scored(tmp_path):
+    """A second folder of equal names stood beside the first one's frames."""
+    root = Root(str(tmp_path))
+    rooms(root, own="/own/a.mp4", predict="/monday/a.mp4", predict_0a1b="/tuesday/a.mp4")
+    for noted, uri in (("", "/own/a.mp4"), ("predict", "/monday/a.mp4"), ("predict-0a1b", "/tuesday/a.mp4")):
+        scored(root, ["a.mp4"], noted)
+        assert uris_of(scored_room(root), ["a.mp4"]) == {"a.mp4": uri}
+    scored(root, ["a.mp4"], "predict-ffff")
+    assert uris_of(scored_room(root), ["a.mp4"]) == {}, "its catalogue is gone"
+
+
+def test_without_a_note_frames_are_shown_where_one_catalogue_alone_has_the_clips(tmp_path):
+    root = Root(str(tmp_path))
+    rooms(root, own="/own/a.mp4")
+    scored(root, ["a.mp4"])
+    assert uris_of(scored_room(root), ["a.mp4"]) == {"a.mp4": "/own/a.mp4"}
+    rooms(root, predict="/monday/a.mp4")
+    assert uris_of(scored_room(root), ["a.mp4"]) == {}, "it could be either"
+
+
+def test_the_page_says_of_which_data_set_the_scored_clips_are(root):
+    room = root.below("predict-0a1b")
+    rooms(root, predict_0a1b="/tuesday/a.mp4")
+    write_record(room, Record("folder", "/tuesday"))
+    scored(root, ["a.mp4"], "predict-0a1b")
+    assert added(root, add_clips).facts["Clips with scores below"] == "1, of the folder /tuesday"
+
+
+def test_a_root_with_scores_and_no_study_is_told_how_to_run_one(root):
+    root.delete_folder("study")
+    assert "No study: it was not run (jobs/ablate.py --out" in built(root)
 
 
 def test_without_labels_figure_5_is_a_sentence(root):
