@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,10 +181,22 @@ def fit(
         ),
     )
     try:
-        result = trainer.fit()
+        with _own_interrupts():
+            result = trainer.fit()
     except Exception as error:
         raise M3RayError(f"unfrozen: training failed {_FAILURES} times, the last time so: {_reason(error)}") from error
     return _outcome(run, result, work)
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Ray Train takes Ctrl-C for a training and never gives it back: later stages of the job could not be stopped."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def leave_older(run: Root) -> None:

@@ -1,6 +1,15 @@
 """Checkpoints that an older m3ray wrote are pickles: the run begins anew, in words."""
 
+import signal
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+
 from m3ray.data.store import Root
+from m3ray.errors import M3RayError
+from m3ray.pipelines import unfrozen
+from m3ray.pipelines.cluster import Resources
 from m3ray.pipelines.unfrozen import leave_older
 
 
@@ -21,3 +30,25 @@ def test_a_pickle_beside_our_own_state_changes_nothing(tmp_path, capsys):
     leave_older(Root(str(tmp_path / "none")))
     assert run.exists("step-00000012", "state.safetensors")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_ctrl_c_is_the_job_s_again_after_a_training(monkeypatch, tmp_path, fails):
+    """Ray Train's handler stays otherwise, and only says that it aborts a training that has ended."""
+
+    def trainer(*_args, **_options):
+        def fit():
+            signal.signal(signal.SIGINT, lambda *_: None)
+            if fails:
+                raise RuntimeError("lost")
+
+        return SimpleNamespace(fit=fit)
+
+    monkeypatch.setattr(unfrozen, "TorchTrainer", trainer)
+    monkeypatch.setattr(unfrozen, "_outcome", lambda *_: "outcome")
+    monkeypatch.setattr(unfrozen.ray, "put", lambda value: value)
+    work = SimpleNamespace(layout=SimpleNamespace(workers=1), config=SimpleNamespace(keep=1))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(M3RayError, match="lost") if fails else nullcontext():
+        assert unfrozen.fit(Root(str(tmp_path)), "run", work, {}, Resources(1, 0)) == "outcome"
+    assert signal.getsignal(signal.SIGINT) is before
