@@ -97,7 +97,11 @@ def tune_table(*parameters: str) -> tune.CLIReporter:
 
 
 def quiet_tune() -> None:
-    """Tune's table, not its advice nor a page for each trial."""
+    """Tune's table, not its advice nor a page for each trial; Ctrl-C ends the job, as it does in every other stage.
+
+    Tune's own handler takes the first Ctrl-C for the end of its trials alone, and stays when they are done.
+    """
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     logging.getLogger("ray.tune").setLevel(logging.ERROR)

@@ -1,10 +1,18 @@
 """One session of Ray for all integration tests, and one small demo that they share."""
 
 import os
+import signal
 
 import pytest
 
 CLIPS = 14
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_the_job_s():
+    """Ray Train and Tune take it for their own, and do not give it back."""
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture(scope="session")
