@@ -19,7 +19,7 @@ from m3ray.data.known_contents import known_contents, note_contents, resolved
 from m3ray.data.rooms import NONE, REJECTS, current_tiers, feature_folder, rejected_ids, remember_tiers, stamped
 from m3ray.data.sampling import DECODING
 from m3ray.data.store import Root
-from m3ray.pipelines.changes import copy_rows, drop_stale, held_back, stand_of
+from m3ray.pipelines.changes import Stand, copy_rows, drop_stale, held_back, stand_of
 from m3ray.pipelines.progress import say
 from m3ray.pipelines.rows import WORK
 from m3ray.schema import CONTENT, LISTING, SIMILARITY
@@ -111,20 +111,13 @@ def plan(
         only: ids of the clips to compute, each itself, whoever else has its content; None: all, one of each content.
         home: the root that the catalogue was made for; None: this one.
     """
-    folders, current = _folders(tiers, configs), current_tiers(root)
-    clips, homes = _clips(home or root, catalogue), homes_of(catalogue.schema)
-    known = known_contents(root, homes)
-    # What another way of decoding rejected, this one may read.
-    stages = _DECODING_STAGES if current.get("facts", {}).get("folder") != folders["facts"][1] else ()
-    rejected, untold = held_back(root, clips, known, retry=retry, stages=stages)
-    rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(current, folders)}
-    stands = {folder: stand_of(clips, found, ~rejected) for folder, found in rows.items()}
+    folders = _folders(tiers, configs)
+    held = _compare(root, _clips(home or root, catalogue), homes_of(catalogue.schema), folders, retry=retry)
+    clips, stands = held.clips, held.stands
     of_tier = {tier.name: stands[folders[tier.name]] for tier in tiers}
-    asked = ~rejected if only is None else ~rejected & pc.is_in(clips["clip_id"], value_set=only).to_numpy()
+    asked = ~held.rejected if only is None else ~held.rejected & pc.is_in(clips["clip_id"], value_set=only).to_numpy()
     lacking = {name: ~stand.done & asked & ~stand.copied for name, stand in of_tier.items()}
     twins = _twins(clips, lacking) if only is None else np.zeros(clips.num_rows, bool)
-    stale = np.any([stand.stale for stand in stands.values()], axis=0)
-    untold = np.any([untold, *(stand.telling for stand in stands.values())], axis=0) & ~stale
     return Plan(
         root,
         tuple(tiers),
@@ -133,15 +126,50 @@ def plan(
         missing={name: int((mask & ~twins).sum()) for name, mask in lacking.items()},
         waiting={name: int((mask & twins).sum()) for name, mask in lacking.items()},
         cached={name: int(stand.done.sum()) for name, stand in of_tier.items()},
-        rejected=int(rejected.sum()),
+        rejected=int(held.rejected.sum()),
         stale={folder: _chosen(clips, stand.stale) for folder, stand in stands.items() if stand.stale.any()},
         copies={f: _chosen(clips, stands[f].copied) for f in folders.values() if stands[f].copied.any()},
-        changed=int(stale.sum()),
+        changed=int(held.stale.sum()),
         twins=clips["clip_id"].filter(pa.array(twins)).combine_chunks(),
-        known=known,
-        telling=_chosen(clips, untold),
+        known=held.known,
+        telling=_chosen(clips, held.untold),
         anew=partial(plan, root, catalogue, tiers, configs, retry=retry, only=only, home=home),
     )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a root holds of some clips; arrays are (clips,).
+
+    Args:
+        clips: `clip_id`, `uri` and stamps, as they are now.
+        known: of `known_contents`.
+        rejected: whether each stays rejected.
+        untold: whether its row says less of its content than is known now.
+        stale: whether it changed since some folder's row of it was computed.
+        stands: folder to what it has of the clips.
+    """
+
+    clips: pa.Table
+    known: pa.Table
+    rejected: np.ndarray
+    untold: np.ndarray
+    stale: np.ndarray
+    stands: Mapping[Folder, Stand]
+
+
+def _compare(
+    root: Root, clips: pa.Table, homes: Mapping[str, str], folders: Mapping[str, Folder], *, retry: bool
+) -> _Held:
+    current, known = current_tiers(root), known_contents(root, homes)
+    # What another way of decoding rejected, this one may read.
+    stages = _DECODING_STAGES if current.get("facts", {}).get("folder") != folders["facts"][1] else ()
+    rejected, untold = held_back(root, clips, known, retry=retry, stages=stages)
+    rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(current, folders)}
+    stands = {folder: stand_of(clips, found, ~rejected) for folder, found in rows.items()}
+    stale = np.any([stand.stale for stand in stands.values()], axis=0)
+    untold = np.any([untold, *(stand.telling for stand in stands.values())], axis=0) & ~stale
+    return _Held(clips, known, rejected, untold, stale, stands)
 
 
 def _folders(tiers: Sequence[Tier], configs: TierConfigs) -> dict[str, Folder]:
