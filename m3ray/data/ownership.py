@@ -123,12 +123,11 @@ def check_predictions(root: Root) -> None:
 
 
 def keep_predictions(root: Root) -> str:
-    """Moves what predict wrote where the study's scores go to its own folder; where to, empty: there was nothing."""
+    """Copies what predict wrote where the study's scores go to its own folder; where to, empty: there was nothing."""
     if predictions_maker(root) != "predict":
         return ""
-    kept = root.write_bytes(root.read_bytes(PREDICTIONS), PREDICT_ROOM, PREDICTIONS)
-    root.delete(PREDICTIONS)
-    return kept
+    root.write_bytes(root.read_bytes(PREDICTIONS), PREDICT_ROOM, PREDICTIONS)
+    return root.display(PREDICT_ROOM, PREDICTIONS)
 
 
 def predictions_place(root: Root) -> tuple[str, ...]:

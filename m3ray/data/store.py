@@ -120,16 +120,27 @@ class Root:
             self.fence.check()
 
     def delete(self, *parts: str) -> None:
-        self._retried(lambda: self._delete(self.fs.delete_file, self.path(*parts)))
+        self._delete(self.fs.delete_file, self.path(*parts))
 
     def delete_folder(self, *parts: str) -> None:
         """Deletes a folder and all in it, if it is there."""
         if self.exists(*parts):
-            self._retried(lambda: self._delete(self.fs.delete_dir, self.path(*parts)))
+            self._delete(self.fs.delete_dir, self.path(*parts))
 
     def _delete(self, delete: Callable[[str], None], path: str) -> None:
-        self._check_fence()
-        delete(path)
+        tries = 0
+
+        def attempt() -> None:
+            nonlocal tries
+            self._check_fence()
+            tries += 1
+            try:
+                delete(path)
+            except FileNotFoundError:
+                if tries == 1:  # else the try before did delete it, and its answer was lost
+                    raise
+
+        self._retried(attempt)
 
     def read_json(self, *parts: str) -> Any:
         """A JSON file.

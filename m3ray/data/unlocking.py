@@ -19,7 +19,7 @@ from m3ray.errors import ConfigError, RootBusyError
 _TRIES = 20
 # Of a dry run: by whether the owner is dead, None where only its signs can tell.
 _WOULD = {
-    True: "its process has ended: its lock would be removed",
+    True: "its lock would be removed",
     False: "its process runs: its lock would stay, but for --force",
     None: "it is elsewhere: its lock would be removed after a while without a sign",
 }
@@ -77,7 +77,7 @@ def _unlock(root: Root, work: str, force: bool, tell: Tell, me: Place, pace: Pac
     if seen is None or owner is None or owner.released:
         return False
     dead = is_dead_here(owner, me)
-    tell(f"{work}: {described(owner)}" + (f"; {_WOULD[dead]}" if dry else ""))
+    tell(f"{work}: {described(owner)}" + (f"; {_WOULD[True if force else dead]}" if dry else ""))
     if dry:
         return True
     if force:

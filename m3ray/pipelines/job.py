@@ -219,6 +219,7 @@ class _Run:
             self.status = status
             event = self._final(status, self._last_line() if failure is None else str(failure))
             emit_event(event)
+            self.finished = event, None  # before the wait for the storage: an interrupt there changes no outcome
             self.finished = event, self._finished(failure)
         return self.finished
 

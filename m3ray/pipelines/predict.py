@@ -65,13 +65,13 @@ def score_root(
         say(f"predict: score_at_delay is after {delay[0]:g} videos; score after {delay[1]:g}")
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
-    place = predictions_place(out) if job == "predict" else (PREDICTIONS,)
     if job != "predict" and (kept := keep_predictions(out)):
         say(f"{job}: the scores that predict.py wrote are kept in {kept}")
     # Names are those of this catalogue: another folder may hold other videos of the same names.
     catalogue = features.uri.removeprefix(out.uri).strip("/")
     made = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job, "catalogue": catalogue}
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({METADATA_KEY: json.dumps(made)})
+    place = predictions_place(out) if job == "predict" else (PREDICTIONS,)
     out.write_table(table, *place)
     if place != (PREDICTIONS,):
         say(f"predict: {out.display(PREDICTIONS)} is the study's, and stays")

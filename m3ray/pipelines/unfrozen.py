@@ -194,8 +194,12 @@ def _own_interrupts() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except SystemExit as error:
+        if error.code:
+            raise
+        raise KeyboardInterrupt from error  # Ray Train ends an interrupted process as if it had succeeded
     finally:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and before is not None:
             signal.signal(signal.SIGINT, before)
 
 

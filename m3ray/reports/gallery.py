@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from m3ray.data.catalogue import NAME as CATALOGUE
 from m3ray.data.root_record import read_record
 from m3ray.data.store import Root
+from m3ray.errors import ConfigError, DamagedFileError
 from m3ray.reports.content import Page
 from m3ray.reports.thumbnails import as_data_uri, first_frames
 
@@ -29,8 +33,8 @@ def add_clips(root: Root, page: Page) -> None:
     frame = root.read_table(NAME, columns=columns).to_pandas().sort_values("score", ascending=False, kind="stable")
     ends = pd.concat([frame.head(_EACH), frame.tail(_EACH)]).drop_duplicates("clip_id")
     pictures = first_frames(uris_of(room, ends["clip_id"].tolist()))
-    if room is not None and room.uri != root.uri and (record := read_record(room)) is not None:
-        page.facts["Clips with scores below"] = f"{len(frame):,}, of {record.words()}"
+    if room is not None and room.uri != root.uri and (source := _source(room)):
+        page.facts["Clips with scores below"] = f"{len(frame):,}, of {source}"
     shares = [name for name in frame.columns if name.startswith("share_")]
     widest = max((abs(ends[name]).max() for name in shares), default=0.0)
     cards = [_card(row, shares, float(widest), pictures) for row in ends.to_dict("records")]
@@ -42,6 +46,14 @@ def add_clips(root: Root, page: Page) -> None:
     ]
 
 
+def _source(room: Root) -> str:
+    """The data set of a room in words; empty where its record cannot be read: a caption costs no report."""
+    with suppress(ConfigError, DamagedFileError):
+        record = read_record(room)
+        return "" if record is None else record.words()
+    return ""
+
+
 def scored_room(root: Root) -> Root | None:
     """The root or the folder below it whose catalogue names the clips of the predictions; None: it is not known.
 
@@ -49,25 +61,27 @@ def scored_room(root: Root) -> Root | None:
     """
     rooms = {"": root, **{name: root.below(name) for name in root.names() if _ROOM.fullmatch(name)}}
     rooms = {name: room for name, room in rooms.items() if room.exists(CATALOGUE)}
-    noted = root.metadata(NAME).get("catalogue")
+    made = root.metadata(NAME)
+    noted = made.get("catalogue", "" if made.get("job") == "reproduce" else None)
     if noted is not None:
         return rooms.get(noted)
-    clips = set(root.read_table(NAME, columns=["clip_id"])["clip_id"].to_pylist())
-    fitting = [room for room in rooms.values() if clips <= set(_catalogue(room)["clip_id"])]
+    clips = root.read_table(NAME, columns=["clip_id"])["clip_id"]
+    fitting = [room for room in rooms.values() if _names_all(room, clips)]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _names_all(room: Root, clips: pa.ChunkedArray) -> bool:
+    ids = room.read_table(CATALOGUE, columns=["clip_id"])["clip_id"]
+    return bool(pc.all(pc.is_in(clips, value_set=ids.cast(clips.type))).as_py())
 
 
 def uris_of(room: Root | None, clips: list[str]) -> dict[str, str]:
     """Where the videos of clips lie; empty where it is not known which catalogue names them."""
     if room is None:
         return {}
-    known = _catalogue(room)
-    rows = known[known["clip_id"].isin(clips)]
-    return dict(zip(rows["clip_id"], rows["uri"], strict=True))
-
-
-def _catalogue(room: Root) -> pd.DataFrame:
-    return room.read_table(CATALOGUE, columns=["clip_id", "uri"]).to_pandas()
+    table = room.read_table(CATALOGUE, columns=["clip_id", "uri"])
+    rows = table.filter(pc.is_in(table["clip_id"], value_set=pa.array(clips, table["clip_id"].type)))
+    return dict(zip(rows["clip_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
 
 
 def _card(row: dict[Any, Any], shares: list[str], widest: float, pictures: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: fl
 
 
 def _no_study(root: Root) -> str:
-    if read_catalogue(root)["score"].null_count < read_catalogue(root).num_rows:
+    scores = read_catalogue(root)["score"]
+    if scores.null_count < len(scores):
         return f"No study: it was not run (jobs/ablate.py --out {root.uri}, or jobs/reproduce.py for everything)."
     return (
         "No study: the catalogue has no scores. Give a table with columns uri and score (jobs/reproduce.py "

@@ -1,14 +1,15 @@
 import os
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
-from m3ray.data import compaction
+from m3ray.data import compaction, filesystems
 from m3ray.data.compaction import compact, replace_rows, replace_shards
 from m3ray.data.reading import read_video
 from m3ray.data.rooms import current_tiers, feature_folder, remember_tiers, stamped, tier_table
 from m3ray.data.store import Root, read_range
-from m3ray.errors import ConfigError, DecodeError, StudyError
+from m3ray.errors import ConfigError, DecodeError, LostLockError, StudyError
 from m3ray.schema import vector_schema
 
 FOLDER = ("features", "x-1")
@@ -148,3 +149,52 @@ def test_what_rows_were_computed_from_is_no_feature(root):
     remember_tiers(root, {"own": {"folder": own[1]}})
     assert tier_table(root, "own").column_names == ["clip_id", "content"]
     assert stamped(root, *own)["content"].to_pylist() == [None]
+
+
+class Flaky:
+    """A remote file system whose first delete has an effect, though its answer is lost.
+
+    Args:
+        during: called while it fails.
+    """
+
+    def __init__(self, during=lambda: None):
+        self.deletes, self.during = 0, during
+
+    def delete_file(self, path):
+        self.deletes += 1
+        if self.deletes > 1:
+            raise FileNotFoundError(path)
+        self.during()
+        raise OSError("AWS Error SLOW_DOWN during DeleteObject operation")
+
+
+@pytest.fixture
+def flaky(root, monkeypatch):
+    monkeypatch.setattr(filesystems.time, "sleep", lambda _: None)
+    root.fs = Flaky()
+    return root
+
+
+def test_a_delete_whose_answer_was_lost_is_done(flaky):
+    flaky.delete("a.parquet")
+    assert flaky.fs.deletes == 2
+
+
+def test_what_is_not_there_cannot_be_deleted(flaky):
+    flaky.fs.deletes = 1
+    with pytest.raises(FileNotFoundError):
+        flaky.delete("a.parquet")
+
+
+def test_a_lock_that_is_lost_while_a_delete_is_retried_ends_it(flaky):
+    lost = []
+
+    def check():
+        if lost:
+            raise LostLockError("lost the lock")
+
+    flaky.fence, flaky.fs.during = SimpleNamespace(check=check), lambda: lost.append(True)
+    with pytest.raises(LostLockError):
+        flaky.delete("a.parquet")
+    assert flaky.fs.deletes == 1

@@ -32,6 +32,13 @@ def test_a_pickle_beside_our_own_state_changes_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(("code", "raised"), [(0, KeyboardInterrupt), (None, KeyboardInterrupt), (143, SystemExit)])
+def test_an_interrupted_training_is_no_success(code, raised):
+    """Ray Train leaves with status 0 after Ctrl-C; SIGTERM's own status stays."""
+    with pytest.raises(raised), unfrozen._own_interrupts():
+        raise SystemExit(code)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_ctrl_c_is_the_job_s_again_after_a_training(monkeypatch, tmp_path, fails):
     """Ray Train's handler stays otherwise, and only says that it aborts a training that has ended."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
@@ -17,12 +18,13 @@ from m3ray.config import LimitsConfig
 from m3ray.data.catalogue import write_catalogue
 from m3ray.data.demo import make_demo
 from m3ray.data.dry_root import DryRoot
-from m3ray.data.ownership import keep_predictions, predictions_place
+from m3ray.data.ownership import predictions_place
 from m3ray.data.record import record_of, settled
 from m3ray.data.root_record import read_record, renamed_ids, write_record
 from m3ray.data.store import Root
 from m3ray.errors import ConfigError, DamagedFileError, SchemaError
 from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions, TuneOptions
+from m3ray.pipelines import predict as predicting
 from m3ray.pipelines.request import options_of, prepared
 from m3ray.schema import catalogue_table
 
@@ -357,16 +359,20 @@ def test_predict_leaves_what_the_study_wrote(held):
     assert predictions_place(root) == beside
 
 
-def test_reproduce_keeps_what_predict_wrote(held):
+def test_reproduce_keeps_what_predict_wrote(held, monkeypatch, capsys):
     root, _ = held
     predictions(root, bundle="m3s", job="predict")
     prepared(ReproduceOptions(out=root.uri))
-    assert keep_predictions(root) == root.path("predict", "predictions.parquet")
-    assert root.metadata("predict", "predictions.parquet")["job"] == "predict"
-    assert predictions_place(root) == ("predictions.parquet",), "its place is free"
-    predictions(root, bundle="m3s", job="reproduce")
-    assert keep_predictions(root) == ""
-    assert root.exists("predictions.parquet")
+    frame = pd.DataFrame({"clip_id": ["a"], "score": [0.7]})
+    monkeypatch.setattr(predicting, "scored", lambda *_: frame)
+    bundle = SimpleNamespace(name="m3s", untrained=False)
+    for _ in range(2):  # its own are replaced, predict's stay
+        predicting.score_root(bundle, root, root, job="reproduce")
+        assert root.metadata("predictions.parquet") == {
+            "bundle": "m3s", "untrained": False, "job": "reproduce", "catalogue": "",
+        }  # fmt: skip
+        assert root.metadata("predict", "predictions.parquet")["job"] == "predict"
+    assert f"are kept in {root.uri}/predict/predictions.parquet" in capsys.readouterr().out
 
 
 def test_reproduce_leaves_predictions_that_m3ray_did_not_make(held):

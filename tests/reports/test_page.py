@@ -84,9 +84,9 @@ def test_figures_4_and_5_are_of_the_catalogue_s_scores(root):
     assert list(contents["cluster"].unique()) == [means.idxmax(), means.idxmin()]
 
 
-def scored(root, names, catalogue=None):
+def scored(root, names, catalogue=None, job="predict"):
     """Predictions of some clips, with the place of their catalogue noted if it is given."""
-    made = {"bundle": "m3s", "job": "predict"} | ({} if catalogue is None else {"catalogue": catalogue})
+    made = {"bundle": "m3s", "job": job} | ({} if catalogue is None else {"catalogue": catalogue})
     frame = pd.DataFrame({"clip_id": names, "score": np.linspace(0.9, 0.1, len(names)), "low": 0.0, "high": 1.0})
     table = pa.Table.from_pandas(frame, preserve_index=False)
     root.write_table(table.replace_schema_metadata({b"m3ray": json.dumps(made)}), "predictions.parquet")
@@ -116,6 +116,8 @@ def test_without_a_note_frames_are_shown_where_one_catalogue_alone_has_the_clips
     assert uris_of(scored_room(root), ["a.mp4"]) == {"a.mp4": "/own/a.mp4"}
     rooms(root, predict="/monday/a.mp4")
     assert uris_of(scored_room(root), ["a.mp4"]) == {}, "it could be either"
+    scored(root, ["a.mp4"], job="reproduce")
+    assert uris_of(scored_room(root), ["a.mp4"]) == {"a.mp4": "/own/a.mp4"}, "that scores the root's own alone"
 
 
 def test_the_page_says_of_which_data_set_the_scored_clips_are(root):
@@ -124,6 +126,8 @@ def test_the_page_says_of_which_data_set_the_scored_clips_are(root):
     write_record(room, Record("folder", "/tuesday"))
     scored(root, ["a.mp4"], "predict-0a1b")
     assert added(root, add_clips).facts["Clips with scores below"] == "1, of the folder /tuesday"
+    room.write_bytes(b"{", "dataset.json")
+    assert "Clips with scores below" not in added(root, add_clips).facts, "a caption costs no report"
 
 
 def test_a_root_with_scores_and_no_study_is_told_how_to_run_one(root):
