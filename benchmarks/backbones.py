@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152, ir_csn_152, prepared, untrained_
 from m3ray.tiers.backbones.prepare import auto_precision
 from m3ray.tiers.event import NORMALISE
-from m3ray.tiers.memory import keep_freed_memory
+from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network import Network, WeightSource
 
 NETWORKS = {"hrnetv2_w48": hrnetv2_w48, "ip_csn_152": ip_csn_152, "ir_csn_152": ir_csn_152}

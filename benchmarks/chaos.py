@@ -32,10 +32,10 @@ import psutil
 import pyarrow as pa
 from faulty_s3 import faulty, patched_environment, s3_environment, s3_server, upload
 
-from m3ray.data.encode import encode_clip
-from m3ray.data.rooms import REJECTS, current_tiers
-from m3ray.data.store import Root
 from m3ray.schema import feature_names
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import REJECTS, current_tiers
+from m3ray.video.encode import encode_clip
 
 TOP = Path(__file__).parents[1]
 JOB_SECONDS = 300

@@ -38,8 +38,8 @@ from ramp_matrix import RAMPS
 from ramps import SECOND, Ramp, Recipe, numbers_of, write_pictures
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.sampling import resized
-from m3ray.data.sandbox import Decoder
+from m3ray.video.sampling import resized
+from m3ray.video.sandbox import Decoder
 
 EVERY, SIDE, BATCH = 2, 256, 16
 GOAL = 1.15

@@ -22,20 +22,20 @@ import psutil
 import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
-from m3ray.data.catalogue import write_catalogue
-from m3ray.data.encode import encode_clip
-from m3ray.data.reading import read_video
-from m3ray.data.sandbox import Decoder
-from m3ray.data.store import Root
-from m3ray.pipelines import extract as extraction
-from m3ray.pipelines import planning
-from m3ray.pipelines.cluster import Resources, connected
+from m3ray.datasets.catalogue import write_catalogue
+from m3ray.pipelines.extraction import dataflow as extraction
+from m3ray.pipelines.extraction import planning
+from m3ray.pipelines.runtime.cluster import Resources, connected
 from m3ray.schema import Clip, catalogue_table
+from m3ray.storage.root import Root
 from m3ray.tiers import Tier, Window, fit_hog_projection
 from m3ray.tiers.factory import Ingredients, make_tiers, with_precision
 from m3ray.tiers.hog import LENGTH
-from m3ray.tiers.memory import keep_freed_memory
+from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network import WeightSource
+from m3ray.video.encode import encode_clip
+from m3ray.video.reader import read_video
+from m3ray.video.sandbox import Decoder
 
 LIMITS = LimitsConfig()
 

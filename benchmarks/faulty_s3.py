@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib import request as urlrequest
 from urllib.error import HTTPError
 
-from m3ray.data.store import Root
+from m3ray.storage.root import Root
 
 
 @contextlib.contextmanager

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from hostile import canary, make_corpus, watched_children
 
 from m3ray.config import LimitsConfig
-from m3ray.data.rooms import REJECTS
-from m3ray.data.store import Root
-from m3ray.options import ExtractOptions
+from m3ray.config.options import ExtractOptions
 from m3ray.pipelines import jobs
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import REJECTS
 
 LIMITS = LimitsConfig(memory_mb=2048, decode_seconds=10, max_seconds=600)
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from published import memento_csv, memento_json, videomem_csv
 
-from m3ray.data.datasets import list_clips
-from m3ray.data.store import Root
+from m3ray.datasets.registry import list_clips
+from m3ray.storage.root import Root
 
 
 def made(folder: Path, rows: int) -> dict[str, tuple[str, Path]]:

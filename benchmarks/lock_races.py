@@ -23,10 +23,10 @@ import pyarrow as pa
 from faulty_s3 import patched_environment, s3_environment, s3_server
 from late_s3 import Arrival, late_puts
 
-from m3ray.data.lock import Lock, locked
-from m3ray.data.owner import Place
-from m3ray.data.store import Root
 from m3ray.errors import ConfigError, LostLockError, RootBusyError
+from m3ray.storage.lock import Lock, locked
+from m3ray.storage.owner import Place
+from m3ray.storage.root import Root
 
 BUCKET = "races"
 LATEST = 10.0  # seconds

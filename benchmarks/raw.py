@@ -30,7 +30,7 @@ from m3ray.config import RawConfig
 from m3ray.tiers import RawTier, Window, fit_hog_projection
 from m3ray.tiers.flow import mean_optical_flow
 from m3ray.tiers.hog import LENGTH, hog_of_bytes
-from m3ray.tiers.memory import keep_freed_memory
+from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.raw import blurriness, contrast, pixel_sums, planes
 
 Feature = Callable[[np.ndarray], np.ndarray]

@@ -21,14 +21,14 @@ import pandas as pd
 import pyarrow as pa
 
 from m3ray.config import SimilarityConfig, as_json
-from m3ray.data.catalogue import write_catalogue
-from m3ray.data.demo import make_demo
-from m3ray.data.rooms import remember_tiers
-from m3ray.data.store import Root
+from m3ray.datasets.catalogue import write_catalogue
+from m3ray.datasets.demo import make_demo
 from m3ray.schema import RAW, SIMILARITY, Clip, catalogue_table, vector_schema
 from m3ray.similarity.clustering import Dbscan
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.similarity.projection import Projection
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import remember_tiers
 from m3ray.study.variants import Variant, study_variants
 
 TOP = Path(__file__).parents[1]

@@ -27,17 +27,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from chaos import make_videos
 
-from m3ray.data.catalogue import read_catalogue, write_catalogue
-from m3ray.data.clip_contents import stamps_of
-from m3ray.data.contents import contents, stamps
-from m3ray.data.homes import Origin
-from m3ray.data.rooms import current_tiers, stamped
-from m3ray.data.store import Root
-from m3ray.data.table import read_table
-from m3ray.options import ExtractOptions
+from m3ray.config.options import ExtractOptions
+from m3ray.datasets.catalogue import read_catalogue, write_catalogue
+from m3ray.datasets.clip_contents import stamps_of
+from m3ray.datasets.table import read_table
 from m3ray.pipelines import jobs
-from m3ray.pipelines.changes import stand_of
+from m3ray.pipelines.extraction.changes import stand_of
 from m3ray.schema import CONTENT, FACTS, RAW
+from m3ray.storage.contents import contents, stamps
+from m3ray.storage.homes import Origin
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import current_tiers, stamped
 
 TOP = Path(__file__).parents[1]
 SHARD = 50_000

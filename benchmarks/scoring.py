@@ -19,7 +19,6 @@ def main() -> None:
     args = parser.parse_args()
     start = time.perf_counter()
     import m3ray
-    from m3ray.training.scorer import Scorer  # noqa: F401 (torch, scikit-learn and pandas come with it)
 
     libraries = time.perf_counter()
     scorer = m3ray.load(args.bundle)

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from m3ray.data.sampling import Facts
-from m3ray.pipelines.rows import decoded_table, work_rows
+from m3ray.pipelines.extraction.records import decoded_table, work_rows
 from m3ray.schema import vector_schema
 from m3ray.tiers import Measured, Weighted, Window
+from m3ray.video.sampling import Facts
 
 FACTS = Facts(8, 8, 1.0, 1.0, 1, 1, 100, "mov", "none")
 

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from chaos import JOB_SECONDS, Outcome, Setting, check, features, finish_job, start_job
 from faulty_s3 import patched_environment, s3_environment, told_proxy, upload
 
-from m3ray.data.rooms import REJECTS
-from m3ray.data.store import Root
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import REJECTS
 
 POISON = b"\x00\x00\x00\x18ftypisom" + bytes(200)  # named and begun like an MP4, and none
 

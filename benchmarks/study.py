@@ -26,14 +26,16 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from m3ray.config import TrainConfig
-from m3ray.data.store import Root
+from m3ray.features.dataset import StudyData
+from m3ray.features.load import Loaded
+from m3ray.features.matrix import Block, Features
 from m3ray.model import parameter_count
-from m3ray.pipelines.cluster import connected
-from m3ray.pipelines.loading import Loaded, Study
-from m3ray.pipelines.study import run_study
+from m3ray.pipelines.runtime.cluster import connected
+from m3ray.pipelines.study.ablation import run_study
+from m3ray.storage.root import Root
+from m3ray.study.study import Study
 from m3ray.study.trial import columns_of
 from m3ray.study.variants import Variant, study_variants
-from m3ray.training.features import Block, Features, StudyData
 
 # Columns of each measure on Memento10k (the supplement, Table 4); DBSCAN's 852 are the full model's own.
 MEASURES = {

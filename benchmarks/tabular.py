@@ -3,7 +3,7 @@
 Two public data sets that Python packages ship: VADER's lexicon (words and how pleasant people find them; n-grams of
 letters as TF-IDF and SVD, 300 numbers, as captions would be; `pip install vaderSentiment`), also with noise added to
 its scores until little signal is left, and scikit-learn's diabetes (442 patients, 10 numbers). Ridge is tuned by its
-own leave-one-out over the train split, ours by held-out fifths of it (m3ray.training.selection); val only judges.
+own leave-one-out over the train split, ours by held-out fifths of it (m3ray.training.model_selection); val only judges.
 
     python benchmarks/tabular.py [--splits 3] [--runs 4]
 """
@@ -26,8 +26,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 
 from m3ray.config import TrainConfig
-from m3ray.training.features import Block, Features, StudyData
-from m3ray.training.selection import best_of, candidates, judged
+from m3ray.features.dataset import StudyData
+from m3ray.features.matrix import Block, Features
+from m3ray.training.model_selection import best_of, candidates, judged
 from m3ray.training.stacked import train_runs
 
 Table = tuple[np.ndarray, np.ndarray]

@@ -25,18 +25,18 @@ from chaos import make_videos
 from torch.utils.flop_counter import FlopCounterMode
 
 from m3ray.config import DecodeConfig, LimitsConfig, TrainConfig
-from m3ray.data.frames import FrameStore
+from m3ray.config.finetuning import UnfrozenConfig
 from m3ray.model import MLP
-from m3ray.pipelines.cluster import connected
-from m3ray.pipelines.full_streams import streams
-from m3ray.pipelines.full_work import Work, built
-from m3ray.pipelines.unfrozen import fit
-from m3ray.pipelines.unfrozen_work import resolved
+from m3ray.pipelines.finetuning.prepare import resolved
+from m3ray.pipelines.finetuning.streams import streams
+from m3ray.pipelines.finetuning.train import fit
+from m3ray.pipelines.runtime.cluster import connected
+from m3ray.tiers.finetuned import networks
 from m3ray.tiers.network import WeightSource
-from m3ray.tiers.tuned import networks
-from m3ray.training.full import FullModel
-from m3ray.training.order import Order, lay_out
-from m3ray.unfrozen import UnfrozenConfig
+from m3ray.training.finetuning.model import FullModel
+from m3ray.training.finetuning.sampler import Order, lay_out
+from m3ray.training.finetuning.spec import Work, built
+from m3ray.video.frame_cache import FrameStore
 
 COLUMNS = {"scene": np.arange(15, 735), "event": np.arange(735, 2783)}
 INPUTS = 2_788

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from m3ray.cli import main
-from m3ray.options import ReproduceOptions
-from m3ray.study.energy import parse_prices
+from m3ray.config.options import ReproduceOptions
+from m3ray.costs import parse_prices
 
 if TYPE_CHECKING:
-    from m3ray.pipelines.request import Request
+    from m3ray.request.checks import Request
 
 
 def job(asked: Request[ReproduceOptions]) -> None:

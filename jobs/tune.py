@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from m3ray.cli import main
-from m3ray.options import TuneOptions
+from m3ray.config.options import TuneOptions
 
 if TYPE_CHECKING:
-    from m3ray.pipelines.request import Request
+    from m3ray.request.checks import Request
 
 
 def job(asked: Request[TuneOptions]) -> None:

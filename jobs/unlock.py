@@ -6,17 +6,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from m3ray.cli import main
-from m3ray.unlock_options import UnlockOptions
+from m3ray.config.unlock_options import UnlockOptions
 
 if TYPE_CHECKING:
-    from m3ray.pipelines.request import Request
+    from m3ray.request.checks import Request
 
 
 def job(asked: Request[UnlockOptions]) -> None:
     # Imported once the options are sound: --help then answers at once.
-    from m3ray.data.lock import WORKS
-    from m3ray.data.store import Root
-    from m3ray.data.unlocking import unlock
+    from m3ray.storage.lock import WORKS
+    from m3ray.storage.root import Root
+    from m3ray.storage.unlocking import unlock
 
     def tell(line: str) -> None:
         print(line, flush=True)

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from m3ray.training.scorer import Scorer
+    from m3ray.scoring.scorer import Scorer
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
@@ -25,6 +25,6 @@ def load(bundle: str | os.PathLike[str]) -> Scorer:
         BundleError: not a bundle, of a newer version, or changed since it was written.
     """
     # Imported here: the decoding child imports this package too, and must not pay for torch.
-    from m3ray.training.scorer import Scorer
+    from m3ray.scoring.scorer import Scorer
 
     return Scorer(bundle)

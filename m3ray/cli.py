@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
+from m3ray.config.options import RootOptions
 from m3ray.errors import ConfigError, M3RayError
-from m3ray.options import RootOptions
 
 if TYPE_CHECKING:
-    from m3ray.pipelines.request import Request
+    from m3ray.request.checks import Request
 
 T = TypeVar("T", bound=RootOptions)
 
@@ -56,9 +56,9 @@ def _asked(options: type[T], description: str) -> Request[T]:
     """The options, those that the root keeps in the place of defaults, and what was read while they were checked."""
     parsed = _parsed(options, description)
     # Imported once the options are sound: --help then answers at once.
-    from m3ray.pipelines.address import check_address, given_address
-    from m3ray.pipelines.asked_storage import check_secrets
-    from m3ray.pipelines.request import needs_ray, options_of, prepared
+    from m3ray.pipelines.runtime.address import check_address, given_address
+    from m3ray.request.checks import needs_ray, options_of, prepared
+    from m3ray.request.storage import check_secrets
 
     check_secrets(parsed)
     kept = options_of(options, parsed.out)
@@ -93,9 +93,9 @@ def _told(box: str) -> str:
 
 def _failed(options: type[T], asked: Request[T] | None, error: Exception) -> int:
     """Says what went wrong, as the job's last line."""
-    from m3ray.data.secrets import redacted
-    from m3ray.pipelines.failures import as_traceback, foreseen
-    from m3ray.pipelines.progress import printable, say
+    from m3ray.console import printable, say
+    from m3ray.pipelines.runtime.failures import as_traceback, foreseen
+    from m3ray.storage.secrets import redacted
 
     failure, name = foreseen(error), options.__name__.removesuffix("Options").lower()
     text = " ".join(str(failure).splitlines())
@@ -110,9 +110,10 @@ def _failed(options: type[T], asked: Request[T] | None, error: Exception) -> int
 
 def _kept(log: str, name: str, asked: Request[T] | None) -> str | None:
     """The place of a log of what happened outside the job proper: under its root, once there is one."""
-    from m3ray.data.ownership import is_root
-    from m3ray.data.store import Root
-    from m3ray.pipelines.progress import kept_aside, run_name
+    from m3ray.console import kept_aside
+    from m3ray.pipelines.runtime.progress import run_name
+    from m3ray.storage.ownership import is_root
+    from m3ray.storage.root import Root
 
     if asked is not None and not asked.options.dry_run:
         with suppress(Exception):  # whatever keeps the root from being written: the log then lies elsewhere

@@ -8,6 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+CATALOGUE_FILE = "catalogue.parquet"
+
+
 SPLITS = ("train", "val", "test")
 RAW_FEATURES = ("brightness", "contrast", "blurriness", "mean_optical_flow", "hog", "size_bytes")
 HOG_COMPONENTS = 10
@@ -37,7 +40,7 @@ LISTING = "list"  # the stage of rejects that were never read
 STORAGE_FAILED = "storage_failed"
 TRANSIENT = (STORAGE_FAILED,)
 
-# Beside the numbers of a clip: what they were computed from, as `m3ray.data.contents` writes it. No feature.
+# Beside the numbers of a clip: what they were computed from, as `m3ray.storage.contents` writes it. No feature.
 CONTENT = "content"
 
 REJECTS = pa.schema(

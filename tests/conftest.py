@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,11 @@ import torch
 from hypothesis import settings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-sys.path.insert(0, str(Path(__file__).parent))  # recipes
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # what tests and benchmarks share
 
 from drawn import pictures
 from faulty_s3 import patched_environment, s3_environment, s3_server
 
-from m3ray.data.encode import encode_clip
+from m3ray.video.encode import encode_clip
 
 # The same draws in every run and on every machine: a suite that fails one day in ten tells nobody anything.
 settings.register_profile("m3ray", derandomize=True, database=None, deadline=None)

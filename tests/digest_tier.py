@@ -7,15 +7,23 @@ import boto3
 import numpy as np
 
 from m3ray.config import TierConfigs
-from m3ray.data.catalogue import write_catalogue
-from m3ray.data.datasets import list_clips
-from m3ray.data.homes import Origin
-from m3ray.data.rooms import tier_table
-from m3ray.pipelines.computing import TierColumns
-from m3ray.pipelines.planning import plan, prepare, tidy
-from m3ray.pipelines.rows import Computed, Decoded, Failure, computed_table, decoded_rows, decoded_table, work_rows
-from m3ray.pipelines.writing import WriteStage
+from m3ray.datasets.catalogue import write_catalogue
+from m3ray.datasets.registry import list_clips
+from m3ray.pipelines.extraction.planning import plan, prepare, tidy
+from m3ray.pipelines.extraction.records import (
+    Computed,
+    Decoded,
+    Failure,
+    computed_table,
+    decoded_rows,
+    decoded_table,
+    work_rows,
+)
+from m3ray.pipelines.extraction.tier_stage import TierColumns
+from m3ray.pipelines.extraction.write_stage import WriteStage
 from m3ray.schema import vector_schema
+from m3ray.storage.homes import Origin
+from m3ray.storage.tier_index import tier_table
 
 
 def client():

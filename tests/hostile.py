@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from drawn import pictures
 
-from m3ray.data.encode import encode_clip
+from m3ray.video.encode import encode_clip
 
 # What a clip may become: its features, or one of these reasons. None of the files may become anything else.
 REASONS = {
@@ -58,7 +58,7 @@ def watched_children():
     def watch():
         while not stop.wait(0.05):
             for process in psutil.process_iter(["cmdline", "memory_info"]):
-                if "m3ray.data.decode_child" in (process.info["cmdline"] or []):
+                if "m3ray.video.decode_process" in (process.info["cmdline"] or []):
                     peak[0] = max(peak[0], process.info["memory_info"].rss / 2**20)
 
     thread = threading.Thread(target=watch)

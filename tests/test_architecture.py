@@ -29,16 +29,20 @@ def imported(path):
 
 
 @pytest.mark.parametrize(
-    ("packages", "home"), [({"ray"}, "pipelines/"), ({"av", "decord"}, "m3ray/data/"), ({"matplotlib"}, "reports/")]
+    ("packages", "home"), [({"ray"}, "pipelines/"), ({"av", "decord"}, "m3ray/video/"), ({"matplotlib"}, "reports/")]
 )
 def test_heavy_packages_stay_at_home(packages, home):
-    strangers = [str(p) for p in SOURCES if packages & set(imported(p)) and home not in p.as_posix()]
-    assert strangers == []
+    importing = [p for p in SOURCES if packages & set(imported(p))]
+    strangers = {p.relative_to(TOP).as_posix() for p in importing if home not in p.as_posix()}
+    # It reads which FFmpeg PyAV carries.
+    assert strangers - {"m3ray/storage/versions.py"} == set()
 
 
 def test_nothing_unpickles():
-    # splits.py reads pickled splits of published data sets by a reader that builds plain values alone (test_published).
-    assert [p.name for p in SOURCES if {"pickle", "joblib", "dill", "cloudpickle"} & set(imported(p))] == ["splits.py"]
+    # published_splits.py reads pickled splits by a reader that builds plain values alone (test_published).
+    assert [p.name for p in SOURCES if {"pickle", "joblib", "dill", "cloudpickle"} & set(imported(p))] == [
+        "published_splits.py"
+    ]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(TOP).as_posix())
@@ -64,5 +68,6 @@ def test_every_job_explains_its_options(path):
 
 def test_the_decoding_child_does_not_pay_for_torch():
     """It starts once a worker, and torch beside decord was seen to hang."""
-    code = "import sys, m3ray.data.decode_child, m3ray.data.decode; sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
+    code = "import sys, m3ray.video.decode_process; from m3ray.video import decode\n"
+    code += "sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from m3ray.cli import main, spelled_out
+from m3ray.config.options import ExtractOptions
 from m3ray.errors import StudyError
-from m3ray.options import ExtractOptions
 
 
 @pytest.mark.parametrize(

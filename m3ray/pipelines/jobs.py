@@ -8,11 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from m3ray.config import LimitsConfig, TrainConfig
-from m3ray.data.brought import bring, brought_tiers
-from m3ray.data.catalogue import read_catalogue
-from m3ray.data.ownership import STUDY, claim_study
-from m3ray.data.store import Root
-from m3ray.options import (
+from m3ray.config.options import (
     AblateOptions,
     EvaluateOptions,
     ExtractOptions,
@@ -21,35 +17,43 @@ from m3ray.options import (
     TrainOptions,
     TuneOptions,
 )
-from m3ray.pipelines import planning
-from m3ray.pipelines.asked_scores import check_enough
-from m3ray.pipelines.cluster import connected
-from m3ray.pipelines.evaluate import evaluate_all
-from m3ray.pipelines.featuring import compute_features, compute_missing, finish, print_plan
-from m3ray.pipelines.job import running
-from m3ray.pipelines.loading import Study, load_data, study_tiers
-from m3ray.pipelines.moments import compute_moments, curves
-from m3ray.pipelines.predict import check_brought, new_clips, room_of, score_root, scored
-from m3ray.pipelines.preflight import check_decoders, check_storage, check_weights, check_workers
-from m3ray.pipelines.progress import say
-from m3ray.pipelines.rejects import check_rejects, most_rejects, parted
-from m3ray.pipelines.request import Request, prepared
-from m3ray.pipelines.search import search
-from m3ray.pipelines.search_unfrozen import search_unfrozen
-from m3ray.pipelines.selection import chosen_training
-from m3ray.pipelines.study import collect, run_study
-from m3ray.pipelines.tables import fit_similarity, has_scores, run_tables, seeds_from
-from m3ray.pipelines.train import make_bundle
-from m3ray.pipelines.unfrozen import add_unfrozen, preset_of
-from m3ray.pipelines.unfrozen_bundle import unfrozen_bundle
-from m3ray.pipelines.unfrozen_results import weights_of
-from m3ray.pipelines.versions import check_versions
+from m3ray.console import say
+from m3ray.datasets.catalogue import read_catalogue
+from m3ray.features.load import load_data, study_tiers
+from m3ray.pipelines.extraction import planning
+from m3ray.pipelines.extraction.preflight import check_decoders, check_storage, check_weights, check_workers
+from m3ray.pipelines.extraction.rejects import check_rejects, parted
+from m3ray.pipelines.extraction.run import compute_features, compute_missing, finish, print_plan
+from m3ray.pipelines.extraction.versions import check_versions
+from m3ray.pipelines.finetuning.search import search_unfrozen
+from m3ray.pipelines.finetuning.train import add_unfrozen, preset_of
+from m3ray.pipelines.finetuning.weights import weights_of
+from m3ray.pipelines.runtime.cluster import connected
+from m3ray.pipelines.runtime.job import running
+from m3ray.pipelines.scoring.evaluate import evaluate_all
+from m3ray.pipelines.scoring.new_clips import new_clips, room_of
+from m3ray.pipelines.scoring.over_time import compute_moments, curves
+from m3ray.pipelines.study.ablation import run_study
+from m3ray.pipelines.study.model_selection import chosen_training
+from m3ray.pipelines.study.search import search
+from m3ray.pipelines.study.tables import fit_similarity, has_scores, run_tables, seeds_from
+from m3ray.request.checks import Request, prepared
+from m3ray.request.ranges import most_rejects
+from m3ray.request.scores import check_enough
 from m3ray.schema import SIMILARITY
+from m3ray.scoring.build import make_bundle
+from m3ray.scoring.bundle import Bundle, as_text
+from m3ray.scoring.finetuned_bundle import unfrozen_bundle
+from m3ray.scoring.score_root import check_brought, score_root, scored
+from m3ray.scoring.scorer import bundle_tiers
+from m3ray.storage.ownership import STUDY, claim_study
+from m3ray.storage.root import Root
+from m3ray.study.store import collect
+from m3ray.study.study import Study
 from m3ray.study.variants import Variant, full_model
 from m3ray.tiers.factory import computed
-from m3ray.training.bundle import Bundle, as_text
-from m3ray.training.scorer import bundle_tiers
-from m3ray.training.settings import load_training
+from m3ray.tiers.user import bring, brought_tiers
+from m3ray.training.config_file import load_training
 
 
 def extract(options: ExtractOptions | Request[ExtractOptions]) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from m3ray.data.catalogue import read_catalogue
-from m3ray.data.store import Root
-from m3ray.presets import CARBON
-from m3ray.reports.content import Page
-from m3ray.reports.drawing import add_clusters, add_moments, add_pairs, add_search
-from m3ray.reports.facts import what_ran
-from m3ray.reports.gallery import add_clips
-from m3ray.reports.results import STUDY, add_study
+from m3ray.config.presets import CARBON
+from m3ray.datasets.catalogue import read_catalogue
+from m3ray.reports.clip_section import add_clips
+from m3ray.reports.figure_sections import add_clusters, add_moments, add_pairs, add_search
+from m3ray.reports.page_content import Page
+from m3ray.reports.run_section import what_ran
+from m3ray.reports.study_section import STUDY, add_study
 from m3ray.reports.style import house_style
+from m3ray.storage.root import Root
 
 
 def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: float = CARBON) -> str:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.reading import read_video
-from m3ray.data.sandbox import Decoder
 from m3ray.errors import DecodeError
+from m3ray.video.reader import read_video
+from m3ray.video.sandbox import Decoder
 
 _WIDTH = 224
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 78)

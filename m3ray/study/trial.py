@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 
 from m3ray.errors import StudyError
+from m3ray.features.dataset import StudyData
+from m3ray.features.matrix import Features
 from m3ray.model import parameter_count
 from m3ray.model.metrics import METRICS, NAMES
 from m3ray.study.variants import Variant
-from m3ray.training.features import Features, StudyData
 from m3ray.training.stacked import OnEpoch, Trained, predict, train_runs
 
 

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import create_trial
 
 from m3ray.config import as_json
-from m3ray.data.store import Root, damaged
+from m3ray.storage.root import Root, damaged
 
 NAME = "settings.json"
 RUNNING, DONE, FAILED = "running", "done", "failed"

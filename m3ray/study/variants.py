@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from m3ray.config import TrainConfig
+from m3ray.config.finetuning import UnfrozenConfig
+from m3ray.config.presets import ablation_training, alone_training, measure_training
 from m3ray.errors import ConfigError
-from m3ray.presets import ablation_training, alone_training, measure_training
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
-from m3ray.unfrozen import UnfrozenConfig
 
 # In the paper's order of Tables 1 and 2; the paper writes "size" and "meanOF".
 RAW_FEATURES = ("blurriness", "brightness", "contrast", "size_bytes", "mean_optical_flow", "hog")

@@ -1,12 +1,32 @@
-"""The tiers: raw perception, scene, event. Each is a stage that knows nothing of Ray."""
+"""The tiers: raw perception, scene, event, and those that users bring. Each is a stage that knows nothing of Ray.
 
-from m3ray.tiers.base import Measured, Tier, Weighted, Window, check_finite, clip_values, fingerprint_of
-from m3ray.tiers.event import EventTier
-from m3ray.tiers.hog_pca import HogProjection, fit_hog_projection
-from m3ray.tiers.network import Network, WeightSource
-from m3ray.tiers.perception import RawTier
-from m3ray.tiers.scene import SceneTier
-from m3ray.tiers.vision import VisionTier
+Names are imported when they are asked for: a command line reads user-provided tiers without importing torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from m3ray.tiers.base import Measured, Tier, Weighted, Window, check_finite, clip_values, fingerprint_of
+    from m3ray.tiers.event import EventTier
+    from m3ray.tiers.hog_pca import HogProjection, fit_hog_projection
+    from m3ray.tiers.network import Network, WeightSource
+    from m3ray.tiers.raw_tier import RawTier
+    from m3ray.tiers.scene import SceneTier
+    from m3ray.tiers.torchvision_tier import VisionTier
+
+_MODULES = {
+    "base": ("Measured", "Tier", "Weighted", "Window", "check_finite", "clip_values", "fingerprint_of"),
+    "event": ("EventTier",),
+    "hog_pca": ("HogProjection", "fit_hog_projection"),
+    "network": ("Network", "WeightSource"),
+    "raw_tier": ("RawTier",),
+    "scene": ("SceneTier",),
+    "torchvision_tier": ("VisionTier",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "EventTier",
@@ -25,3 +45,9 @@ __all__ = [
     "fingerprint_of",
     "fit_hog_projection",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import torch
 
 from m3ray.config import DecodeConfig, fingerprint
-from m3ray.data.sampling import DECODING
 from m3ray.errors import FeatureError
+from m3ray.video.sampling import DECODING
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from m3ray.config import EventConfig
 from m3ray.tiers.backbones.csn import FEATURES, ip_csn_152, ir_csn_152
 from m3ray.tiers.base import Measured, Weighted, Window
 from m3ray.tiers.network import Network, Normalise, batched
-from m3ray.tiers.vector import VectorTier
+from m3ray.tiers.network_tier import VectorTier
 
 NETWORKS = {"ip": ip_csn_152, "ir": ir_csn_152}
 NORMALISE = Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # Kinetics-400's

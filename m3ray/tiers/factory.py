@@ -12,13 +12,13 @@ from m3ray.errors import ConfigError
 from m3ray.tiers.backbones.prepare import auto_precision
 from m3ray.tiers.base import Tier
 from m3ray.tiers.event import EventTier
+from m3ray.tiers.finetuned import PREFIX as TUNED_PREFIX
+from m3ray.tiers.finetuned import TUNED
 from m3ray.tiers.hog_pca import HogProjection
 from m3ray.tiers.network import WeightSource
-from m3ray.tiers.perception import RawTier
+from m3ray.tiers.raw_tier import RawTier
 from m3ray.tiers.scene import SceneTier
-from m3ray.tiers.tuned import PREFIX as TUNED_PREFIX
-from m3ray.tiers.tuned import TUNED
-from m3ray.tiers.vision import PREFIX, VisionTier, check_model
+from m3ray.tiers.torchvision_tier import PREFIX, VisionTier, check_model
 
 
 @dataclass(frozen=True)

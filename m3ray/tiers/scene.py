@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from m3ray.tiers.backbones.hrnet import FEATURES, hrnetv2_w48
 from m3ray.tiers.base import Measured, Window
 from m3ray.tiers.network import Network, Normalise, batched
-from m3ray.tiers.vector import VectorTier
+from m3ray.tiers.network_tier import VectorTier
 
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
 

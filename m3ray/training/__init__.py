@@ -1,1 +1,1 @@
-"""Training: stacked runs, feature matrices, bundles."""
+"""Training: stacked runs, their optimiser, the choice of settings."""

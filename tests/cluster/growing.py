@@ -13,10 +13,10 @@ import ray
 from sleeping import SleepTier, frames_without_video
 
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
-from m3ray.data.store import Root
-from m3ray.pipelines import extract as extraction
-from m3ray.pipelines import planning
-from m3ray.pipelines.cluster import connected
+from m3ray.pipelines.extraction import dataflow as extraction
+from m3ray.pipelines.extraction import planning
+from m3ray.pipelines.runtime.cluster import connected
+from m3ray.storage.root import Root
 
 
 def main(out: str, clips: int, gpus: int) -> None:

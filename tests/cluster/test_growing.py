@@ -84,7 +84,7 @@ def test_the_pool_grows_with_the_nodes_that_join_and_they_go_when_idle(cluster, 
 
 
 def test_how_far_a_launched_cluster_can_grow_is_read_from_its_config(tmp_path):
-    from m3ray.pipelines.cluster import launcher_resources
+    from m3ray.pipelines.runtime.cluster import launcher_resources
 
     config = autoscaling("x")
     config["available_node_types"]["gpu"]["max_workers"] = 9

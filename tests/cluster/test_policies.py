@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from faulty_s3 import told_s3, upload
 
-from m3ray.data.compaction import compact
-from m3ray.data.datasets import list_clips
-from m3ray.data.lock import locked
-from m3ray.data.object_contents import object_contents
-from m3ray.data.reading import read_video
-from m3ray.data.store import Root
+from m3ray.datasets.registry import list_clips
+from m3ray.storage.compaction import compact
+from m3ray.storage.lock import locked
+from m3ray.storage.object_contents import object_contents
+from m3ray.storage.root import Root
+from m3ray.video.reader import read_video
 
 DOC = (Path(__file__).parents[2] / "docs" / "aws.md").read_text()
 NAMES = {"ROOT_BUCKET": "studies", "ROOT_PREFIX": "team/root", "VIDEO_BUCKET": "films", "VIDEO_PREFIX": "clips"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faulty_s3 import patched_environment, s3_environment, s3_server, upload
 
-from m3ray.data.store import Root
+from m3ray.storage.root import Root
 
 TOP = Path(__file__).parents[2]
 pytestmark = pytest.mark.integration

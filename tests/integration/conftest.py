@@ -31,7 +31,7 @@ def jobs():
 @pytest.fixture(scope="session")
 def demo(jobs, tmp_path_factory):
     """The whole way on a small demo: two frames a second, two runs, three epochs. To be read, or copied."""
-    from m3ray.options import ReproduceOptions
+    from m3ray.config.options import ReproduceOptions
     from m3ray.reports.page import build_report
 
     out = tmp_path_factory.mktemp("demo")

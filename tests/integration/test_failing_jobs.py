@@ -7,14 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
+from black_clips import write_clips
 
-from m3ray.data.encode import encode_clip
-from m3ray.data.store import Root
-from m3ray.errors import BundleError, ConfigError, DamagedFileError, JobFailedError, M3RayError, StudyError
-from m3ray.options import (
+from m3ray.config.options import (
     AblateOptions,
     EvaluateOptions,
     ExtractOptions,
@@ -23,6 +20,8 @@ from m3ray.options import (
     TrainOptions,
     TuneOptions,
 )
+from m3ray.errors import BundleError, ConfigError, DamagedFileError, JobFailedError, M3RayError, StudyError
+from m3ray.storage.root import Root
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
@@ -51,19 +50,6 @@ def videos(demo, tmp_path):
     for k, path in enumerate(sorted((demo[0] / "demo").glob("*.mp4"))[:3]):
         shutil.copy(path, folder / f"new{k}.mp4")
     return folder
-
-
-def write_clips(folder, count, first=0):
-    """Clips whose first frames are one black picture, and whose further ones differ; a table with scores."""
-    folder.mkdir()
-    rng = np.random.default_rng(2)
-    for k in range(count):
-        levels = [first, first, *rng.integers(10, 60 + 8 * k, 4)]
-        frames = np.stack([np.full((64, 64, 3), level, np.uint8) for level in levels])
-        (folder / f"{k:02}.mp4").write_bytes(encode_clip(frames, 6))
-    rows = "".join(f"{k:02}.mp4,{0.3 + 0.02 * k:.2f}\n" for k in range(count))
-    (folder / "clips.csv").write_text(f"uri,score\n{rows}")
-    return folder / "clips.csv"
 
 
 # A dry run.
@@ -258,7 +244,7 @@ def test_what_is_deleted_as_told_is_made_again(jobs, root, capsys):
 def test_a_worker_that_dies_is_one_line(jobs, root, monkeypatch):
     import ray
 
-    from m3ray.pipelines import fit
+    from m3ray.pipelines.similarity import fit
 
     @ray.remote(max_retries=0)
     def dying(config, train):
@@ -277,13 +263,13 @@ def test_a_worker_that_dies_is_one_line(jobs, root, monkeypatch):
 
 def test_what_a_worker_of_ray_data_raises_is_one_line(jobs, tmp_path, monkeypatch):
     """A disk that fills up while shards are written: the error comes out of Ray Data, its traceback as text."""
-    from m3ray.pipelines import extract
+    from m3ray.pipelines.extraction import dataflow
 
-    class Full(extract.WriteStage):
+    class Full(dataflow.WriteStage):
         def __call__(self, batch):
             raise OSError(28, "No space left on device", "/root/features/raw/part.parquet")
 
-    monkeypatch.setattr(extract, "WriteStage", Full)
+    monkeypatch.setattr(dataflow, "WriteStage", Full)
     out = tmp_path / "out"
     with pytest.raises(JobFailedError) as caught:
         jobs.extract(ExtractOptions(out=str(out), limit=2, tiers=("scene",), fps=2))

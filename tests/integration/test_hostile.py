@@ -8,7 +8,7 @@ import pytest
 from hostile import REASONS, canary, make_corpus, watched_children
 
 from m3ray.config import ComputeConfig, LimitsConfig
-from m3ray.options import ExtractOptions
+from m3ray.config.options import ExtractOptions
 
 pytestmark = pytest.mark.integration
 MEMORY_MB = 2048

@@ -17,10 +17,10 @@ import torch
 
 import m3ray
 from m3ray.config import ComputeConfig, MomentConfig
-from m3ray.data.store import Root
+from m3ray.config.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.errors import ConfigError, M3RayError, RootBusyError, SchemaError
-from m3ray.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.reports.page import build_report
+from m3ray.storage.root import Root
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
@@ -235,7 +235,7 @@ def test_impossible_requests_stop_before_anything_is_written(jobs, tmp_path, opt
 
 
 def test_two_jobs_on_a_root_refuse_each_other(jobs, tmp_path):
-    from m3ray.data.lock import locked
+    from m3ray.storage.lock import locked
 
     with locked(Root(str(tmp_path)), "train"), pytest.raises(RootBusyError, match="in use by train"):
         jobs.extract(ExtractOptions(out=str(tmp_path), limit=1))
@@ -252,10 +252,10 @@ def test_a_dry_run_prints_the_plan_and_computes_nothing(jobs, tmp_path, capsys):
 def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):
     """A clip of several windows has the raw features of the same clip in one window."""
     from m3ray.config import DecodeConfig, LimitsConfig, RawConfig
-    from m3ray.pipelines.computing import TierStage
-    from m3ray.pipelines.decoding import DecodeStage
-    from m3ray.pipelines.hog import read_projection
-    from m3ray.pipelines.rows import WORK, decoded_rows
+    from m3ray.pipelines.extraction.decode_stage import DecodeStage
+    from m3ray.pipelines.extraction.hog_pca import read_projection
+    from m3ray.pipelines.extraction.records import WORK, decoded_rows
+    from m3ray.pipelines.extraction.tier_stage import TierStage
     from m3ray.tiers import RawTier
 
     out, _ = demo

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from m3ray.data.rooms import current_tiers
-from m3ray.data.store import Root, metadata_of
-from m3ray.data.versions import KEY, environments_of, software
+from m3ray.config.options import ExtractOptions
 from m3ray.errors import M3RayError
-from m3ray.options import ExtractOptions
+from m3ray.storage.root import Root, metadata_of
+from m3ray.storage.tier_index import current_tiers
+from m3ray.storage.versions import KEY, environments_of, software
 
 pytestmark = pytest.mark.integration
 
@@ -66,9 +66,9 @@ def test_a_mix_is_refused_before_work_and_made_where_asked_for(extracted, jobs, 
 
 def test_a_node_of_other_software_stops_the_job(jobs, tmp_path, monkeypatch):
     """The job's own software is made another: every worker then has other software than the job."""
-    from m3ray.pipelines import decoding
+    from m3ray.pipelines.extraction import decode_stage
 
-    monkeypatch.setattr(decoding, "software", lambda: {**software(), "av": "9.1.0"})
+    monkeypatch.setattr(decode_stage, "software", lambda: {**software(), "av": "9.1.0"})
     options = ExtractOptions(out=str(tmp_path / "o"), dataset="demo", limit=4, fps=2, tiers=("scene",))
     with pytest.raises(M3RayError) as caught:
         jobs.extract(options)

@@ -9,11 +9,11 @@ import torch
 from recipes import GOLDEN, fill
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.data.encode import encode_clip
-from m3ray.data.sandbox import Decoder
+from m3ray.config.options import ExtractOptions, PredictOptions, TrainOptions
 from m3ray.errors import WeightsError
-from m3ray.options import ExtractOptions, PredictOptions, TrainOptions
 from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152, sha256_of
+from m3ray.video.encode import encode_clip
+from m3ray.video.sandbox import Decoder
 
 pytestmark = pytest.mark.integration
 # The published normalisations, README of each publisher's code; not taken from ours.

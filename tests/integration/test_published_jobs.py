@@ -8,9 +8,9 @@ import pytest
 from published import memento_csv, memento_json, text_tier, videomem_csv
 
 import m3ray
+from m3ray.config.options import EvaluateOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.errors import BundleError, ConfigError, FeatureError, SchemaError
-from m3ray.options import EvaluateOptions, PredictOptions, ReproduceOptions, TrainOptions
-from m3ray.training.bundle import Bundle
+from m3ray.scoring.bundle import Bundle
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_planted_pickles import plant
-from test_study_jobs import made_root
+from made_roots import made_root
+from planting import plant
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 TOP = Path(__file__).parents[2]

@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 import m3ray
-from m3ray.data.store import Root
-from m3ray.options import TuneOptions
-from m3ray.pipelines.full_streams import mend_snapshot, steps_done
+from m3ray.config.finetuning import UnfrozenConfig, UnfrozenOverrides
+from m3ray.config.options import TuneOptions
+from m3ray.pipelines.finetuning.streams import mend_snapshot, steps_done
 from m3ray.reports.page import build_report
+from m3ray.storage.root import Root
 from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152
-from m3ray.unfrozen import UnfrozenConfig, UnfrozenOverrides
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]

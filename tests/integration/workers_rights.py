@@ -19,13 +19,14 @@ from drawn import pictures
 from faulty_s3 import _proxy, s3_environment, s3_server, upload
 
 from m3ray.config import StorageConfig
-from m3ray.data.encode import encode_clip
-from m3ray.data.rooms import rejected_ids
-from m3ray.data.store import Root
+from m3ray.config.options import ExtractOptions
+from m3ray.console import LineKeeper
 from m3ray.errors import M3RayError
-from m3ray.options import ExtractOptions
-from m3ray.pipelines import jobs, preflight
-from m3ray.pipelines.progress import LineKeeper
+from m3ray.pipelines import jobs
+from m3ray.pipelines.extraction import preflight
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import rejected_ids
+from m3ray.video.encode import encode_clip
 
 Choose = Callable[[str, str], str | None]
 CLIPS = 6

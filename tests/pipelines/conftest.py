@@ -2,7 +2,7 @@
 
 import pytest
 
-from m3ray.pipelines.worker_entry import send_environment
+from m3ray.pipelines.runtime.worker_entry import send_environment
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 from report import made_up_root
 
-from m3ray.reports import tables
 from m3ray.reports.page import build_report
+from m3ray.reports.tables import study as tables
 from m3ray.study.variants import UNFROZEN_MARK
 
 NAME = '=HYPERLINK("x")<img src=x onerror=alert(1)>|a\nb~^\\input{/etc/passwd}'

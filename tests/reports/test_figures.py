@@ -8,12 +8,12 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from scipy import stats
 
-from m3ray.data.store import Root
 from m3ray.reports import figures
-from m3ray.reports.content import Page
-from m3ray.reports.drawing import add_moments
+from m3ray.reports.figure_sections import add_moments
 from m3ray.reports.figures.clusters import Contents, box_table, label_table
+from m3ray.reports.page_content import Page
 from m3ray.reports.style import COLOURS, house_style, image, plain
+from m3ray.storage.root import Root
 
 
 @pytest.fixture(autouse=True)

@@ -8,20 +8,20 @@ import pyarrow as pa
 import pytest
 from report import made_up_root
 
-from m3ray.data.catalogue import write_catalogue
-from m3ray.data.record import Record
-from m3ray.data.root_record import write_record
-from m3ray.data.store import Root
-from m3ray.presets import CARBON
-from m3ray.reports.drawing import add_clusters, add_moments, add_pairs, add_search
-from m3ray.reports.facts import what_ran
-from m3ray.reports.gallery import add_clips, scored_room, uris_of
+from m3ray.config.presets import CARBON
+from m3ray.costs import spent
+from m3ray.datasets.catalogue import write_catalogue
+from m3ray.reports.clip_section import add_clips, scored_room, uris_of
+from m3ray.reports.figure_sections import add_clusters, add_moments, add_pairs, add_search
 from m3ray.reports.page import build_report
-from m3ray.reports.results import add_study
+from m3ray.reports.run_section import what_ran
+from m3ray.reports.study_section import add_study
 from m3ray.reports.style import house_style
 from m3ray.reports.thumbnails import first_frames
 from m3ray.schema import Clip, catalogue_table
-from m3ray.study.energy import spent
+from m3ray.storage.dataset_record import Record
+from m3ray.storage.root import Root
+from m3ray.storage.root_record import write_record
 
 FIGURES = ["figure2", "figure3", "figure4", "figure5", "figure6", "figure7"]
 

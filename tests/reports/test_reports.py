@@ -5,16 +5,17 @@ import pytest
 from matplotlib import pyplot as plt
 
 from m3ray.config import TrainConfig, as_json
-from m3ray.data.catalogue import write_catalogue
-from m3ray.data.rooms import remember_tiers
-from m3ray.data.store import Root
+from m3ray.datasets.catalogue import write_catalogue
 from m3ray.errors import StudyError
-from m3ray.reports import figures, tables
-from m3ray.reports.measures import measures_table
+from m3ray.reports import figures
 from m3ray.reports.page import build_report
-from m3ray.reports.parameters import parameters_table
 from m3ray.reports.style import house_style, image
+from m3ray.reports.tables import study as tables
+from m3ray.reports.tables.table4 import measures_table
+from m3ray.reports.tables.table5 import parameters_table
 from m3ray.schema import REJECTS, Clip, catalogue_table
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import remember_tiers
 
 HOSTILE = '<script>alert("1")</script>"\'' + "ü漢" + "x" * 300
 

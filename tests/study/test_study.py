@@ -8,13 +8,14 @@ from scipy import stats
 
 from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError, StudyError
+from m3ray.features.dataset import StudyData
+from m3ray.features.matrix import Block, Features
 from m3ray.model import parameter_count
-from m3ray.study.results import in_order, with_differences
-from m3ray.study.space import SPACE, as_point, training_of
+from m3ray.study.differences import in_order, with_differences
+from m3ray.study.search_space import SPACE, as_point, training_of
 from m3ray.study.statistics import bootstrap_spearman, paired_difference, percentile_interval
 from m3ray.study.trial import columns_of, run_trial
 from m3ray.study.variants import M3S, Variant, study_variants, table1, table2, table3, table4
-from m3ray.training.features import Block, Features, StudyData
 
 CPU = torch.device("cpu")
 RAW = ("brightness", "contrast", "blurriness", "mean_optical_flow", *(f"hog_{k}" for k in range(10)), "size_bytes")

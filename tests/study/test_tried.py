@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from m3ray.data.store import Root
+from m3ray.config.presets import ablation_training
 from m3ray.errors import DamagedFileError
-from m3ray.presets import ablation_training
-from m3ray.study.space import SPACE, as_point
+from m3ray.storage.root import Root
+from m3ray.study.search_space import SPACE, as_point
 from m3ray.study.tried import DONE, FAILED, RUNNING, Tried, read_settings
 
 FIRST = as_point(ablation_training())

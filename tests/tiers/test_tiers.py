@@ -23,7 +23,7 @@ from m3ray.tiers import (
 from m3ray.tiers.event import FEWEST_FRAMES, padded
 from m3ray.tiers.factory import Ingredients, check_names, make_tiers
 from m3ray.tiers.hog import LENGTH
-from m3ray.tiers.sources import weight_sources
+from m3ray.tiers.weight_sources import weight_sources
 
 CPU = torch.device("cpu")
 
@@ -132,7 +132,7 @@ def test_the_place_of_a_weight_file_changes_nothing():
 def test_freed_memory_is_kept_for_the_next_clip():
     """In a process of its own: a block of 256 MB that was freed is still the process's."""
     script = (
-        "import psutil, numpy as np; from m3ray.tiers.memory import keep_freed_memory\n"
+        "import psutil, numpy as np; from m3ray.tiers.malloc import keep_freed_memory\n"
         "taken = keep_freed_memory()\n"
         "block = np.ones(32 * 1024**2); del block\n"
         "print(taken, psutil.Process().memory_info().rss > 256 * 1024**2)"
@@ -165,7 +165,7 @@ def test_auto_weights_fall_back_for_a_trial_and_refuse_a_big_job(monkeypatch):
     def no_network(*_, **__):
         raise WeightsError("cannot download")
 
-    monkeypatch.setattr("m3ray.tiers.sources.fetch", no_network)
+    monkeypatch.setattr("m3ray.tiers.weight_sources.fetch", no_network)
     assert weight_sources("auto", ["scene"], TierConfigs(), clips=10)["scene"].untrained
     with pytest.raises(WeightsError):
         weight_sources("auto", ["scene"], TierConfigs(), clips=100_000)

@@ -3,7 +3,7 @@
 from m3ray.reports.figures.ablation import forest
 from m3ray.reports.figures.clusters import NOISE, cluster_boxes, cluster_contents, cluster_planes, largest_clusters
 from m3ray.reports.figures.curves import curve_table, validation_curves
-from m3ray.reports.figures.moments import over_time
+from m3ray.reports.figures.over_time import over_time
 from m3ray.reports.figures.pairs import pairs
 from m3ray.reports.figures.predictions import calibration, distributions
 from m3ray.reports.figures.search import parallel_coordinates

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from m3ray.data.filesystems import filesystem_of
 from m3ray.errors import WeightsError
+from m3ray.storage.filesystems import filesystem_of
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "encoder.", "backbone.")

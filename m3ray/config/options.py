@@ -1,0 +1,282 @@
+"""The options of every job, as dataclasses: a command line is made from them, and Python calls take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import tyro
+
+from m3ray.config.compute import ComputeConfig, LimitsConfig, MomentConfig, Precision
+from m3ray.config.datasets import ReadConfig, StorageConfig
+from m3ray.config.finetuning import UnfrozenOverrides
+from m3ray.config.presets import BASE_LAG, CARBON
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnfrozenOptions:
+    """Training the networks too, from frames."""
+
+    unfrozen: Literal["none", "auto", "small", "gpu80", "gpu24x8"] = "none"
+    """Also train the full model with its networks: small (CPUs, trials), gpu80 (one GPU of 80 GB), gpu24x8 (eight of
+    24 GB), auto (by the GPUs there are). `--unfrozen` alone is auto."""
+    full: UnfrozenOverrides = field(default_factory=UnfrozenOverrides)
+    """Settings in place of the preset's."""
+
+
+Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
+TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootOptions:
+    """Where everything goes."""
+
+    out: str
+    """The root: a local folder or an s3:// URI that everything is written under."""
+    dry_run: bool = False
+    """Print what would be done, and do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(RootOptions):
+    """What every job on a root has beside it."""
+
+    on_end: str | None = None
+    """Called when the job has ended, however it did (not a dry run, nor a request that is refused before it begins): a
+    command for the shell, with the last event as JSON on its standard input and M3RAY_STATUS (success, partial, failed,
+    stopped), M3RAY_RUN and M3RAY_ROOT in its environment, 60 s at most; or an http(s):// address that this JSON is
+    posted to. Its failure is a line in the log and changes nothing else. It is not kept: of an address, scheme and host
+    alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostOptions:
+    """What the report's costs are reckoned with."""
+
+    price: tuple[str, ...] = ()
+    """DEVICE=DOLLARS an hour of each device, as in CPU=0.04 L4=0.80; a CPU is one vCPU."""
+    carbon: float = CARBON
+    """Kilograms of CO2 a kWh on your region's grid; 0.37 is us-east-1's, as in the paper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a published data set is read, and tiers that the user brings."""
+
+    score: Literal["normalized", "raw"] = "normalized"
+    """memento10k in MediaEval's form: which of its two short-term scores."""
+    target: Literal["short", "long"] = "short"
+    """videomem: short-term or long-term memorability."""
+    splits: str | None = None
+    """videomem: who is in which split: a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
+    identity: Literal["fast", "hash"] = "fast"
+    """By what a local video is known, and that it changed: fast: its path, links and spellings resolved, its size and
+    time of change; hash: its bytes, all read at the job's start: equal files are one video, which stands in one split
+    and is computed once. Objects of S3 have an etag."""
+    videos: str | None = None
+    """The folder of a published data set's videos, where it is not below --root."""
+    tier: TierFiles = ()
+    """NAME=FILE, once a tier: a tier of your own, .parquet, .csv or .npz with clip_id and numbers or vectors."""
+    unscaled: tuple[str, ...] = ()
+    """Brought tiers that training takes as they are; others are centred and scaled with the train split's statistics,
+    a vector by one number, so that the ratios between its directions stay."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the clips lack a brought tier, or of the scored clips any tier without having been
+    rejected."""
+
+    @property
+    def reading(self) -> ReadConfig:
+        """What the readers of published data sets take."""
+        return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """How work on videos is laid out."""
+
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """Processors, batches and shards."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """What one clip may cost."""
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    """Buckets of videos that are public, or whose readers pay; a root keeps them."""
+    max_rejects: str = "20%"
+    """How many clips may be rejected before the job fails: a share of the catalogue (20% or 0.2) or a number; what the
+    others gave stays. Clips that only the storage failed are not among them."""
+    mix_versions: bool = False
+    """Add to features that other versions of PyTorch, OpenCV, PyAV or FFmpeg computed, though that changes numbers
+    within one folder."""
+
+    stall_minutes: float = 60.0
+    """The extraction stops with exit status 1, and says which clips were being computed where and for how long, when no
+    clip got through decoding, tiers or writing for so many minutes; 0: never. A pause for the storage does not count
+    (limits.storage-seconds is its limit), nor do nodes that are to come: while no node with the device that the tiers
+    need is there and no clip in a worker's hands. What waits for a device that another job holds does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
+    """Which clips, which tiers, computed how."""
+
+    dataset: Dataset | None = None
+    """Drawn demo clips, a folder of videos, a table with a column uri, or a published data set; none: the root's own
+    (like every other option that a root keeps in dataset.json), else the demo."""
+    root: str | None = None
+    """The folder or the table (.csv, .parquet, .jsonl); the folder of memento10k or videomem as it was downloaded."""
+    dataset_moved: bool = False
+    """--root is where the root's own data set lies now: another folder or table would else be refused."""
+    tiers: tuple[str, ...] = ()
+    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those brought with --tier; none:
+    the root's own, else raw, scene and event."""
+    weights: str = "auto"
+    """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
+    1,000 clips where not. The demo is always untrained."""
+    limit: int | None = None
+    """Only the first N clips; None takes them all again where the root keeps a limit."""
+    retry_rejects: bool = False
+    """Try rejected clips again."""
+    refit_hog: bool = False
+    """Fit HOG's PCA anew; every raw feature is then computed again."""
+    preset: Literal["auto", "paper", "default", "demo"] = "auto"
+    """Settings of the tiers; auto: demo for the demo, default else."""
+    fps: float | None = None
+    """Frames a second to sample; none: the preset's (15; demo 5)."""
+    network: Literal["ip", "ir"] | None = None
+    """CSN-152, interaction preserved or reduced; none: the preset's (ip)."""
+    precision: Precision = "auto"
+    """Of the networks: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
+    measure: str | None = None
+    """Similarity measure of M3-S; none: the preset's (dbscan)."""
+    seed: int = 0
+    """Seed of the demo, of drawn splits, of untrained weights, of similarity and of the first run."""
+    settled: tyro.conf.Suppress[bool] = False
+    """Whether what the root keeps has taken the place of defaults."""
+
+    @property
+    def sees_similarity(self) -> bool:
+        """Whether `tiers` are a model's, of which similarity is one."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Where a model's training settings come from."""
+
+    fit: Literal["auto", "paper", "select"] = "auto"
+    """paper: the settings as they are; select: hidden layers, regularisation and epochs are chosen on held-out fifths
+    of the train split; auto: select where the full model sees brought tiers alone, which are often small and weak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(FitOptions, UnfrozenOptions):
+    """How the study trains."""
+
+    tables: tuple[int, ...] = (1, 2, 3, 4)
+    """Tables of the paper to make: 1 raw features alone, 2 raw features within M3-S, 3 tiers, 4 similarity measures."""
+    runs: int = 4
+    """Runs of each variant; run k has seed S + k."""
+    epochs: int | None = None
+    """Epochs; none: the paper's 20 (15 for a similarity measure alone)."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateOptions(RunOptions, StudyOptions, CostOptions):
+    """The study on a root whose tiers are there."""
+
+    seed: int = 0
+    """Seed of the first run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(ExtractOptions, FitOptions, UnfrozenOptions):
+    """One variant, its runs, a bundle."""
+
+    tiers: tuple[str, ...] = ()
+    """Tiers the model uses, similarity among them; none: the root's own, else raw, scene, event, and similarity."""
+    loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] = "mse_tails"
+    """Loss; mse_tails is the paper's choice for Memento10k, mse_to_spearman for VideoMem."""
+    epochs: int = 20
+    """Passes over the train split."""
+    runs: int = 4
+    """Runs; run k has seed S + k."""
+    name: str = "m3s"
+    """The bundle's name, under models/."""
+    config: str | None = None
+    """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs then stand back."""
+
+    @property
+    def sees_similarity(self) -> bool:
+        """A model sees it."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
+    """Everything: catalogue, tiers, similarity, tables, bundle, predictions, report."""
+
+    out: str = "m3ray-demo"
+    """The root: a local folder or an s3:// URI that everything is written under."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(RunOptions, ReadOptions, WorkOptions):
+    """Scores for new videos."""
+
+    bundle: str = ""
+    """Folder of the bundle; none: ROOT/models/m3s."""
+    dataset: Literal["folder", "table", "memento10k", "videomem"] = "folder"
+    """Where clips come from."""
+    root: str | None = None
+    """The folder of videos or the table; none: the clips of the tiers brought, if the bundle needs no other."""
+    over_time: bool = False
+    """Also the score of sliding windows: `times` (their middles, seconds) and `curve`."""
+    moments: MomentConfig = field(default_factory=MomentConfig)
+    """The windows of --over-time."""
+    delay: float | None = None
+    """Also the score after this many videos shown since viewing, where the training data had decay rates."""
+    delay_base: float = BASE_LAG
+    """--delay: the videos since viewing that the training scores stand for; Memento10k's are taken to be at 80."""
+    limit: int | None = None
+    """Only the first N clips."""
+    retry_rejects: bool = False
+    """Try rejected clips again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RunOptions, WorkOptions):
+    """Bundles judged on roots."""
+
+    bundles: tuple[str, ...]
+    """Folders of bundles, as jobs/train.py or jobs/reproduce.py leave them under models/."""
+    roots: tuple[str, ...]
+    """Roots with a catalogue of scored clips, as jobs/extract.py and the others leave them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(RunOptions, UnfrozenOptions):
+    """A search over hyper-parameters, on a root whose tiers are there."""
+
+    trials: int = 32
+    """Settings to try."""
+    metric: Literal["spearman", "mse"] = "spearman"
+    """What to be best at on val: the mean over runs, last epoch."""
+    runs: int = 4
+    """Runs of each setting; run k has seed S + k."""
+    epochs: int = 20
+    """Epochs of a setting that is not stopped early."""
+    tiers: tuple[str, ...] = ()
+    """Tiers the model uses; none: all that the root has."""
+    seed: int = 0
+    """Seed of the search and of the first run."""
+    name: str = "search"
+    """Where the search is kept, under study/: the same name goes on, another one starts anew."""
+    allow_missing: bool = False
+    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(RootOptions, CostOptions):
+    """Tables, figures and page of what a root holds."""

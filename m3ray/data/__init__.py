@@ -1,1 +1,0 @@
-"""Data in: catalogues, decoding, and the store that everything is written to."""

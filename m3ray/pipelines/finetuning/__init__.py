@@ -1,0 +1,1 @@
+"""Finetuning through Ray Train: streams of frames, workers, checkpoints."""

@@ -1,0 +1,1 @@
+"""New clips scored, bundles evaluated, scores over time."""

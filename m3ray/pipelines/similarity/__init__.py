@@ -1,0 +1,1 @@
+"""Similarity measures fitted and applied over the cluster."""

@@ -1,0 +1,1 @@
+"""Studies and searches through Ray Tune."""

@@ -1,0 +1,69 @@
+"""The study through Tune: a trial a variant, its runs stacked; variants trained before are not trained again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from ray import tune
+
+from m3ray.console import say
+from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.tune import quiet_tune, trial_resources, tune_folder, tune_table
+from m3ray.study.store import collect, write_part
+from m3ray.study.study import Study
+from m3ray.study.trial import run_trial
+from m3ray.study.variants import Variant
+
+
+def run_study(study: Study, variants: Sequence[Variant], on: Resources) -> pd.DataFrame:
+    """Trains what was not trained before and writes the study's tables.
+
+    Returns:
+        `trials.parquet`: a row a variant.
+    """
+    unique = list({variant.name: variant for variant in variants}.values())
+    missing = [variant for variant in unique if not study.root.exists(*study.part(variant), "trial.json")]
+    say(f"study: {len(unique)} variants x {len(study.seeds)} runs; {len(unique) - len(missing)} cached")
+    if missing:
+        _tune(study, missing, on)
+    return collect(study, unique)
+
+
+def _tune(study: Study, variants: Sequence[Variant], on: Resources) -> None:
+    quiet_tune()
+    by_name = {variant.name: variant for variant in variants}
+    # The matrix goes to the object store once; trials on a node share it.
+    trainable = tune.with_parameters(_trial, study=study, variants=by_name)
+    with tune_folder() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, trial_resources(on)),
+            param_space={"variant": tune.grid_search(list(by_name))},
+            tune_config=tune.TuneConfig(metric="spearman", mode="max", reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=2),
+                progress_reporter=tune_table("variant"),
+                verbose=1,
+            ),
+        )
+        for error in tuner.fit().errors:
+            say(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
+
+
+def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant]) -> None:
+    """One Tune trial: all runs of a variant; its tables go to the root, its means to Tune."""
+    torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    variant = variants[config["variant"]]
+    start = time.perf_counter()
+    result = run_trial(variant, study.data, study.seeds, device)
+    result.summary["seconds"] = time.perf_counter() - start
+    write_part(study, variant, result)
+    shown = ("features", "parameters", "runs", "spearman", "mse", "best_epoch", "best_spearman")
+    # Tune's table wants numbers: a trial whose every run is constant reports no correlation as -1.
+    tune.report({name: -1.0 if result.summary[name] is None else result.summary[name] for name in shown})

@@ -1,0 +1,168 @@
+"""Search over hyper-parameters: Optuna's TPE under Tune, settings that fall behind stopped early by ASHA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pyarrow as pa
+import torch
+from ray import tune
+from ray.tune.search import ConcurrencyLimiter
+
+from m3ray.config import as_json, fingerprint
+from m3ray.console import say
+from m3ray.errors import StudyError
+from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.search_state import Keeper, begun, early_stopping, optimiser_of, run_to_end
+from m3ray.pipelines.runtime.tune import quiet_tune, trial_resources, tune_folder, tune_table
+from m3ray.storage.csv_writing import csv_bytes
+from m3ray.study.search_space import MODES, SPACE, as_point, training_of
+from m3ray.study.statistics import paired_difference
+from m3ray.study.study import Study
+from m3ray.study.trial import run_trial
+from m3ray.study.tried import DONE, Setting, Tried
+from m3ray.study.variants import Variant
+
+_FRESH = 1_000  # seeds that the search never saw start here
+
+
+def search(study: Study, variant: Variant, trials: int, metric: str, on: Resources) -> pd.DataFrame:
+    """Tries settings of a variant's training; the same call goes on where an earlier one was cut.
+
+    Args:
+        study: data, seeds of a setting's runs, and where results go.
+        variant: its tiers are what every setting sees; its training is the first one tried.
+        trials: settings to try.
+        metric: `spearman` or `mse`, mean over runs at the last epoch.
+        on: the cluster.
+    Returns:
+        A row a setting, best first.
+    Raises:
+        ConfigError: an earlier search of this name was on other data or settings.
+        DamagedFileError: what it left cannot be read.
+        StudyError: every setting failed.
+    """
+    quiet_tune()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    first = as_point(variant.training)
+    tried = begun(study, SPACE, first, _asked(study, variant, trials, metric))
+    left = trials - len(tried.ended)
+    if left > 0:
+        with tune_folder() as folder:
+            run_to_end(_tuner(study, variant, tried, left, metric, on, folder), tried, trials)
+    rows = [_row(setting, variant.training.epochs) for setting in tried.ended]
+    frame = _with_preset(pd.DataFrame(rows), study, variant).sort_values(
+        ["complete", metric], ascending=[False, metric == "mse"], na_position="last", ignore_index=True
+    )
+    if not frame["complete"].any():
+        raise StudyError("search: no setting was trained to its last epoch; the lines above say why")
+    text = frame.assign(hidden=frame["hidden"].map(str))
+    study.root.write_table(pa.Table.from_pandas(text, preserve_index=False), *study.folder, "trials.parquet")
+    study.root.write_bytes(csv_bytes(text), *study.folder, "trials.csv")
+    _write_best(study, variant, frame.iloc[0], metric)
+    return frame
+
+
+def _tuner(
+    study: Study, variant: Variant, tried: Tried, left: int, metric: str, on: Resources, folder: str
+) -> tune.Tuner:
+    """What tries the settings that are left; Tune's own files go to `folder`."""
+    optimiser = optimiser_of(tried, as_point(variant.training), metric, study.seeds[0])
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(_setting, study=study, variant=variant), trial_resources(on)),
+        tune_config=tune.TuneConfig(
+            num_samples=left,
+            # More at once would be drawn blindly: TPE learns from those that have ended.
+            search_alg=ConcurrencyLimiter(optimiser, max_concurrent=max(2, min(left // 4, on.cpus))),
+            scheduler=early_stopping(tried, metric, variant.training.epochs),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            callbacks=[Keeper(tried)],
+            failure_config=tune.FailureConfig(max_failures=1),
+            progress_reporter=tune_table(*SPACE),
+            verbose=1,
+        ),
+    )
+
+
+def _setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
+    """One Tune trial: all runs of a setting as one model, so that an epoch's mean can be judged."""
+    torch.set_num_threads(1)
+
+    def report(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
+        means = {name: float(np.mean(metrics[name])) for name in MODES}
+        # Tune wants numbers: a setting whose runs are constant, or diverged, is as bad as can be.
+        found = {n: v if np.isfinite(v) else {"spearman": -1.0, "mse": 1.0}[n] for n, v in means.items()}
+        deviation = float(np.std(metrics["spearman"], ddof=1)) if len(study.seeds) > 1 else 0.0
+        tune.report({**found, "spearman_std": deviation if np.isfinite(deviation) else 0.0, "epoch": epoch + 1})
+
+    tried = replace(variant, training=training_of(config, variant.training))
+    run_trial(tried, study.data, study.seeds, _device(), on_epoch=report, stack=len(study.seeds))
+
+
+def _row(setting: Setting, most: int) -> dict[str, Any]:
+    """A setting: what it was, what it reached, and whether ASHA let it train all `most` epochs."""
+    shown = {name: setting.last.get(name, np.nan) for name in ("spearman", "spearman_std", "mse")}
+    epochs = int(setting.last.get("epoch", 0))
+    complete = setting.status == DONE and epochs == most
+    return {**setting.point, **shown, "epochs": epochs, "status": setting.status, "complete": complete}
+
+
+def _with_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataFrame:
+    """The first setting trained to its last epoch even where ASHA stopped it: the best one is compared with it."""
+    point = as_point(variant.training)
+    itself = np.logical_and.reduce([frame[name] == value for name, value in point.items()])
+    if frame.loc[itself, "complete"].any():
+        return frame
+    metrics = run_trial(variant, study.data, study.seeds, _device()).trained.metrics
+    reached = {name: float(np.mean(metrics[name][:, -1])) for name in MODES}
+    deviation = float(np.std(metrics["spearman"][:, -1], ddof=1)) if len(study.seeds) > 1 else 0.0
+    ended = {"spearman_std": deviation, "epochs": variant.training.epochs, "status": "done", "complete": True}
+    return pd.concat([frame[~itself], pd.DataFrame([{**point, **reached, **ended}])], ignore_index=True)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> None:
+    """The best setting as a file for `train.py --config`, compared with the first one on seeds that chose nothing."""
+    best = training_of(row.to_dict(), variant.training)
+    fresh = [seed + _FRESH for seed in study.seeds]
+    found, given = (
+        run_trial(replace(variant, training=training), study.data, fresh, _device()).trained.metrics[metric][:, -1]
+        for training in (best, variant.training)
+    )
+    gap = paired_difference(found, given)
+    facts = {
+        "training": as_json(best),
+        "metric": metric,
+        f"val_{metric}": float(row[metric]),
+        "fresh_seeds": {"best": float(found.mean()), "preset": float(given.mean()), "difference": as_json(gap)},
+        "note": "chosen on val, so optimistic; fresh_seeds had no part in the choice, on the same val",
+    }
+    study.root.write_json(facts, *study.folder, "best.json")
+    say(
+        f"search: best {metric} {row[metric]:.4f} on val; on {len(fresh)} fresh seeds {found.mean():.4f}, the preset "
+        f"{given.mean():.4f}: python jobs/train.py --out {study.root.uri} --config "
+        f"{study.root.display(*study.folder, 'best.json')} --name tuned"
+    )
+
+
+def _asked(study: Study, variant: Variant, trials: int, metric: str) -> dict[str, Any]:
+    """What a search that goes on must have in common with what it began as."""
+    return {
+        "data": fingerprint(study.loaded.key, dict(study.loaded.folders)),
+        "variant": as_json(variant),
+        "seeds": list(study.seeds),
+        "trials": trials,
+        "metric": metric,
+    }

@@ -1,0 +1,157 @@
+"""The figures of features, clusters, search and moments on the page; where one cannot be had, why."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+
+from m3ray.datasets.catalogue import read_catalogue
+from m3ray.reports import figures
+from m3ray.reports.cluster_data import Found, extremes, find_clusters
+from m3ray.reports.figures.clusters import Contents
+from m3ray.reports.page_content import Page
+from m3ray.reports.thumbnails import first_frames
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import current_tiers, tier_table
+from m3ray.study.search_space import LOGARITHMIC, SPACE
+
+SEARCH = ("study", "search")
+_SCALARS = ("brightness", "contrast", "blurriness", "mean_optical_flow", "size_bytes")
+_FRAMES = 6
+
+
+def add_clusters(root: Root, page: Page) -> None:
+    """Figures 3 to 5."""
+    names = ["clip_id", "uri", "split", "score", "labels"]
+    catalogue = read_catalogue(root).select(names).to_pandas()
+    found = find_clusters(root, catalogue)
+    if isinstance(found, str):
+        page.missing.append(f"Figures 3 to 5 (clusters): {found}.")
+        return
+    _add_planes(root, page, found)
+    scored = found.scored(catalogue)
+    if scored["cluster"].nunique() > 0 and len(scored):
+        _add_boxes(root, page, found.shown, scored, float(catalogue["score"].mean()))
+    _add_contents(root, page, found.shown, scored)
+
+
+def _add_planes(root: Root, page: Page, found: Found) -> None:
+    if not (found.points["cluster"] != figures.NOISE).any():
+        page.missing.append("Figure 3: DBSCAN found no cluster, every clip is noise: try another eps.")
+        return
+    caption = (
+        "Train clips in the t-SNE space of each vector tier (its two widest axes of three), coloured by DBSCAN "
+        "cluster: all clusters left, the 15 largest with their ids right. Clips in no cluster are not drawn. Look for "
+        "clusters that stand apart; colours repeat."
+    )
+    alt = "Scatter plots of clips in the t-SNE plane, coloured by cluster"
+    title = "Figure 3. Clusters in the t-SNE plane"
+    page.add_figure(root, figures.cluster_planes(found.points), "figure3", title, caption, alt)
+
+
+def _add_boxes(root: Root, page: Page, tier: str, scored: pd.DataFrame, overall: float) -> None:
+    caption = (
+        f"Scores of the train clips in each of the 15 largest clusters of the {tier} tier, by falling median: "
+        "quartiles (box), median (blue), mean (triangle), outliers (dots), n clips; cluster -1 holds the clips in "
+        "none. Red: mean of the data set; green, dashed: mean of these clusters' clips. Common content is forgotten "
+        "where green lies below red."
+    )
+    alt = "Box plots of memorability by cluster, sorted by median, with two lines for the overall means"
+    title = "Figure 4. Memorability by cluster"
+    page.add_figure(root, figures.cluster_boxes(scored, overall), "figure4", title, caption, alt)
+
+
+def _add_contents(root: Root, page: Page, tier: str, scored: pd.DataFrame) -> None:
+    chosen = extremes(scored)
+    if not chosen:
+        page.missing.append("Figure 5: there is no cluster of scored clips to show the contents of.")
+        return
+    if not scored["labels"].map(len).any():
+        page.missing.append(
+            "Figure 5 (what the most and the least memorable cluster hold): no clip has a label. Give the catalogue a "
+            "column labels, with | between several."
+        )
+        return
+    rows = [scored[scored["cluster"] == cluster] for cluster in chosen]
+    uris = {clip: uri for part in rows for clip, uri in part[["clip_id", "uri"]].head(_FRAMES).to_numpy()}
+    pictures = first_frames(uris)
+    contents = [
+        Contents(
+            cluster,
+            float(part["score"].mean()),
+            part["labels"].map(list).tolist(),
+            [pictures[clip] for clip in part["clip_id"].head(_FRAMES) if clip in pictures],
+        )
+        for cluster, part in zip(chosen, rows, strict=True)
+    ]
+    caption = (
+        f"The most and the least memorable of the 15 largest clusters of the {tier} tier: the labels of their clips "
+        "(`other`: none of these), and first frames. Look for what binds each together."
+        + ("" if len(chosen) > 1 else " There is one cluster only.")
+    )
+    alt = "Bar charts of labels beside first frames of clips, for two clusters"
+    title = "Figure 5. What clusters hold"
+    page.add_figure(root, figures.cluster_contents(contents), "figure5", title, caption, alt)
+
+
+def add_pairs(root: Root, page: Page) -> None:
+    """Figure 6."""
+    if "raw" not in current_tiers(root):
+        page.missing.append("Figure 6 (raw features and score): there is no raw tier: jobs/extract.py --tiers raw.")
+        return
+    raw = tier_table(root, "raw").select(["clip_id", *_SCALARS]).to_pandas()
+    scores = read_catalogue(root).select(["clip_id", "score"]).to_pandas().dropna()
+    joined = raw.merge(scores, on="clip_id").drop(columns="clip_id")
+    if len(joined) < 3:
+        page.missing.append(f"Figure 6 (raw features and score): {len(joined)} clips have both; 3 are the fewest.")
+        return
+    caption = (
+        f"The raw features that are numbers, and the score, of {len(joined):,} clips: scatter below, distribution on "
+        "the diagonal, density above, Pearson's r and p in each cell (HOG is a vector and is left out). Look along the "
+        "row of the score."
+    )
+    alt = "Grid of scatter plots and densities of raw features and memorability, with correlations"
+    title = "Figure 6. Raw features and memorability"
+    page.add_figure(root, figures.pairs(joined), "figure6", title, caption, alt, weights=False)
+
+
+def add_search(root: Root, page: Page) -> None:
+    """The settings that a search tried."""
+    if not root.exists(*SEARCH, "best.json"):
+        page.missing.append("No search over hyper-parameters: run jobs/tune.py.")
+        return
+    trials = root.read_table(*SEARCH, "trials.parquet").to_pandas()
+    metric = root.read_json(*SEARCH, "best.json")["metric"]
+    caption = (
+        f"{len(trials)} settings of Table 5, a line each; colour is {metric} on val at the last epoch, grey were "
+        "stopped early, the thick line is the best, chosen on val and so optimistic. Look for axes on which the bright "
+        "lines meet."
+    )
+    alt = f"Parallel coordinates of {len(trials)} hyper-parameter settings and their {metric}"
+    drawn = figures.parallel_coordinates(trials, list(SPACE), LOGARITHMIC, metric)
+    page.add_figure(root, drawn, "search", "The search over settings", caption, alt)
+
+
+_PREDICTIONS = "predictions.parquet"
+
+
+def add_moments(root: Root, page: Page) -> None:
+    """Scores over time, where predict.py was asked for them."""
+    # Beside a study's own predictions those of predict.py stand in its folder.
+    places = [place for place in (("predict", _PREDICTIONS), (_PREDICTIONS,)) if root.exists(*place)]
+    if not places:
+        return
+    curved = [place for place in places if "curve" in root.read_schema(*place).names]
+    if not curved:
+        page.missing.append("No scores over time: run jobs/predict.py --over-time.")
+        return
+    frame: pa.Table = root.read_table(*curved[0])
+    drawn = figures.over_time(frame.select(["clip_id", "score", "times", "curve"]).to_pandas())
+    if not len(drawn[1]):
+        page.missing.append("No scores over time: every clip is shorter than two windows.")
+        return
+    caption = (
+        "Scores of sliding windows over the clips that vary most, at each window's middle; grey: the clip's own score. "
+        "A peak is the moment to keep."
+    )
+    page.add_figure(root, drawn, "moments", "Memorability over time", caption, "Line charts of score by second")

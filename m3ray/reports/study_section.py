@@ -1,0 +1,142 @@
+"""The study on the page: tables, headline, and the figures of what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from m3ray.reports import figures
+from m3ray.reports.page_content import Page
+from m3ray.reports.tables import study as printed
+from m3ray.reports.tables.table4 import measures_table
+from m3ray.reports.tables.table5 import parameters_table
+from m3ray.storage.csv_writing import csv_bytes
+from m3ray.storage.root import Root
+from m3ray.study.cross_dataset import spearman_interval
+from m3ray.study.variants import UNFROZEN_MARK
+
+STUDY = ("study", "ablation")
+UNTRAINED = "UNTRAINED weights: these numbers show that the pipeline works, not what it can do. "
+
+# Raw perception alone, and the settings.
+_WITHOUT_NETWORKS = (1, 5)
+
+
+def add_study(root: Root, page: Page) -> None:
+    """Tables, headline, Figures 2 and 7, the forest plot and the calibration."""
+    trials = root.read_table(*STUDY, "trials.parquet").to_pandas()
+    runs = root.read_table(*STUDY, "runs.parquet").to_pandas()
+    names: dict[str, Any] = root.read_json(*STUDY, "tables.json")
+    config = root.read_json(*STUDY, "config.json")
+    main = names["measures"]["full"]
+    full = next(v for v in config["variants"] if v["name"] == main)
+    for table in (*_tables(trials, names), parameters_table(full, config["tiers"])):
+        untrained = page.untrained and table.number not in _WITHOUT_NETWORKS
+        _write_table(root, table, UNTRAINED if untrained else "")
+        page.tables.append(_shown_table(table) | {"untrained": untrained})
+    asked = {int(number): names[number] for number in names if number.isdigit()}
+    page.missing += [_no_table(number) for number in (1, 2, 3, 4) if number not in asked]
+    predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
+    own = predictions[predictions["variant"] == main]
+    page.headline = _headline(trials.set_index("variant").loc[main], main, len(own))
+    drawn = [*names["3"], *(n for n in names.get("2", ()) if n.endswith(UNFROZEN_MARK))] if "3" in names else None
+    _add_curves(root, page, runs if drawn is None else runs[runs["variant"].isin(drawn)])
+    _add_predictions(root, page, own, main)
+    _add_forest(root, page, trials, asked)
+
+
+def _tables(trials: pd.DataFrame, names: dict[str, Any]) -> Iterator[printed.Table]:
+    """The tables asked for."""
+    for number in sorted(name for name in names if name.isdigit()):
+        if number == "4":
+            table = measures_table(trials, names["measures"])
+        else:
+            table = printed.study_table(int(number), trials, names[number])
+        if len(table.frame):
+            yield table
+
+
+def _no_table(number: int) -> str:
+    return f"Table {number} was not asked for: run jobs/ablate.py --tables {number}; what was trained is kept."
+
+
+def _headline(row: pd.Series, name: str, clips: int) -> dict[str, str]:
+    deviation = "" if pd.isna(row["spearman_std"]) else f" ± {row['spearman_std']:.4f}"
+    undefined = pd.isna(row["spearman"])
+    low, high = (0.0, 0.0) if undefined else spearman_interval(row["spearman"], clips)
+    return {
+        "name": name,
+        "rho": "undefined" if undefined else f"{row['spearman']:.4f}{deviation}",
+        "interval": "" if undefined else f"{low:.3f} to {high:.3f}",
+        "clips": f"{clips:,}",
+        "mse": "undefined" if pd.isna(row["mse"]) else f"{row['mse']:.5f}",
+        "runs": f"{row['runs']}",
+        "test": "" if pd.isna(row["test_spearman"]) else f"{row['test_spearman']:.4f}",
+        "features": f"{row['features']:,}",
+        "parameters": f"{row['parameters']:,}",
+        "best": "undefined"
+        if pd.isna(row["best_spearman"])
+        else f"{row['best_spearman']:.4f}, epoch {row['best_epoch']}",
+    }
+
+
+def _write_table(root: Root, table: printed.Table, warning: str) -> None:
+    folder = ("report", "tables")
+    root.write_bytes(printed.markdown(table, warning).encode(), *folder, f"table{table.number}.md")
+    root.write_bytes(printed.latex(table, warning).encode(), *folder, f"table{table.number}.tex")
+    root.write_bytes(csv_bytes(table.values), *folder, f"table{table.number}.csv")
+
+
+def _shown_table(table: printed.Table) -> dict[str, Any]:
+    rows = []
+    for position, row in enumerate(table.frame.to_dict("records")):
+        cells = [{"text": value, "mark": _mark(table, str(column), position)} for column, value in row.items()]
+        rows.append(cells)
+    return {"number": table.number, "title": table.title, "columns": list(table.frame.columns), "rows": rows}
+
+
+def _mark(table: printed.Table, column: str, row: int) -> str:
+    if table.best.get(column) == row:
+        return "best"
+    return "second" if table.second.get(column) == row else ""
+
+
+def _add_curves(root: Root, page: Page, runs: pd.DataFrame) -> None:
+    single = runs["run"].nunique() == 1
+    caption = (
+        "Validation Spearman by epoch: mean over runs"
+        + (" (one run: no band)" if single else ", band of one standard deviation")
+        + "; a dot marks each variant's best epoch. Look for the tiers whose removal pulls the line down most."
+    )
+    alt = f"Line chart of validation rank correlation by epoch for {runs['variant'].nunique()} variants"
+    page.add_figure(root, figures.validation_curves(runs), "figure2", "Figure 2. Validation curves", caption, alt)
+
+
+def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str) -> None:
+    caption = (
+        f"Truth and prediction of {main} on the {len(own):,} val clips: distributions, and scores by rank. "
+        "A flatter prediction line means a model that dares less than the truth varies."
+    )
+    alt = "Histograms and rank plots of true and predicted memorability"
+    page.add_figure(root, figures.distributions(own), "figure7", "Figure 7. Truth and prediction", caption, alt)
+    caption = (
+        f"Each of the {len(own):,} val clips, predicted by {main} (mean over runs), against its true score. Dark dots: "
+        "tenths of the predictions, with the 95 % interval of their mean truth. Where the dashed line is steeper than "
+        "the grey diagonal, the model is too timid; where it is flatter, too bold."
+    )
+    alt = "Scatter plot of predicted against true memorability with a calibration line"
+    page.add_figure(root, figures.calibration(own), "calibration", "Predicted against true", caption, alt)
+
+
+def _add_forest(root: Root, page: Page, trials: pd.DataFrame, asked: dict[int, list[str]]) -> None:
+    drawn = figures.forest(trials, asked)
+    if not len(drawn[1]):
+        return
+    caption = (
+        "What each ablation changes, paired by seed: thick, Student's 95 % interval over runs; thin, the bootstrap's "
+        "over clips. A line that does not touch 0 is a difference that the runs, or the clips, bear out."
+    )
+    alt = f"Forest plot of the differences of {len(drawn[1])} variants to their full model"
+    page.add_figure(root, drawn, "forest", "Every ablation's difference", caption, alt)

@@ -1,0 +1,57 @@
+"""Table 5: the parameters of the trainings, read from the settings themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from m3ray.config import TrainConfig, as_json
+from m3ray.config.presets import memento10k_training, videomem_training
+from m3ray.features.matrix import SCALED
+from m3ray.reports.tables.study import Table
+
+TITLE = "Parameters of the training: this study's full model beside the paper's two data sets"
+
+
+def parameters_table(variant: Mapping[str, Any], tiers: Mapping[str, Any] | None = None) -> Table:
+    """Table 5.
+
+    Args:
+        variant: the full model as `config.json` holds it.
+        tiers: what is known of its tiers, likewise: those that a user brought say whether they are scaled.
+    """
+    columns = {
+        variant["name"]: variant["training"],
+        "Memento10k": as_json(memento10k_training()),
+        "VideoMem": as_json(videomem_training()),
+    }
+    frame = pd.DataFrame({"Parameter": list(_words(as_json(TrainConfig())))})
+    for name, settings in columns.items():
+        frame[name] = list(_words(settings).values())
+    known = tiers or {}
+    scaled = [t for t in variant["tiers"] if t.partition(":")[0] in SCALED or known.get(t, {}).get("scaled")]
+    frame.loc[frame["Parameter"] == "Normalizing", variant["name"]] = ", ".join(scaled) or "none"
+    return Table(5, TITLE, frame, frame, {}, {})
+
+
+def _words(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The paper's rows, from a training's settings."""
+    losses = {
+        "mse": "MSE",
+        "mse_tails": f"MSE (tails: gain {settings['tails_gain']:g}, power {settings['tails_power']:g})",
+        "spearman": f"Spearman (strength {settings['strength']:g}, scale {settings['spearman_scale']:g})",
+        "mse_to_spearman": f"MSE to Spearman (strength {settings['strength']:g}, scale {settings['spearman_scale']:g})",
+    }
+    return {
+        "Hidden channels": str([*settings["hidden"], 1]),
+        "Batch size": str(settings["batch"]),
+        "Learning rate": f"{settings['learning_rate']:g}",
+        "Scheduler": f"StepLR, gamma = {settings['gamma']:g}, step size = {settings['step_size']}",
+        "Epochs": str(settings["epochs"]),
+        "Loss": losses[settings["loss"]],
+        "Weight decay": f"{settings['weight_decay']:g}",
+        "Optimizer": "Adam",
+        "Normalizing": ", ".join(SCALED),
+    }

@@ -1,0 +1,54 @@
+"""A Parquet file as its user means it: without the row numbers that pandas carries along."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from m3ray.errors import SchemaError
+from m3ray.schema import CATALOGUE, LEARNED_KEY
+from m3ray.storage.columns import Sheet, check_names
+from m3ray.storage.plain_columns import coded_columns
+
+_NAMELESS = re.compile(r"__index_level_\d+__")
+
+
+def read_parquet(data: bytes, where: str, ours: Sequence[str] = tuple(CATALOGUE.names)) -> Sheet:
+    """The columns of a Parquet file, names trimmed, without pandas' index and without what m3ray's decoding learned.
+
+    An index that bears one of the names of `ours` is that column.
+
+    Raises:
+        SchemaError: no Parquet, or a name that stands twice.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        if coded := coded_columns(table.schema):
+            raise ValueError(
+                f"the values of {', '.join(coded)} are made by running code (pickles): leave that column out"
+            )
+        index = _index(table.schema, ours)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise SchemaError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
+    table = table.rename_columns([name.strip() for name in table.column_names]).replace_schema_metadata(None)
+    check_names(table.column_names, where, ours=())
+    learned = [field.name for field in table.schema if LEARNED_KEY in (field.metadata or {})]
+    notes = [
+        f"{what} ({', '.join(names)}) left out"
+        for what, names in (("pandas' index", index), ("what an earlier job's decoding learned", learned))
+        if names
+    ]
+    table = table.drop_columns([*index, *learned])
+    return Sheet(table, np.arange(1, table.num_rows + 1), notes=tuple(notes))
+
+
+def _index(schema: pa.Schema, ours: Sequence[str]) -> list[str]:
+    """The columns that hold pandas' index: by the file's own metadata, a nameless one by the name that pandas gave."""
+    said = (schema.pandas_metadata or {}).get("index_columns", ())
+    index = {name for name in said if isinstance(name, str)}
+    names = (name for name in schema.names if name in index or _NAMELESS.fullmatch(name))
+    return [name for name in (name.strip() for name in names) if name not in ours]

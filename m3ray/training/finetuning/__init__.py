@@ -1,0 +1,1 @@
+"""Networks and head trained together from frames, in plain PyTorch."""

@@ -1,0 +1,123 @@
+"""The decoding child: a process that may crash, eat memory or never end without taking a Ray task along.
+
+Reads requests on standard input and answers on standard output; `sandbox.Decoder` is its other side.
+Each message is a line of JSON, then as many raw bytes as its `payload` says. A request is answered with windows of
+frames and `end`, or with `reason`; `alive` says meanwhile that work goes on. A line `stop` asks for the end of the
+answer; where it comes too late it is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from m3ray.config import DecodeConfig, LimitsConfig
+from m3ray.errors import DecodeError
+
+STOP = b"stop\n"
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
+
+
+def main() -> None:
+    """Answers requests until standard input closes."""
+    requests, answers = sys.stdin.buffer, _private_stdout()
+    isolated = _leave_network()
+    _limit_memory(int(sys.argv[1]))
+    # Imported once the limits stand: decoders' native code may print or crash while loading.
+    import cv2
+
+    from m3ray.video import decode
+
+    cv2.setNumThreads(1)  # one core a decoding task
+    while line := requests.readline():
+        if line != STOP:
+            request = json.loads(line)
+            data = requests.read(request["payload"])
+            _send(answers, {**_answer(decode, data, request, requests, answers), "isolated": isolated})
+            del data
+
+
+def _private_stdout() -> BinaryIO:
+    """The real standard output, hidden from native code that prints to descriptor 1."""
+    private = os.fdopen(os.dup(1), "wb")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    return private
+
+
+def _leave_network() -> bool:
+    """Moves into a namespace without network, so that no decoder can fetch what a file names; whether that was allowed.
+
+    Where it is refused the list of containers still stands.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    return ctypes.CDLL(None).unshare(_NEW_USER | _NEW_NETWORK) == 0
+
+
+def _limit_memory(megabytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+
+class _Stopped(Exception):
+    """The other side wants no more of this answer."""
+
+
+def _answer(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> dict[str, Any]:
+    """Sends the windows that are asked for, and returns what ends the answer."""
+    try:
+        for facts, frames in _windows(decode, data, request, requests, answers):
+            _send(answers, {"facts": facts.as_dict(), "shape": frames.shape}, frames.data)
+    except _Stopped:
+        pass
+    except DecodeError as error:
+        return {"reason": error.reason, "message": error.message, "stage": error.stage}
+    except MemoryError:
+        memory = request["limits"]["memory_mb"]
+        message = f"needs more than the {memory} MiB of limits.memory-mb: raise it, or leave the clip out"
+        return {"reason": "out_of_memory", "message": message, "stage": "decode"}
+    except Exception as error:
+        return {"reason": "decoder_error", "message": f"{type(error).__name__}: {error}", "stage": "decode"}
+    return {"end": True}
+
+
+def _windows(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> Iterator[Any]:
+    config, limits = DecodeConfig(**request["decode"]), LimitsConfig(**request["limits"])
+
+    def pulse() -> None:
+        _check_stop(requests)
+        _send(answers, {"alive": True})
+
+    extent, decoder = request["extent"], request["decoder"]
+    for window in decode.decode(data, config, limits, extent=extent, decoder=decoder, pulse=pulse):
+        yield window
+        _check_stop(requests)
+
+
+def _check_stop(requests: BinaryIO) -> None:
+    """While an answer is on its way the other side sends nothing but `stop`, or is gone."""
+    if select.select([requests], [], [], 0)[0]:
+        raise _Stopped
+
+
+def _send(answers: BinaryIO, header: dict[str, Any], payload: Any = b"") -> None:
+    header["payload"] = getattr(payload, "nbytes", len(payload))
+    answers.write(json.dumps(header).encode() + b"\n")
+    answers.write(payload)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""Decoding in a child process, restarted when it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
+from m3ray.errors import DecodeError
+from m3ray.video.decode_process import STOP
+from m3ray.video.sampling import Extent, Facts
+
+_PIPE_BYTES = 1 << 20
+_LINE_BYTES = 4096
+_START_SECONDS = 10.0  # a child loads its libraries before it reads
+# What a child needs of its parent's environment to find Python, its libraries and a folder for temporary files.
+_ENVIRONMENT = frozenset(
+    [
+        "PATH",
+        "LD_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "TMPDIR",
+        "TEMP",
+        "SYSTEMROOT",
+        "VIRTUAL_ENV",
+    ]
+)
+# Which decoder is tried, and which one after it where the first one hangs.
+_ORDER = {"auto": ("pyav", "decord alone"), "pyav": ("pyav", "decord alone"), "decord": ("decord", "pyav")}
+
+
+class Decoder:
+    """Decodes clips in a child process.
+
+    Args:
+        config: rate, size and window.
+        limits: what a clip may cost.
+        decoder: `decord` where it is proven right, else PyAV; `pyav` and `auto`: PyAV.
+    """
+
+    def __init__(self, config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> None:
+        self.config = config
+        self.limits = limits
+        self.order = _ORDER[decoder]
+        self.isolated: bool | None = None  # whether the child has no network; None before its first answer
+        self._child: subprocess.Popen[bytes] | None = None
+        self._held = b""  # what came with a header and belongs to what follows
+        self._turn, self._answering = 0, False
+
+    def windows(self, data: bytes, *, extent: Extent = "all") -> Iterator[tuple[Facts, np.ndarray]]:
+        """As `decode.decode`, in the child, which serves the next clip too, however much of this one was taken.
+
+        A clip that kills the child more than `limits.strikes` times is rejected; one that it hangs on is tried with
+        the other decoder before that.
+
+        Raises:
+            DecodeError: as `decode.decode`, and `decoder_crashed`, `timed_out`.
+        """
+        first, other = self.order
+        started = False
+        try:
+            for window in self._windows_of(data, extent, first):
+                started = True
+                yield window
+        except DecodeError as error:
+            # What was already handed on can't be taken back. decord was seen to crash on clips that PyAV reads.
+            other_may = error.reason == "timed_out" or (error.reason == "decoder_crashed" and first == "decord")
+            if started or not other_may:
+                raise
+            yield from self._windows_of(data, extent, other)
+
+    def one_window(self, data: bytes) -> tuple[Facts, np.ndarray | None]:
+        """A clip of at most one window, whole; of a longer one what its packets say, and no frame."""
+        ((facts, frames),) = self.windows(data, extent="one_window")
+        return facts, frames if len(frames) else None
+
+    def first_window(self, data: bytes) -> np.ndarray:
+        """The first window of frames, (T, size, size, 3)."""
+        ((_, frames),) = self.windows(data, extent="first_window")
+        return frames
+
+    def _windows_of(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
+        for strike in range(1, self.limits.strikes + 1):
+            started = False
+            try:
+                for window in self._windows(data, extent, decoder):
+                    started = True
+                    yield window
+                return
+            except DecodeError as error:
+                if error.reason != "decoder_crashed" or started or strike == self.limits.strikes:
+                    raise
+
+    def close(self) -> None:
+        """Ends the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+            self._child = None
+
+    def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
+        turn = self._take_turn()
+        answered = False  # whether the child has said all that it will
+        try:
+            self._request(data, extent, decoder)
+            while True:
+                if turn != self._turn:
+                    raise RuntimeError("these windows ended when the same Decoder was asked for another clip")
+                header, payload = self._receive()
+                answered = "reason" in header or "end" in header
+                self.isolated = header.get("isolated", self.isolated)
+                if "reason" in header:
+                    raise DecodeError(header["reason"], header["message"], header["stage"])
+                if "end" in header:
+                    return
+                if "shape" in header:
+                    frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
+                    yield Facts(**header["facts"]), frames
+        except GeneratorExit:
+            answered = turn != self._turn or self._stop()
+            raise
+        finally:
+            if turn == self._turn:
+                self._answering = False
+                if not answered:  # crashed or timed out
+                    self.close()
+
+    def _take_turn(self) -> int:
+        """Ends an answer that somebody holds half read: the next one would else begin with what is left of it."""
+        if self._answering and not self._stop():
+            self.close()
+        self._turn, self._answering = self._turn + 1, True
+        return self._turn
+
+    def _stop(self) -> bool:
+        """Asks the child for the end of its answer and passes over the rest; whether it came to that."""
+        if self._child is None:
+            return False
+        try:
+            self._write(STOP)
+            while True:
+                header, _ = self._receive()
+                if "end" in header or "reason" in header:
+                    return True
+        except DecodeError:
+            return False
+
+    def _request(self, data: bytes, extent: Extent, decoder: str) -> None:
+        self._running()
+        header = {
+            "payload": len(data),
+            "decode": asdict(self.config),
+            "limits": asdict(self.limits),
+            "extent": extent,
+            "decoder": decoder,
+        }
+        self._write(json.dumps(header).encode() + b"\n")
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Raises DecodeError where the child is gone, or takes nothing for as long as it may hang."""
+        assert self._child is not None
+        assert self._child.stdin is not None
+        pipe, view = self._child.stdin.fileno(), memoryview(data)
+        deadline = time.monotonic() + max(self.limits.decode_seconds, _START_SECONDS)
+        while len(view):
+            if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise self._hung()
+            try:
+                view = view[os.write(pipe, view[:_PIPE_BYTES]) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                raise self._crash() from None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self.close()
+            # No keys of the cloud and no tokens: whatever a hostile file does to the child, it has none to give away.
+            environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+            self._held = b""
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "m3ray.video.decode_process", str(self.limits.memory_mb)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                pipesize=_PIPE_BYTES,
+            )
+            assert self._child.stdin is not None
+            os.set_blocking(self._child.stdin.fileno(), False)  # a child that hangs must not take its parent along
+        return self._child
+
+    def _receive(self) -> tuple[dict[str, Any], bytearray]:
+        deadline = time.monotonic() + self.limits.decode_seconds
+        line = self._held
+        while b"\n" not in line:
+            line += self._read_some(_LINE_BYTES, deadline)
+        end = line.index(b"\n") + 1
+        header = json.loads(line[:end])
+        payload = bytearray(header["payload"])
+        begun = min(len(line) - end, len(payload))
+        payload[:begun] = line[end : end + begun]
+        self._held = line[end + begun :]
+        self._read_into(memoryview(payload)[begun:], deadline)
+        return header, payload
+
+    def _read_into(self, view: memoryview, deadline: float) -> None:
+        while len(view):
+            self._wait(deadline)
+            got = os.readv(self._descriptor, [view[:_PIPE_BYTES]])
+            if not got:
+                raise self._crash()
+            view = view[got:]
+
+    def _read_some(self, most: int, deadline: float) -> bytes:
+        self._wait(deadline)
+        got = os.read(self._descriptor, most)
+        if not got:
+            raise self._crash()
+        return got
+
+    def _wait(self, deadline: float) -> None:
+        if not select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise self._hung()
+
+    def _hung(self) -> DecodeError:
+        seconds = self.limits.decode_seconds
+        return DecodeError(
+            "timed_out", f"no frames within {seconds:.0f} s: the clip hangs, or raise limits.decode-seconds"
+        )
+
+    @property
+    def _descriptor(self) -> int:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        return self._child.stdout.fileno()
+
+    def _crash(self) -> DecodeError:
+        assert self._child is not None
+        status = self._child.wait()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return DecodeError("decoder_crashed", f"the decoder died of this clip ({how}), {self.limits.strikes} times")

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from m3ray.config import TrainConfig, as_json
+from m3ray.errors import ConfigError
+from m3ray.training.config_file import load_training
+
+
+def write(path, value):
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return str(path)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"training": s, "metric": "spearman"}])
+def test_settings_survive_a_file(tmp_path, wrap):
+    settings = TrainConfig(hidden=(128, 32), loss="spearman", learning_rate=3e-4, batch=64)
+    assert load_training(write(tmp_path / "best.json", wrap(as_json(settings)))) == settings
+
+
+def test_what_a_file_leaves_out_is_the_default(tmp_path):
+    assert load_training(write(tmp_path / "a.json", {"epochs": 3})) == TrainConfig(epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("{", "is not JSON"),
+        ([1], "expected an object"),
+        ({"lr": 1}, "unknown setting lr; there are hidden, loss"),
+        ({"loss": "mae"}, "loss is 'mae', expected one of mse"),
+        ({"hidden": "64"}, "expected a list of widths"),
+        ({"hidden": [64, "x"]}, "expected a list of widths"),
+        ({"batch": 3.5}, "batch is 3.5, expected an integer"),
+        ({"gamma": "high"}, "gamma is 'high', expected a number"),
+    ],
+)
+def test_bad_settings_are_named(tmp_path, value, words):
+    with pytest.raises(ConfigError, match=words):
+        load_training(write(tmp_path / "bad.json", value))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load_training(str(tmp_path / "none.json"))
