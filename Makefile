@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+READY_DOCS := .venv/.ready-docs
 
-.PHONY: demo test slow lint bench lock clean
+.PHONY: demo test slow lint bench docs lock clean
 
 demo: $(READY)
 	$(BIN)/python jobs/reproduce.py
@@ -20,6 +21,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation as a site in site/; fails on a broken link, anchor or reference.
+docs: $(READY_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(READY)
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
@@ -31,10 +36,14 @@ lock: $(READY)
 		--generate-hashes --no-annotate --no-config --quiet $(UP) --output-file requirements.lock
 
 clean:
-	rm -rf .venv m3ray-demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf .venv m3ray-demo site build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "m3ray needs Python 3.11 or newer, got " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -e '.[test]'
+	touch $@
+
+$(READY_DOCS): $(READY)
+	$(BIN)/python -m pip install -q -e '.[docs]'
 	touch $@

@@ -1,10 +1,10 @@
-"""Each backbone as the tiers run it against the straightforward module in float32, and against this machine's own peak.
+"""Backbones: throughput of each as the tiers run it, against the plain float32 module and this machine's peak.
 
-The peer is the plain module: eval, float32, PyTorch's default layout, batch norms apart. Ours is what a tier actor
-runs: folded, channels last, bfloat16 where the device computes in it, freed memory kept. Each subject has a process of
-its own, so that neither profits from the other's settings; rounds alternate, and the best counts. The peak is the best
-of some square matrix products in the same precision, in the same run. Arithmetic is counted by PyTorch's
-FlopCounterMode on the plain module (a multiply-add is two).
+The reference is the plain module: eval, float32, PyTorch's default layout, batch norms apart. Ours is what a tier
+actor runs: batch norms folded, channels last, bfloat16 where the device computes in it, freed memory kept. Each subject
+has a process of its own, so that neither profits from the other's settings; rounds alternate, and the best counts. The
+peak is the best of some square matrix products in the same precision, in the same run. Arithmetic is counted by
+PyTorch's FlopCounterMode on the plain module (a multiply-add is two).
 
     python benchmarks/backbones.py [--frames 24] [--size 256] [--batch 1] [--rounds 3] [--profile] [--compile]
 """
@@ -21,16 +21,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152, ir_csn_152, prepared, untrained_
-from m3ray.tiers.backbones.prepare import auto_precision
+from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152, ir_csn_152, prepare_network
+from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.event import NORMALISE
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network import Network, WeightSource
@@ -40,8 +41,8 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 GEMM_SIZES = (2048, 4096, 8192) if DEVICE.type == "cuda" else (1024, 2048, 4096)
 
 
-def seconds(work: Callable[[], Any], least: float = 2.0, fewest: int = 3) -> float:
-    """The best of several calls after a first one, which allocates."""
+def measure_seconds(work: Callable[[], Any], least: float = 2.0, fewest: int = 3) -> float:
+    """Measure the best of several calls after a first one, which allocates."""
     work()
     best, spent, calls = float("inf"), 0.0, 0
     while spent < least or calls < fewest:
@@ -59,21 +60,21 @@ def _synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def network_input(name: str, args: argparse.Namespace) -> Tensor:
-    """Noise: frames and normalisation cost the same whatever they show."""
+def make_input(name: str, args: argparse.Namespace) -> Tensor:
+    """Make noise as input: frames and normalisation cost the same whatever they show."""
     time_and_plane = (args.size, args.size) if name.startswith("hrnet") else (args.frames, args.size, args.size)
     return torch.randn(args.batch, 3, *time_and_plane, generator=torch.Generator().manual_seed(0))
 
 
-def gigaflop(name: str, args: argparse.Namespace) -> float:
-    """Arithmetic of one batch, counted without computing it."""
+def count_gigaflop(name: str, args: argparse.Namespace) -> float:
+    """Count the arithmetic of one batch without computing it."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        NETWORKS[name]().eval()(network_input(name, args).to("meta"))
+        NETWORKS[name]().eval()(make_input(name, args).to("meta"))
     return counter.get_total_flops() / 1e9
 
 
-def traffic_gigabytes(network: nn.Module, x: Tensor) -> float:
-    """What the convolutions of one batch read and write if each activation and weight crosses memory once a layer."""
+def estimate_traffic(network: nn.Module, x: Tensor) -> float:
+    """Estimate what the convolutions of one batch read and write, each activation and weight once a layer; GB."""
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -89,21 +90,21 @@ def traffic_gigabytes(network: nn.Module, x: Tensor) -> float:
 
 @torch.inference_mode()
 def measure_plain(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    network, x = untrained_(NETWORKS[name]()).eval().to(DEVICE), network_input(name, args).to(DEVICE)
-    return {"seconds": seconds(lambda: network(x))}
+    network, x = fill_untrained_(NETWORKS[name]()).eval().to(DEVICE), make_input(name, args).to(DEVICE)
+    return {"seconds": measure_seconds(lambda: network(x))}
 
 
 @torch.inference_mode()
 def measure_ours(name: str, args: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
-    precision = auto_precision(DEVICE)
-    network = prepared(untrained_(NETWORKS[name]()), DEVICE, precision)
+    precision = fastest_precision(DEVICE)
+    network = prepare_network(fill_untrained_(NETWORKS[name]()), DEVICE, precision)
     # As the tiers' normalisation leaves it: channels last in memory, second in name.
-    x = network_input(name, args).to(DEVICE, precision).movedim(1, -1).contiguous().movedim(-1, 1)
-    traffic = traffic_gigabytes(network, x)
+    x = make_input(name, args).to(DEVICE, precision).movedim(1, -1).contiguous().movedim(-1, 1)
+    traffic = estimate_traffic(network, x)
     if args.compile:
         network.compile(mode="reduce-overhead")
-    took = seconds(lambda: network(x))
+    took = measure_seconds(lambda: network(x))
     return {"seconds": took, "precision": str(precision), "traffic": traffic, "profile": _profile(network, x, args)}
 
 
@@ -119,27 +120,27 @@ def _profile(network: nn.Module, x: Tensor, args: argparse.Namespace) -> str:
 
 @torch.inference_mode()
 def measure_gemm(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """GFLOP/s of the best square product, in both precisions, and bandwidth of a large copy, GB/s."""
+    """Measure GFLOP/s of the best square product in both precisions, and the bandwidth of a large copy, GB/s."""
     rates = {}
-    for precision in (torch.float32, auto_precision(DEVICE)):
+    for precision in (torch.float32, fastest_precision(DEVICE)):
         best = 0.0
         for size in GEMM_SIZES:
             a, b, out = (torch.randn(size, size, device=DEVICE, dtype=precision) for _ in range(3))
-            best = max(best, 2 * size**3 / seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 0.5) / 1e9)
+            best = max(best, 2 * size**3 / measure_seconds(partial(torch.mm, a, b, out=out), 0.5) / 1e9)
         rates[str(precision)] = best
     source = torch.zeros(256 * 1024**2 // 4, device=DEVICE)
     target = torch.zeros_like(source)
-    bandwidth = 2 * source.numel() * 4 / seconds(lambda: target.copy_(source), 0.5) / 1e9
+    bandwidth = 2 * source.numel() * 4 / measure_seconds(lambda: target.copy_(source), 0.5) / 1e9
     return {"rates": rates, "bandwidth": bandwidth}
 
 
 @torch.inference_mode()
 def measure_start(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """From a weight file on disk to a network that has answered once: what an actor does before its first clip."""
+    """Measure an actor's start: from a weight file on disk to a network that has answered once."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "w.pth")
-        torch.save(untrained_(NETWORKS[name]()).state_dict(), path)
-        precision = "bfloat16" if auto_precision(DEVICE) is torch.bfloat16 else "float32"
+        torch.save(fill_untrained_(NETWORKS[name]()).state_dict(), path)
+        precision = cast("Any", "bfloat16" if fastest_precision(DEVICE) is torch.bfloat16 else "float32")
         start = time.perf_counter()
         loaded = Network(NETWORKS[name], NORMALISE, WeightSource(path), precision).load(DEVICE)
         shape = (1, 64, 64, 3) if name.startswith("hrnet") else (1, 8, 64, 64, 3)
@@ -149,9 +150,9 @@ def measure_start(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 @torch.inference_mode()
 def measure_depthwise(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """The depthwise 3x3x3 convolution of each of CSN's layers, three ways, milliseconds."""
+    """Measure the depthwise 3x3x3 convolution of each of CSN's layers, three ways, milliseconds."""
     keep_freed_memory()
-    precision, rows = auto_precision(DEVICE), []
+    precision, rows = fastest_precision(DEVICE), []
     for index, channels in enumerate((64, 128, 256, 512)):
         plane = args.size // 4 >> index
         shape = (args.batch, channels, max(1, args.frames >> index), plane, plane)
@@ -159,22 +160,24 @@ def measure_depthwise(name: str, args: argparse.Namespace) -> dict[str, Any]:
         w = torch.randn(channels, 1, 3, 3, 3, device=DEVICE, dtype=precision)
         lasting, w_lasting = x.to(memory_format=torch.channels_last_3d), w.to(memory_format=torch.channels_last_3d)
         ways = {
-            "conv3d": lambda x=x, w=w: F.conv3d(x, w, padding=1, groups=x.shape[1]),
-            "conv3d channels last": lambda x=lasting, w=w_lasting: F.conv3d(x, w, padding=1, groups=x.shape[1]),
-            "three conv2d": lambda x=lasting, w=w: three_planes(x, w),
+            "conv3d": lambda x=x, w=w: functional.conv3d(x, w, padding=1, groups=x.shape[1]),
+            "conv3d channels last": lambda x=lasting, w=w_lasting: functional.conv3d(
+                x, w, padding=1, groups=x.shape[1]
+            ),
+            "three conv2d": lambda x=lasting, w=w: sum_of_planes(x, w),
         }
         expected = ways["conv3d"]().float()
         worst = max((way().float() - expected).abs().max().item() for way in ways.values())
         assert worst < (1e-3 if precision is torch.float32 else 0.5), worst
-        rows.append({"shape": shape, **{way: seconds(work, 0.3) * 1e3 for way, work in ways.items()}})
+        rows.append({"shape": shape, **{way: measure_seconds(work, 0.3) * 1e3 for way, work in ways.items()}})
     return {"rows": rows}
 
 
-def three_planes(x: Tensor, w: Tensor) -> Tensor:
-    """A depthwise 3-D convolution as a sum of three 2-D ones over frames: x (B, C, T, H, W), channels last."""
+def sum_of_planes(x: Tensor, w: Tensor) -> Tensor:
+    """Compute a depthwise 3-D convolution as a sum of three 2-D ones over frames: x (B, C, T, H, W), channels last."""
     batch, channels, frames = x.shape[:3]
     planes = x.movedim(1, -1).flatten(0, 1).movedim(-1, 1)
-    parts = [F.conv2d(planes, w[:, :, k], padding=1, groups=channels) for k in range(3)]
+    parts = [functional.conv2d(planes, w[:, :, k], padding=1, groups=channels) for k in range(3)]
     before, total, after = (part.movedim(1, -1).unflatten(0, (batch, frames)) for part in parts)
     total[:, 1:] += before[:, :-1]
     total[:, :-1] += after[:, 1:]
@@ -190,18 +193,18 @@ SUBJECTS = {
 }
 
 
-def apart(subject: str, name: str = "-") -> dict[str, Any]:
-    """A subject measured in a process of its own."""
+def run_in_process(subject: str, name: str = "-") -> dict[str, Any]:
+    """Measure a subject in a process of its own."""
     command = [sys.executable, __file__, *sys.argv[1:], "--subject", subject, "--network", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(name: str, args: argparse.Namespace, peak: dict[str, Any]) -> str:
-    rounds = [(apart("ours", name), apart("plain", name)) for _ in range(args.rounds)]
+    rounds = [(run_in_process("ours", name), run_in_process("plain", name)) for _ in range(args.rounds)]
     ours = min((mine for mine, _ in rounds), key=lambda r: r["seconds"])
     plain = min(peer["seconds"] for _, peer in rounds)
-    rate = gigaflop(name, args) / ours["seconds"]
+    rate = count_gigaflop(name, args) / ours["seconds"]
     best = peak["rates"][ours["precision"]]
     if ours["profile"]:
         print(f"\n{name}, as the tiers run it:\n{ours['profile']}")
@@ -209,14 +212,14 @@ def compare(name: str, args: argparse.Namespace, peak: dict[str, Any]) -> str:
         name,
         "image" if name.startswith("hrnet") else f"{args.frames} frames",
         ours["precision"].removeprefix("torch."),
-        f"{gigaflop(name, args) / args.batch:.0f}",
+        f"{count_gigaflop(name, args) / args.batch:.0f}",
         f"{args.batch / ours['seconds']:.2f}",
         f"{rate:,.0f}",
         f"{rate / best:.2f}",
         f"{ours['traffic'] / peak['bandwidth'] / ours['seconds']:.2f}",
         f"{args.batch / plain:.2f}",
         f"{plain / ours['seconds']:.2f}",
-        f"{apart('start', name)['seconds']:.1f} s",
+        f"{run_in_process('start', name)['seconds']:.1f} s",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -239,7 +242,7 @@ def main() -> None:
     print(
         f"{device}, {platform.machine()}, torch {torch.__version__}, {date.today()}; batch {args.batch}, {args.size}px"
     )
-    peak = apart("gemm")
+    peak = run_in_process("gemm")
     print(f"GEMM peak: {', '.join(f'{rate:,.0f} GFLOP/s {p}' for p, rate in peak['rates'].items())}; ", end="")
     print(f"copy {peak['bandwidth']:.0f} GB/s")
     heads = (
@@ -250,7 +253,7 @@ def main() -> None:
     for name in NETWORKS:
         print(compare(name, args, peak), flush=True)
     print("\nDepthwise 3x3x3 convolutions, ms:")
-    for row in apart("depthwise")["rows"]:
+    for row in run_in_process("depthwise")["rows"]:
         print("  " + ", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
 
 

@@ -1,9 +1,9 @@
-"""PyAV and decord on one core: frames a second, right pictures; and what decoding in m3ray costs beyond bare PyAV.
+"""Decoders: speed and correctness of PyAV and decord on one core, and the overhead of m3ray over bare PyAV.
 
 Speed: clips of a moving texture, 30 frames a second, of which every second frame is taken and resized, as at 15 frames
-a second. PyAV is read in order; decord in order (`next`) and by sorted positions (`get_batch`), which seeks. Rightness:
-the tests' grey ramps, in which a frame's level is its number. Then CPU seconds a clip of m3ray's decoder, its child
-process included, against a plain loop over PyAV that takes the same frames.
+a second. PyAV is read in order; decord in order (`next`) and by sorted positions (`get_batch`), which seeks.
+Correctness: the tests' grey ramps, in which a frame's level is its number. Then CPU seconds a clip of m3ray's decoder,
+its child process included, against a plain loop over PyAV that takes the same frames.
 
     python benchmarks/decoders.py [--seconds 4] [--rounds 3] [--clips 20]
 """
@@ -38,7 +38,7 @@ from ramp_matrix import RAMPS
 from ramps import SECOND, Ramp, Recipe, numbers_of, write_pictures
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.video.sampling import resized
+from m3ray.video.sampling import resize
 from m3ray.video.sandbox import Decoder
 
 EVERY, SIDE, BATCH = 2, 256, 16
@@ -59,7 +59,7 @@ CODECS = {
 
 
 def moving_texture(size: tuple[int, int], frames: int) -> list[np.ndarray]:
-    """A smooth texture that drifts, with a little noise: uint8 (H, W, 3) each."""
+    """Make pictures of a smooth texture that drifts, with a little noise: uint8 (H, W, 3) each."""
     width, height = size
     rng = np.random.default_rng(0)
     base = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3)).astype(np.float32), (0, 0), 6)
@@ -74,23 +74,23 @@ def make_clip(recipe: Recipe, size: tuple[int, int], seconds: float) -> bytes:
     return write_pictures(replace(recipe, size=size), pictures, [SECOND / 30] * len(pictures))
 
 
-# Three readers: pictures (H, W, 3) at every so manieth position.
+# Three readers: each yields every n-th picture, uint8 (H, W, 3).
 
 
 def pyav_in_order(data: bytes, every: int) -> Iterator[np.ndarray]:
-    to_rgb = converter()
+    to_rgb = make_converter()
     with av.open(io.BytesIO(data)) as file:
-        yield from map(to_rgb, itertools.islice(decoded(file), 0, None, every))
+        yield from map(to_rgb, itertools.islice(decode_frames(file), 0, None, every))
 
 
-def decoded(file: Any) -> Iterator[Any]:
+def decode_frames(file: Any) -> Iterator[Any]:
     stream = file.streams.video[0]
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     return file.decode(stream)
 
 
-def converter() -> Callable[[Any], np.ndarray]:
-    """A frame's RGB; what the conversion needs is kept, which a frame's own `to_ndarray` makes anew each time."""
+def make_converter() -> Callable[[Any], np.ndarray]:
+    """Make a conversion of frames to RGB that keeps its buffers, which a frame's own `to_ndarray` makes anew."""
     reformatter = VideoReformatter()
     return lambda frame: reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
@@ -114,7 +114,7 @@ def decord_by_position(data: bytes, every: int) -> Iterator[np.ndarray]:
 
 
 def _decord_reader(data: bytes) -> Any:
-    import decord  # not before it is needed: some platforms have no wheel of it
+    import decord  # not earlier: some platforms have no wheel of it
 
     return decord.VideoReader(io.BytesIO(data), num_threads=1)
 
@@ -123,20 +123,20 @@ READERS = {"PyAV": pyav_in_order, "decord, next": decord_in_order, "decord, get_
 
 
 def measure_speed(name: str, data: bytes, rounds: int) -> float:
-    """Frames of the clip a CPU second, the best of the rounds."""
+    """Measure frames of the clip a CPU second, the best of the rounds."""
     cv2.setNumThreads(1)
     spent = []
     for _ in range(rounds):
         start, taken = time.process_time(), 0
         for picture in READERS[name](data, EVERY):
-            resized(picture, SIDE)
+            resize(picture, SIDE)
             taken += 1
         spent.append(time.process_time() - start)
     return taken * EVERY / min(spent)
 
 
-def is_right(name: str, ramp: Ramp) -> bool:
-    """Whether a reader gives a ramp's shown frames, all and every second one."""
+def is_correct(name: str, ramp: Ramp) -> bool:
+    """Whether a reader gives a ramp's shown frames: all of them, and every second one."""
     return all(_numbers(name, ramp.data, every) == list(ramp.frames[::every]) for every in (1, EVERY))
 
 
@@ -147,13 +147,14 @@ def _numbers(name: str, data: bytes, every: int) -> list[int] | None:
         return None
 
 
-def count_right(pool: Pool) -> dict[tuple[str, str], dict[str, list[bool]]]:
-    """By container and codec, and by reader: of each ramp whether it was right."""
-    found: dict[tuple[str, str], dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for ramp in (make() for make in RAMPS.values()):
+def count_correct(pool: Pool) -> dict[tuple[str, str], dict[str, list[bool]]]:
+    """Container and codec, then reader, to whether each ramp was read correctly."""
+    correct: dict[tuple[str, str], dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    makers: Any = RAMPS.values()
+    for ramp in (make() for make in makers):
         for name in READERS:
-            found[kind_of(ramp.data)][name].append(pool.apply(is_right, (name, ramp)))
-    return found
+            correct[kind_of(ramp.data)][name].append(pool.apply(is_correct, (name, ramp)))
+    return correct
 
 
 def kind_of(data: bytes) -> tuple[str, str]:
@@ -161,24 +162,24 @@ def kind_of(data: bytes) -> tuple[str, str]:
         return file.format.name.split(",")[0], str(file.streams.video[0].codec_context.codec.canonical_name)
 
 
-# Ours against the bare decoder, which decodes all, converts and resizes the frames shown at k / fps: no extractor can
-# do less.
+# m3ray's decoder against the bare one, which decodes all frames, and converts and resizes those shown at k / fps: no
+# extractor can do less.
 
 
-def spent_bare(data: bytes, fps: float, clips: int, to_rgb: Callable[[Any], np.ndarray]) -> float:
+def measure_bare(data: bytes, fps: float, clips: int, to_rgb: Callable[[Any], np.ndarray]) -> float:
     start = time.process_time()
     for _ in range(clips):
         due = 0
         with av.open(io.BytesIO(data)) as file:
-            for frame in decoded(file):
+            for frame in decode_frames(file):
                 if frame.time >= due / fps - 1e-3:
-                    resized(to_rgb(frame), SIDE)
+                    resize(to_rgb(frame), SIDE)
                     due += 1
     return (time.process_time() - start) / clips
 
 
-def spent_ours(decoder: Decoder, data: bytes, clips: int) -> float:
-    """CPU seconds a clip of this process and of the decoding child."""
+def measure_ours(decoder: Decoder, data: bytes, clips: int) -> float:
+    """Measure CPU seconds a clip, of this process and of the decoding child."""
     processes = [psutil.Process(), *psutil.Process().children()]
     start = _cpu_seconds(processes)
     for _ in range(clips):
@@ -192,13 +193,13 @@ def _cpu_seconds(processes: list[psutil.Process]) -> float:
 
 
 def compare_with_bare(clip: bytes, clips: int, rounds: int) -> tuple[float, float, float]:
-    """CPU seconds a clip: ours, bare, and bare with a conversion that is kept; each the best of the rounds."""
+    """Measure CPU seconds a clip: ours, bare, and bare with a conversion that keeps its buffers; best of the rounds."""
     config = DecodeConfig()
     decoder = Decoder(config, LimitsConfig(), "pyav")
-    spent_ours(decoder, clip, 1)  # starts the child
-    peers = (lambda frame: frame.to_ndarray(format="rgb24"), converter())
+    measure_ours(decoder, clip, 1)  # starts the child
+    peers = (lambda frame: frame.to_ndarray(format="rgb24"), make_converter())
     found = [
-        (spent_ours(decoder, clip, clips), *(spent_bare(clip, config.fps, clips, peer) for peer in peers))
+        (measure_ours(decoder, clip, clips), *(measure_bare(clip, config.fps, clips, peer) for peer in peers))
         for _ in range(rounds)
     ]
     decoder.close()
@@ -219,10 +220,10 @@ def print_speeds(pool: Pool, clips: dict[tuple[str, tuple[int, int]], bytes], ar
         print_row(codec, f"{width}x{height}", *(f"{speed:.0f}" for speed in speeds), f"{ratio:.2f}")
 
 
-def print_right(pool: Pool) -> None:
+def print_correct(pool: Pool) -> None:
     print(f"\nRamps whose shown frames were right, of {len(RAMPS)}\n")
     print_row("container", "codec", "ramps", *READERS, head=True)
-    for (container, codec), right in sorted(count_right(pool).items()):
+    for (container, codec), right in sorted(count_correct(pool).items()):
         print_row(container, codec, len(right["PyAV"]), *(sum(right[reader]) for reader in READERS))
 
 
@@ -239,7 +240,7 @@ def main() -> None:
     # decord's old native libraries get a process that neither writes clips nor is measured for m3ray.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         print_speeds(pool, clips, args)
-        print_right(pool)
+        print_correct(pool)
     print(f"\nCPU seconds a clip, 15 frames a second of 30, child process included (goal: at most {GOAL})\n")
     print_row("size", "m3ray", "bare PyAV", "m3ray / bare", "bare, conversion kept", "m3ray / it", head=True)
     for width, height in SIZES:

@@ -1,7 +1,8 @@
-"""Extraction through Ray Data against the same functions in a plain loop, in one run; and peak memory by clips.
+"""Extraction: throughput through Ray Data against the same functions in a plain loop, and peak memory by clips.
 
-The peer is a loop that decodes a clip and computes its tiers, clip after clip, with all cores for torch. The ideal is
-the functions' own CPU seconds, measured in that loop, over the cores: what perfect overlap without overhead would take.
+The reference is a loop that decodes a clip and computes its tiers, clip after clip, with all cores for torch. The ideal
+is the functions' own CPU seconds, measured in that loop, over the cores: what perfect overlap without overhead would
+take.
 Start-up (Ray, workers, networks) is apart: the clock runs from the first committed clip to the last.
 
     python benchmarks/extract.py [--clips 48] [--tiers raw scene event] [--fps 5] [--memory 50 100 200]
@@ -25,11 +26,12 @@ from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.pipelines.extraction import dataflow as extraction
 from m3ray.pipelines.extraction import planning
-from m3ray.pipelines.runtime.cluster import Resources, connected
+from m3ray.pipelines.runtime.cluster import Resources, connect_cluster
+from m3ray.pipelines.runtime.progress import Progress
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
 from m3ray.tiers import Tier, Window, fit_hog_projection
-from m3ray.tiers.factory import Ingredients, make_tiers, with_precision
+from m3ray.tiers.factory import TierInputs, make_tiers, resolve_precision
 from m3ray.tiers.hog import LENGTH
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network import WeightSource
@@ -41,7 +43,7 @@ LIMITS = LimitsConfig()
 
 
 def make_clips(folder: str, count: int, seconds: float = 3.0) -> list[Clip]:
-    """Clips of 320x240 at 15 frames a second with moving noise."""
+    """Write clips of 320x240 at 15 frames a second with moving noise."""
     rng = np.random.default_rng(0)
     base = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
     clips = []
@@ -54,58 +56,58 @@ def make_clips(folder: str, count: int, seconds: float = 3.0) -> list[Clip]:
     return clips
 
 
-def tiers_of(names: list[str], configs: TierConfigs) -> list[Tier]:
+def make_all_tiers(names: list[str], configs: TierConfigs) -> list[Tier]:
     rows = np.random.default_rng(0).random((20, LENGTH)).astype(np.float32)
     sources = {name: WeightSource() for name in ("scene", "event")}
-    return make_tiers(names, Ingredients(configs, sources, fit_hog_projection(iter(rows))))
+    return make_tiers(names, TierInputs(configs, sources, fit_hog_projection(iter(rows))))
 
 
-def plain_loop(clips: list[Clip], tiers: list[Tier], decode: DecodeConfig) -> tuple[float, float]:
-    """Wall and CPU seconds of decoding and computing, clip after clip; set-up and one warm-up clip apart."""
+def measure_loop(clips: list[Clip], tiers: list[Tier], decode: DecodeConfig) -> tuple[float, float]:
+    """Measure wall and CPU seconds of decoding and computing clip after clip; set-up and one warm-up clip apart."""
     torch.set_num_threads(os.cpu_count() or 1)
     keep_freed_memory()  # as the tier actors do: what is compared is Ray, not malloc
     decoder = Decoder(decode, LIMITS)
     for tier in tiers:
         tier.setup(torch.device("cpu"))
 
-    def one(clip: Clip) -> None:
-        for index, (facts, frames) in enumerate(decoder.windows(read_video(clip.uri, LIMITS.max_bytes))):
+    def compute(clip: Clip) -> None:
+        for index, (metadata, frames) in enumerate(decoder.windows(read_video(clip.uri, LIMITS.max_bytes))):
             for tier in tiers:
-                tier.measure([Window(frames, index, None, facts.video_bytes)])
+                tier.compute([Window(frames, index, None, metadata.video_bytes)])
 
-    one(clips[0])
+    compute(clips[0])
     processes = [psutil.Process(), *psutil.Process().children()]
-    cpu, wall = _cpu(processes), time.perf_counter()
+    cpu, wall = _cpu_seconds(processes), time.perf_counter()
     for clip in clips:
-        one(clip)
-    result = time.perf_counter() - wall, _cpu(processes) - cpu
+        compute(clip)
+    result = time.perf_counter() - wall, _cpu_seconds(processes) - cpu
     decoder.close()
     return result
 
 
-def _cpu(processes: list[psutil.Process]) -> float:
+def _cpu_seconds(processes: list[psutil.Process]) -> float:
     return sum(p.cpu_times().user + p.cpu_times().system for p in processes)
 
 
-def through_ray(clips: list[Clip], tiers: list[Tier], configs: TierConfigs, on: Resources) -> tuple[float, float]:
-    """Clips a second from the first commit to the last, and the wall seconds of all."""
+def measure_ray(clips: list[Clip], tiers: list[Tier], configs: TierConfigs, on: Resources) -> tuple[float, float]:
+    """Measure clips a second from the first commit to the last, and the wall seconds of all."""
     with tempfile.TemporaryDirectory() as folder:
         root = Root(folder)
         plan = planning.plan(root, write_catalogue(root, catalogue_table(clips), 0), tiers, configs, retry=False)
         marks: list[tuple[float, int]] = []
         start = time.perf_counter()
         shard = ComputeConfig(shard_clips=4)
-        original = extraction.Progress.add
+        original = Progress.add
 
-        def add(self: extraction.Progress, done: int, rejected: int, seconds: dict[str, float]) -> None:
+        def add(self: Progress, done: int, rejected: int, seconds: dict[str, float]) -> None:
             marks.append((time.perf_counter(), done + rejected))
             original(self, done, rejected, seconds)
 
-        extraction.Progress.add = add  # type: ignore[method-assign]
+        Progress.add = add  # type: ignore[method-assign]
         try:
-            extraction.run(plan, configs, LIMITS, shard, on)
+            extraction.run(plan, extraction.Settings(configs, LIMITS, shard, on))
         finally:
-            extraction.Progress.add = original  # type: ignore[method-assign]
+            Progress.add = original  # type: ignore[method-assign]
         clips_after_first = sum(count for _, count in marks[1:])
         if not clips_after_first:
             raise SystemExit("all clips fit one shard, so there is no rate: give more --clips")
@@ -113,7 +115,7 @@ def through_ray(clips: list[Clip], tiers: list[Tier], configs: TierConfigs, on: 
 
 
 class PeakMemory:
-    """Peak of the memory that this process and all its descendants use, shared pages counted once (PSS), MiB."""
+    """Peak memory of this process and all its descendants, shared pages counted once (PSS), MiB."""
 
     def __enter__(self) -> PeakMemory:
         self.peak, self._stop = 0.0, threading.Event()
@@ -136,24 +138,24 @@ class PeakMemory:
             self.peak = max(self.peak, total / 2**20)
 
 
-def throughput(clips: list[Clip], names: list[str], configs: TierConfigs) -> None:
-    loop_wall, loop_cpu = plain_loop(clips, tiers_of(names, configs), configs.decode)
-    with connected() as on:
-        rate, wall = through_ray(clips, tiers_of(names, configs), configs, on)
+def print_throughput(clips: list[Clip], names: list[str], configs: TierConfigs) -> None:
+    loop_wall, loop_cpu = measure_loop(clips, make_all_tiers(names, configs), configs.decode)
+    with connect_cluster() as on:
+        rate, wall = measure_ray(clips, make_all_tiers(names, configs), configs, on)
     loop, ideal = len(clips) / loop_wall, len(clips) * (os.cpu_count() or 1) / loop_cpu
     cells = [f"{x:.2f}" for x in (loop, ideal, rate, rate / loop, rate / ideal)]
     print("| " + " | ".join([" ".join(names), *cells, f"{wall:.0f}"]) + " |", flush=True)
 
 
-def memory(counts: list[int], configs: TierConfigs) -> None:
-    """Peak memory with all frames decoded and a tier that looks at one: decoding runs ahead as far as it is let."""
+def print_memory(counts: list[int], configs: TierConfigs) -> None:
+    """Measure peak memory with all frames decoded and a tier that sees one: decoding runs ahead as far as it can."""
     print("\n| clips of 3 s | peak memory, MiB |\n|---|---|")
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             clips = make_clips(folder, count)
-            with PeakMemory() as watched, connected() as on:
-                through_ray(clips, tiers_of(["scene"], configs), configs, on)
-            print(f"| {count} | {watched.peak:.0f} |", flush=True)
+            with PeakMemory() as peak_memory, connect_cluster() as on:
+                measure_ray(clips, make_all_tiers(["scene"], configs), configs, on)
+            print(f"| {count} | {peak_memory.peak:.0f} |", flush=True)
 
 
 def main() -> None:
@@ -164,7 +166,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[50, 100, 200])
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {date.today()}")
-    configs = with_precision(TierConfigs(decode=DecodeConfig(fps=options.fps)), torch.device("cpu"))
+    configs = resolve_precision(TierConfigs(decode=DecodeConfig(fps=options.fps)), torch.device("cpu"))
     print(
         "| tiers | loop, clips/s | ideal, clips/s | Ray, clips/s | Ray / loop | Ray / ideal | wall with start-up, s |"
     )
@@ -172,9 +174,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clips = make_clips(folder, options.clips)
         for names in options.tiers or [["raw"], ["raw", "scene", "event"]]:
-            throughput(clips, names, configs)
+            print_throughput(clips, names, configs)
     if options.memory:
-        memory(options.memory, with_precision(TierConfigs(), torch.device("cpu")))
+        print_memory(options.memory, resolve_precision(TierConfigs(), torch.device("cpu")))
 
 
 if __name__ == "__main__":

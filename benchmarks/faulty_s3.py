@@ -1,4 +1,4 @@
-"""moto's S3 on this machine, and a proxy before it that answers 500, 503, late or not at all, or as it is told."""
+"""A faulty S3: moto's server on this machine, and a proxy before it that fails requests at random or by a script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from m3ray.storage.root import Root
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
-    """moto's S3 in this process."""
+    """Run moto's S3 in this process; yields its address."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -38,7 +38,7 @@ def s3_environment(endpoint: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def patched_environment(settings: dict[str, str]) -> Iterator[None]:
+def patch_environment(settings: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -49,7 +49,7 @@ def patched_environment(settings: dict[str, str]) -> Iterator[None]:
 
 
 def upload(folder: Path, uri: str) -> None:
-    """A folder's files to S3, the bucket made where it lacks."""
+    """Upload a folder's files to S3, and create the bucket if it is missing."""
     bucket = uri.removeprefix("s3://").partition("/")[0]
     urlrequest.urlopen(urlrequest.Request(f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}", method="PUT"))
     root = Root(uri)
@@ -69,32 +69,47 @@ ANSWERS = {
     "no bucket": (404, "NoSuchBucket"),
 }
 
+# From method and path to the fault that a request meets: a name of `ANSWERS`, `late`, `broken`, or None.
+ChooseFault = Callable[[str, str], str | None]
+Request = tuple[str, str]  # method and path
 
-Choose = Callable[[str, str], str | None]
+_DROPPED_REQUEST_HEADERS = {"host", "transfer-encoding", "expect", "content-length"}
+_DROPPED_REPLY_HEADERS = {"transfer-encoding", "connection", "date", "server"}
 
 
 @contextlib.contextmanager
-def told_s3(choose: Choose) -> Iterator[list[tuple[str, str]]]:
-    """moto's S3 behind a proxy, in the environment of this process; yields the requests that came, method and path.
+def scripted_s3(choose: ChooseFault) -> Iterator[list[Request]]:
+    """Run moto's S3 behind a proxy, in the environment of this process; yields the requests that came.
 
     Args:
-        choose: from method and path to the fault that a request meets, a name of `ANSWERS`, or `late`, `broken`, None.
+        choose: Chooses the fault that each request meets.
     """
-    asked: list[tuple[str, str]] = []
-    with told_proxy(choose, asked) as (_, endpoint), patched_environment(s3_environment(endpoint)):
-        yield asked
+    requests: list[Request] = []
+    with scripted_proxy(choose, requests) as (_, endpoint), patch_environment(s3_environment(endpoint)):
+        yield requests
 
 
 @contextlib.contextmanager
-def told_proxy(choose: Choose, asked: list[tuple[str, str]] | None = None) -> Iterator[tuple[str, str]]:
-    """moto's S3 and a proxy before it: the address of each."""
-    with s3_server() as server, _proxy(server, choose, [] if asked is None else asked) as endpoint:
+def scripted_proxy(choose: ChooseFault, requests: list[Request] | None = None) -> Iterator[tuple[str, str]]:
+    """Run moto's S3 and a proxy before it; yields the address of each.
+
+    Args:
+        choose: Chooses the fault that each request meets.
+        requests: Gets the requests that come; None forgets them.
+    """
+    with s3_server() as server, run_proxy(server, choose, [] if requests is None else requests) as endpoint:
         yield server, endpoint
 
 
 @contextlib.contextmanager
-def faulty(server: str, rng: random.Random, share: float = 0.15) -> Iterator[tuple[str, list[str]]]:
-    """A proxy before `server` that fails some requests; the list says which way."""
+def random_fault_proxy(server: str, rng: random.Random, share: float = 0.15) -> Iterator[tuple[str, list[str]]]:
+    """Run a proxy that fails some requests; yields its address and the faults so far.
+
+    Args:
+        server: Address of the S3 server.
+        rng: Source of the random choices.
+        share: Share of the requests that fail.
+    """
     faults: list[str] = []
 
     def choose(*_: str) -> str | None:
@@ -103,13 +118,21 @@ def faulty(server: str, rng: random.Random, share: float = 0.15) -> Iterator[tup
         faults.append(rng.choice(["500", "503", "late", "broken"]))
         return faults[-1]
 
-    with _proxy(server, choose, []) as endpoint:
+    with run_proxy(server, choose, []) as endpoint:
         yield endpoint, faults
 
 
 @contextlib.contextmanager
-def _proxy(server: str, choose: Choose, asked: list[tuple[str, str]]) -> Iterator[str]:
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server, choose, asked))
+def run_proxy(server: str, choose: ChooseFault, requests: list[Request]) -> Iterator[str]:
+    """Run a proxy before a server; yields its address.
+
+    Args:
+        server: Address of the S3 server.
+        choose: Chooses the fault that each request meets.
+        requests: Gets the requests that come.
+    """
+    settings = {"server_url": server, "choose": staticmethod(choose), "requests": requests}
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_ProxyHandler,), settings))
     proxy.daemon_threads = True
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
@@ -119,62 +142,67 @@ def _proxy(server: str, choose: Choose, asked: list[tuple[str, str]]) -> Iterato
         proxy.server_close()
 
 
-def _handler(server: str, choose: Choose, asked: list[tuple[str, str]]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _ProxyHandler(BaseHTTPRequestHandler):
+    """Forwards requests to a server, except for those that meet a fault."""
 
-        def _serve(self) -> None:
-            body = self._body()
-            asked.append((self.command, self.path))
-            kind = choose(self.command, self.path)
-            if kind == "broken":
-                self.close_connection = True
-                return
-            if kind == "late":
+    protocol_version = "HTTP/1.1"
+    server_url: str
+    choose: ChooseFault
+    requests: list[Request]
+
+    def _serve(self) -> None:
+        body = self._read_body()
+        self.requests.append((self.command, self.path))
+        fault = self.choose(self.command, self.path)
+        if fault == "broken":
+            self.close_connection = True
+        elif fault is not None and fault != "late":
+            status, code = ANSWERS[fault]
+            self._answer(status, f"<Error><Code>{code}</Code></Error>".encode(), {})
+        else:
+            if fault == "late":
                 time.sleep(random.uniform(0.5, 2))
-            elif kind is not None:
-                status, code = ANSWERS[kind]
-                self._answer(status, f"<Error><Code>{code}</Code></Error>".encode(), {})
-                return
-            dropped = {"host", "transfer-encoding", "expect", "content-length"}
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
-            # Without a type urllib calls a body a form, which moto then takes apart.
-            headers = {"Content-Type": "application/octet-stream", **headers} if body else headers
-            wanted = urlrequest.Request(server + self.path, body or None, headers, method=self.command)
-            try:
-                with urlrequest.urlopen(wanted) as reply:
-                    self._answer(reply.status, reply.read(), dict(reply.headers))
-            except HTTPError as error:
-                self._answer(error.code, error.read(), dict(error.headers))
+            self._forward(body)
 
-        def _body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
+    def _forward(self, body: bytes) -> None:
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in _DROPPED_REQUEST_HEADERS}
+        # Without a type urllib calls a body a form, which moto then takes apart.
+        headers = {"Content-Type": "application/octet-stream", **headers} if body else headers
+        request = urlrequest.Request(self.server_url + self.path, body or None, headers, method=self.command)
+        try:
+            with urlrequest.urlopen(request) as reply:
+                self._answer(reply.status, reply.read(), dict(reply.headers))
+        except HTTPError as error:
+            self._answer(error.code, error.read(), dict(error.headers))
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
             self.rfile.readline()
-            return body
+        self.rfile.readline()
+        return body
 
-        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            dropped = {"transfer-encoding", "connection", "date", "server"}
-            dropped |= set() if self.command == "HEAD" else {"content-length"}
-            for name, value in headers.items():
-                if name.lower() not in dropped:
-                    self.send_header(name, value)
-            if self.command != "HEAD":
-                self.send_header("Content-Length", str(len(body)))
-            elif not any(name.lower() == "content-length" for name in headers):
-                self.send_header("Content-Length", "0")
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        is_head = self.command == "HEAD"
+        dropped = _DROPPED_REPLY_HEADERS | (set() if is_head else {"content-length"})
+        for name, value in headers.items():
+            if name.lower() not in dropped:
+                self.send_header(name, value)
+        if not is_head:
+            self.send_header("Content-Length", str(len(body)))
+        elif not any(name.lower() == "content-length" for name in headers):
+            self.send_header("Content-Length", "0")
+        self.end_headers()
+        if not is_head:
+            self.wfile.write(body)
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
 
-        def log_message(self, *_: object) -> None:
-            pass
 
-    return Handler
+for _method in ("GET", "PUT", "POST", "HEAD", "DELETE"):
+    setattr(_ProxyHandler, f"do_{_method}", _ProxyHandler._serve)

@@ -1,4 +1,4 @@
-"""The hostile files of the tests through one job: what became of each, how long it took, what it cost.
+"""Hostile files: extract those of the tests in one job; outcome, time, memory, and network connections.
 
 python benchmarks/hostile_files.py
 """
@@ -21,8 +21,8 @@ from hostile import canary, make_corpus, watched_children
 from m3ray.config import LimitsConfig
 from m3ray.config.options import ExtractOptions
 from m3ray.pipelines import jobs
+from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import REJECTS
 
 LIMITS = LimitsConfig(memory_mb=2048, decode_seconds=10, max_seconds=600)
 
@@ -40,17 +40,17 @@ def main() -> None:
             limits=LIMITS,
             max_rejects="100%",
         )
-        begun = time.perf_counter()
+        start = time.perf_counter()
         jobs.extract(options)
-        took = time.perf_counter() - begun
-        rejects = out.read_shards(*REJECTS)
+        seconds = time.perf_counter() - start
+        rejects = out.read_shards(*REJECTS_FOLDER)
         assert rejects is not None
         reasons = Counter(rejects["error"].to_pylist())
     print(f"\n{platform.machine()}, {os.cpu_count()} CPUs, {date.today()}; Ray's start included")
     print("| files | with features | rejected | seconds (goal 60) | decoder's memory, MiB (limit) | connections |")
     print("|---|---|---|---|---|---|")
     rejected = sum(reasons.values())
-    print(f"| {clips} | {clips - rejected} | {rejected} | {took:.0f} | {peak[0]:.0f} (2048) | {len(visitors)} |")
+    print(f"| {clips} | {clips - rejected} | {rejected} | {seconds:.0f} | {peak[0]:.0f} (2048) | {len(visitors)} |")
     print("reasons: " + ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()))
 
 

@@ -1,4 +1,4 @@
-"""Reading published annotations: ours, which checks every row, against pandas reading the same files unchecked.
+"""Published annotations: time to read and check every row, against pandas reading the same files unchecked.
 
 python benchmarks/listing.py [--rows 10000] [--rounds 5]
 """
@@ -25,8 +25,8 @@ from m3ray.datasets.registry import list_clips
 from m3ray.storage.root import Root
 
 
-def made(folder: Path, rows: int) -> dict[str, tuple[str, Path]]:
-    """Name of a form to its data set and folder."""
+def make_datasets(folder: Path, rows: int) -> dict[str, tuple[str, Path]]:
+    """Write the annotations of each published form; its name to its data set and folder."""
     memento_json(folder / "json", (("train", rows * 7 // 10), ("val", rows * 3 // 20), ("test", rows * 3 // 20)))
     memento_csv(folder / "csv", rows * 17 // 20, rows * 3 // 20)
     (folder / "videomem").mkdir()
@@ -38,7 +38,7 @@ def made(folder: Path, rows: int) -> dict[str, tuple[str, Path]]:
     }
 
 
-def peer(folder: Path) -> None:
+def read_unchecked(folder: Path) -> None:
     for path in sorted(folder.rglob("*.*")):
         if path.suffix == ".json":
             pd.read_json(path)
@@ -46,7 +46,7 @@ def peer(folder: Path) -> None:
             pd.read_csv(path)
 
 
-def seconds(call: Callable[[], object]) -> float:
+def measure_seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -56,16 +56,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    print(f"{date.today()}, {platform.machine()} {platform.processor()}, {given.rows} rows, best of {given.rounds}")
+    args = parser.parse_args()
+    print(f"{date.today()}, {platform.machine()} {platform.processor()}, {args.rows} rows, best of {args.rounds}")
     with tempfile.TemporaryDirectory() as folder:
-        for name, (dataset, source) in made(Path(folder), given.rows).items():
+        for name, (dataset, source) in make_datasets(Path(folder), args.rows).items():
             root = Root(f"{folder}/root")
             ours, theirs = (
-                min(seconds(call) for _ in range(given.rounds))
+                min(measure_seconds(call) for _ in range(args.rounds))
                 for call in (
                     partial(list_clips, root, dataset, str(source), limit=None, seed=0),
-                    partial(peer, source),
+                    partial(read_unchecked, source),
                 )
             )
             print(f"{name:<16} ours {ours:.3f} s, pandas unchecked {theirs:.3f} s: {ours / theirs:.1f} times")

@@ -1,4 +1,4 @@
-"""The raw tier against what it replaces, feature by feature: OpenCV, scikit-image and NumPy, frame by frame.
+"""Raw tier: speed of each feature against OpenCV, scikit-image and NumPy frame by frame, and equal results.
 
 The same clips of 45 frames, 256x256, on both sides, a process a core on both sides (on a GPU ours is one process). Each
 process measures its own work on its share of the clips; what is printed are clips a second of all together. Both must
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -31,13 +32,13 @@ from m3ray.tiers import RawTier, Window, fit_hog_projection
 from m3ray.tiers.flow import mean_optical_flow
 from m3ray.tiers.hog import LENGTH, hog_of_bytes
 from m3ray.tiers.malloc import keep_freed_memory
-from m3ray.tiers.raw import blurriness, contrast, pixel_sums, planes
+from m3ray.tiers.raw import blurriness, brightness_and_luma, contrast, split_channels
 
 Feature = Callable[[np.ndarray], np.ndarray]
 
 
-def clip(seed: int, frames: int) -> np.ndarray:
-    """A smooth texture that moves, with noise: uint8 (frames, 256, 256, 3)."""
+def make_clip(seed: int, frames: int) -> np.ndarray:
+    """Make a smooth texture that moves, with noise: uint8 (frames, 256, 256, 3)."""
     rng = np.random.default_rng(seed)
     base = cv2.GaussianBlur(rng.integers(0, 256, (256, 256, 3)).astype(np.float32), (0, 0), 6)
     base = (base - base.min()) / np.ptp(base) * 235
@@ -45,7 +46,7 @@ def clip(seed: int, frames: int) -> np.ndarray:
     return np.clip(moved + rng.normal(0, 4, moved.shape), 0, 255).astype(np.uint8)
 
 
-# The peer: a frame at a time, each feature with the library that has it.
+# The reference: a frame at a time, each feature with the library that has it.
 
 
 def plain_pixels(frames: np.ndarray) -> np.ndarray:
@@ -77,7 +78,7 @@ def plain_flow(frames: np.ndarray) -> np.ndarray:
     values = []
     for first, second in itertools.pairwise(frames):
         pair = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
-        flow = cv2.calcOpticalFlowFarneback(*pair, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+        flow: Any = cv2.calcOpticalFlowFarneback(pair[0], pair[1], cast("Any", None), 0.5, 3, 15, 3, 5, 1.2, 0)
         values.append(np.linalg.norm(flow, axis=2).mean())
     return np.array(np.mean(values))
 
@@ -93,38 +94,40 @@ PLAIN: dict[str, Feature] = {
 # Ours, sixteen frames at a time as the tier takes them.
 
 
-def in_parts(function: Callable[[Tensor], Tensor], frames: np.ndarray, device: str) -> np.ndarray:
-    """The mean over frames of a function of uint8 frames (T, 3, H, W)."""
+def average_parts(function: Callable[[Tensor], Tensor], frames: np.ndarray, device: str) -> np.ndarray:
+    """Average a function of uint8 frames (T, 3, H, W) over all frames."""
     step = 256 if device == "cuda" else 16
-    parts = [planes(frames[k : k + step]) for k in range(0, len(frames), step)]
-    total = sum(function(part.to(device)) * len(part) for part in parts)
+    parts = [split_channels(frames[k : k + step]) for k in range(0, len(frames), step)]
+    total: Any = sum(function(part.to(device)) * len(part) for part in parts)
     return np.asarray((total / len(frames)).cpu())
 
 
-def ours(device: str) -> dict[str, Feature]:
+def our_features(device: str) -> dict[str, Feature]:
     def pixels(part: Tensor) -> Tensor:
-        bright, gray = pixel_sums(part)
+        bright, gray = brightness_and_luma(part)
         return torch.stack([bright.mean(), contrast(gray[None])[0]])
 
     def flow(frames: np.ndarray) -> np.ndarray:
-        gray = torch.cat([pixel_sums(part.to(device))[1] for part in planes(frames).split(16)])
+        gray = torch.cat([brightness_and_luma(part.to(device))[1] for part in split_channels(frames).split(16)])
         return np.asarray(mean_optical_flow(gray[None])[0].cpu())
 
     return {
-        "brightness, contrast": partial(in_parts, pixels, device=device),
-        "blurriness": partial(in_parts, lambda part: blurriness(pixel_sums(part)[1][None])[0], device=device),
-        "hog": partial(in_parts, lambda part: hog_of_bytes(part).mean(dim=0), device=device),
+        "brightness, contrast": partial(average_parts, pixels, device=device),
+        "blurriness": partial(
+            average_parts, lambda part: blurriness(brightness_and_luma(part)[1][None])[0], device=device
+        ),
+        "hog": partial(average_parts, lambda part: hog_of_bytes(part).mean(dim=0), device=device),
         "mean_optical_flow": flow,
     }
 
 
-def _share(task: tuple[str, str, list[int], int, int]) -> tuple[float, list[np.ndarray]]:
-    """Seconds and values of one process for its clips; the best of the rounds."""
+def _measure_share(task: tuple[str, str, list[int], int, int]) -> tuple[float, list[np.ndarray]]:
+    """Measure one process: seconds, the best of the rounds, and values of its clips."""
     side, name, seeds, frames, rounds = task
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    function = PLAIN[name] if side == "plain" else ours(side)[name]
-    clips = [clip(seed, frames) for seed in seeds]
+    function = PLAIN[name] if side == "plain" else our_features(side)[name]
+    clips = [make_clip(seed, frames) for seed in seeds]
     function(clips[0][:4])
     spent = float("inf")
     for _ in range(rounds):
@@ -134,24 +137,28 @@ def _share(task: tuple[str, str, list[int], int, int]) -> tuple[float, list[np.n
     return spent, values
 
 
-def measure(pool: multiprocessing.pool.Pool, side: str, name: str, args: argparse.Namespace) -> tuple[float, list]:
-    """Seconds of a clip, all processes together, and the values of all clips."""
+def measure(
+    pool: multiprocessing.pool.Pool, side: str, name: str, args: argparse.Namespace
+) -> tuple[float, list[np.ndarray]]:
+    """Measure seconds a clip of all processes together, and the values of all clips."""
     processes = args.cores if side in ("plain", "cpu") else 1
     shares = [list(range(args.clips))[k::processes] for k in range(processes)]
-    done = pool.map(_share, [(side, name, seeds, args.frames, args.rounds) for seeds in shares if seeds], chunksize=1)
+    done = pool.map(
+        _measure_share, [(side, name, seeds, args.frames, args.rounds) for seeds in shares if seeds], chunksize=1
+    )
     order = [seed for seeds in shares for seed in seeds]
-    values = dict(zip(order, (value for _, found in done for value in found), strict=True))
+    values = dict(zip(order, (value for _, values in done for value in values), strict=True))
     return max(spent for spent, _ in done) / args.clips, [values[seed] for seed in range(args.clips)]
 
 
-def memory(frames: np.ndarray, device: str) -> float:
-    """MiB that a clip adds to the peak of a process that has its libraries and its first results behind it."""
+def measure_memory(frames: np.ndarray, device: str) -> float:
+    """Measure the MiB that a clip adds to the peak of a process that has computed before."""
     rows = np.random.default_rng(0).random((20, LENGTH)).astype(np.float32)
     tier = RawTier(RawConfig(), fit_hog_projection(iter(rows)))
     tier.setup(torch.device(device))
-    tier.measure([Window(frames[:2])])
+    tier.compute([Window(frames[:2])])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tier.measure([Window(frames)])
+    tier.compute([Window(frames)])
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
@@ -169,19 +176,22 @@ def main() -> None:
     print("| feature | ours, clips/s | plain, clips/s | ours / plain |\n|---|---|---|---|")
     totals = np.zeros(2)
     spawn = multiprocessing.get_context("spawn")
-    # Ours as tier actors are, which keep the memory that they free; the peer in processes of its own, as they come.
+    # Ours as in tier actors, which keep the memory that they free; the reference in plain processes.
     with spawn.Pool(args.cores, keep_freed_memory) as actors, spawn.Pool(args.cores) as plain:
         for name in PLAIN:
-            mine, found = measure(actors, device, name, args)
-            theirs, expected = measure(plain, "plain", name, args)
-            np.testing.assert_allclose(found, expected, rtol=0.01, atol=1e-4)
+            our_seconds, values = measure(actors, device, name, args)
+            plain_seconds, expected = measure(plain, "plain", name, args)
+            np.testing.assert_allclose(values, expected, rtol=0.01, atol=1e-4)
             if name == "mean_optical_flow":
                 print(f"| all but flow | {1 / totals[0]:.2f} | {1 / totals[1]:.2f} | {totals[1] / totals[0]:.1f} |")
-            totals += mine, theirs
-            print(f"| {name} | {1 / mine:.2f} | {1 / theirs:.2f} | {theirs / mine:.1f} |", flush=True)
+            totals += our_seconds, plain_seconds
+            print(
+                f"| {name} | {1 / our_seconds:.2f} | {1 / plain_seconds:.2f} | {plain_seconds / our_seconds:.1f} |",
+                flush=True,
+            )
     print(f"| all | {1 / totals[0]:.2f} | {1 / totals[1]:.2f} | {totals[1] / totals[0]:.1f} |")
     with spawn.Pool(1) as pool:
-        print(f"a clip in flight takes {pool.apply(memory, (clip(1, args.frames), device)):.0f} MiB")
+        print(f"a clip in flight takes {pool.apply(measure_memory, (make_clip(1, args.frames), device)):.0f} MiB")
 
 
 if __name__ == "__main__":

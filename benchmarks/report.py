@@ -1,4 +1,4 @@
-"""The report of a root of many clips with tables 1 to 4: its time and its page's size. No peer draws the same page.
+"""Report: time and size of the page of a root of many clips with tables 1 to 4. No other program draws the same page.
 
 python benchmarks/report.py [--clips 10000]
 """
@@ -28,7 +28,7 @@ from m3ray.similarity.clustering import Dbscan
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.similarity.projection import Projection
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import remember_tiers
+from m3ray.storage.tier_index import TierEntry, update_tier_index
 from m3ray.study.variants import Variant, study_variants
 
 TOP = Path(__file__).parents[1]
@@ -36,19 +36,19 @@ TIERS = ("raw", "scene", "event", SIMILARITY)
 LABELS = [f"action {k}" for k in range(40)]
 
 
-def made_up_root(folder: Path, clips: int, seed: int = 0) -> Root:
-    """A root as `reproduce.py` leaves it, its numbers drawn; twelve real clips stand behind all names."""
+def make_synthetic_root(folder: Path, clips: int, seed: int = 0) -> Root:
+    """Make a root as `reproduce.py` leaves it, with random numbers; twelve real clips stand behind all names."""
     rng, root = np.random.default_rng(seed), Root(str(folder))
     group = rng.integers(0, 60, clips)
     scores = np.clip(0.75 + 0.002 * (group - 30) + rng.normal(0, 0.08, clips), 0, 1)
     ids = [f"clip-{k:06d}" for k in range(clips)]
-    catalogue_of(root, ids, scores, group)
-    features_of(root, ids, group, rng)
-    study_of(root, ids, scores, rng)
+    write_clips(root, ids, scores, group)
+    write_features(root, ids, group, rng)
+    write_study(root, ids, scores, rng)
     return root
 
 
-def catalogue_of(root: Root, ids: list[str], scores: np.ndarray, group: np.ndarray) -> None:
+def write_clips(root: Root, ids: list[str], scores: np.ndarray, group: np.ndarray) -> None:
     real = [Path(clip.uri) for clip in make_demo(root, 12)]
     (folder := Path(root.path("videos"))).mkdir()
     rows = []
@@ -59,14 +59,14 @@ def catalogue_of(root: Root, ids: list[str], scores: np.ndarray, group: np.ndarr
     write_catalogue(root, catalogue_table(rows), 0)
 
 
-def features_of(root: Root, ids: list[str], group: np.ndarray, rng: np.random.Generator) -> None:
-    """The raw tier, and DBSCAN's clusters of points around 60 centres; t-SNE itself is no part of a report."""
+def write_features(root: Root, ids: list[str], group: np.ndarray, rng: np.random.Generator) -> None:
+    """Write the raw tier, and DBSCAN's clusters of points around 60 centres; a report computes no t-SNE."""
     numbers = rng.normal(size=(len(ids), 5)).astype(np.float32)
     hog = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(ids) * 10, np.float32)), type=RAW.field("hog").type)
     columns = [pa.array(ids), *(pa.array(numbers[:, k]) for k in range(4)), hog, pa.array(numbers[:, 4].astype(float))]
     root.write_shard(pa.Table.from_arrays(columns, schema=RAW), ("features", "raw-1"), {})
     train = np.array([k for k in range(len(ids)) if k % 5])
-    parts = {tier: fitted_part(group[train], rng) for tier in ("scene", "event")}
+    parts = {tier: make_dbscan(group[train], rng) for tier in ("scene", "event")}
     fitted = FittedSimilarity(SimilarityConfig(), dict(parts))
     tensors, text = fitted.to_bytes()
     root.write_bytes(tensors, "artifacts", "similarity-1.safetensors")
@@ -78,11 +78,11 @@ def features_of(root: Root, ids: list[str], group: np.ndarray, rng: np.random.Ge
     )
     root.write_shard(pa.Table.from_arrays([pa.array(ids), flat], schema=kind), ("features", "similarity-1"), {})
     identity = {"config": as_json(SimilarityConfig())}
-    remember_tiers(root, {"raw": {"folder": "raw-1", "untrained": False, "identity": {}}})
-    remember_tiers(root, {SIMILARITY: {"folder": "similarity-1", "untrained": True, "identity": identity}})
+    update_tier_index(root, {"raw": TierEntry("raw-1", identity={})})
+    update_tier_index(root, {SIMILARITY: TierEntry("similarity-1", untrained=True, identity=identity)})
 
 
-def fitted_part(group: np.ndarray, rng: np.random.Generator) -> tuple[Projection, Dbscan]:
+def make_dbscan(group: np.ndarray, rng: np.random.Generator) -> tuple[Projection, Dbscan]:
     centres = rng.normal(0, 40, (60, 3))
     measure = Dbscan()
     measure.train_ = rng.normal(size=(len(group), 10)).astype(np.float32)
@@ -95,14 +95,14 @@ def fitted_part(group: np.ndarray, rng: np.random.Generator) -> tuple[Projection
     return projection, measure
 
 
-def study_of(root: Root, ids: list[str], scores: np.ndarray, rng: np.random.Generator) -> None:
+def write_study(root: Root, ids: list[str], scores: np.ndarray, rng: np.random.Generator) -> None:
     tables = study_variants([1, 2, 3, 4], TIERS)
     variants = list({v.name: v for rows in tables.values() for v in rows}.values())
     val = np.arange(0, len(ids), 5)
     trials, runs, predictions = [], [], []
     for variant in variants:
         rho = rng.uniform(0.4, 0.65)
-        trials.append(trial_row(variant, rho))
+        trials.append(make_trial(variant, rho))
         epochs = np.arange(1, 21)
         for run in range(4):
             curve = rho * (1 - np.exp(-epochs / 4)) + rng.normal(0, 0.004, len(epochs))
@@ -123,7 +123,7 @@ def study_of(root: Root, ids: list[str], scores: np.ndarray, rng: np.random.Gene
     root.write_table(pa.Table.from_pandas(scored, preserve_index=False), "predictions.parquet")
 
 
-def trial_row(variant: Variant, rho: float) -> dict[str, object]:
+def make_trial(variant: Variant, rho: float) -> dict[str, object]:
     known = {"variant": variant.name, "tiers": "+".join(variant.tiers), "full": variant.full, "status": "done"}
     numbers = {"features": 3635, "parameters": 1_894_529, "runs": 4, "best_epoch": 10, "best_spearman": rho + 0.01}
     metrics = {"spearman": rho, "spearman_std": 0.003, "mse": 0.012 - 0.01 * rho, "test_spearman": np.nan}
@@ -137,15 +137,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=10_000)
     clips = parser.parse_args().clips
     with tempfile.TemporaryDirectory() as folder:
-        root = made_up_root(Path(folder) / "root", clips)
-        begun = time.perf_counter()
+        root = make_synthetic_root(Path(folder) / "root", clips)
+        start = time.perf_counter()
         subprocess.run([sys.executable, "jobs/report.py", "--out", root.uri], cwd=TOP, check=True)
-        took = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         page = Path(root.path("report", "index.html"))
         size, shown = page.stat().st_size / 1e6, page.read_text().count("<figure>")
     print(f"\n{platform.machine()}, {os.cpu_count()} CPUs, {date.today()}; a made-up root, start of Python included")
     print("| clips | figures | seconds (goal 60) | page, MB (goal 5) |\n|---|---|---|---|")
-    print(f"| {clips:,} | {shown} | {took:.1f} | {size:.2f} |")
+    print(f"| {clips:,} | {shown} | {seconds:.1f} | {size:.2f} |")
 
 
 if __name__ == "__main__":

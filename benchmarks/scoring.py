@@ -1,4 +1,4 @@
-"""Scoring in one process, without a cluster: what a fresh process waits for, then a video of about 3 s.
+"""Scoring without a cluster: start-up of a fresh process, then the time of a video of about 3 s.
 
 python benchmarks/scoring.py BUNDLE VIDEO
 """

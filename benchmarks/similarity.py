@@ -1,9 +1,9 @@
-"""Similarity measures against a plain NumPy and scikit-learn implementation of the same, in one run.
+"""Similarity measures: speed against a plain NumPy and scikit-learn implementation, and equal results.
 
 7,000 train and 1,500 query rows of 10 components, 31 labels: fit, transform of the query and leave-one-out rows of the
-train split, for each measure. The peer is what one would write with scikit-learn (KernelDensity, cosine_similarity,
-KMeans) and NumPy broadcasting in blocks of 100 rows; its densities are made leave-one-out by taking each row's own
-kernel off. DBSCAN is almost all t-SNE, the same scikit-learn on both sides: its time is reported, not compared.
+train split, for each measure. The reference is plain scikit-learn (KernelDensity, cosine_similarity,
+KMeans) and NumPy broadcasting in blocks of 100 rows; its densities are made leave-one-out by subtracting each row's own
+kernel. DBSCAN is almost all t-SNE, the same scikit-learn on both sides: its time is reported, not compared.
 Then the growth of ours with the train split, and its peak memory, each in a process of its own.
 
     python benchmarks/similarity.py [--train 7000] [--query 1500] [--rounds 2] [--growth 1000 4000 16000]
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from m3ray.similarity import MEASURES
 from m3ray.similarity.pairwise import device
 
 LABELS, BANDWIDTH = 31, 0.5
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "kde": {"bandwidth": BANDWIDTH},
     "kde_labels": {"bandwidth": BANDWIDTH, "fewest": 2},
     "kde_kmeans": {"bandwidth": BANDWIDTH},
@@ -40,8 +41,8 @@ SETTINGS = {
 Rows = tuple[np.ndarray, np.ndarray]
 
 
-def data(train: int, query: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whitened mixtures, one centre a label, and (N, labels) bool."""
+def make_data(train: int, query: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make whitened mixtures with one centre a label: train and query rows, and the train labels, bool (N, labels)."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((LABELS, 10))
     kinds = rng.integers(0, LABELS, train + query)
@@ -50,36 +51,36 @@ def data(train: int, query: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows[:train], rows[train:], kinds[:train, None] == np.arange(LABELS)
 
 
-def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+def apply_in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
     return np.concatenate([function(rows[k : k + 100]) for k in range(0, len(rows), 100)])
 
 
-def fractional(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def fractional_distance(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (np.abs(rows[:, None] - others[None]) ** 0.5).sum(-1) ** 2
 
 
 def plain_fractional_mean(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
-    own = in_blocks(lambda rows: fractional(rows, train).sum(1), train) / (len(train) - 1)
-    return in_blocks(lambda rows: fractional(rows, train).mean(1), query)[:, None], own[:, None]
+    own = apply_in_blocks(lambda rows: fractional_distance(rows, train).sum(1), train) / (len(train) - 1)
+    return apply_in_blocks(lambda rows: fractional_distance(rows, train).mean(1), query)[:, None], own[:, None]
 
 
-def prototypes(train: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def compute_prototypes(train: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack([train[column].mean(0) for column in labels.T])
 
 
 def plain_fractional_prototypes(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
-    means = prototypes(train, labels)
-    return fractional(query, means), fractional(train, means)
+    means = compute_prototypes(train, labels)
+    return fractional_distance(query, means), fractional_distance(train, means)
 
 
 def plain_euclidean_prototypes(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
-    means = prototypes(train, labels)
+    means = compute_prototypes(train, labels)
     return np.linalg.norm(query[:, None] - means, axis=-1), np.linalg.norm(train[:, None] - means, axis=-1)
 
 
 def plain_cosine_mean(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
-    own = (in_blocks(lambda rows: cosine_similarity(rows, train).sum(1), train) - 1) / (len(train) - 1)
-    return in_blocks(lambda rows: cosine_similarity(rows, train).mean(1), query)[:, None], own[:, None]
+    own = (apply_in_blocks(lambda rows: cosine_similarity(rows, train).sum(1), train) - 1) / (len(train) - 1)
+    return apply_in_blocks(lambda rows: cosine_similarity(rows, train).mean(1), query)[:, None], own[:, None]
 
 
 def plain_cosine_threshold(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
@@ -87,7 +88,7 @@ def plain_cosine_threshold(train: np.ndarray, query: np.ndarray, labels: np.ndar
         cosine = cosine_similarity(rows, train)
         return np.stack([(cosine > threshold).sum(1) for threshold in (0.4, 0.5, 0.7)], axis=1)
 
-    return in_blocks(counts, query) / len(train), (in_blocks(counts, train) - 1) / (len(train) - 1)
+    return apply_in_blocks(counts, query) / len(train), (apply_in_blocks(counts, train) - 1) / (len(train) - 1)
 
 
 def plain_densities(train: np.ndarray, query: np.ndarray, members: np.ndarray) -> Rows:
@@ -130,35 +131,35 @@ PLAIN = {
 }
 
 
-def ours(name: str, train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
+def compute_ours(name: str, train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
     measure = MEASURES[name](**SETTINGS.get(name, {})).fit(train, labels)
     return measure.transform(query), measure.transform_train()
 
 
-def timed(work: Callable[[], Rows]) -> tuple[float, Rows]:
+def measure_seconds(work: Callable[[], Rows]) -> tuple[float, Rows]:
     start = time.perf_counter()
     rows = work()
     return time.perf_counter() - start, rows
 
 
 def compare(name: str, args: argparse.Namespace) -> tuple[float, float]:
-    """Best of alternating rounds; both must give the same numbers."""
-    train, query, labels = data(args.train, args.query)
-    mine, theirs = [], []
+    """Compare a measure with its plain form, best of alternating rounds; both must give the same numbers."""
+    train, query, labels = make_data(args.train, args.query)
+    our_seconds, plain_seconds = [], []
     for _ in range(args.rounds):
-        spent, found = timed(lambda: ours(name, train, query, labels))
-        mine.append(spent)
-        spent, expected = timed(lambda: PLAIN[name](train, query, labels))
-        theirs.append(spent)
+        spent, found = measure_seconds(lambda: compute_ours(name, train, query, labels))
+        our_seconds.append(spent)
+        spent, expected = measure_seconds(lambda: PLAIN[name](train, query, labels))
+        plain_seconds.append(spent)
     # The median: far from a group scikit-learn's tree sums its kernels with an error of its own, up to a fifth of -log.
     gap = np.median(np.abs(found[0] - expected[0])) / np.abs(expected[0]).max()
     assert gap < 1e-5, (name, gap)
-    return min(mine), min(theirs)
+    return min(our_seconds), min(plain_seconds)
 
 
-def grow(rows: int, args: argparse.Namespace) -> None:
-    """Time a query row and peak memory of all measures but DBSCAN at a size of the train split; printed as JSON."""
-    train, query, labels = data(rows, args.query)
+def measure_growth(rows: int, args: argparse.Namespace) -> None:
+    """Print time a query row and peak memory of all measures but DBSCAN at a size of the train split, as JSON."""
+    train, query, labels = make_data(rows, args.query)
     before, spent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
     for name in PLAIN:
         measure = MEASURES[name](**SETTINGS.get(name, {})).fit(train, labels)
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.grow:
-        return grow(args.grow, args)
+        return measure_growth(args.grow, args)
     where = torch.cuda.get_device_name() if device().type == "cuda" else f"{torch.get_num_threads()} threads, CPU"
     print(f"{where}, {platform.machine()}, {date.today()}; {args.train} train x {args.query} query x 10, float64")
     print("| measure | ours, s | plain, s | plain / ours |\n|---|---|---|---|")
@@ -191,10 +192,10 @@ def main() -> None:
     print(f"| the paper's eight without t-SNE | {totals[0]:.2f} | {totals[1]:.2f} | {totals[1] / totals[0]:.1f} |")
     for rows in [*args.growth, args.train]:
         command = [sys.executable, __file__, "--grow", str(rows), "--query", str(args.query)]
-        facts = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
-        print(f"{rows:>6} train rows: {facts['us']:.0f} us a query row, all nine; ", end="")
-        print(f"peak {facts['peak']:.0f} MiB, {facts['before']:.0f} of it before the first measure", flush=True)
-    spent, _ = timed(lambda: ours("dbscan", *data(args.train, args.query)))
+        growth = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+        print(f"{rows:>6} train rows: {growth['us']:.0f} us a query row, all nine; ", end="")
+        print(f"peak {growth['peak']:.0f} MiB, {growth['before']:.0f} of it before the first measure", flush=True)
+    spent, _ = measure_seconds(lambda: compute_ours("dbscan", *make_data(args.train, args.query)))
     print(f"dbscan, t-SNE and the predictor's three fits included: {spent:.0f} s")
     return None
 

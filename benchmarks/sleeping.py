@@ -1,4 +1,4 @@
-"""A tier that sleeps instead of computing, and clips without videos: what is left is how the work is laid out."""
+"""A tier that sleeps instead of computing, and clips without videos: what remains is the scheduling of the work."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from m3ray.pipelines.extraction.records import decoded_table, work_rows
+from m3ray.pipelines.extraction.records import pack_decoded_clips, unpack_work
 from m3ray.schema import vector_schema
-from m3ray.tiers import Measured, Weighted, Window
-from m3ray.video.sampling import Facts
+from m3ray.tiers import WeightedValue, Window, WindowFeatures
+from m3ray.video.metadata import VideoMetadata
 
-FACTS = Facts(8, 8, 1.0, 1.0, 1, 1, 100, "mov", "none")
+METADATA = VideoMetadata(8, 8, 1.0, 1.0, 1, 1, 100, "mov", "none")
 
 
 class SleepTier:
-    """Sleeps for `seconds` a clip; its numbers tell which process slept, and until when."""
+    """Sleeps for a time a clip; its numbers tell which process slept, and until when.
+
+    Args:
+        seconds: Time of sleep a clip, seconds.
+    """
 
     name, whole_clip, untrained = "sleep", False, False
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.begun = time.time()
+        self.start = time.time()
 
     @property
     def schema(self) -> pa.Schema:
@@ -39,12 +43,12 @@ class SleepTier:
     def setup(self, device: torch.device) -> None:
         pass
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
         time.sleep(self.seconds * len(windows))
-        return [{"sleep": Weighted(np.array([os.getpid(), time.time() - self.begun]), 1)} for _ in windows]
+        return [{"sleep": WeightedValue(np.array([os.getpid(), time.time() - self.start]), 1)} for _ in windows]
 
 
 def frames_without_video(batch: pa.Table) -> Iterator[pa.Table]:
-    """A frame for every clip, as decoding would leave it."""
-    for row in work_rows(batch):
-        yield decoded_table([replace(row, facts=FACTS, frames=np.zeros((1, 8, 8, 3), np.uint8))])
+    """Make a frame for every clip, as decoding would leave it."""
+    for row in unpack_work(batch):
+        yield pack_decoded_clips([replace(row, metadata=METADATA, frames=np.zeros((1, 8, 8, 3), np.uint8))])

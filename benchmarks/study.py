@@ -1,7 +1,7 @@
-"""The whole study of the paper, tables 1 to 4, at its real size: ours through Tune against a plain PyTorch loop.
+"""Study: time of tables 1 to 4 at the paper's size through Tune, against a plain PyTorch loop.
 
-7,000 train and 1,500 val rows of the real widths (15 + 720 + 2,048 + 852, and the other measures' of Table 4), made up.
-The peer is the usual loop: DataLoader, nn.Linear, Adam as it comes, one run after the other with all threads; it is
+7,000 train and 1,500 val rows of the real widths (15 + 720 + 2,048 + 852, and the other measures' of Table 4), random.
+The reference is a plain loop: DataLoader, nn.Linear, Adam as it comes, one run after the other with all threads; it is
 timed on a sample, one epoch of one run of every variant, and scaled by runs and epochs. Ours is `run_study` on a local
 Ray: what is trained, what Tune costs beside it, and the floor of this machine: the time to move weights, gradients and
 moments through memory (9 passes a step) or to multiply (two products a step), whichever is longer.
@@ -27,14 +27,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
-from m3ray.features.load import Loaded
+from m3ray.features.load import StudyFeatures
 from m3ray.features.matrix import Block, Features
 from m3ray.model import parameter_count
-from m3ray.pipelines.runtime.cluster import connected
+from m3ray.pipelines.runtime.cluster import connect_cluster
 from m3ray.pipelines.study.ablation import run_study
 from m3ray.storage.root import Root
 from m3ray.study.study import Study
-from m3ray.study.trial import columns_of
+from m3ray.study.trial import select_columns
 from m3ray.study.variants import Variant, study_variants
 
 # Columns of each measure on Memento10k (the supplement, Table 4); DBSCAN's 852 are the full model's own.
@@ -51,8 +51,8 @@ MEASURES = {
 RAW = ("brightness", "contrast", "blurriness", "mean_optical_flow", *(f"hog_{k}" for k in range(10)), "size_bytes")
 
 
-def synthetic(train: int, val: int) -> StudyData:
-    """Noise of the real widths, scores that depend on some columns of each tier, one-hot clusters as DBSCAN's are."""
+def make_data(train: int, val: int) -> StudyData:
+    """Make noise of the real widths, scores that depend on some columns of each tier, and one-hot clusters."""
     rng = np.random.default_rng(0)
     rows = train + val
     widths = {"scene": 720, "event": 2048, **{f"similarity:{name}": n for name, n in MEASURES.items()}}
@@ -68,15 +68,15 @@ def synthetic(train: int, val: int) -> StudyData:
     return StudyData.make(features, scores, ["train"] * train + ["val"] * val)
 
 
-def all_variants(data: StudyData, epochs: int) -> list[Variant]:
+def list_variants(data: StudyData, epochs: int) -> list[Variant]:
     tables = study_variants((1, 2, 3, 4), data.features.tiers, None)
     unique = {v.name: v for rows in tables.values() for v in rows}
     return [replace(v, training=replace(v.training, epochs=min(epochs, v.training.epochs))) for v in unique.values()]
 
 
-def plain_epoch(data: StudyData, variant: Variant) -> float:
-    """Seconds of one epoch of one run, the second of two: the first warms caches and allocators up."""
-    columns, config = columns_of(data.features, variant), variant.training
+def measure_plain_epoch(data: StudyData, variant: Variant) -> float:
+    """Measure one epoch of one run, the second of two, seconds: the first warms caches and allocators up."""
+    columns, config = select_columns(data.features, variant), variant.training
     x, y = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])), torch.from_numpy(data.scores)
     layers: list[nn.Module] = []
     for a, b in zip((len(columns), *config.hidden), config.hidden, strict=False):
@@ -96,16 +96,16 @@ def plain_epoch(data: StudyData, variant: Variant) -> float:
     return spent
 
 
-def floor(data: StudyData, variant: Variant, runs: int, bandwidth: float, peak: float) -> float:
-    """Seconds that this machine needs at least for a variant's training."""
+def estimate_floor(data: StudyData, variant: Variant, runs: int, bandwidth: float, peak: float) -> float:
+    """Estimate the seconds that this machine needs at least for a variant's training."""
     config = variant.training
-    weights = parameter_count(len(columns_of(data.features, variant)), config.hidden)
+    weights = parameter_count(len(select_columns(data.features, variant)), config.hidden)
     steps = -(-len(data.train) // config.batch) * config.epochs * runs
     return steps * max(9 * 4 * weights / bandwidth, 4 * config.batch * weights / peak)
 
 
-def machine() -> tuple[float, float]:
-    """Bytes a second of a large copy, and FLOP a second of a large product."""
+def measure_machine() -> tuple[float, float]:
+    """Measure bytes a second of a large copy, and FLOP a second of a large product."""
     a, b = torch.zeros(64 * 1024**2), torch.zeros(64 * 1024**2)
     x = torch.randn(2048, 2048)
     spent = [float("inf")] * 2
@@ -123,17 +123,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=TrainConfig().epochs, help="at most; fewer cost both sides alike")
     parser.add_argument("--rows", type=int, nargs=2, default=(7000, 1500))
     args = parser.parse_args()
-    data = synthetic(*args.rows)
-    variants = all_variants(data, args.epochs)
+    data = make_data(*args.rows)
+    variants = list_variants(data, args.epochs)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores, CPU"
     print(f"{where}, {platform.machine()}, {date.today()}; {len(variants)} variants x {args.runs} runs, ", end="")
     print(f"{args.rows} rows, at most {args.epochs} epochs", flush=True)
-    plain = sum(plain_epoch(data, v) * v.training.epochs * args.runs for v in variants)
+    plain = sum(measure_plain_epoch(data, v) * v.training.epochs * args.runs for v in variants)
     print(f"plain loop: {plain:,.0f} s, scaled from one epoch of one run of each variant", flush=True)
-    bandwidth, peak = machine()
-    least = sum(floor(data, v, args.runs, bandwidth, peak) for v in variants)
-    with connected() as on, tempfile.TemporaryDirectory() as folder:
-        study = Study(Root(folder), "bench", Loaded(data, {}, "bench"), tuple(range(args.runs)))
+    bandwidth, peak = measure_machine()
+    least = sum(estimate_floor(data, v, args.runs, bandwidth, peak) for v in variants)
+    with connect_cluster() as on, tempfile.TemporaryDirectory() as folder:
+        study = Study(Root(folder), "bench", StudyFeatures(data, {}, "bench"), tuple(range(args.runs)))
         start = time.perf_counter()
         trials = run_study(study, variants, on)
         wall = time.perf_counter() - start

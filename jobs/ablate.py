@@ -1,4 +1,4 @@
-"""The study: every variant of the tables asked for, on a root whose tiers are there; and its report."""
+"""Train the study's variants on a root that has its tiers, and make tables and report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[AblateOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[AblateOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
     from m3ray.reports.page import build_report
 
-    jobs.ablate(asked)
-    options = asked.options
+    jobs.ablate(request)
+    options = request.options
     if not options.dry_run:
         build_report(options.out, parse_prices(options.price), options.carbon)
 

@@ -1,4 +1,4 @@
-"""How fitted models do on data sets, their own and others: the table of generalisation."""
+"""Evaluate fitted models on data sets, their own and others: the table of generalisation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[EvaluateOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[EvaluateOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
 
-    jobs.evaluate(asked)
+    jobs.evaluate(request)
 
 
 if __name__ == "__main__":

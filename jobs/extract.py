@@ -1,4 +1,4 @@
-"""Catalogue and tiers: decodes every clip once and computes the tiers that are missing."""
+"""List the clips, decode each once, and compute the tiers that it lacks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[ExtractOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[ExtractOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
 
-    jobs.extract(asked)
+    jobs.extract(request)
 
 
 if __name__ == "__main__":

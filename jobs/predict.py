@@ -1,4 +1,4 @@
-"""Scores for new videos, with a bundle."""
+"""Score new videos with a bundle."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[PredictOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[PredictOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
 
-    jobs.predict(asked)
+    jobs.predict(request)
 
 
 if __name__ == "__main__":

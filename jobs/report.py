@@ -1,4 +1,4 @@
-"""Tables, figures and page of what a root holds. Does not start Ray."""
+"""Make tables, figures and page of what a root holds. Ray is not started."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[ReportOptions]) -> None:
-    options = asked.options
+def job(request: Request[ReportOptions]) -> None:
+    options = request.options
     if options.dry_run:
         print(f"plan: {options.out}/report: tables, figures and page of what the root holds")
         return
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.reports.page import build_report
 
     build_report(options.out, parse_prices(options.price), options.carbon)

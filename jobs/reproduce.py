@@ -1,4 +1,4 @@
-"""The whole study: catalogue, tiers, similarity, tables, bundle, predictions, report. With no argument: the demo."""
+"""Run the whole study: catalogue, tiers, similarity, tables, bundle, predictions, report. Without options: the demo."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[ReproduceOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[ReproduceOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
     from m3ray.reports.page import build_report
 
-    jobs.reproduce(asked)
-    options = asked.options
+    jobs.reproduce(request)
+    options = request.options
     if not options.dry_run:
         build_report(options.out, parse_prices(options.price), options.carbon)
 

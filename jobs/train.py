@@ -1,4 +1,4 @@
-"""Trains one variant, as many runs as asked for, and writes a bundle under models/."""
+"""Train the runs of one variant, and save a bundle under models/."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[TrainOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[TrainOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
 
-    jobs.train(asked)
+    jobs.train(request)
 
 
 if __name__ == "__main__":

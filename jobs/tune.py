@@ -1,4 +1,4 @@
-"""Searches hyper-parameters on a root whose tiers are there; the best setting becomes a file for train.py --config."""
+"""Search hyper-parameters on a root that has its tiers; the best setting becomes a file for train.py --config."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[TuneOptions]) -> None:
-    # Imported once the request is known to be sound: a mistake is then told in a second.
+def job(request: Request[TuneOptions]) -> None:
+    # Imported once the request has been checked: a mistake in it is then reported within a second.
     from m3ray.pipelines import jobs
 
-    jobs.tune(asked)
+    jobs.tune(request)
 
 
 if __name__ == "__main__":

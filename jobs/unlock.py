@@ -1,4 +1,4 @@
-"""Says which job holds a root, and removes its lock if that job is dead."""
+"""Tell which job holds a root, and remove its lock if that job is dead."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from m3ray.request.checks import Request
 
 
-def job(asked: Request[UnlockOptions]) -> None:
-    # Imported once the options are sound: --help then answers at once.
+def job(request: Request[UnlockOptions]) -> None:
+    # Imported once the options have been checked: --help then answers at once.
     from m3ray.storage.lock import WORKS
     from m3ray.storage.root import Root
     from m3ray.storage.unlocking import unlock
@@ -21,7 +21,7 @@ def job(asked: Request[UnlockOptions]) -> None:
     def tell(line: str) -> None:
         print(line, flush=True)
 
-    options = asked.options
+    options = request.options
     works = WORKS if options.work is None else (options.work,)
     unlock(Root(options.out), works, force=options.force, dry=options.dry_run, tell=tell)
 

@@ -6,23 +6,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from m3ray.scoring.scorer import Scorer
 
 __all__ = ["__version__", "load"]
-__version__ = "0.1.0"
+
+try:
+    __version__ = version("m3ray")
+except PackageNotFoundError:  # a checkout that is not installed, such as a submitted working directory
+    __version__ = "unknown"
+
+# A library is silent by itself: jobs print on the console, other programs add handlers of their own.
+logging.getLogger("m3ray").addHandler(logging.NullHandler())
 
 
 def load(bundle: str | os.PathLike[str]) -> Scorer:
-    """Opens a bundle for scoring in this process, without a cluster.
+    """Open a bundle for scoring in this process, without a cluster.
 
     Args:
-        bundle: its folder, as `jobs/train.py` or `jobs/reproduce.py` wrote it under `models/`.
+        bundle: the bundle's folder, as `jobs/train.py` or `jobs/reproduce.py` wrote it under `models/`.
+    Returns:
+        The scorer.
     Raises:
-        BundleError: not a bundle, of a newer version, or changed since it was written.
+        BundleError: If it is no bundle, of a newer version, or changed since it was written.
     """
     # Imported here: the decoding child imports this package too, and must not pay for torch.
     from m3ray.scoring.scorer import Scorer

@@ -1,4 +1,4 @@
-"""What jobs cost beyond patience: device hours, energy, CO2, dollars (the supplement, A.5)."""
+"""What jobs cost: device hours, energy, CO2 and dollars (the supplement, A.5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from m3ray.config.presets import CARBON
 from m3ray.errors import ConfigError
 
 CPU = "CPU"
-# Watts of a device by Ray's name for it: thermal design power from the makers' data sheets; of a V100 the paper's 250.
+# Watts of a device by Ray's name for it: thermal design power from the makers' data sheets; for a V100 the paper's 250.
 # A vCPU is a hardware thread of a server processor: about 300 W over 64 of them (Xeon 8375C, EPYC 7R13).
 WATTS = {
     CPU: 5.0,
@@ -24,20 +24,20 @@ WATTS = {
     "H200": 700.0,
     "B200": 1000.0,
 }
-_UNKNOWN = 300.0
+_ASSUMED_WATTS = 300.0
 
-MEASURED, RATED, ASSUMED = "measured (codecarbon)", "TDP x time", f"{_UNKNOWN:g} W assumed x time"
+MEASURED, RATED, ASSUMED = "measured (codecarbon)", "TDP x time", f"{_ASSUMED_WATTS:g} W assumed x time"
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What one kind of device spent.
+class DeviceUsage:
+    """Use of one kind of device.
 
     Args:
-        device: `CPU` (a vCPU), or a GPU's name.
-        hours: of one device.
-        kwh: energy.
-        how: the energy is known.
+        device: `CPU` (a vCPU), or the GPU's name.
+        hours: device hours.
+        kwh: energy, kWh.
+        how: how the energy was determined, in words.
     """
 
     device: str
@@ -47,49 +47,81 @@ class Spent:
 
 
 def energy_kwh(hours: float, watts: float) -> float:
-    """Energy of a device that draws `watts` for `hours`."""
+    """Energy of a device.
+
+    Args:
+        hours: device hours.
+        watts: power that it draws, W.
+    Returns:
+        Energy, kWh.
+    """
     return hours * watts / 1000
 
 
 def emissions_kg(kwh: float, carbon: float = CARBON) -> float:
-    """CO2 of an energy on a grid of `carbon` kg a kWh."""
+    """CO2 of an amount of energy.
+
+    Args:
+        kwh: energy, kWh.
+        carbon: CO2 of the grid, kg a kWh.
+    Returns:
+        CO2, kg.
+    """
     return kwh * carbon
 
 
-def spent(device: str, hours: float, measured_kwh: float | None = None) -> Spent:
-    """Hours of a device with their energy: as measured, else from its thermal design power."""
+def estimate_usage(device: str, hours: float, measured_kwh: float | None = None) -> DeviceUsage:
+    """Estimate the energy of device hours: as measured, else from the thermal design power.
+
+    Args:
+        device: `CPU` (a vCPU), or the GPU's name.
+        hours: device hours.
+        measured_kwh: energy that was measured, kWh; None if it was not.
+    Returns:
+        The use of the device; an unknown device is taken to draw 300 W.
+    """
     if measured_kwh is not None:
-        return Spent(device, hours, measured_kwh, MEASURED)
-    known = next((name for name in sorted(WATTS, key=len, reverse=True) if device.upper().startswith(name)), None)
-    watts = _UNKNOWN if known is None else WATTS[known]
-    return Spent(device, hours, energy_kwh(hours, watts), ASSUMED if known is None else RATED)
+        return DeviceUsage(device, hours, measured_kwh, MEASURED)
+    model = next((name for name in sorted(WATTS, key=len, reverse=True) if device.upper().startswith(name)), None)
+    watts = _ASSUMED_WATTS if model is None else WATTS[model]
+    return DeviceUsage(device, hours, energy_kwh(hours, watts), ASSUMED if model is None else RATED)
 
 
-def together(parts: Iterable[Spent]) -> list[Spent]:
-    """One row a device, those that cost most energy first; what was known in several ways says so."""
-    by_device: dict[str, list[Spent]] = {}
+def sum_usage(parts: Iterable[DeviceUsage]) -> list[DeviceUsage]:
+    """Sum the use of each device.
+
+    Args:
+        parts: uses of devices, of several runs.
+    Returns:
+        One row a device, those with most energy first; `how` names each way in which its energy was determined.
+    """
+    by_device: dict[str, list[DeviceUsage]] = {}
     for part in parts:
         by_device.setdefault(part.device, []).append(part)
     rows = [
-        Spent(
+        DeviceUsage(
             device,
-            sum(part.hours for part in found),
-            sum(part.kwh for part in found),
-            ", ".join(dict.fromkeys(part.how for part in found)),
+            sum(part.hours for part in group),
+            sum(part.kwh for part in group),
+            ", ".join(dict.fromkeys(part.how for part in group)),
         )
-        for device, found in by_device.items()
+        for device, group in by_device.items()
     ]
     return sorted(rows, key=lambda row: -row.kwh)
 
 
-def parse_prices(given: Iterable[str]) -> dict[str, float]:
-    """`DEVICE=DOLLARS` an hour, each, as a dictionary.
+def parse_prices(texts: Iterable[str]) -> dict[str, float]:
+    """Parse prices of devices.
 
+    Args:
+        texts: texts of the form `DEVICE=DOLLARS`, dollars an hour.
+    Returns:
+        Device to dollars an hour.
     Raises:
-        ConfigError: one that is not of that form.
+        ConfigError: If one is not of that form.
     """
     prices = {}
-    for text in given:
+    for text in texts:
         device, _, dollars = text.partition("=")
         try:
             prices[device] = float(dollars)
@@ -100,7 +132,14 @@ def parse_prices(given: Iterable[str]) -> dict[str, float]:
     return prices
 
 
-def cost(rows: Iterable[Spent], prices: Mapping[str, float]) -> float | None:
-    """Dollars of the devices that have a price; None where none has."""
-    known = [row.hours * prices[row.device] for row in rows if row.device in prices]
-    return sum(known) if known else None
+def cost(rows: Iterable[DeviceUsage], prices: Mapping[str, float]) -> float | None:
+    """Cost of the devices that have a price.
+
+    Args:
+        rows: uses of devices.
+        prices: device to dollars an hour.
+    Returns:
+        Dollars; None if no device has a price.
+    """
+    costs = [row.hours * prices[row.device] for row in rows if row.device in prices]
+    return sum(costs) if costs else None

@@ -1,4 +1,4 @@
-"""Errors that m3ray raises on purpose. Each says what was got, what was expected and what to do next.
+"""Errors that m3ray raises on purpose. Each message says what was got, what was expected and what to do next.
 
 M3RayError                    exit status 1
 ├── UserError                 exit status 2: the request itself cannot be carried out
@@ -6,15 +6,15 @@ M3RayError                    exit status 1
 │   ├── SchemaError           a table lacks a column, repeats an id, holds an impossible value
 │   ├── WeightsError          a weight file is missing, damaged, of another network or hash
 │   ├── RootBusyError         another job works on the same root
-│   │   └── LostLockError     the root is another job's by now (exit status 1: something was written)
-│   ├── ClusterError          no Ray answers where RAY_ADDRESS points, or it refuses
+│   │   └── LostLockError     another job has taken the lock over (exit status 1: something was written)
+│   ├── ClusterError          no Ray answers at RAY_ADDRESS, or it rejects the connection
 │   └── StudyError            the root holds too little to train on
 ├── ShapeError                a tensor of the wrong shape or range (also a ValueError)
 ├── DecodeError               one clip cannot be decoded; becomes a row in rejects/
 ├── FeatureError              features are missing or not finite; names tier and clip
 ├── BundleError               a bundle is damaged, or of another version
-├── StorageError              the storage answered for nothing, as long as the job waits for it
-├── DamagedFileError          a file under a root cannot be read (also a ValueError); names it
+├── StorageError              the storage did not answer for any clip as long as the job waited
+├── DamagedFileError          a file under a root cannot be read (also a ValueError); the file is named
 └── JobFailedError            what a library, Ray or the machine raised, in one line
 """
 
@@ -25,7 +25,7 @@ class M3RayError(Exception):
     """Root of every error that m3ray raises on purpose."""
 
     exit_status = 1
-    told = False
+    is_reported = False
     """Whether the job's last lines have said that it failed."""
 
 
@@ -52,13 +52,13 @@ class RootBusyError(UserError):
 
 
 class LostLockError(RootBusyError):
-    """The lock that a job worked under is another's by now: it must write no more."""
+    """Another job has taken over the lock that a job worked under, which must therefore stop writing."""
 
-    exit_status = 1  # unlike a refusal at the start, something was written
+    exit_status = 1  # something was written, unlike where a job is rejected at its start
 
 
 class ClusterError(UserError):
-    """No Ray answers where RAY_ADDRESS points, or it does not let us in."""
+    """No Ray answers at RAY_ADDRESS, or it rejects the connection."""
 
 
 class StudyError(UserError):
@@ -78,24 +78,24 @@ class BundleError(M3RayError):
 
 
 class StorageError(M3RayError):
-    """The storage answered for no clip as long as the job waits for it; nothing was rejected."""
+    """The storage did not answer for any clip as long as the job waited; nothing was rejected."""
 
 
 class DamagedFileError(M3RayError, ValueError):
-    """A file that m3ray wrote cannot be read: cut short, changed, or not m3ray's."""
+    """A file under a root cannot be read: it is truncated, changed, or not one of m3ray's."""
 
 
 class JobFailedError(M3RayError):
-    """What m3ray did not foresee, in one line; its cause has the traceback."""
+    """An error that m3ray did not foresee, in one line; its cause has the traceback."""
 
 
 class DecodeError(M3RayError):
     """One clip cannot be decoded.
 
     Args:
-        reason: machine-readable word, as in `rejects/` (`empty_file`, `not_a_video`, ...).
+        reason: machine-readable word for the column `error` of `rejects/`, such as `empty_file`.
         message: what was got and what was expected.
-        stage: where it happened: `read`, `sniff`, `demux`, `decode`, `tier`.
+        stage: stage that failed: 'read', 'sniff', 'demux', 'decode' or 'tier'.
     """
 
     def __init__(self, reason: str, message: str, stage: str = "decode") -> None:

@@ -1,4 +1,4 @@
-"""The tables on disk: what their columns are called and hold. Every reader and writer takes them from here."""
+"""The tables on disk: names and types of their columns. Every reader and writer takes them from here."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import pyarrow as pa
 
 CATALOGUE_FILE = "catalogue.parquet"
 
-
 SPLITS = ("train", "val", "test")
-RAW_FEATURES = ("brightness", "contrast", "blurriness", "mean_optical_flow", "hog", "size_bytes")
 HOG_COMPONENTS = 10
 SIMILARITY = "similarity"  # the measure that M3-S uses; `similarity:NAME` is any other one
 
 
 def vector(width: int) -> pa.DataType:
-    """A vector column that pandas, Polars, DuckDB and plain pyarrow all read.
+    """Type of a vector column that pandas, Polars, DuckDB and plain pyarrow all read.
 
-    The values are written as not null: Parquet's fixed_size_list keeps its width through the Arrow schema alone.
+    Args:
+        width: numbers in a vector.
+    Returns:
+        A list of float32 of fixed size; Parquet keeps that size through the Arrow schema alone.
     """
     return pa.list_(pa.float32(), width)
 
@@ -35,12 +36,12 @@ CATALOGUE = pa.schema(
     ]
 )
 
-LISTING = "list"  # the stage of rejects that were never read
-# Reasons in `rejects/` that say nothing of the clip: the next job tries again by itself.
+LISTING = "list"  # the stage of rejects that were never read because the listing rejected them
+# Reasons in `rejects/` that say nothing of the clip, which the next job retries by itself.
 STORAGE_FAILED = "storage_failed"
 TRANSIENT = (STORAGE_FAILED,)
 
-# Beside the numbers of a clip: what they were computed from, as `m3ray.storage.contents` writes it. No feature.
+# The column with the stamp of the content that a clip's numbers were computed from; it is no feature.
 CONTENT = "content"
 
 REJECTS = pa.schema(
@@ -54,10 +55,13 @@ REJECTS = pa.schema(
     ]
 )
 
-# The key in a catalogue column's own metadata under which stands which of FACTS it is, whatever its name.
+# In the metadata of a catalogue's column: which column of VIDEO_METADATA it is, whatever its name.
 LEARNED_KEY = b"m3ray.learned"
 
-FACTS = pa.schema(
+# What decoding learned of the clips, beside the tiers under `features/`; roots on disk know the table by this name.
+METADATA_TABLE = "facts"
+
+VIDEO_METADATA = pa.schema(
     [
         ("clip_id", pa.string()),
         ("width", pa.int32()),
@@ -87,9 +91,12 @@ RAW = pa.schema(
 
 
 def feature_names(schema: pa.Schema) -> list[str]:
-    """The columns of a tier's shards that are numbers: neither the clip's id, nor what they were computed from.
+    """Names of the columns that are features, and neither the clip's id nor its content.
 
-    A user's tier may have numbers that are called `content`; ours is text.
+    Args:
+        schema: schema of a tier's shard. A user's tier may have numbers in a column `content`; ours is text.
+    Returns:
+        The names, in the order of the schema.
     """
     return [column.name for column in schema if column.name != "clip_id" and not _is_content(column)]
 
@@ -99,7 +106,14 @@ def _is_content(column: pa.Field) -> bool:
 
 
 def vector_schema(column: str, width: int) -> pa.Schema:
-    """The schema of a tier that is one vector a clip."""
+    """Schema of a tier that has one vector a clip.
+
+    Args:
+        column: name of the vector's column.
+        width: numbers in a vector.
+    Returns:
+        `clip_id` and that column.
+    """
     return pa.schema([("clip_id", pa.string()), (column, vector(width))])
 
 
@@ -108,12 +122,12 @@ class Clip:
     """One video, one row of the catalogue.
 
     Args:
-        clip_id: unique and stable under re-listing.
-        uri: path or URI of the video; empty where only brought features exist.
-        split: `train`, `val` or `test`; None until drawn.
+        clip_id: unique id, which stays when the data set is listed again.
+        uri: path or URI of the video; empty where only user-provided features exist.
+        split: 'train', 'val' or 'test'; None until it is drawn.
         score: memorability in [0, 1]; None if unknown.
         labels: action labels, possibly none.
-        extra: the user's further columns, kept as they came.
+        extra: name of each further column of the user's to its value.
     """
 
     clip_id: str
@@ -125,7 +139,13 @@ class Clip:
 
 
 def catalogue_table(clips: Sequence[Clip]) -> pa.Table:
-    """The catalogue of `clips`, the user's further columns after ours."""
+    """Make the catalogue's table.
+
+    Args:
+        clips: clips to list.
+    Returns:
+        One row a clip with the columns of `CATALOGUE`, and after them the user's further columns.
+    """
     columns: dict[str, Any] = {
         "clip_id": [c.clip_id for c in clips],
         "uri": [c.uri for c in clips],

@@ -10,8 +10,9 @@ from hypothesis import settings
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from drawn import pictures
-from faulty_s3 import patched_environment, s3_environment, s3_server
+from faulty_s3 import patch_environment, s3_environment, s3_server
 
+from m3ray.console import configure_console
 from m3ray.video.encode import encode_clip
 
 # The same draws in every run and on every machine: a suite that fails one day in ten tells nobody anything.
@@ -24,12 +25,18 @@ def _two_threads():
     torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True)
+def _console():
+    """Lines on standard output, as jobs print them: tests read them there."""
+    configure_console()
+
+
 @pytest.fixture(scope="module")
 def s3():
     """A client of moto's S3, empty for each file of tests; its address and keys stand in the environment."""
     import boto3
 
-    with s3_server() as endpoint, patched_environment(s3_environment(endpoint)):
+    with s3_server() as endpoint, patch_environment(s3_environment(endpoint)):
         yield boto3.client("s3")
 
 

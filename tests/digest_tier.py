@@ -9,21 +9,22 @@ import numpy as np
 from m3ray.config import TierConfigs
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.datasets.registry import list_clips
-from m3ray.pipelines.extraction.planning import plan, prepare, tidy
+from m3ray.pipelines.extraction.planning import plan
 from m3ray.pipelines.extraction.records import (
-    Computed,
-    Decoded,
+    ComputedClip,
+    DecodedClip,
     Failure,
-    computed_table,
-    decoded_rows,
-    decoded_table,
-    work_rows,
+    pack_computed_clips,
+    pack_decoded_clips,
+    unpack_decoded_clips,
+    unpack_work,
 )
-from m3ray.pipelines.extraction.tier_stage import TierColumns
+from m3ray.pipelines.extraction.root_upkeep import prepare, tidy
+from m3ray.pipelines.extraction.tier_columns import TierColumns
 from m3ray.pipelines.extraction.write_stage import WriteStage
 from m3ray.schema import vector_schema
-from m3ray.storage.homes import Origin
-from m3ray.storage.tier_index import tier_table
+from m3ray.storage.dataset_folders import DatasetOrigin
+from m3ray.storage.tier_index import read_tier_table
 
 
 def client():
@@ -45,7 +46,7 @@ class Digest:
 TIERS = (Digest("one"), Digest("two"))
 
 
-def told(data):
+def digest_of(data):
     return np.frombuffer(hashlib.sha256(data).digest()[:2], np.uint8).astype(float)
 
 
@@ -74,39 +75,41 @@ def compute(root, catalogue, *, tiers=TIERS, retry=False):
 
 
 def write(ready):
-    rows = [computed(row, ready.tiers) for row in decoded_rows(decoded_table(work_rows(ready.work)))]
+    rows = [compute_clip(row, ready.tiers) for row in unpack_decoded_clips(pack_decoded_clips(unpack_work(ready.work)))]
     columns = [TierColumns(tier.name, tier.schema) for tier in ready.tiers]
     stage = WriteStage(ready.root, columns, ready.folders, ready.metadata(TierConfigs().decode))
-    stage(computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in ready.tiers}))
+    stage(pack_computed_clips(rows, {tier.name: [pack(row, tier) for row in rows] for tier in ready.tiers}))
 
 
-def computed(row: Decoded, tiers):
+def compute_clip(row: DecodedClip, tiers):
     data = read(row.uri)
     if not data:
-        return Computed(row.clip_id, row.uri, None, content=row.content).failed(Failure("read", "missing_file", "gone"))
-    values = {tier.name: {tier.name: told(data)} for tier in tiers if tier.name in row.tiers}
-    return Computed(row.clip_id, row.uri, None, values, content=row.content)
+        return ComputedClip(row.clip_id, row.uri, None, content=row.content).with_failure(
+            Failure("read", "missing_file", "gone")
+        )
+    values = {tier.name: {tier.name: digest_of(data)} for tier in tiers if tier.name in row.tiers}
+    return ComputedClip(row.clip_id, row.uri, None, values, content=row.content)
 
 
-def packed(row, tier):
+def pack(row, tier):
     return row.values[tier.name][tier.name].tobytes() if tier.name in row.values else None
 
 
 def holds(root, catalogue, tier="one"):
     """Whether the root has just the right numbers of each clip of the catalogue."""
-    rows = dict(zip(*(tier_table(root, tier)[name].to_pylist() for name in ("clip_id", tier)), strict=True))
+    rows = dict(zip(*(read_tier_table(root, tier)[name].to_pylist() for name in ("clip_id", tier)), strict=True))
     assert len(rows) == root.read_shards("features", folder(root, tier)).num_rows
     uris = zip(catalogue["clip_id"].to_pylist(), catalogue["uri"].to_pylist(), strict=True)
-    return all(rows[clip] == told(read(uri)).tolist() for clip, uri in uris)
+    return all(rows[clip] == digest_of(read(uri)).tolist() for clip, uri in uris)
 
 
 def folder(root, tier):
     return root.read_json("artifacts", "tiers.json")[tier]["folder"]
 
 
-def listed(root, source, dataset="folder", by="fast"):
+def write_listed(root, source, dataset="folder", by="fast"):
     table = list_clips(root, dataset, str(source), limit=None, seed=0).table
-    return write_catalogue(root, table, 0, origin=Origin((str(source),), by=by))
+    return write_catalogue(root, table, 0, origin=DatasetOrigin((str(source),), by=by))
 
 
 def fill(where, count, seed=0, sizes=(3, 400)):

@@ -6,7 +6,7 @@ import pyarrow as pa
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.schema import RAW, Clip, catalogue_table, vector_schema
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import remember_tiers
+from m3ray.storage.tier_index import TierEntry, update_tier_index
 
 
 def made_root(folder, rows=300, seed=0, lacking=0):
@@ -33,4 +33,4 @@ def made_root(folder, rows=300, seed=0, lacking=0):
 
 def write(root, tier, table):
     root.write_shard(table, ("features", f"{tier}-made"), {})
-    remember_tiers(root, {tier: {"folder": f"{tier}-made", "untrained": True, "identity": {}}})
+    update_tier_index(root, {tier: TierEntry(f"{tier}-made", untrained=True, identity={})})

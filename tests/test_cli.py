@@ -1,27 +1,76 @@
 """Command lines."""
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from m3ray.cli import main, spelled_out
-from m3ray.config.options import ExtractOptions
+from m3ray.cli import OLD_OPTIONS, _has_option, main, rename_old_options
+from m3ray.config.options import ExtractOptions, PredictOptions, TrainOptions
 from m3ray.errors import StudyError
 
 
+@dataclass(frozen=True)
+class Group:
+    crash_count: int = 3
+
+
+@dataclass(frozen=True)
+class Renamed(ExtractOptions):
+    """Options of which a group and an option of another group have new names."""
+
+    out: str = "x"
+    finetune: Group = field(default_factory=Group)
+    limits: Group = field(default_factory=Group)
+
+
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("arguments", "expected"),
     [
         ([], []),
         (["--out", "x"], ["--out", "x"]),
-        (["--unfrozen"], ["--unfrozen", "auto"]),
-        (["--unfrozen", "--out", "x"], ["--unfrozen", "auto", "--out", "x"]),
-        (["--unfrozen", "small", "--runs", "2"], ["--unfrozen", "small", "--runs", "2"]),
+        (["--full.crash-count", "4"], ["--finetune.crash-count", "4"]),
+        (["--full.crash_count=4", "--out", "x"], ["--finetune.crash-count=4", "--out", "x"]),
+        (["--limits.strikes", "5"], ["--limits.crash-count", "5"]),
+        (["--limits.crash-count", "5"], ["--limits.crash-count", "5"]),
+        (["--root", "full", "--fuller.x", "1"], ["--root", "full", "--fuller.x", "1"]),
+        (["--moments.step", "1"], ["--moments.step", "1"]),
     ],
 )
-def test_unfrozen_alone_is_auto(given, meant):
-    assert spelled_out(given) == meant
+def test_old_spellings_mean_the_new_ones_where_the_job_has_these(arguments, expected):
+    assert rename_old_options(Renamed, arguments) == expected
+
+
+def test_an_old_spelling_works_and_a_line_names_the_new_one(monkeypatch, tmp_path, capsys):
+    requests = []
+    out = ["--out", str(tmp_path / "o"), "--dry-run"]
+    monkeypatch.setattr(sys, "argv", ["train", *out, "--limits.strikes", "2", "--full.epochs=3"])
+    assert main(TrainOptions, requests.append, "A job.") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "--limits.strikes is now called --limits.crash-count; the old name still works",
+        "--full.epochs is now called --finetune.epochs; the old name still works",
+    ]
+    assert (requests[0].options.limits.crash_count, requests[0].options.finetune.epochs) == (2, 3)
+
+
+def test_every_new_spelling_is_an_option_of_a_job():
+    jobs = (TrainOptions, PredictOptions)
+    assert all(any(_has_option(job, new) for job in jobs) for new in OLD_OPTIONS.values())
+    assert not any(_has_option(job, old) for job in jobs for old in OLD_OPTIONS)
+
+
+def test_a_spelling_that_the_job_does_not_have_is_left_to_tyro():
+    assert rename_old_options(ExtractOptions, ["--full.epochs", "3"]) == ["--full.epochs", "3"]
+
+
+@pytest.mark.parametrize("arguments", [["--unfrozen"], ["--unfrozen", "--runs", "2"]])
+def test_unfrozen_needs_a_value_and_the_error_names_the_choices(monkeypatch, tmp_path, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["train", "--out", str(tmp_path / "o"), *arguments])
+    assert main(TrainOptions, job_that_raises(AssertionError), "A job.") == 2
+    assert capsys.readouterr().err == (
+        "error: --unfrozen has no value: give one of none, auto, small, gpu80, gpu24x8; --help explains the options\n"
+    )
 
 
 def run(monkeypatch, job, *arguments):
@@ -29,27 +78,27 @@ def run(monkeypatch, job, *arguments):
     return main(ExtractOptions, job, "A job.")
 
 
-def raising(error):
-    def job(asked):
+def job_that_raises(error):
+    def job(request):
         raise error
 
     return job
 
 
 def test_what_went_through_is_0_and_ctrl_c_130_and_quiet(monkeypatch, tmp_path, capsys):
-    assert run(monkeypatch, lambda asked: None, "--out", str(tmp_path / "o")) == 0
-    assert run(monkeypatch, raising(KeyboardInterrupt()), "--out", str(tmp_path / "o")) == 130
+    assert run(monkeypatch, lambda request: None, "--out", str(tmp_path / "o")) == 0
+    assert run(monkeypatch, job_that_raises(KeyboardInterrupt()), "--out", str(tmp_path / "o")) == 130
     assert capsys.readouterr() == ("", "")
 
 
 def test_an_error_is_the_last_line_and_the_result_the_one_before(monkeypatch, tmp_path, capsys):
-    assert run(monkeypatch, raising(StudyError("too few\nclips")), "--out", str(tmp_path / "o")) == 2
-    said = capsys.readouterr()
-    assert said.out.splitlines() == ["extract: result: failed: the error stands in the last line"]
-    assert said.err == "error: too few clips\n"
-    told = StudyError("too few clips")
-    told.told = True
-    assert run(monkeypatch, raising(told), "--out", str(tmp_path / "o")) == 2
+    assert run(monkeypatch, job_that_raises(StudyError("too few\nclips")), "--out", str(tmp_path / "o")) == 2
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["extract: result: failed: the error stands in the last line"]
+    assert output.err == "error: too few clips\n"
+    reported = StudyError("too few clips")
+    reported.is_reported = True
+    assert run(monkeypatch, job_that_raises(reported), "--out", str(tmp_path / "o")) == 2
     assert capsys.readouterr() == ("", "error: too few clips\n"), "the job has said its result itself"
 
 
@@ -58,21 +107,21 @@ def test_a_traceback_goes_to_the_root_s_log_else_to_a_file_of_its_own(monkeypatc
     (root / "artifacts").mkdir(parents=True)
     (root / "artifacts" / "tiers.json").write_text("{}")
     for out, inside in ((root, True), (tmp_path / "none", False)):
-        assert run(monkeypatch, raising(KeyError("folder")), "--out", str(out)) == 1
-        said = capsys.readouterr()
-        (line,) = said.err.splitlines()
+        assert run(monkeypatch, job_that_raises(KeyError("folder")), "--out", str(out)) == 1
+        output = capsys.readouterr()
+        (line,) = output.err.splitlines()
         assert line.startswith("error: KeyError: 'folder'")
         place = Path(line.rpartition("; traceback in ")[2])
         assert (root in place.parents) == inside
         assert "Traceback (most recent call last)" in place.read_text()
-        assert "Traceback" not in said.out + said.err
+        assert "Traceback" not in output.out + output.err
         if not inside:
             place.unlink()
     assert not (tmp_path / "none").exists()
 
 
 def test_help_is_help(monkeypatch, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        run(monkeypatch, raising(AssertionError), "--help")
-    assert ended.value.code == 0
+    with pytest.raises(SystemExit) as exit_request:
+        run(monkeypatch, job_that_raises(AssertionError), "--help")
+    assert exit_request.value.code == 0
     assert "--out" in capsys.readouterr().out

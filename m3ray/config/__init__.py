@@ -1,16 +1,16 @@
-"""Every setting, as frozen dataclasses. Command lines are made from them and results carry them resolved."""
+"""Every setting as a frozen dataclass: command lines are made from them, and results keep them."""
 
-from m3ray.config.compute import ComputeConfig, DecoderName, LimitsConfig, MomentConfig, Precision
+from m3ray.config.compute import ComputeConfig, DecoderName, LimitsConfig, Precision, SlidingWindowConfig
 from m3ray.config.datasets import ReadConfig, StorageConfig
 from m3ray.config.serialization import as_json, fingerprint, from_json
 from m3ray.config.tiers import (
     DecodeConfig,
     EventConfig,
+    FinetunedConfig,
     RawConfig,
     SceneConfig,
     SimilarityConfig,
     TierConfigs,
-    TunedConfig,
     VisionConfig,
 )
 from m3ray.config.training import TrainConfig
@@ -20,17 +20,17 @@ __all__ = [
     "DecodeConfig",
     "DecoderName",
     "EventConfig",
+    "FinetunedConfig",
     "LimitsConfig",
-    "MomentConfig",
     "Precision",
     "RawConfig",
     "ReadConfig",
     "SceneConfig",
     "SimilarityConfig",
+    "SlidingWindowConfig",
     "StorageConfig",
     "TierConfigs",
     "TrainConfig",
-    "TunedConfig",
     "VisionConfig",
     "as_json",
     "fingerprint",

@@ -1,4 +1,4 @@
-"""How data sets and their storage are read."""
+"""Settings of reading data sets and their storage."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ReadConfig:
-    """How a published data set is read."""
+    """Choices among what a published data set offers."""
 
     score: Literal["normalized", "raw"] = "normalized"
-    """Memento10k as MediaEval gives it: which of its two scores."""
+    """Which of its two scores Memento10k in MediaEval's form is read with."""
     target: Literal["short", "long"] = "short"
-    """VideoMem: short-term or long-term memorability."""
+    """Which of VideoMem's scores is read: short-term or long-term memorability."""
     videos: str | None = None
-    """Folder of the videos; none: below the data set's own."""
+    """Folder of the videos; none: below the data set's own folder."""
     splits: str | None = None
-    """VideoMem: file or folder that says who is in which split; none: drawn."""
+    """File or folder that assigns VideoMem's clips to splits; none: they are drawn."""
     identity: Literal["fast", "hash"] = "fast"
-    """By what a video is known: where it lies, its size and time of change; or its bytes, all read at a job's start."""
+    """What identifies a video: its path, size and modification time (fast), or its content (hash), read at a job's
+    start."""
 
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """Buckets of videos that are not read as the root's is."""
+    """Buckets of videos that are read otherwise than the root's."""
 
     anonymous: tuple[str, ...] = ()
-    """Public buckets, read without credentials."""
+    """Public buckets, which are read without credentials."""
     requester_pays: tuple[str, ...] = ()
-    """Buckets whose owner lets whoever reads them pay."""
+    """Buckets whose readers pay for what they read."""

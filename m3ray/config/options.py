@@ -1,4 +1,4 @@
-"""The options of every job, as dataclasses: a command line is made from them, and Python calls take them."""
+"""Options of every job as dataclasses: command lines are made from them, and Python calls take them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Literal
 
 import tyro
 
-from m3ray.config.compute import ComputeConfig, LimitsConfig, MomentConfig, Precision
+from m3ray.config.compute import ComputeConfig, LimitsConfig, Precision, SlidingWindowConfig
 from m3ray.config.datasets import ReadConfig, StorageConfig
-from m3ray.config.finetuning import UnfrozenOverrides
+from m3ray.config.finetuning import FinetuneOverrides
 from m3ray.config.presets import BASE_LAG, CARBON
+from m3ray.config.serialization import json_key
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnfrozenOptions:
-    """Training the networks too, from frames."""
+class FinetuneOptions:
+    """Finetuning of the networks, from frames."""
 
     unfrozen: Literal["none", "auto", "small", "gpu80", "gpu24x8"] = "none"
-    """Also train the full model with its networks: small (CPUs, trials), gpu80 (one GPU of 80 GB), gpu24x8 (eight of
-    24 GB), auto (by the GPUs there are). `--unfrozen` alone is auto."""
-    full: UnfrozenOverrides = field(default_factory=UnfrozenOverrides)
-    """Settings in place of the preset's."""
+    """Also train the full model with its networks, by this preset: small (CPUs, trials), gpu80 (one GPU of 80 GB),
+    gpu24x8 (eight of 24 GB), auto (by the GPUs of the cluster)."""
+    finetune: FinetuneOverrides = field(default_factory=FinetuneOverrides, metadata=json_key("full"))
+    """Settings of --unfrozen in place of the preset's."""
 
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
@@ -30,7 +31,7 @@ TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class RootOptions:
-    """Where everything goes."""
+    """Options of every job."""
 
     out: str
     """The root: a local folder or an s3:// URI that everything is written under."""
@@ -40,10 +41,10 @@ class RootOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(RootOptions):
-    """What every job on a root has beside it."""
+    """Options of every job that works on a root."""
 
     on_end: str | None = None
-    """Called when the job has ended, however it did (not a dry run, nor a request that is refused before it begins): a
+    """Called when the job has ended, however it did (not a dry run, nor a request that is rejected before it begins): a
     command for the shell, with the last event as JSON on its standard input and M3RAY_STATUS (success, partial, failed,
     stopped), M3RAY_RUN and M3RAY_ROOT in its environment, 60 s at most; or an http(s):// address that this JSON is
     posted to. Its failure is a line in the log and changes nothing else. It is not kept: of an address, scheme and host
@@ -52,62 +53,67 @@ class RunOptions(RootOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CostOptions:
-    """What the report's costs are reckoned with."""
+    """Prices and emissions that the report's costs are computed with."""
 
     price: tuple[str, ...] = ()
-    """DEVICE=DOLLARS an hour of each device, as in CPU=0.04 L4=0.80; a CPU is one vCPU."""
+    """DEVICE=DOLLARS for an hour of each device, as in CPU=0.04 L4=0.80; a CPU is one vCPU."""
     carbon: float = CARBON
     """Kilograms of CO2 a kWh on your region's grid; 0.37 is us-east-1's, as in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How a published data set is read, and tiers that the user brings."""
+class MissingOptions:
+    """Tolerance of clips that lack a tier."""
+
+    allow_missing: bool = False
+    """Go on though more than 5 % of the clips lack a user-provided tier, or of the scored clips any tier without having
+    been rejected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(MissingOptions):
+    """Choices of a published data set, and user-provided tiers."""
 
     score: Literal["normalized", "raw"] = "normalized"
     """memento10k in MediaEval's form: which of its two short-term scores."""
     target: Literal["short", "long"] = "short"
     """videomem: short-term or long-term memorability."""
     splits: str | None = None
-    """videomem: who is in which split: a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
+    """videomem: splits of the clips, as a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
     identity: Literal["fast", "hash"] = "fast"
-    """By what a local video is known, and that it changed: fast: its path, links and spellings resolved, its size and
-    time of change; hash: its bytes, all read at the job's start: equal files are one video, which stands in one split
+    """What identifies a local video and its changes: fast: its path, links and spellings resolved, its size and
+    modification time; hash: its content, read at the job's start: equal files are one video, which stands in one split
     and is computed once. Objects of S3 have an etag."""
     videos: str | None = None
     """The folder of a published data set's videos, where it is not below --root."""
     tier: TierFiles = ()
     """NAME=FILE, once a tier: a tier of your own, .parquet, .csv or .npz with clip_id and numbers or vectors."""
     unscaled: tuple[str, ...] = ()
-    """Brought tiers that training takes as they are; others are centred and scaled with the train split's statistics,
-    a vector by one number, so that the ratios between its directions stay."""
-    allow_missing: bool = False
-    """Go on though more than 5 % of the clips lack a brought tier, or of the scored clips any tier without having been
-    rejected."""
+    """User-provided tiers that training takes as they are; others are centred and scaled with the train split's
+    statistics, a vector by one number, so that the ratios between its directions stay."""
 
     @property
     def reading(self) -> ReadConfig:
-        """What the readers of published data sets take."""
+        """Choices for the readers of published data sets."""
         return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOptions:
-    """How work on videos is laid out."""
+    """Resources and limits of work on videos."""
 
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     """Processors, batches and shards."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    """What one clip may cost."""
+    """Per-clip resource limits; they never change the features of accepted clips."""
     storage: StorageConfig = field(default_factory=StorageConfig)
     """Buckets of videos that are public, or whose readers pay; a root keeps them."""
     max_rejects: str = "20%"
     """How many clips may be rejected before the job fails: a share of the catalogue (20% or 0.2) or a number; what the
-    others gave stays. Clips that only the storage failed are not among them."""
+    others gave is kept. Clips that only the storage failed are not among them."""
     mix_versions: bool = False
     """Add to features that other versions of PyTorch, OpenCV, PyAV or FFmpeg computed, though that changes numbers
     within one folder."""
-
     stall_minutes: float = 60.0
     """The extraction stops with exit status 1, and says which clips were being computed where and for how long, when no
     clip got through decoding, tiers or writing for so many minutes; 0: never. A pause for the storage does not count
@@ -117,7 +123,7 @@ class WorkOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
-    """Which clips, which tiers, computed how."""
+    """Clips, tiers and their settings."""
 
     dataset: Dataset | None = None
     """Drawn demo clips, a folder of videos, a table with a column uri, or a published data set; none: the root's own
@@ -125,9 +131,9 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     root: str | None = None
     """The folder or the table (.csv, .parquet, .jsonl); the folder of memento10k or videomem as it was downloaded."""
     dataset_moved: bool = False
-    """--root is where the root's own data set lies now: another folder or table would else be refused."""
+    """--root is where the root's own data set lies now: without it, another folder or table is rejected."""
     tiers: tuple[str, ...] = ()
-    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those brought with --tier; none:
+    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those given with --tier; none:
     the root's own, else raw, scene and event."""
     weights: str = "auto"
     """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
@@ -139,83 +145,92 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     refit_hog: bool = False
     """Fit HOG's PCA anew; every raw feature is then computed again."""
     preset: Literal["auto", "paper", "default", "demo"] = "auto"
-    """Settings of the tiers; auto: demo for the demo, default else."""
+    """Settings of the tiers; auto: demo for the demo, else default."""
     fps: float | None = None
     """Frames a second to sample; none: the preset's (15; demo 5)."""
     network: Literal["ip", "ir"] | None = None
-    """CSN-152, interaction preserved or reduced; none: the preset's (ip)."""
+    """CSN-152 variant: interactions preserved (ip) or reduced (ir); none: the preset's (ip)."""
     precision: Precision = "auto"
-    """Of the networks: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
+    """Precision of the networks: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
     measure: str | None = None
     """Similarity measure of M3-S; none: the preset's (dbscan)."""
     seed: int = 0
     """Seed of the demo, of drawn splits, of untrained weights, of similarity and of the first run."""
     settled: tyro.conf.Suppress[bool] = False
-    """Whether what the root keeps has taken the place of defaults."""
+    """Whether the root's record has taken the place of defaults."""
 
     @property
     def sees_similarity(self) -> bool:
-        """Whether `tiers` are a model's, of which similarity is one."""
+        """Whether `tiers` names the tiers of a model, which sees similarity too."""
         return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Where a model's training settings come from."""
+    """Choice of a model's training settings."""
 
     fit: Literal["auto", "paper", "select"] = "auto"
     """paper: the settings as they are; select: hidden layers, regularisation and epochs are chosen on held-out fifths
-    of the train split; auto: select where the full model sees brought tiers alone, which are often small and weak."""
+    of the train split; auto: select where the full model sees user-provided tiers alone, often small and weak."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(FitOptions, UnfrozenOptions):
-    """How the study trains."""
+class StudyOptions(FitOptions, FinetuneOptions, MissingOptions):
+    """Tables and trainings of a study."""
 
     tables: tuple[int, ...] = (1, 2, 3, 4)
     """Tables of the paper to make: 1 raw features alone, 2 raw features within M3-S, 3 tiers, 4 similarity measures."""
     runs: int = 4
-    """Runs of each variant; run k has seed S + k."""
+    """Number of runs of each variant; run k has seed S + k."""
     epochs: int | None = None
     """Epochs; none: the paper's 20 (15 for a similarity measure alone)."""
-    allow_missing: bool = False
-    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateOptions(RunOptions, StudyOptions, CostOptions):
-    """The study on a root whose tiers are there."""
+class RecordedLimitsOptions:
+    """Limits of a job that reads clips again which an extraction accepted."""
+
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """Per-clip resource limits; what is not given is as in the root's record, so that every clip that was extracted
+    can be read again."""
+    settled: tyro.conf.Suppress[bool] = False
+    """Whether the root's record has taken the place of defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateOptions(RunOptions, StudyOptions, CostOptions, RecordedLimitsOptions):
+    """Options of a study on a root that holds the tiers."""
 
     seed: int = 0
     """Seed of the first run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(ExtractOptions, FitOptions, UnfrozenOptions):
-    """One variant, its runs, a bundle."""
+class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions):
+    """Options of training one model and making its bundle."""
 
     tiers: tuple[str, ...] = ()
-    """Tiers the model uses, similarity among them; none: the root's own, else raw, scene, event, and similarity."""
+    """Tiers that the model uses, similarity among them; none: the root's own, else raw, scene, event, similarity."""
     loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] = "mse_tails"
-    """Loss; mse_tails is the paper's choice for Memento10k, mse_to_spearman for VideoMem."""
+    """Loss function; the paper's choice is mse_tails for Memento10k, mse_to_spearman for VideoMem."""
     epochs: int = 20
     """Passes over the train split."""
     runs: int = 4
-    """Runs; run k has seed S + k."""
+    """Number of runs; run k has seed S + k."""
     name: str = "m3s"
-    """The bundle's name, under models/."""
+    """Name of the bundle's folder under models/."""
     config: str | None = None
-    """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs then stand back."""
+    """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs are then ignored."""
 
     @property
     def sees_similarity(self) -> bool:
-        """A model sees it."""
+        """Whether `tiers` names the tiers of a model, which sees similarity too."""
         return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
-    """Everything: catalogue, tiers, similarity, tables, bundle, predictions, report."""
+    """Options of everything: catalogue, tiers, similarity, tables, bundle, predictions, report."""
 
     out: str = "m3ray-demo"
     """The root: a local folder or an s3:// URI that everything is written under."""
@@ -223,22 +238,22 @@ class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(RunOptions, ReadOptions, WorkOptions):
-    """Scores for new videos."""
+    """Options of scoring new videos."""
 
     bundle: str = ""
     """Folder of the bundle; none: ROOT/models/m3s."""
     dataset: Literal["folder", "table", "memento10k", "videomem"] = "folder"
     """Where clips come from."""
     root: str | None = None
-    """The folder of videos or the table; none: the clips of the tiers brought, if the bundle needs no other."""
+    """The folder of videos or the table; none: the clips of the user-provided tiers, if the bundle needs no others."""
     over_time: bool = False
-    """Also the score of sliding windows: `times` (their middles, seconds) and `curve`."""
-    moments: MomentConfig = field(default_factory=MomentConfig)
-    """The windows of --over-time."""
+    """Also score sliding windows: `times` (their middles, seconds) and `curve`."""
+    sliding_windows: SlidingWindowConfig = field(default_factory=SlidingWindowConfig, metadata=json_key("moments"))
+    """Sliding windows of --over-time."""
     delay: float | None = None
-    """Also the score after this many videos shown since viewing, where the training data had decay rates."""
+    """Also give the score after this many videos since the first viewing, where the training data had decay rates."""
     delay_base: float = BASE_LAG
-    """--delay: the videos since viewing that the training scores stand for; Memento10k's are taken to be at 80."""
+    """Number of videos between the two viewings that the training scores stand for, for --delay; 80 for Memento10k."""
     limit: int | None = None
     """Only the first N clips."""
     retry_rejects: bool = False
@@ -247,7 +262,7 @@ class PredictOptions(RunOptions, ReadOptions, WorkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RunOptions, WorkOptions):
-    """Bundles judged on roots."""
+    """Options of evaluating bundles on roots."""
 
     bundles: tuple[str, ...]
     """Folders of bundles, as jobs/train.py or jobs/reproduce.py leave them under models/."""
@@ -256,27 +271,25 @@ class EvaluateOptions(RunOptions, WorkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(RunOptions, UnfrozenOptions):
-    """A search over hyper-parameters, on a root whose tiers are there."""
+class TuneOptions(RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOptions):
+    """Options of a search over hyper-parameters, on a root that holds the tiers."""
 
     trials: int = 32
-    """Settings to try."""
+    """Number of settings to try."""
     metric: Literal["spearman", "mse"] = "spearman"
-    """What to be best at on val: the mean over runs, last epoch."""
+    """Metric on val that the search optimises: the mean over runs after the last epoch."""
     runs: int = 4
-    """Runs of each setting; run k has seed S + k."""
+    """Number of runs of each setting; run k has seed S + k."""
     epochs: int = 20
     """Epochs of a setting that is not stopped early."""
     tiers: tuple[str, ...] = ()
-    """Tiers the model uses; none: all that the root has."""
+    """Tiers that the model uses; none: all that the root has."""
     seed: int = 0
     """Seed of the search and of the first run."""
     name: str = "search"
-    """Where the search is kept, under study/: the same name goes on, another one starts anew."""
-    allow_missing: bool = False
-    """Go on though more than 5 % of the scored clips lack a tier without having been rejected."""
+    """Name of the search's folder under study/: the same name continues it, another one starts anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(RootOptions, CostOptions):
-    """Tables, figures and page of what a root holds."""
+    """Options of the report on a root."""

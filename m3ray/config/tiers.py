@@ -1,4 +1,4 @@
-"""Every setting, as frozen dataclasses. Command lines are made from them and results carry them resolved."""
+"""Settings that decide the numbers of the tiers; their JSON is part of the tiers' fingerprints."""
 
 from __future__ import annotations
 
@@ -6,96 +6,98 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from m3ray.config.compute import Precision
+from m3ray.config.serialization import json_key
 
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    """How videos become frames."""
+    """Sampling of videos into frames."""
 
     fps: float = 15.0
-    """Frames a second to sample; never above the video's own rate."""
+    """Frames sampled a second; never above the video's own rate."""
     size: int = 256
-    """Height and width of a frame, the aspect ratio not kept."""
+    """Height and width of a frame, pixels; the aspect ratio is not kept."""
     window_frames: int = 128
-    """A longer clip is taken in consecutive windows of this many frames, and its vectors averaged."""
+    """Frames of a window; a longer clip is taken in consecutive windows, and its vectors are averaged."""
 
 
 @dataclass(frozen=True)
 class RawConfig:
-    """The raw tier."""
+    """Settings of the raw tier."""
 
     blur_half_width: int = 30
-    """Half width of the low-frequency square that blurriness leaves out."""
+    """Half width of the low-frequency square that blurriness leaves out, in frequency bins."""
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """The scene tier."""
+    """Settings of the scene tier."""
 
     precision: Precision = "auto"
-    """auto: bfloat16 where the processor or GPU computes in it, else float32."""
+    """Precision of the network; auto: bfloat16 where the processor or GPU computes in it, else float32."""
 
 
 @dataclass(frozen=True)
 class EventConfig:
-    """The event tier."""
+    """Settings of the event tier."""
 
     network: Literal["ip", "ir"] = "ip"
-    """CSN-152, interaction preserved (ip) or reduced (ir)."""
+    """CSN-152 variant: interactions preserved (ip) or reduced (ir)."""
     precision: Precision = "auto"
-    """auto: bfloat16 where the processor or GPU computes in it, else float32."""
+    """Precision of the network; auto: bfloat16 where the processor or GPU computes in it, else float32."""
 
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Every torchvision tier."""
+    """Settings of every torchvision tier."""
 
     precision: Precision = "auto"
-    """auto: bfloat16 where the processor or GPU computes in it, else float32."""
+    """Precision of the network; auto: bfloat16 where the processor or GPU computes in it, else float32."""
 
 
 @dataclass(frozen=True)
 class SimilarityConfig:
-    """The similarity tier."""
+    """Settings of the similarity tier."""
 
     measure: str = "dbscan"
-    """Which measure M3-S uses; a name of m3ray.similarity.MEASURES."""
+    """Measure that M3-S uses, a name of m3ray.similarity.MEASURES."""
     sources: tuple[str, ...] = ("scene", "event")
-    """Tiers whose vectors are compared; those that a root has, and where it has none of them, every other vector."""
+    """Tiers whose vectors are compared, of those that a root has; where it has none of them, all its other vectors."""
     components: int = 10
     """PCA components of each vector before the measure."""
     eps_scene: float | Literal["auto"] = "auto"
-    """DBSCAN's eps in the t-SNE plane; the paper's is 1.25 (on 7,000 clips); auto: knee of the k-distance curve."""
+    """DBSCAN's eps of the scene vectors, in the t-SNE plane; the paper's is 1.25, for 7,000 clips; auto: knee of the
+    k-distance curve."""
     eps_event: float | Literal["auto"] = "auto"
-    """As eps_scene; the paper's is 0.9."""
+    """DBSCAN's eps of the event vectors; the paper's is 0.9; auto: knee of the k-distance curve."""
     kde_fewest: int = 150
-    """kde_labels: the fewest train clips of a label that gets a density; the paper's 150 leaves 31 labels."""
+    """Fewest train clips of a label that kde_labels fits a density to; the paper's 150 leaves 31 labels."""
     seed: int = 0
-    """Seed of PCA, t-SNE, k-means and the cluster predictor."""
+    """Seed of PCA, t-SNE, k-means and the classifier that predicts clusters."""
 
 
 @dataclass(frozen=True)
-class TunedConfig:
-    """A network that was trained unfrozen, as a tier."""
+class FinetunedConfig:
+    """Settings of a tier whose network was finetuned."""
 
     precision: Precision = "auto"
-    """As it was trained."""
+    """Precision that the network was trained in."""
     size: int = 256
-    """Height and width of the frames that it sees."""
+    """Height and width of the frames that the network sees, pixels."""
     network: Literal["ip", "ir"] = "ip"
-    """Of the event network."""
+    """CSN-152 variant of the event tier: interactions preserved (ip) or reduced (ir)."""
     untrained: bool = False
-    """Whether it began from random weights."""
+    """Whether the training started from random weights."""
 
 
 @dataclass(frozen=True)
 class TierConfigs:
-    """The settings that decide the numbers of the computed tiers."""
+    """Settings of all computed tiers."""
 
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     raw: RawConfig = field(default_factory=RawConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     event: EventConfig = field(default_factory=EventConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
-    tuned: TunedConfig = field(default_factory=TunedConfig)
+    finetuned: FinetunedConfig = field(default_factory=FinetunedConfig, metadata=json_key("tuned"))
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)

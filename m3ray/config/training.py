@@ -1,4 +1,4 @@
-"""How the model is trained."""
+"""Settings of training the model on features."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training, Table 5 of the paper."""
+    """Settings of one training, the parameters of the paper's Table 5."""
 
     hidden: tuple[int, ...] = (512, 64)
     """Widths of the hidden layers."""
     loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] = "mse"
-    """Loss; the paper's ablations use mse, its best Memento10k model mse_tails."""
+    """Loss function; the paper's ablations use mse, its best Memento10k model mse_tails."""
     epochs: int = 20
     """Passes over the train split."""
     batch: int = 32
     """Clips a step."""
     learning_rate: float = 1e-3
-    """Adam's learning rate at the start."""
+    """Adam's learning rate of the first epochs."""
     weight_decay: float = 1e-5
     """Adam's weight decay (L2)."""
     step_size: int = 5
-    """Epochs between reductions of the learning rate."""
+    """Epochs after which the learning rate is reduced."""
     gamma: float = 0.2
-    """Factor of each reduction."""
+    """Factor of each reduction of the learning rate."""
     tails_gain: float = 2.0
-    """mse_tails: gain of the tails' weights."""
+    """Gain of mse_tails: how much more scores far from the mean weigh."""
     tails_power: float = 4.0
-    """mse_tails: power of the distance to the mean."""
+    """Power of mse_tails: of a score's distance to the mean."""
     strength: float = 0.01
-    """Soft ranks' regularisation; at 1.0 scores in [0, 1] get linear ranks (Pearson)."""
+    """Regularisation strength of the soft ranks; at 1.0 the ranks of scores in [0, 1] are linear, as in Pearson's r."""
     spearman_scale: float = 0.01
     """Factor of the Spearman loss."""

@@ -10,9 +10,9 @@ from m3ray.config.options import RootOptions
 
 @dataclass(frozen=True, kw_only=True)
 class UnlockOptions(RootOptions):
-    """Whose lock, and whether to ask if it lives."""
+    """Removing the lock of a job that was killed."""
 
     work: Literal["study", "predict"] | None = None
-    """Which lock: of the jobs that touch tiers, study, models and report, or of predict; left out: both."""
+    """Lock to remove: study, of the jobs that write tiers, study, models and report, or predict; none: both."""
     force: bool = False
     """Remove the lock of a living job too; it stops at its next commit."""

@@ -1,179 +1,116 @@
-"""The catalogue: the clips of a root, checked, split, and kept. Column by column, so that millions of rows fit."""
+"""The catalogue of a root: made from checked clips, and completed with what decoding learned of them.
+
+Everything goes column by column, so that millions of rows fit in memory.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.datasets.clip_contents import homes_of, is_content, with_contents
-from m3ray.datasets.given_splits import given_splits, keep_absent
+from m3ray.datasets.clip_checks import check_leaks
+from m3ray.datasets.clip_contents import add_contents, is_content_column, read_canonical_folders
+from m3ray.datasets.given_splits import keep_absent_splits, read_given_splits
 from m3ray.datasets.identity import video_keys
-from m3ray.datasets.known_contents import keep_older
-from m3ray.datasets.splits import split_clips as split_clips
-from m3ray.errors import SchemaError, StudyError
-from m3ray.schema import CATALOGUE_FILE, LEARNED_KEY, SPLITS, feature_names
-from m3ray.storage.columns import NO_NUMBER, number_of
-from m3ray.storage.homes import UNKNOWN, Origin
+from m3ray.datasets.known_contents import keep_older_contents
+from m3ray.datasets.splits import split_clips
+from m3ray.schema import CATALOGUE_FILE, LEARNED_KEY, feature_names
+from m3ray.storage.dataset_folders import UNKNOWN_ORIGIN, DatasetOrigin
 from m3ray.storage.root import Root
-from m3ray.storage.schemes import check_uris
 
-# By these a decoded catalogue is known that bears no marks yet.
-_OLDER = {"native_fps", "sampled", "video_bytes", "decoder"}
-
-
-def checked(clips: pa.Table, videos: pa.ChunkedArray | None = None) -> pa.Table:
-    """The clips, if every id is unique and every split possible, and no video stands in two splits.
-
-    Args:
-        clips: the catalogue's columns; `split` may be null.
-        videos: which video each row is, from `video_keys`; None: by path.
-    Raises:
-        SchemaError: names the rows that clash or the row that is impossible.
-    """
-    _check_ids(clips)
-    known = pc.or_kleene(pc.is_null(clips["split"]), pc.is_in(clips["split"], pa.array(SPLITS)))
-    if not pc.all(known).as_py():
-        row = _first(pc.invert(known))
-        name, split = clips["clip_id"][row].as_py(), clips["split"][row].as_py()
-        raise SchemaError(f"row {row + 1} ({name}): split {split!r} is none of {', '.join(SPLITS)}")
-    _check_leaks(clips, videos)
-    check_uris(clips["uri"])
-    return clips
-
-
-def _check_ids(clips: pa.Table) -> None:
-    ids = clips["clip_id"]
-    if pc.count_distinct(ids, mode="all").as_py() == len(ids):
-        return
-    counts = pc.value_counts(ids)
-    name = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    one, two = np.flatnonzero(pc.equal(ids, name).to_numpy())[:2]
-    uris, splits = clips["uri"], clips["split"]
-    leaks = splits[one].as_py() != splits[two].as_py()
-    leak = f" (in {splits[one].as_py()} and in {splits[two].as_py()}: a leak)" if leaks else ""
-    raise SchemaError(
-        f"clip_id {name!r} stands in row {one + 1} ({uris[one].as_py()}) and in row {two + 1} ({uris[two].as_py()})"
-        f"{leak}: ids are unique; rename one or drop a row"
-    )
-
-
-def _check_leaks(clips: pa.Table, videos: pa.ChunkedArray | None) -> None:
-    """One video under two ids is the user's to decide; in two splits it would be learned and then judged."""
-    if pc.count_distinct(clips["split"]).as_py() < 2:
-        return
-    keys = video_keys(clips["uri"]) if videos is None else videos
-    placed = pa.table({"key": keys, "split": clips["split"]}).filter(
-        pc.and_(pc.is_valid(clips["split"]), pc.is_valid(keys))
-    )
-    spread = placed.group_by("key").aggregate([("split", "count_distinct")])
-    leaked = spread.filter(pc.greater(spread["split_count_distinct"], 1))["key"]
-    if not len(leaked):
-        return
-    one = _first(pc.and_(pc.is_valid(clips["split"]), pc.is_in(keys, leaked)))
-    elsewhere = pc.and_(pc.equal(keys, keys[one]), pc.not_equal(clips["split"], clips["split"][one]))
-    raise SchemaError(_leak(clips, one, _first(elsewhere.fill_null(False))))
-
-
-def _leak(clips: pa.Table, one: int, two: int) -> str:
-    first, second = (clips.slice(row, 1).to_pylist()[0] for row in (one, two))
-    other = "" if first["uri"] == second["uri"] else f", as {second['uri']},"
-    return (
-        f"{first['uri']} is in {first['split']} (row {one + 1}, {first['clip_id']}) and{other} in {second['split']} "
-        f"(row {two + 1}, {second['clip_id']}): a leak; keep it in one split"
-    )
-
-
-def _first(mask: pa.ChunkedArray) -> int:
-    return int(np.flatnonzero(mask.to_numpy())[0])
-
-
-def score_of(value: Any, row: int) -> float | None:
-    """A score in [0, 1], or None for an empty cell, NaN, and the words that stand for them (NA, null, none).
-
-    Raises:
-        SchemaError: not a number, or outside [0, 1].
-    """
-    text = "" if value is None else str(value).strip()
-    if text.lower() in NO_NUMBER:
-        return None
-    score = number_of(text)
-    if score is None:
-        hint = "; write it with a point" if text.count(",") == 1 else ""
-        raise SchemaError(f"row {row}: score {value!r} is not a number; expected one in [0, 1], or empty{hint}")
-    if not 0 <= score <= 1:
-        raise SchemaError(f"row {row}: score {score:g} lies outside [0, 1]; divide percentages by 100")
-    return score
+# Columns that tell a decoded catalogue of an older version, which did not mark what decoding learned.
+_OLDER_COLUMNS = {"native_fps", "sampled", "video_bytes", "decoder"}
 
 
 def make_catalogue(
-    root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None, origin: Origin = UNKNOWN
+    root: Root,
+    clips: pa.Table,
+    seed: int,
+    videos: pa.ChunkedArray | None = None,
+    origin: DatasetOrigin = UNKNOWN_ORIGIN,
 ) -> pa.Table:
-    """Checks and splits the clips, and looks at each one's content; splits drawn earlier stay.
+    """Split the clips and look up what each one's file is now; splits drawn earlier stay.
 
     Args:
-        root: may hold an earlier catalogue.
-        clips: the catalogue's columns.
-        seed: of the draw.
-        videos: which video each row is, from `video_keys`; None: by path.
+        root: root that may hold an earlier catalogue; nothing is written to it.
+        clips: the catalogue's columns, as `check_clips` lets them pass.
+        seed: seed that missing splits are drawn with.
+        videos: which video each row is, from `video_keys`; None compares paths.
         origin: where the data set lies, on which splits do not depend, and by what its clips are known.
+    Returns:
+        The clips with a split each and the column `content`.
+    Raises:
+        SchemaError: If clips are known by their bytes, and files with the same bytes stand in two splits.
     """
     keys = video_keys(clips["uri"]) if videos is None else videos
+    if origin.by == "hash":  # by their paths they were compared when they were listed
+        check_leaks(clips, keys)
     folders = (*origin.folders, root.uri)
-    return with_contents(split_clips(checked(clips, keys), given_splits(root), seed, keys, homes=folders), root, origin)
+    return add_contents(split_clips(clips, read_given_splits(root), seed, keys, homes=folders), root, origin)
 
 
 def write_catalogue(
-    root: Root, clips: pa.Table, seed: int, videos: pa.ChunkedArray | None = None, origin: Origin = UNKNOWN
+    root: Root,
+    clips: pa.Table,
+    seed: int,
+    videos: pa.ChunkedArray | None = None,
+    origin: DatasetOrigin = UNKNOWN_ORIGIN,
 ) -> pa.Table:
-    """Makes the catalogue and writes it; what the one before alone told stays known."""
+    """Make the catalogue and write it; what only the one before told of splits and contents is kept aside first.
+
+    Args:
+        root: root that gets the catalogue.
+        clips: the catalogue's columns, as `check_clips` lets them pass.
+        seed: seed that missing splits are drawn with.
+        videos: which video each row is, from `video_keys`; None compares paths.
+        origin: where the data set lies, and by what its clips are known.
+    Returns:
+        The catalogue that was written.
+    Raises:
+        SchemaError: If clips are known by their bytes, and files with the same bytes stand in two splits.
+    """
     table = make_catalogue(root, clips, seed, videos, origin)
-    keep_older(root, homes_of(table.schema))
-    keep_absent(root, table)
+    keep_older_contents(root, read_canonical_folders(table.schema))
+    keep_absent_splits(root, table)
     root.write_table(table, CATALOGUE_FILE)
     return table
 
 
-def read_catalogue(root: Root) -> pa.Table:
-    """The catalogue of a root.
-
-    Raises:
-        StudyError: there is none.
-    """
-    if not root.exists(CATALOGUE_FILE):
-        raise StudyError(f"{root.display(CATALOGUE_FILE)} does not exist: run jobs/extract.py --out {root.uri} first")
-    return root.read_table(CATALOGUE_FILE)
-
-
-def with_facts(table: pa.Table, facts: pa.Table | None) -> pa.Table:
-    """The catalogue with what decoding learned of each clip, null where it was rejected.
+def add_video_metadata(table: pa.Table, metadata: pa.Table | None) -> pa.Table:
+    """Add what decoding learned of each clip to the catalogue, null where a clip was rejected.
 
     A column of the user's keeps its name: beside their `duration`, decoding's is `decoded_duration`. What an earlier
     call added is replaced.
-    """
-    if facts is None:
-        return table
-    earlier = [c.name for c in table.schema if LEARNED_KEY in (c.metadata or {}) and not is_content(c)]
-    base = table.drop_columns(earlier)
-    positions = pc.index_in(base["clip_id"], facts["clip_id"])
-    for name in feature_names(facts.schema):
-        shown = name
-        while shown in base.column_names:
-            shown = f"decoded_{shown}"
-        column = pa.field(shown, facts[name].type, metadata={LEARNED_KEY: name.encode()})
-        base = base.append_column(column, facts[name].take(positions))
-    return base
-
-
-def learned(catalogue: pa.Table, name: str) -> pa.ChunkedArray | None:
-    """What decoding learned, whichever column it stands in; None where nothing was decoded.
 
     Args:
-        catalogue: from `with_facts`, or of a root of before columns were marked.
-        name: of `FACTS`.
+        table: the catalogue.
+        metadata: one decoded clip a row, with the columns of `m3ray.schema.VIDEO_METADATA`; None: nothing was decoded.
+    Returns:
+        The catalogue with a column for each of them, marked with which one it is.
+    """
+    if metadata is None:
+        return table
+    earlier = [c.name for c in table.schema if LEARNED_KEY in (c.metadata or {}) and not is_content_column(c)]
+    table = table.drop_columns(earlier)
+    positions = pc.index_in(table["clip_id"], metadata["clip_id"])
+    for name in feature_names(metadata.schema):
+        shown = name
+        while shown in table.column_names:
+            shown = f"decoded_{shown}"
+        column = pa.field(shown, metadata[name].type, metadata={LEARNED_KEY: name.encode()})
+        table = table.append_column(column, metadata[name].take(positions))
+    return table
+
+
+def metadata_column(catalogue: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """Find what decoding learned of each clip, whatever its column is called.
+
+    Args:
+        catalogue: from `add_video_metadata`, or of a root older than the marks on its columns.
+        name: column of `m3ray.schema.VIDEO_METADATA`.
+    Returns:
+        One value a clip; None where nothing was decoded.
     """
     marked = [column.name for column in catalogue.schema if (column.metadata or {}).get(LEARNED_KEY) == name.encode()]
-    older = [name] if set(catalogue.column_names) >= _OLDER and name in catalogue.column_names else []
-    return next((catalogue[column] for column in (*marked, *older)), None)
+    is_older = set(catalogue.column_names) >= _OLDER_COLUMNS and name in catalogue.column_names
+    return next((catalogue[column] for column in (*marked, *([name] if is_older else []))), None)

@@ -1,11 +1,11 @@
-"""The demo: small clips drawn so that everything that matters about them is known.
+"""The demo: small synthetic clips whose scores follow a known formula.
 
 Each clip shows one *action*: some actions are common, some rare. Its score is
 
     score = 0.45 + 0.22 rarity + 0.16 motion + 0.12 brightness + noise,  noise ~ N(0, 0.02), clipped to [0, 1]
 
 with rarity = 1 - (share of the clip's action) / (share of the commonest), motion and brightness drawn evenly in
-[0, 1]. So rare, moving, bright clips are remembered, and a study of the demo can be checked against the formula.
+[0, 1]. So rare, moving, bright clips are remembered, and a study of the demo can be compared with the formula.
 """
 
 from __future__ import annotations
@@ -30,8 +30,16 @@ SECONDS = (2.0, 2.6)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What is known of a demo clip; motion, brightness and texture in [0, 1]."""
+class DemoTraits:
+    """What a demo clip shows.
+
+    Args:
+        action: name of its action, of `SHARES`.
+        motion: speed of what moves, in [0, 1].
+        brightness: brightness of the picture, in [0, 1].
+        texture: fineness and strength of the background's grain, in [0, 1].
+        score: memorability by the formula above, in [0, 1].
+    """
 
     action: str
     motion: float
@@ -41,100 +49,115 @@ class Drawn:
 
 
 def make_demo(root: Root, clips: int = CLIPS, seed: int = 0, *, write: bool = True) -> list[Clip]:
-    """Writes the clips that `root` lacks (unless told not to) and returns them all; the same from the same seed.
+    """Draw the clips of the demo, and write those that the root lacks.
 
-    A smaller number gives the first clips of a larger one.
+    Args:
+        root: root that the files are written to, in the folder `demo`.
+        clips: number of clips; a smaller one gives the first clips of a larger one.
+        seed: seed that decides everything about them.
+        write: whether files are written.
+    Returns:
+        All clips, the same from the same seed.
     """
-    return [_clip(root, number, seed, write) for number in range(clips)]
+    return [_make_clip(root, number, seed, write) for number in range(clips)]
 
 
-def drawn_clip(number: int, seed: int) -> tuple[Drawn, np.random.Generator]:
-    """What clip `number` shows and scores, and the generator that draws the rest of it."""
+def draw_traits(number: int, seed: int) -> tuple[DemoTraits, np.random.Generator]:
+    """Draw what a clip shows and how memorable it is.
+
+    Args:
+        number: number of the clip, from 0.
+        seed: seed of the demo.
+    Returns:
+        Its traits, and the generator that draws the rest of it.
+    """
     rng = np.random.default_rng([seed, number])
     actions, shares = list(SHARES), np.array(list(SHARES.values()))
     action = str(rng.choice(actions, p=shares))
     motion, brightness, texture = rng.uniform(size=3)
     rarity = 1 - SHARES[action] / shares.max()
     score = INTERCEPT + RARITY * rarity + MOTION * motion + BRIGHTNESS * brightness + rng.normal(0, NOISE)
-    return Drawn(action, motion, brightness, texture, float(np.clip(score, 0, 1))), rng
+    return DemoTraits(action, motion, brightness, texture, float(np.clip(score, 0, 1))), rng
 
 
-def _clip(root: Root, number: int, seed: int, write: bool) -> Clip:
-    drawn, rng = drawn_clip(number, seed)
-    name = f"{drawn.action}_{seed}_{number:04d}.mp4"
+def _make_clip(root: Root, number: int, seed: int, write: bool) -> Clip:
+    traits, rng = draw_traits(number, seed)
+    name = f"{traits.action}_{seed}_{number:04d}.mp4"
     if write and not root.exists(FOLDER, name):
         width, height = SIZES[rng.integers(len(SIZES))]
         rate = int(RATES[rng.integers(len(RATES))])
         frames = round(rng.uniform(*SECONDS) * rate)
-        pictures = _draw(drawn, width, height, frames, rate, rng)
+        pictures = _draw_frames(traits, width, height, frames, rate, rng)
         pitch = float(rng.uniform(200, 800)) if rng.random() < 0.5 else None
         root.write_bytes(encode_clip(pictures, rate, pitch), FOLDER, name)
     extra = {
-        "motion": float(drawn.motion),
-        "brightness_drawn": float(drawn.brightness),
-        "texture": float(drawn.texture),
+        "motion": float(traits.motion),
+        "brightness_drawn": float(traits.brightness),
+        "texture": float(traits.texture),
     }
-    return Clip(name, root.display(FOLDER, name), score=drawn.score, labels=(drawn.action,), extra=extra)
+    return Clip(name, root.display(FOLDER, name), score=traits.score, labels=(traits.action,), extra=extra)
 
 
-def _draw(drawn: Drawn, width: int, height: int, frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    background = _background(drawn, width, height, rng)
-    colour = tuple(int(c) for c in rng.integers(90, 256, 3) * (0.3 + 0.7 * drawn.brightness))
+def _draw_frames(
+    traits: DemoTraits, width: int, height: int, frames: int, rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    background = _draw_background(traits, width, height, rng)
+    colour = tuple(int(c) for c in rng.integers(90, 256, 3) * (0.3 + 0.7 * traits.brightness))
     start = rng.uniform(0.25, 0.75, size=2)
     out = np.empty((frames, height, width, 3), np.uint8)
     for index in range(frames):
         picture = background.copy()
         # Speed follows `motion`, in picture widths a second, whatever the frame rate.
-        ACTIONS[drawn.action](picture, (0.05 + 1.2 * drawn.motion) * index / rate, start, colour)
+        ACTIONS[traits.action](picture, (0.05 + 1.2 * traits.motion) * index / rate, start, colour)
         out[index] = picture
     return out
 
 
-def _background(drawn: Drawn, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_background(traits: DemoTraits, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     """A gradient with grain: fine and strong where `texture` is high."""
     grain = rng.standard_normal((height, width, 3))
-    grain = cv2.GaussianBlur(grain, (0, 0), 1 + 6 * (1 - drawn.texture))
-    grain *= (6 + 40 * drawn.texture) / grain.std()
+    grain = cv2.GaussianBlur(grain, (0, 0), 1 + 6 * (1 - traits.texture))
+    grain *= (6 + 40 * traits.texture) / grain.std()
     slope = np.linspace(-20, 20, width)[None, :, None]
-    return np.clip(20 + 150 * drawn.brightness + slope + grain, 0, 255).astype(np.uint8)
+    return np.clip(20 + 150 * traits.brightness + slope + grain, 0, 255).astype(np.uint8)
 
 
 Colour = tuple[int, ...]
 
 
-def _drifting(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
+def _draw_drifting(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
     height, width = picture.shape[:2]
     centre = (int((start[0] + phase) % 1 * width), int(start[1] * height))
     cv2.circle(picture, centre, height // 6, colour, -1, cv2.LINE_AA)
 
 
-def _spinning(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
+def _draw_spinning(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
     height, width = picture.shape[:2]
     box = ((start[0] * width, start[1] * height), (height / 2, height / 6), 360 * phase)
     cv2.fillPoly(picture, [cv2.boxPoints(box).astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def _bouncing(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
+def _draw_bouncing(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
     height, width = picture.shape[:2]
     rise = abs(np.sin(np.pi * (phase * 2 + start[1])))
     centre = (int(start[0] * width), int((0.85 - 0.6 * rise) * height))
     cv2.circle(picture, centre, height // 8, colour, -1, cv2.LINE_AA)
 
 
-def _pulsing(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
+def _draw_pulsing(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
     height, width = picture.shape[:2]
     radius = int(height * (0.1 + 0.25 * (1 + np.sin(2 * np.pi * phase)) / 2))
     cv2.circle(picture, (int(start[0] * width), int(start[1] * height)), radius, colour, 8, cv2.LINE_AA)
 
 
-def _flickering(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
+def _draw_flickering(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
     height, width = picture.shape[:2]
     if int(phase * 8) % 2 == 0:
         corner = (int(start[0] * width * 0.6), int(start[1] * height * 0.6))
         cv2.rectangle(picture, corner, (corner[0] + width // 3, corner[1] + height // 3), colour, -1)
 
 
-def _swarming(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
+def _draw_swarming(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colour) -> None:
     height, width = picture.shape[:2]
     for k in range(24):
         angle = 2 * np.pi * (k / 24 + phase * (1 + k % 3) / 3)
@@ -144,10 +167,10 @@ def _swarming(picture: np.ndarray, phase: float, start: np.ndarray, colour: Colo
 
 
 ACTIONS: dict[str, Callable[[np.ndarray, float, np.ndarray, Colour], None]] = {
-    "drifting": _drifting,
-    "spinning": _spinning,
-    "bouncing": _bouncing,
-    "pulsing": _pulsing,
-    "flickering": _flickering,
-    "swarming": _swarming,
+    "drifting": _draw_drifting,
+    "spinning": _draw_spinning,
+    "bouncing": _draw_bouncing,
+    "pulsing": _draw_pulsing,
+    "flickering": _draw_flickering,
+    "swarming": _draw_swarming,
 }

@@ -5,41 +5,40 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.schema import CATALOGUE_FILE
+from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.root import Root
 
 NAME = ("artifacts", "splits.parquet")
-_GIVEN = pa.schema([("clip_id", pa.string()), ("uri", pa.string()), ("split", pa.string())])
+_SCHEMA = pa.schema([("clip_id", pa.string()), ("uri", pa.string()), ("split", pa.string())])
 
 
-def given_splits(root: Root) -> pa.Table | None:
-    """`clip_id, uri, split` of every clip that ever had one here; None where none had.
+def read_given_splits(root: Root) -> pa.Table | None:
+    """Read the split of every clip that ever had one in a root.
 
     Args:
-        root: holds them; those of its catalogue come first.
+        root: root whose catalogue comes first, and then what `keep_absent_splits` kept aside.
+    Returns:
+        `clip_id, uri, split`, one row a clip; None where no clip had one.
     """
-    found = [
-        root.read_table(*place, columns=_GIVEN.names).cast(_GIVEN)
-        for place in ((CATALOGUE_FILE,), NAME)
-        if root.exists(*place)
-    ]
-    if not found:
+    tables = [read_catalogue(root, _SCHEMA.names)] if has_catalogue(root) else []
+    tables += [root.read_table(*NAME, columns=_SCHEMA.names)] if root.exists(*NAME) else []
+    if not tables:
         return None
-    first, *others = found
-    return pa.concat_tables([first, *(_without(table, first) for table in others)])
+    first, *others = (table.cast(_SCHEMA) for table in tables)
+    return pa.concat_tables([first, *(_drop_clips(table, first) for table in others)])
 
 
-def keep_absent(root: Root, clips: pa.Table) -> None:
-    """Keeps the splits of all clips where a new catalogue lacks some, before it is written.
+def keep_absent_splits(root: Root, clips: pa.Table) -> None:
+    """Keep the splits of all clips aside where a new catalogue lacks some; called before it is written.
 
     Args:
-        root: gets them.
+        root: root that gets the file.
         clips: the new catalogue.
     """
-    given = given_splits(root)
-    if given is not None and _without(given, clips).num_rows:
+    given = read_given_splits(root)
+    if given is not None and _drop_clips(given, clips).num_rows:
         root.write_table(given, *NAME)
 
 
-def _without(table: pa.Table, others: pa.Table) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table["clip_id"], value_set=others["clip_id"].cast(pa.string()))))
+def _drop_clips(table: pa.Table, dropped: pa.Table) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["clip_id"], value_set=dropped["clip_id"].cast(pa.string()))))

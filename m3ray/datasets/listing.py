@@ -1,4 +1,4 @@
-"""What a reader of clips found, and what is to be said about it."""
+"""What a reader of a data set returns: its clips, and what the user is told of them."""
 
 from __future__ import annotations
 
@@ -13,50 +13,56 @@ from m3ray.schema import REJECTS
 
 @dataclass(frozen=True)
 class Listing:
-    """Clips, and what is to be said about them.
+    """The clips of a data set, and what the user is told of them.
 
     Args:
         table: one clip a row, the catalogue's columns and the user's.
         notes: lines for the user.
-        missing: names of videos that are not there.
-        refused: clips that must not be read, as rows of rejects.
+        missing: names of annotated videos that do not exist.
+        rejected: clips that must not be read, as rows of `m3ray.schema.REJECTS`.
     """
 
     table: pa.Table
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    refused: pa.Table = field(default_factory=REJECTS.empty_table)
+    rejected: pa.Table = field(default_factory=REJECTS.empty_table)
 
 
-def counted(counts: Mapping[str, int]) -> str:
-    """Counts in words, the largest first: `12 .txt, 3 .jpg`."""
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Put counts into words, the largest first: `12 .txt, 3 .jpg`.
+
+    Args:
+        counts: what was counted to how many of it there are.
+    Returns:
+        One line; equal counts stand in alphabetical order.
+    """
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {what}" for what, count in order)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A clip of a folder.
+class FolderClip:
+    """A video of a folder.
 
     Args:
-        clip_id: its path below the folder.
-        uri: where it is.
-        refused: why it must not be read, as reason and message; None: it may.
+        clip_id: path below the folder.
+        uri: path or URI of the video.
+        rejection: reason and message where the video must not be read; None where it may.
     """
 
     clip_id: str
     uri: str
-    refused: tuple[str, str] | None = None
+    rejection: tuple[str, str] | None = None
 
 
 @dataclass
-class Passed:
-    """What a listing passes over, counted.
+class SkippedFiles:
+    """Counts of what a listing skips.
 
     Args:
-        endings: of files that are no videos.
-        others: hidden files and the like.
-        errors: folders that could not be read, and why.
+        endings: files that are no videos, by ending.
+        others: hidden files and links to folders, by kind.
+        errors: one line for each folder that could not be read.
     """
 
     endings: Counter[str] = field(default_factory=Counter)
@@ -64,14 +70,18 @@ class Passed:
     errors: list[str] = field(default_factory=list)
 
     def add(self, name: str) -> None:
-        """Counts a file that is no video."""
+        """Count a file that is no video.
+
+        Args:
+            name: name of the file, without its folder.
+        """
         stem, dot, ending = name.rpartition(".")
         self.endings[f".{ending.lower()}" if dot and stem else "without an ending"] += 1
 
     def notes(self) -> tuple[str, ...]:
-        """A line for the user, or none."""
-        what = [f"{counted(self.endings)} (no videos, by name or content)"] if self.endings else []
-        what += [counted(self.others)] if self.others else []
+        """A line for the user, or none where nothing was skipped."""
+        what = [f"{describe_counts(self.endings)} (no videos, by name or content)"] if self.endings else []
+        what += [describe_counts(self.others)] if self.others else []
         what += [f"{len(self.errors)} folders that cannot be read ({self.errors[0]})"] if self.errors else []
         total = self.endings.total() + self.others.total() + len(self.errors)
         return (f"folder: {total} passed over: {'; '.join(what)}",) if what else ()

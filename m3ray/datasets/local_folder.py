@@ -1,4 +1,4 @@
-"""What lies below a local folder: videos by name or by content, and all else counted."""
+"""Videos below a local folder, found by their names or by their first bytes; other files are counted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from m3ray.datasets.listing import Found, Passed
+from m3ray.datasets.listing import FolderClip, SkippedFiles
 from m3ray.errors import DecodeError
-from m3ray.storage.filesystems import as_text, one_line
-from m3ray.video.containers import HEAD, container_of
+from m3ray.storage.filesystems import one_line, printable_path
+from m3ray.video.containers import HEAD, detect_container
 
 ENDINGS = frozenset(
     "3g2 3gp asf avi divx f4v flv gif m1v m2p m2ts m2v m4v mkv mod "  # noqa: SIM905
@@ -24,48 +24,66 @@ _OTHERS = frozenset(
 
 
 def is_named_video(path: str) -> bool:
-    """Whether a file is named like a video, and not hidden."""
+    """Tell whether a file is named like a video, and not hidden.
+
+    Args:
+        path: path or key of the file, parts separated by /.
+    Returns:
+        Whether its ending is one of `ENDINGS`, in either case.
+    """
     name = path.rsplit("/", 1)[-1]
     return not name.startswith(".") and name.rsplit(".", 1)[-1].lower() in ENDINGS
 
 
-def named_local_videos(base: str) -> Iterator[str]:
-    """The URI of every file below `base` that is named like a video, links followed."""
+def find_named_local_videos(base: str) -> Iterator[str]:
+    """Find every file below a folder that is named like a video, links followed.
+
+    Args:
+        base: path of the folder.
+    Yields:
+        The URI of each file.
+    """
     seen: set[str] = set()
     for folder, below, names in os.walk(base, followlinks=True):
         # A link to a folder above would else lead round and round.
         seen.add(os.path.realpath(folder))
         below[:] = [name for name in below if os.path.realpath(os.path.join(folder, name)) not in seen]
-        yield from (_named(os.path.join(folder, name))[1] for name in names if is_named_video(name))
+        yield from (_name_and_uri(os.path.join(folder, name))[1] for name in names if is_named_video(name))
 
 
-def local_videos(base: str, passed: Passed) -> Iterator[Found]:
-    """The videos below `base`, by their names or by their first bytes; what else is there goes to `passed`.
+def find_local_videos(base: str, skipped: SkippedFiles) -> Iterator[FolderClip]:
+    """Find the videos below a folder, by their names or by their first bytes.
 
-    Links to folders are not followed, and nothing outside `base` is opened.
+    Links to folders are not followed, and nothing outside the folder is opened.
+
+    Args:
+        base: path of the folder.
+        skipped: gets the counts of what is no video.
+    Yields:
+        Each video; one behind a link out of the folder with the reason to reject it.
     """
     home = os.path.realpath(base).rstrip("/") + "/"
-    for folder, below, names in os.walk(base, onerror=lambda error: passed.errors.append(one_line(error))):
+    for folder, below, names in os.walk(base, onerror=lambda error: skipped.errors.append(one_line(error))):
         linked = [name for name in below if os.path.islink(os.path.join(folder, name))]
         hidden = [name for name in below if name.startswith(".")]
-        passed.others.update(["hidden folders"] * len(hidden))
+        skipped.others.update(["hidden folders"] * len(hidden))
         below[:] = sorted(set(below) - set(hidden))
         for name in [*names, *(name for name in linked if name not in hidden)]:
-            yield from _local_file(base, home, os.path.join(folder, name), passed)
+            yield from _find_in_file(base, home, os.path.join(folder, name), skipped)
 
 
-def _local_file(base: str, home: str, path: str, passed: Passed) -> Iterator[Found]:
+def _find_in_file(base: str, home: str, path: str, skipped: SkippedFiles) -> Iterator[FolderClip]:
     name = os.path.basename(path)
     if name.startswith("."):
-        passed.others["hidden"] += 1
+        skipped.others["hidden"] += 1
     elif is_named_video(name):
-        yield _local_clip(base, home, path)
+        yield _folder_clip(base, home, path)
     elif os.path.isdir(path):
-        passed.others["links to folders"] += 1
+        skipped.others["links to folders"] += 1
     elif name.rsplit(".", 1)[-1].lower() not in _OTHERS and _is_inside(path, home) and _is_video(path):
-        yield _local_clip(base, home, path)
+        yield _folder_clip(base, home, path)
     else:
-        passed.add(as_text(name))
+        skipped.add(printable_path(name))
 
 
 def _is_inside(path: str, home: str) -> bool:
@@ -79,23 +97,24 @@ def _is_video(path: str) -> bool:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as file:
-            return bool(container_of(file.read(HEAD)))
+            return bool(detect_container(file.read(HEAD)))
     except (OSError, DecodeError):
         return False
 
 
-def _local_clip(base: str, home: str, path: str) -> Found:
-    name, uri = _named(path)
-    below = len(as_text(base.rstrip("/"))) + 1
-    return Found(name[below:], uri, None if _is_inside(path, home) else _leaves(path))
+def _folder_clip(base: str, home: str, path: str) -> FolderClip:
+    name, uri = _name_and_uri(path)
+    below = len(printable_path(base.rstrip("/"))) + 1
+    return FolderClip(name[below:], uri, None if _is_inside(path, home) else _outside_link(path))
 
 
-def _named(path: str) -> tuple[str, str]:
+def _name_and_uri(path: str) -> tuple[str, str]:
     """A path as text and as URI: the path itself, but for names that are no UTF-8."""
-    name = as_text(path)
+    name = printable_path(path)
     return name, path if name == path else Path(path).as_uri()
 
 
-def _leaves(path: str) -> tuple[str, str]:
-    where = f"a link to {as_text(os.path.realpath(path))}, outside the folder"
+def _outside_link(path: str) -> tuple[str, str]:
+    """Reason and message of the reject of a link that leads out of the folder."""
+    where = f"a link to {printable_path(os.path.realpath(path))}, outside the folder"
     return "link_outside", f"{where}: copy the file in, or list it in a table (--dataset table)"

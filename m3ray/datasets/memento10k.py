@@ -16,19 +16,19 @@ from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
 from m3ray.config import ReadConfig
-from m3ray.datasets.catalogue import score_of
+from m3ray.datasets.clip_checks import parse_score
+from m3ray.datasets.listing import Listing
 from m3ray.datasets.published import (
-    Listing,
     Videos,
-    count,
-    is_count,
-    number,
-    placed,
+    drop_repeats,
+    is_count_column,
+    locate_videos,
+    parse_cell,
+    parse_count,
+    parse_texts,
     read_csv,
     read_objects,
-    summary,
-    texts,
-    without_repeats,
+    summarise_clips,
 )
 from m3ray.errors import SchemaError
 from m3ray.schema import Clip, catalogue_table
@@ -43,26 +43,29 @@ _CAPTION = re.compile(r"(?:descriptions?|captions?|text)(?:_?(\d+))?", re.IGNORE
 
 
 def list_memento10k(source: str, read: ReadConfig) -> Listing:
-    """The clips of Memento10k; `alpha`, `captions` and numbers of annotations are kept in the catalogue.
+    """List the clips of Memento10k, with `alpha`, `captions` and the numbers of annotations as columns.
 
     Args:
-        source: the folder.
-        read: `score`: which of MediaEval's two scores; `videos`: their folder where it is elsewhere.
+        source: path or URI of the data set's folder.
+        read: which of MediaEval's two scores to take (`score`), and the folder of the videos if it is elsewhere
+            (`videos`).
+    Returns:
+        The clips, and what the user is told of them.
     Raises:
-        SchemaError: neither form is there, or a row is impossible; file and row are named.
+        SchemaError: If the folder holds neither form, or a row is impossible; the message names file and row.
     """
     root, notes = Root(source), list[str]()
     if any(root.exists(name) for name in _JSON.values()):
         clips, score = _from_json(root), "mem_score"
     else:
         clips, score = _from_csv(root, SCORES[read.score], notes), SCORES[read.score]
-    clips, repeats = without_repeats(clips)
+    clips, repeats = drop_repeats(clips)
     folder = read.videos or root.uri
     # Where the authors' archive unpacks to.
     expected = folder if read.videos else root.display("videos_10k")
-    clips, missing = placed(clips, Videos.below(folder), expected)
-    said = summary("memento10k", clips, missing, repeats, score)
-    return Listing(catalogue_table(clips), (*said, *notes), missing)
+    clips, missing = locate_videos(clips, Videos.below(folder), expected)
+    summary = summarise_clips("memento10k", clips, missing, repeats, score)
+    return Listing(catalogue_table(clips), (*summary, *notes), missing)
 
 
 def _from_json(root: Root) -> list[Clip]:
@@ -70,11 +73,11 @@ def _from_json(root: Root) -> list[Clip]:
     for split, name in _JSON.items():
         if root.exists(name):
             rows = enumerate(read_objects(root, name), start=1)
-            clips += [_json_clip(row, split, f"{name}: row {position}") for position, row in rows]
+            clips += [_parse_json_clip(row, split, f"{name}: row {number}") for number, row in rows]
     return clips
 
 
-def _json_clip(row: dict[str, Any], split: str, where: str) -> Clip:
+def _parse_json_clip(row: dict[str, Any], split: str, where: str) -> Clip:
     # Scores of the test split were held back for a while.
     lacking = [key for key in ("filename", *(["mem_score"] if split != "test" else [])) if key not in row]
     if lacking:
@@ -86,82 +89,83 @@ def _json_clip(row: dict[str, Any], split: str, where: str) -> Clip:
         clip_id=filename,
         uri=filename,
         split=split,
-        score=_score(row.get("mem_score"), where),
-        labels=texts(row.get("action_labels"), f"{where}: action_labels"),
+        score=_parse_score(row.get("mem_score"), where),
+        labels=parse_texts(row.get("action_labels"), f"{where}: action_labels"),
         extra={
-            "alpha": number(row.get("alpha"), f"{where}: alpha"),
-            "captions": list(texts(row.get("captions"), f"{where}: captions")),
+            "alpha": parse_cell(row.get("alpha"), f"{where}: alpha"),
+            "captions": list(parse_texts(row.get("captions"), f"{where}: captions")),
         },
     )
 
 
 def _from_csv(root: Root, score: str, notes: list[str]) -> list[Clip]:
-    clips, found = [], False
+    files = {}
     for split, (folder, prefix) in _CSV.items():
-        parts = next(
-            (p for p in ((folder, f"{prefix}_scores.csv"), (f"{prefix}_scores.csv",)) if root.exists(*p)), None
-        )
+        paths = ((folder, f"{prefix}_scores.csv"), (f"{prefix}_scores.csv",))
+        parts = next((path for path in paths if root.exists(*path)), None)
         if parts is not None:
-            clips += _csv_clips(root, parts, split, score, notes)
-            found = True
-    if not found:
+            files[split] = parts
+    if not files:
         raise SchemaError(
             f"{root.uri} holds neither {_JSON['train']} (the authors' form) nor training_set/train_scores.csv "
-            f"(MediaEval's): give the folder of Memento10k with --root; it has {', '.join(root.names()) or 'nothing'}"
+            "(MediaEval's): give the folder of Memento10k with --root; it has "
+            f"{', '.join(root.list_names()) or 'nothing'}"
         )
-    return clips
+    return [clip for split, parts in files.items() for clip in _read_csv_clips(root, parts, split, score, notes)]
 
 
-def _csv_clips(root: Root, parts: tuple[str, ...], split: str, score: str, notes: list[str]) -> list[Clip]:
+def _read_csv_clips(root: Root, parts: tuple[str, ...], split: str, score: str, notes: list[str]) -> list[Clip]:
     columns = ("video_id", *([score] if split != "test" else []))
-    captions = _captions(root, parts, notes)
+    captions = _read_captions(root, parts, notes)
     clips = []
     for where, row in read_csv(root, *parts, columns=columns, notes=notes):
         name = row["video_id"].strip()
         if not name:
             raise SchemaError(f"{where}: video_id is empty")
+        counts = {c: parse_count(row[c], f"{where}: {c}") for c in row if is_count_column(c)}
         clips.append(
             Clip(
                 clip_id=name,
                 uri=name,
                 split=split,
-                score=_score(row.get(score), where),
-                labels=_label(row.get("video_url", "")),
+                score=_parse_score(row.get(score), where),
+                labels=_label_from_url(row.get("video_url", "")),
                 extra={
-                    "alpha": number(row.get("decay_alpha"), f"{where}: decay_alpha"),
+                    "alpha": parse_cell(row.get("decay_alpha"), f"{where}: decay_alpha"),
                     "captions": captions.get(name, []),
-                    **{column: count(row[column], f"{where}: {column}") for column in row if is_count(column)},
+                    **counts,
                 },
             )
         )
     return clips
 
 
-def _score(value: Any, where: str) -> float | None:
+def _parse_score(value: Any, where: str) -> float | None:
     try:
-        return score_of(number(value, f"{where}: score"), 0)
+        return parse_score(parse_cell(value, f"{where}: score"), 0)
     except SchemaError as error:
         raise SchemaError(f"{where}: {str(error).removeprefix('row 0: ').removeprefix(f'{where}: ')}") from error
 
 
-def _label(url: str) -> tuple[str, ...]:
+def _label_from_url(url: str) -> tuple[str, ...]:
     """The action: the folder that the video lies in, `+` for spaces."""
     folders = urlsplit(url).path.strip("/").split("/")[:-1]
     return (unquote_plus(folders[-1]).strip(),) if folders and folders[-1] else ()
 
 
-def _captions(root: Root, scores: tuple[str, ...], notes: list[str]) -> dict[str, list[str]]:
+def _read_captions(root: Root, scores: tuple[str, ...], notes: list[str]) -> dict[str, list[str]]:
     """Captions by video id, from the `*_text_descriptions.csv` beside the scores."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for name in root.names(*scores[:-1], suffix="_text_descriptions.csv"):
+    captions: dict[str, list[str]] = defaultdict(list)
+    for name in root.list_names(*scores[:-1], suffix="_text_descriptions.csv"):
         if scores[:-1] or name.startswith(scores[-1].removesuffix("_scores.csv")):
             for _, row in read_csv(root, *scores[:-1], name, columns=("video_id",), notes=notes):
-                found[row["video_id"].strip()] += [row[c].strip() for c in _in_order(tuple(row)) if row[c].strip()]
-    return found
+                texts = (row[column].strip() for column in _caption_columns(tuple(row)))
+                captions[row["video_id"].strip()] += [text for text in texts if text]
+    return captions
 
 
 @cache
-def _in_order(columns: tuple[str, ...]) -> list[str]:
+def _caption_columns(columns: tuple[str, ...]) -> list[str]:
     """The columns that hold captions, by their numbers."""
-    found = {column: match for column in columns if (match := _CAPTION.fullmatch(column))}
-    return sorted(found, key=lambda column: int(found[column][1] or 0))
+    matches = {column: match for column in columns if (match := _CAPTION.fullmatch(column))}
+    return sorted(matches, key=lambda column: int(matches[column][1] or 0))

@@ -1,4 +1,4 @@
-"""What the readers of published data sets share: their files, the videos beside them, and what was found."""
+"""Parts that the readers of published data sets share: annotation files, the videos beside them, a summary."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from m3ray.datasets.folder import named_videos
-from m3ray.datasets.listing import Listing as Listing
+from m3ray.datasets.folder import find_named_videos
 from m3ray.errors import SchemaError
 from m3ray.schema import SPLITS, Clip
-from m3ray.storage.columns import NO_NUMBER, number_of
-from m3ray.storage.csv_text import read_csv_text
+from m3ray.storage.columns import MISSING_NUMBERS, parse_number
+from m3ray.storage.csv_reading import read_csv_text
 from m3ray.storage.filesystems import absolute_uri, one_line
 from m3ray.storage.root import Root
 
@@ -23,29 +22,31 @@ _MOST_NAMED = 10
 def read_csv(
     root: Root, *parts: str, columns: Iterable[str] = (), notes: list[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file as text, each with its place in words: `train_scores.csv: row 7`.
+    """Read the rows of a CSV file as text.
 
     Args:
-        root: holds the file.
-        parts: of its path.
-        columns: that it must have.
-        notes: what is passed over goes here.
+        root: folder that holds the file.
+        *parts: path of the file below it.
+        columns: names of the columns that it must have.
+        notes: list that gets a line for the user where rows or columns are skipped.
+    Yields:
+        Where a row stands, in words (`train_scores.csv: row 7`), and its cells by column.
     Raises:
-        SchemaError: it cannot be read, or lacks one of `columns`.
+        SchemaError: If the file cannot be read, or lacks one of `columns`.
     """
     where = root.display(*parts)
-    sheet = read_csv_text(_bytes(root, *parts), where, spaced=True)
+    sheet = read_csv_text(_read_bytes(root, *parts), where, spaced=True)
     names = sheet.table.column_names
     lacking = [name for name in columns if name not in names]
     if lacking:
         raise SchemaError(f"{where} lacks {', '.join(lacking)}; it has {', '.join(names)}")
-    notes += [f"{parts[-1]}: {note}" for note in sheet.said()]
+    notes += [f"{parts[-1]}: {note}" for note in sheet.describe_skipped()]
     cells = zip(*(column.to_pylist() for column in sheet.table.columns), strict=True)
     for row, values in zip(sheet.rows.tolist(), cells, strict=True):
         yield f"{parts[-1]}: row {row}", dict(zip(names, values, strict=True))
 
 
-def _bytes(root: Root, *parts: str) -> bytes:
+def _read_bytes(root: Root, *parts: str) -> bytes:
     try:
         return root.read_bytes(*parts)
     except (OSError, ValueError) as error:
@@ -53,57 +54,83 @@ def _bytes(root: Root, *parts: str) -> bytes:
 
 
 def read_objects(root: Root, *parts: str) -> list[dict[str, Any]]:
-    """A JSON file that is a list of objects.
+    """Read a JSON file that is a list of objects.
 
+    Args:
+        root: folder that holds the file.
+        *parts: path of the file below it.
+    Returns:
+        The objects, as they stand.
     Raises:
-        SchemaError: not JSON, or another shape.
+        SchemaError: If the file cannot be read, is not JSON, or has another shape.
     """
     where = root.display(*parts)
     try:
-        found = json.loads(_bytes(root, *parts).decode("utf-8-sig"))
+        value = json.loads(_read_bytes(root, *parts).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"{where} is not JSON: {error}") from error
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise SchemaError(f"{where} holds {type(found).__name__}; expected a list of objects, one a video")
-    return found
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise SchemaError(f"{where} holds {type(value).__name__}; expected a list of objects, one a video")
+    return value
 
 
-def number(value: Any, what: str) -> float | None:
-    """A number, or None for an empty cell, NaN, and the words that stand for them.
+def parse_cell(value: Any, what: str) -> float | None:
+    """Convert a cell to a number.
 
+    Args:
+        value: cell of a CSV file, or value of a JSON object.
+        what: what it is and where it stands, for the message.
+    Returns:
+        The number; None for an empty cell, NaN, and the words that stand for them.
     Raises:
-        SchemaError: text that is no number.
+        SchemaError: If it is something else.
     """
-    if value is None or str(value).strip().lower() in NO_NUMBER:
+    if value is None or str(value).strip().lower() in MISSING_NUMBERS:
         return None
-    found = number_of(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    if found is None:
+    number = parse_number(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    if number is None:
         raise SchemaError(f"{what} is {value!r}, expected a number")
-    return found
+    return number
 
 
-def count(value: str, what: str) -> float | None:
-    """How many annotations: a number, or the length of a list of them.
+def parse_count(value: str, what: str) -> float | None:
+    """Convert a cell to a number of annotations.
 
+    Args:
+        value: cell of a CSV file: a number, or a list of the annotations in brackets.
+        what: what it is and where it stands, for the message.
+    Returns:
+        The number, or the length of the list; None for an empty cell.
     Raises:
-        SchemaError: neither.
+        SchemaError: If it is neither.
     """
     listed = value.strip()
     if not (listed.startswith("[") and listed.endswith("]")):
-        return number(value, what)
+        return parse_cell(value, what)
     return float(len(listed[1:-1].replace(",", " ").split()))
 
 
-def is_count(name: str) -> bool:
-    """Whether a column holds numbers of annotations."""
+def is_count_column(name: str) -> bool:
+    """Tell whether a column holds numbers of annotations.
+
+    Args:
+        name: name of the column.
+    Returns:
+        Whether it is named like one.
+    """
     return name.startswith("nb_") or "annotations" in name
 
 
-def texts(value: Any, what: str) -> tuple[str, ...]:
-    """A list of strings, or of lists of them (some labels came so); absent: none.
+def parse_texts(value: Any, what: str) -> tuple[str, ...]:
+    """Flatten a list of strings, or of lists of them, as some labels were published.
 
+    Args:
+        value: value of a JSON object; None where it is absent.
+        what: what it is and where it stands, for the message.
+    Returns:
+        The strings, trimmed, each once; none for None.
     Raises:
-        SchemaError: a single string, whose letters would else become labels, or anything else.
+        SchemaError: If it is a single string, whose letters would else become labels, or anything else.
     """
     if value is None:
         return ()
@@ -117,11 +144,11 @@ def texts(value: Any, what: str) -> tuple[str, ...]:
 
 @dataclass
 class Videos:
-    """The videos below a folder, found by name or by id, in whichever case.
+    """Videos below a folder, to be looked up by name or by id, in either case.
 
     Args:
-        folder: where they are.
-        names: lower-case name, and stem, to URI.
+        folder: URI of the folder.
+        names: lower-case file name, and stem, to URI.
     """
 
     folder: str
@@ -129,58 +156,90 @@ class Videos:
 
     @classmethod
     def below(cls, folder: str) -> Videos:
-        """All of a folder and its sub-folders; none where there is no folder."""
+        """Find all videos of a folder and its sub-folders.
+
+        Args:
+            folder: path or URI of the folder; there may be none.
+        Returns:
+            The videos by name and by stem.
+        """
         uri = absolute_uri(folder).rstrip("/")
         names: dict[str, str] = {}
-        for where in sorted(named_videos(uri)):
+        for where in sorted(find_named_videos(uri)):
             name = where.rsplit("/", 1)[-1].lower()
             names.setdefault(name, where)
             names.setdefault(name.rsplit(".", 1)[0], where)
         return cls(uri, names)
 
     def find(self, name: str) -> str | None:
-        """The URI of a video by file name, stem or numeric id (7 finds 00007.mp4)."""
+        """Look a video up.
+
+        Args:
+            name: file name, stem or numeric id (7 finds 00007.mp4).
+        Returns:
+            The URI of the video; None where there is no such file.
+        """
         key = name.lower()
-        found = self.names.get(key) or self.names.get(key.rsplit(".", 1)[0])
-        if found is None and key.isdigit():
+        uri = self.names.get(key) or self.names.get(key.rsplit(".", 1)[0])
+        if uri is None and key.isdigit():
             return next((self.names[z] for z in (key.zfill(width) for width in range(1, 9)) if z in self.names), None)
-        return found
+        return uri
 
 
-def placed(clips: Sequence[Clip], videos: Videos, expected: str) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips with the URIs of their videos, and the names of those that have none.
+def locate_videos(clips: Sequence[Clip], videos: Videos, expected: str) -> tuple[list[Clip], tuple[str, ...]]:
+    """Give clips the URIs of their videos.
 
     Args:
-        clips: `uri` is the video's file name or id.
-        videos: those that are there.
-        expected: the folder where a missing one is looked for when the clip is decoded.
+        clips: clips whose `uri` is the file name or id of the video.
+        videos: videos that exist.
+        expected: URI of the folder where a missing one is looked for when the clip is decoded.
+    Returns:
+        The clips with full URIs, and the names of the videos that are missing.
     """
-    found, missing = [], []
+    located, missing = [], []
     for clip in clips:
         uri = videos.find(clip.uri)
         if uri is None:
             missing.append(clip.uri)
         name = clip.uri if "." in clip.uri else f"{clip.uri}.mp4"
-        found.append(replace(clip, uri=uri or f"{expected}/{name}"))
-    return found, tuple(missing)
+        located.append(replace(clip, uri=uri or f"{expected}/{name}"))
+    return located, tuple(missing)
 
 
-def without_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], int]:
-    """Rows that repeat another one to the letter stand once; how many went. Others are the catalogue's to refuse."""
-    kept: dict[str, Clip] = {}
+def drop_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], int]:
+    """Drop rows that repeat another one to the letter; others with its id are left for `check_clips` to reject.
+
+    Args:
+        clips: clips as they were published.
+    Returns:
+        The clips, and how many were dropped.
+    """
+    first: dict[str, Clip] = {}
     rows: list[Clip] = []
     repeats = 0
     for clip in clips:
-        if kept.get(clip.clip_id) == clip:
+        if first.get(clip.clip_id) == clip:
             repeats += 1
             continue
-        kept.setdefault(clip.clip_id, clip)
+        first.setdefault(clip.clip_id, clip)
         rows.append(clip)
     return rows, repeats
 
 
-def summary(dataset: str, clips: Sequence[Clip], missing: Sequence[str], repeats: int, score: str) -> tuple[str, ...]:
-    """What a reader found, in lines: clips, splits, score, labels, repeats, videos that are not there."""
+def summarise_clips(
+    dataset: str, clips: Sequence[Clip], missing: Sequence[str], repeats: int, score: str
+) -> tuple[str, ...]:
+    """Summarise the clips of a data set in lines for the user.
+
+    Args:
+        dataset: name of the data set.
+        clips: clips that were listed.
+        missing: names of videos that do not exist.
+        repeats: number of repeated rows that were dropped.
+        score: name of the column that the scores were taken from.
+    Returns:
+        A line of counts, and one more where videos are missing.
+    """
     splits = Counter(clip.split or "without split" for clip in clips)
     scores = [clip.score for clip in clips if clip.score is not None]
     order = sorted(splits.items(), key=lambda item: SPLITS.index(item[0]) if item[0] in SPLITS else len(SPLITS))

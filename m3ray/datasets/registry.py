@@ -31,19 +31,21 @@ def list_clips(
     write: bool = True,
     read: ReadConfig | None = None,
 ) -> Listing:
-    """The clips of a data set, the first `limit` of them.
+    """List the clips of a data set, or the first `limit` of them.
 
     Args:
-        root: where the demo's clips are written.
+        root: root that the demo's clips are written to; other data sets do not use it.
         dataset: `demo`, or a name of `LISTERS`.
-        source: its folder or file; the demo has none.
-        limit: None: all.
-        seed: of the demo.
-        write: False: the demo draws no clip (a dry run).
-        read: how a published data set is read.
+        source: folder or file of the data set; None for the demo, which has none.
+        limit: largest number of clips; None lists all.
+        seed: seed that the demo's clips are drawn with.
+        write: whether the demo's clips are written; False in a dry run.
+        read: how a published data set is read; None takes the defaults.
+    Returns:
+        The clips, at least one, with what the user is told of them.
     Raises:
-        ConfigError: unknown data set, or one without its folder or file.
-        SchemaError: nothing there, or an impossible row.
+        ConfigError: If the data set is unknown, or lacks its folder or file.
+        SchemaError: If there is nothing to list, or a row is impossible.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit}: expected at least 1")
@@ -51,28 +53,31 @@ def list_clips(
         raise ConfigError(f"unknown data set {dataset!r}: choose from demo, {', '.join(LISTERS)}")
     if dataset == "demo":
         clips = make_demo(root, limit or CLIPS, seed, write=write)
-        return Listing(catalogue_table(clips), (_OF_DEMO.format(clips=len(clips)),))
+        return Listing(catalogue_table(clips), (_DEMO_NOTE.format(clips=len(clips)),))
     if source is None:
         raise ConfigError(f"--dataset {dataset} needs --root: the folder or file to read")
     try:
-        found = LISTERS[dataset](source, read or ReadConfig())
+        listing = LISTERS[dataset](source, read or ReadConfig())
     except (OSError, ValueError, pa.ArrowException) as error:
         # What the readers did not foresee is still about a file, not about m3ray.
         raise SchemaError(f"--root {source} cannot be read as {dataset}: {one_line(error)}") from error
-    if not found.table.num_rows:
+    if not listing.table.num_rows:
         raise SchemaError(f"--root {source} holds no clip: expected at least one")
-    return found if limit is None else _first(found, limit)
+    return listing if limit is None else _limit_listing(listing, limit)
 
 
-_OF_DEMO = "demo: {clips} clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root"
+_DEMO_NOTE = (
+    "demo: {clips} clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root"
+)
 
 
-def _first(found: Listing, limit: int) -> Listing:
-    """The first clips of a listing, and what is said of these alone."""
-    table = found.table.slice(0, limit)
+def _limit_listing(listing: Listing, limit: int) -> Listing:
+    """The first clips of a listing, with what is said of these alone."""
+    table = listing.table.slice(0, limit)
     names = set(table["clip_id"].to_pylist())
-    refused = found.refused.filter(pc.is_in(found.refused["clip_id"], value_set=table["clip_id"].combine_chunks()))
-    return replace(found, table=table, missing=tuple(n for n in found.missing if n in names), refused=refused)
+    in_table = pc.is_in(listing.rejected["clip_id"], value_set=table["clip_id"].combine_chunks())
+    missing = tuple(name for name in listing.missing if name in names)
+    return replace(listing, table=table, missing=missing, rejected=listing.rejected.filter(in_table))
 
 
 LISTERS: dict[str, Callable[[str, ReadConfig], Listing]] = {

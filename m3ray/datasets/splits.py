@@ -1,4 +1,4 @@
-"""Splits: given ones stay, earlier ones stay, and the rest is drawn by video, so that none stands on both sides.
+"""Splits of clips: given and earlier ones stay, the rest is drawn by video, so that none is in train and in val.
 
 A video is train where a hash of the seed and of its path within the data set lies below 0.8: whatever other clips are
 listed, in whatever order, and whenever they came. Also the draw of a few clips out of many.
@@ -14,138 +14,160 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.datasets.identity import numbered, video_keys
+from m3ray.datasets.identity import number_videos, video_keys
 from m3ray.schema import SPLITS
-from m3ray.storage.homes import folder_of, within
+from m3ray.storage.dataset_folders import dataset_folder, relative_paths
 
 TRAIN_SHARE = 0.8
-# A study needs two scored clips of each side.
-_FEWEST = 2
+_MIN_SCORED = 2  # scored videos that a study needs in train and in val
 _TRAIN, _VAL, _NONE = SPLITS.index("train"), SPLITS.index("val"), len(SPLITS)
 
 
 def split_clips(
     clips: pa.Table,
-    known: pa.Table | None,
+    earlier: pa.Table | None,
     seed: int,
     videos: pa.ChunkedArray | None = None,
     *,
     homes: Sequence[str | None] = (),
 ) -> pa.Table:
-    """Gives each clip without a split one: its video's if that has one, else train or val, drawn by hash, 80/20.
+    """Give each clip without a split one: its video's if that has one, else train or val, drawn by hash, 80/20.
 
     A given split comes before an earlier one, an earlier one before the draw. Where an older root has drawn one video
-    into several splits, all of it goes to the first of train, val and test: what was learned from is not judged by.
-    Where train is left with fewer than two scored videos (of all, where none is scored), the nearest ones by hash are
-    taken into it; then likewise into val, of the scored ones that train can spare: nothing else needs it.
+    into several splits, all of it goes to the first of train, val and test: nobody may be evaluated on what they
+    learned from. Where train is left with fewer than two scored videos (of all, where none is scored), the nearest ones
+    by hash are taken into it; then likewise into val, of the scored ones that train can spare: nothing else needs it.
 
     Args:
-        clips: the catalogue's columns.
-        known: `clip_id, uri, split` of an earlier catalogue.
-        seed: of the draw.
-        videos: which video each row is, from `video_keys`; None: by path.
+        clips: the catalogue's columns; `split` and `score` may be null.
+        earlier: `clip_id, uri, split` of an earlier catalogue; None where there is none.
+        seed: seed of the draw.
+        videos: which video each row is, from `video_keys`; None compares paths.
         homes: folders or tables of the data set; a video below one is drawn by its path there.
+    Returns:
+        The clips, each with a split of `m3ray.schema.SPLITS`.
     """
     keys = video_keys(clips["uri"]) if videos is None else videos
-    numbers = numbered(keys)
-    ranks = _spread(_ranks(clips["split"]), numbers)
-    if known is not None and (ranks == _NONE).any():
-        ranks = np.where(ranks < _NONE, ranks, _spread(_ranks(_earlier(clips, keys, known)), numbers))
+    numbers = number_videos(keys)
+    ranks = _share_ranks(_ranks(clips["split"]), numbers)
+    if earlier is not None and (ranks == _NONE).any():
+        earlier_ranks = _share_ranks(_ranks(_earlier_splits(clips, keys, earlier)), numbers)
+        ranks = np.where(ranks < _NONE, ranks, earlier_ranks)
     if (ranks == _NONE).any():
-        ranks = _drawn(ranks, _names(clips, keys, homes), pc.is_valid(clips["score"]).to_numpy(), numbers, seed)
+        names, scored = _draw_names(clips, keys, homes), pc.is_valid(clips["score"]).to_numpy()
+        ranks = _draw_ranks(ranks, names, scored, numbers, seed)
     splits = pa.array(SPLITS).take(pa.array(ranks))
     return clips.set_column(clips.column_names.index("split"), "split", splits)
 
 
-def drawn_clips(clips: pa.Table, most: int, seed: int = 0) -> pa.Table:
-    """At most so many clips, ordered by id, so that what is fitted on them does not depend on how they were listed."""
+def draw_clips(clips: pa.Table, max_clips: int, seed: int = 0) -> pa.Table:
+    """Draw a few clips out of many, so that what is fitted on them does not depend on how they were listed.
+
+    Args:
+        clips: table with a column `clip_id`.
+        max_clips: largest number of clips to draw.
+        seed: seed of the draw.
+    Returns:
+        The rows drawn, ordered by id; all of them where they are no more than that.
+    """
     ordered = clips.sort_by("clip_id")
-    if ordered.num_rows <= most:
+    if ordered.num_rows <= max_clips:
         return ordered
-    chosen = np.random.default_rng(seed).choice(ordered.num_rows, most, replace=False)
+    chosen = np.random.default_rng(seed).choice(ordered.num_rows, max_clips, replace=False)
     return ordered.take(np.sort(chosen))
 
 
-def clips_to_fit(catalogue: pa.Table, most: int) -> tuple[pa.Table, str]:
-    """At most so many clips of the train split, of all where none is marked so; and which, `train` or `all`."""
+def select_fit_clips(catalogue: pa.Table, max_clips: int) -> tuple[pa.Table, str]:
+    """Select the clips to fit something on: of the train split, or of all where no clip is in it.
+
+    Args:
+        catalogue: the catalogue; `split` may be null.
+        max_clips: largest number of clips to select.
+    Returns:
+        The clips ordered by id, and which they were drawn from, "train" or "all".
+    """
     train = catalogue.filter(pc.fill_null(pc.equal(catalogue["split"], "train"), False))
-    return (drawn_clips(train, most), "train") if train.num_rows else (drawn_clips(catalogue, most), "all")
+    return (draw_clips(train, max_clips), "train") if train.num_rows else (draw_clips(catalogue, max_clips), "all")
 
 
 def _ranks(splits: pa.ChunkedArray) -> np.ndarray:
-    """Places in SPLITS, beyond them where there is none; int64, (rows,)."""
+    """Indices into SPLITS, beyond its end where there is no split; int64, (rows,)."""
     return pc.fill_null(pc.index_in(splits, pa.array(SPLITS)), _NONE).to_numpy().astype(np.int64)
 
 
-def _spread(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Each row's first rank of its video."""
+def _share_ranks(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The lowest rank of each row's video, so that all rows of a video share it."""
     first = np.full(numbers.max(initial=-1) + 1, _NONE)
     np.minimum.at(first, numbers, ranks)
     return first[numbers]
 
 
-def _earlier(clips: pa.Table, keys: pa.ChunkedArray, known: pa.Table) -> pa.ChunkedArray:
+def _earlier_splits(clips: pa.Table, keys: pa.ChunkedArray, earlier: pa.Table) -> pa.ChunkedArray:
     """The splits that an earlier catalogue gave to the clips, or to their videos under other ids."""
-    splits = known["split"].take(pc.index_in(clips["clip_id"], known["clip_id"]))
-    if not splits.null_count or "uri" not in known.column_names:
+    splits = earlier["split"].take(pc.index_in(clips["clip_id"], earlier["clip_id"]))
+    if not splits.null_count or "uri" not in earlier.column_names:
         return splits
-    return pc.coalesce(splits, known["split"].take(pc.index_in(keys, video_keys(known["uri"]), skip_nulls=True)))
+    return pc.coalesce(splits, earlier["split"].take(pc.index_in(keys, video_keys(earlier["uri"]), skip_nulls=True)))
 
 
-def _names(clips: pa.Table, keys: pa.ChunkedArray, homes: Sequence[str | None]) -> pa.ChunkedArray:
+def _draw_names(clips: pa.Table, keys: pa.ChunkedArray, homes: Sequence[str | None]) -> pa.ChunkedArray:
     """The text by which each row's video is drawn: its path within the data set, or the clip's id where it has none.
 
     The real path comes first, since a video may be spelled in many ways; a link that leads out, or a hard link, counts
     as it is spelled.
     """
-    folders = [folder_of(home) for home in homes if home]
-    inside = [within(keys, os.path.realpath(folder) if folder.startswith("/") else folder) for folder in folders]
-    spelled = [within(clips["uri"].cast(keys.type), folder) for folder in folders]
+    folders = [dataset_folder(home) for home in homes if home]
+    inside = [
+        relative_paths(keys, os.path.realpath(folder) if folder.startswith("/") else folder) for folder in folders
+    ]
+    spelled = [relative_paths(clips["uri"].cast(keys.type), folder) for folder in folders]
     ids, uris = clips["clip_id"].cast(keys.type), clips["uri"].cast(keys.type)
     real = pc.if_else(pc.starts_with(keys, "inode "), None, keys)
     return pc.coalesce(*inside, *spelled, real, pc.if_else(pc.equal(uris, ""), None, uris), ids)
 
 
-def _drawn(ranks: np.ndarray, names: pa.ChunkedArray, scored: np.ndarray, numbers: np.ndarray, seed: int) -> np.ndarray:
+def _draw_ranks(
+    ranks: np.ndarray, names: pa.ChunkedArray, scored: np.ndarray, numbers: np.ndarray, seed: int
+) -> np.ndarray:
     """The rank of each row, those without one drawn by the lowest name of their video."""
-    _, first, places = np.unique(numbers, return_index=True, return_inverse=True)
-    sides, scores = ranks[first], np.zeros(len(first), bool)
-    np.logical_or.at(scores, places, scored)
-    fresh, hashes = sides == _NONE, np.ones(len(first))
-    rows = np.flatnonzero(fresh[places])
-    lowest = pa.table({"video": places[rows], "name": names.take(rows)}).group_by("video").aggregate([("name", "min")])
-    hashes[lowest["video"].to_numpy()] = _hashes(lowest["name_min"], seed)
-    sides = np.where(fresh, np.where(hashes < TRAIN_SHARE, _TRAIN, _VAL), sides)
-    _fill(sides, fresh, hashes, scores)
-    return sides[places]
+    _, first, videos = np.unique(numbers, return_index=True, return_inverse=True)
+    of_videos, has_score = ranks[first], np.zeros(len(first), bool)
+    np.logical_or.at(has_score, videos, scored)
+    is_new, hashes = of_videos == _NONE, np.ones(len(first))
+    rows = np.flatnonzero(is_new[videos])
+    lowest = pa.table({"video": videos[rows], "name": names.take(rows)}).group_by("video").aggregate([("name", "min")])
+    hashes[lowest["video"].to_numpy()] = _hash_names(lowest["name_min"], seed)
+    of_videos = np.where(is_new, np.where(hashes < TRAIN_SHARE, _TRAIN, _VAL), of_videos)
+    _balance(of_videos, is_new, hashes, has_score)
+    return of_videos[videos]
 
 
-def _fill(sides: np.ndarray, fresh: np.ndarray, hashes: np.ndarray, scored: np.ndarray) -> None:
-    """Takes the nearest of the videos just drawn over to a side that has too few, while the other one keeps enough."""
-    counted = scored if scored.any() else np.ones(len(sides), bool)
-    _take(_TRAIN, _VAL, np.argmin, sides, fresh & counted, counted, hashes, keep=0)
-    _take(_VAL, _TRAIN, np.argmax, sides, fresh & scored, scored, hashes, keep=_FEWEST)
+def _balance(ranks: np.ndarray, is_new: np.ndarray, hashes: np.ndarray, has_score: np.ndarray) -> None:
+    """Move the nearest of the videos just drawn to a split that has too few, while the other one keeps enough."""
+    counts = has_score if has_score.any() else np.ones(len(ranks), bool)
+    _move(_TRAIN, _VAL, np.argmin, ranks, is_new & counts, counts, hashes, keep=0)
+    _move(_VAL, _TRAIN, np.argmax, ranks, is_new & has_score, has_score, hashes, keep=_MIN_SCORED)
 
 
-def _take(
-    side: int,
-    other: int,
+def _move(
+    target: int,
+    source: int,
     nearest: Callable[[np.ndarray], np.intp],
-    sides: np.ndarray,
+    ranks: np.ndarray,
     movable: np.ndarray,
-    counted: np.ndarray,
+    counts: np.ndarray,
     hashes: np.ndarray,
     *,
     keep: int,
 ) -> None:
-    for _ in range(_FEWEST):
-        few, many = (int((counted & (sides == which)).sum()) for which in (side, other))
-        candidates = np.flatnonzero(movable & (sides == other))
-        if few < _FEWEST and many > keep and len(candidates):
-            sides[candidates[nearest(hashes[candidates])]] = side
+    for _ in range(_MIN_SCORED):
+        few, many = (int((counts & (ranks == which)).sum()) for which in (target, source))
+        candidates = np.flatnonzero(movable & (ranks == source))
+        if few < _MIN_SCORED and many > keep and len(candidates):
+            ranks[candidates[nearest(hashes[candidates])]] = target
 
 
-def _hashes(names: pa.ChunkedArray, seed: int) -> np.ndarray:
+def _hash_names(names: pa.ChunkedArray, seed: int) -> np.ndarray:
     """A number in [0, 1) a name that depends on it and the seed alone."""
     digests = (hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8] for name in names.to_pylist())
     return np.frombuffer(b"".join(digests), ">u8").astype(np.float64) / 2.0**64

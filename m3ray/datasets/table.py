@@ -12,16 +12,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs as pafs
 
-from m3ray.datasets.catalogue import score_of
+from m3ray.datasets.clip_checks import parse_score
 from m3ray.datasets.listing import Listing
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE
-from m3ray.storage.columns import Sheet, as_numbers, as_text, check_names, is_text, lacks_number, number_of, trimmed
-from m3ray.storage.csv_text import read_csv_text
-from m3ray.storage.filesystems import absolute_uri, is_local, local_path, looked_at, one_line, retried
+from m3ray.storage.columns import (
+    Sheet,
+    as_numbers,
+    as_text,
+    check_names,
+    is_missing_number,
+    is_text,
+    parse_number,
+    trim_text,
+)
+from m3ray.storage.csv_reading import read_csv_text
+from m3ray.storage.filesystems import absolute_uri, is_local, local_path, one_line, retry_transient, stat_uri
 from m3ray.storage.json_lines import read_json_lines
 from m3ray.storage.parquet_file import read_parquet
-from m3ray.storage.schemes import check_uris, with_lower_schemes
+from m3ray.storage.schemes import check_uris, lower_schemes
 
 _READERS: dict[str, Callable[[bytes, str], Sheet]] = {
     ".csv": read_csv_text,
@@ -29,33 +38,33 @@ _READERS: dict[str, Callable[[bytes, str], Sheet]] = {
     ".jsonl": read_json_lines,
 }
 # The user's further columns that some job reads as numbers; all others of a CSV file stay text.
-_NUMBERS = ("alpha",)
+_NUMBER_COLUMNS = ("alpha",)
 _SCHEME = r"^(?:[A-Za-z][A-Za-z0-9+.-]*://|file:/|/)"
 _DOTS = r"(?:^|/)\.\.?(?:/|$)"
 
 
-def list_table(root: str) -> pa.Table:
-    """The clips of a table alone, without what is to be said about them."""
-    return read_table(root).table
-
-
 def read_table(root: str) -> Listing:
-    """The clips of a table, as columns of the catalogue; further columns are kept as they are written.
+    """Read a table of clips; the user's further columns are kept as they are written.
 
     Rows that repeat another one to the letter stand once.
 
+    Args:
+        root: path or URI of a .csv, .parquet or .jsonl file.
+    Returns:
+        The clips with the catalogue's columns and the user's, and what the user is told of them.
     Raises:
-        SchemaError: no such file, no `uri` column or one that was meant to be it, no row, an impossible score or label
-            (the row is named).
+        SchemaError: If there is no such file, no column `uri` or only one whose name is nearly that, no row, or an
+            impossible score or label; the message names the row.
     """
     uri = absolute_uri(root)
-    sheet = _read(uri)
+    sheet = _read_sheet(uri)
     _check_columns(sheet, uri)
     try:
-        table, repeats = _without_repeats(_catalogue(sheet, uri))
+        table, repeats = _drop_repeats(_as_catalogue(sheet, uri))
     except SchemaError as error:
         raise SchemaError(f"{uri}: {error}") from error
-    return Listing(table, tuple(f"table: {note}" for note in (*sheet.said(), *_scoreless(sheet.table), *repeats)))
+    notes = (*sheet.describe_skipped(), *_note_missing_scores(sheet.table), *repeats)
+    return Listing(table, tuple(f"table: {note}" for note in notes))
 
 
 def _check_columns(sheet: Sheet, uri: str) -> None:
@@ -68,8 +77,8 @@ def _check_columns(sheet: Sheet, uri: str) -> None:
         raise SchemaError(f"{uri} holds no clip: {why}; write one a clip")
 
 
-def _read(uri: str) -> Sheet:
-    fs, path, info = looked_at(uri)
+def _read_sheet(uri: str) -> Sheet:
+    fs, path, info = stat_uri(uri)
     if info.type != pafs.FileType.File:
         raise SchemaError(f"no table at {uri}: give a .csv, .parquet or .jsonl file with --root")
     reader = _READERS.get("." + path.rsplit(".", 1)[-1].lower())
@@ -81,35 +90,35 @@ def _read(uri: str) -> Sheet:
             return stream.read()
 
     try:
-        return reader(retried(read, fs), uri)
+        return reader(retry_transient(read, fs), uri)
     except (OSError, ValueError) as error:
         raise SchemaError(f"{uri} cannot be read: {one_line(error)}") from error
 
 
-def _catalogue(sheet: Sheet, uri: str) -> pa.Table:
+def _as_catalogue(sheet: Sheet, uri: str) -> pa.Table:
     table, rows = sheet.table, sheet.rows
-    where = with_lower_schemes(_text(table, "uri"))
-    if where.null_count:
-        empty = int(np.flatnonzero(pc.is_null(where).to_numpy())[0])
+    uris = lower_schemes(_text_column(table, "uri"))
+    if uris.null_count:
+        empty = int(np.flatnonzero(pc.is_null(uris).to_numpy())[0])
         raise SchemaError(f"row {rows[empty]}: uri is empty")
-    # Before a URI is put beneath a folder, or said: without its slashes it would pass for a name there.
-    check_uris(where, rows)
+    # Checked before a URI is put below a folder or shown: without its slashes it would pass for a name there.
+    check_uris(uris, rows)
     columns = {
-        "clip_id": pc.coalesce(_text(table, "clip_id"), where),
-        "uri": _absolute(where, _folder(uri), rows),
-        "split": _text(table, "split"),
-        "score": _scores(table, rows),
-        "labels": _labels(table, rows),
+        "clip_id": pc.coalesce(_text_column(table, "clip_id"), uris),
+        "uri": _make_absolute(uris, _folder(uri), rows),
+        "split": _text_column(table, "split"),
+        "score": _parse_scores(table, rows),
+        "labels": _parse_labels(table, rows),
     }
-    columns |= {name: _own(table[name], name, rows) for name in table.column_names if name not in columns}
+    columns |= {name: _user_column(table[name], name, rows) for name in table.column_names if name not in columns}
     return pa.table(columns)
 
 
-def _text(table: pa.Table, name: str) -> pa.ChunkedArray:
+def _text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     """A column as trimmed text, null where it is empty or absent."""
     if name not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-    return trimmed(as_text(table[name], name))
+    return trim_text(as_text(table[name], name))
 
 
 def _folder(uri: str) -> str:
@@ -117,68 +126,68 @@ def _folder(uri: str) -> str:
     return (local_path(uri) if is_local(uri) else uri).rsplit("/", 1)[0]
 
 
-def _absolute(where: pa.ChunkedArray, folder: str, rows: np.ndarray) -> pa.ChunkedArray:
-    placed = pc.match_substring_regex(where, _SCHEME)
-    found = pc.if_else(placed, where, pc.binary_join_element_wise(folder, where, "/"))
+def _make_absolute(uris: pa.ChunkedArray, folder: str, rows: np.ndarray) -> pa.ChunkedArray:
+    is_absolute = pc.match_substring_regex(uris, _SCHEME)
+    absolute = pc.if_else(is_absolute, uris, pc.binary_join_element_wise(folder, uris, "/"))
     if is_local(folder):
-        return found
-    # Dots lead somewhere in what is relative; in a key of S3 they are just letters, that no client can ask for.
-    climbing = pc.and_(pc.invert(placed), pc.match_substring_regex(where, _DOTS))
-    if not pc.any(climbing).as_py():
-        return found
-    values = zip(found.to_pylist(), climbing.to_pylist(), rows.tolist(), strict=True)
-    return pa.chunked_array([[_resolved(value, row) if climbs else value for value, climbs, row in values]])
+        return absolute
+    # Dots are steps in a relative path; in a key of S3 they are just letters, which no client can ask for.
+    has_dots = pc.and_(pc.invert(is_absolute), pc.match_substring_regex(uris, _DOTS))
+    if not pc.any(has_dots).as_py():
+        return absolute
+    values = zip(absolute.to_pylist(), has_dots.to_pylist(), rows.tolist(), strict=True)
+    return pa.chunked_array([[_resolve_dots(uri, row) if dots else uri for uri, dots, row in values]])
 
 
-def _resolved(uri: str, row: int) -> str:
+def _resolve_dots(uri: str, row: int) -> str:
     scheme, _, path = uri.partition("://")
     bucket, _, key = path.partition("/")
-    found = posixpath.normpath(key)
-    if found.startswith(".."):
+    path = posixpath.normpath(key)
+    if path.startswith(".."):
         raise SchemaError(f"row {row}: uri {uri} climbs out of its bucket: give the whole URI")
-    return f"{scheme}://{bucket}/{found}"
+    return f"{scheme}://{bucket}/{path}"
 
 
-def _scores(table: pa.Table, rows: np.ndarray) -> pa.ChunkedArray:
+def _parse_scores(table: pa.Table, rows: np.ndarray) -> pa.ChunkedArray:
     if "score" not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.float64())])
-    scores = as_numbers(table["score"], "score", rows, score_of)
+    scores = as_numbers(table["score"], "score", rows, parse_score)
     outside = pc.or_(pc.less(scores, 0), pc.greater(scores, 1))
     if pc.any(outside).as_py():
         row = int(np.flatnonzero(pc.fill_null(outside, False).to_numpy())[0])
-        score_of(scores[row].as_py(), int(rows[row]))
+        parse_score(scores[row].as_py(), int(rows[row]))
     return scores
 
 
-def _scoreless(table: pa.Table) -> list[str]:
-    """Scores that are words for none: said, since a slip might hide among them."""
+def _note_missing_scores(table: pa.Table) -> list[str]:
+    """A line about scores that are words for none: a slip might hide among them."""
     if "score" not in table.column_names or not is_text(table["score"].type):
         return []
-    count = pc.sum(lacks_number(trimmed(table["score"].cast(pa.string())))).as_py() or 0
+    count = pc.sum(is_missing_number(trim_text(table["score"].cast(pa.string())))).as_py() or 0
     return [f"{count} scores are NA, nan or the like, and taken for none"] if count else []
 
 
-def _labels(table: pa.Table, rows: np.ndarray) -> pa.ChunkedArray:
+def _parse_labels(table: pa.Table, rows: np.ndarray) -> pa.ChunkedArray:
     """Lists of strings, from lists, from text with | between, or from numbers that are names."""
     kind = CATALOGUE.field("labels").type
     if "labels" not in table.column_names or pa.types.is_null(table["labels"].type):
         return pa.chunked_array([pa.array([[]] * table.num_rows, kind)])
     column = table["labels"]
     if any(test(column.type) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
-        lists = [_label_list(cell, row) for cell, row in zip(column.to_pylist(), rows.tolist(), strict=True)]
+        lists = [_parse_label_list(cell, row) for cell, row in zip(column.to_pylist(), rows.tolist(), strict=True)]
         return pa.chunked_array([pa.array(lists, kind)])
     # Few texts, many rows: each is taken apart once.
     texts = as_text(column, "labels").fill_null("")
-    known = pc.unique(texts)
-    lists = [[part.strip() for part in text.split("|") if part.strip()] for text in known.to_pylist()]
-    return pa.chunked_array([pa.array(lists, kind).take(pc.index_in(texts, known).combine_chunks())])
+    unique = pc.unique(texts)
+    lists = [[part.strip() for part in text.split("|") if part.strip()] for text in unique.to_pylist()]
+    return pa.chunked_array([pa.array(lists, kind).take(pc.index_in(texts, unique).combine_chunks())])
 
 
-def _label_list(cell: list[Any] | None, row: int) -> list[str]:
-    return [label for label in (_label(part, row) for part in cell or () if part is not None) if label]
+def _parse_label_list(cell: list[Any] | None, row: int) -> list[str]:
+    return [label for label in (_parse_label(part, row) for part in cell or () if part is not None) if label]
 
 
-def _label(value: Any, row: int) -> str:
+def _parse_label(value: Any, row: int) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, str | int) and not isinstance(value, bool):
@@ -186,28 +195,28 @@ def _label(value: Any, row: int) -> str:
     raise SchemaError(f"row {row}: label {value!r}; expected text or a whole number")
 
 
-def _own(column: pa.ChunkedArray, name: str, rows: np.ndarray) -> pa.ChunkedArray:
+def _user_column(column: pa.ChunkedArray, name: str, rows: np.ndarray) -> pa.ChunkedArray:
     """A user's column: text stays as it is written, null where a cell is empty."""
-    if name in _NUMBERS:
-        return as_numbers(column, name, rows, partial(_number, name))
+    if name in _NUMBER_COLUMNS:
+        return as_numbers(column, name, rows, partial(_parse_user_number, name))
     return pc.if_else(pc.equal(column, ""), None, column) if pa.types.is_string(column.type) else column
 
 
-def _number(name: str, text: str, row: int) -> float:
-    found = number_of(text)
-    if found is None:
+def _parse_user_number(name: str, text: str, row: int) -> float:
+    number = parse_number(text)
+    if number is None:
         raise SchemaError(f"row {row}: {name} {text!r} is not a number")
-    return found
+    return number
 
 
-def _without_repeats(table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Rows that repeat another one to the letter stand once; what else bears its id is the catalogue's to refuse."""
+def _drop_repeats(table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Rows that repeat another one to the letter stand once; what else bears its id is left for `check_clips`."""
     ids = table["clip_id"]
     if pc.count_distinct(ids).as_py() == len(ids):
         return table, []
     counts = pc.value_counts(ids)
-    often = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    suspects = np.flatnonzero(pc.is_in(ids, often).to_numpy())
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    suspects = np.flatnonzero(pc.is_in(ids, repeated).to_numpy())
     seen: set[str] = set()
     keep = np.ones(len(ids), bool)
     for row, values in zip(suspects, table.take(suspects).to_pylist(), strict=True):

@@ -1,4 +1,4 @@
-"""What models are trained on: the matrix scaled with the train split's statistics, the scores and the split."""
+"""Training data: the matrix scaled with the train split's statistics, the scores and the splits."""
 
 from __future__ import annotations
 
@@ -24,14 +24,26 @@ def _whole_vectors(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """z-scores with the train split's statistics: (x - mean) / deviation, column by column."""
+    """Standardisation with the train split's statistics: (x - mean) / deviation, column by column.
+
+    Args:
+        mean: Mean of each column, (F,), float32; 0 where a column is not scaled.
+        deviation: Standard deviation of each column, (F,), float32; 1 where a column is not scaled or constant.
+    """
 
     mean: np.ndarray
     deviation: np.ndarray
 
     @classmethod
     def fit(cls, features: Features, train: np.ndarray) -> Scaling:
-        """Statistics of the rows `train`; columns that are not scaled, or constant, keep deviation 1."""
+        """Compute the statistics of the train split.
+
+        Args:
+            features: Matrix of all clips.
+            train: Rows of the train split.
+        Returns:
+            The scaling; a vector that is scaled as a whole has one deviation.
+        """
         scaled = np.concatenate([np.full(len(b.names), b.scaled) for b in features.blocks])
         rows = features.values[train].astype(np.float64)
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
@@ -41,12 +53,23 @@ class Scaling:
         return cls(np.where(scaled, mean, 0).astype(np.float32), np.where(usable, deviation, 1).astype(np.float32))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Scale rows of a matrix, (N, F) to (N, F)."""
         return (values - self.mean) / self.deviation
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """All that trials share: the scaled matrix, the scores, who is in which split (`test` may be empty)."""
+    """Data that all trials of a study share.
+
+    Args:
+        features: Matrix of N clips as their tiers have it.
+        scaled: Matrix scaled with the train split's statistics, (N, F), float32.
+        scores: Scores in [0, 1], (N,), float32; not a number where a clip has none.
+        train: Rows of the train split with a score, int64.
+        val: Rows of the val split with a score, int64.
+        test: Rows of the test split with a score, int64; may be empty.
+        scaling: Scaling of the matrix.
+    """
 
     features: Features
     scaled: np.ndarray
@@ -58,14 +81,20 @@ class StudyData:
 
     @classmethod
     def make(cls, features: Features, scores: np.ndarray, splits: Sequence[str]) -> StudyData:
-        """Checks that there is something to train on.
+        """Scale a matrix and find the rows of each split.
 
+        Args:
+            features: Matrix of N clips.
+            scores: Scores in [0, 1], (N,); not a number where a clip has none.
+            splits: Split of each clip, `train`, `val` or `test`.
+        Returns:
+            The data of a study.
         Raises:
-            StudyError: fewer than 2 scored train or val clips, or constant scores.
+            StudyError: If there are fewer than 2 scored train or val clips, or all scores of one split are equal.
         """
         names = np.asarray(splits)
-        known = np.isfinite(scores)
-        train, val, test = (np.flatnonzero(known & (names == split)) for split in ("train", "val", "test"))
+        scored = np.isfinite(scores)
+        train, val, test = (np.flatnonzero(scored & (names == split)) for split in ("train", "val", "test"))
         if len(train) < 2 or len(val) < 2:
             raise StudyError(
                 f"a study needs scores: {len(train)} train and {len(val)} val clips have features and a score, "

@@ -1,34 +1,38 @@
-"""What a study is made on: the joined matrix of a root's tiers, built once and shared by its trials."""
+"""Reading the data of a study: the tiers of a root joined to one matrix, which all its trials share."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from m3ray.config import fingerprint
-from m3ray.console import say
-from m3ray.datasets.catalogue import read_catalogue
 from m3ray.errors import FeatureError
 from m3ray.features.dataset import StudyData
-from m3ray.features.matrix import MOST_DROPPED, joined, tier_block
+from m3ray.features.matrix import MAX_MISSING, Block, join_tiers, make_block
 from m3ray.schema import CONTENT, SIMILARITY
+from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import changed_since_fit, contents_of, current_tiers, note_fit, rejected_ids, tier_table
-from m3ray.tiers.factory import computed
-from m3ray.tiers.finetuned import PREFIX as TUNED_PREFIX
+from m3ray.storage.shard_stamps import count_changed_since_fit, read_feature_stamps, write_fit_stamps
+from m3ray.storage.tier_index import TierEntry, read_tier_index, read_tier_table
+from m3ray.tiers.factory import select_computed
+from m3ray.tiers.finetuned import FINETUNED_PREFIX
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """The joined features and scores, and what they came from.
+class StudyFeatures:
+    """Features and scores of a study, and where they come from.
 
     Args:
-        folders: tier to its feature folder.
-        key: changes when the clips, their contents, splits or scores do.
+        data: Matrix, scores and splits.
+        folders: Tier to the name of its feature folder.
+        key: Hash that changes when the clips, their contents, splits or scores do.
     """
 
     data: StudyData
@@ -36,72 +40,80 @@ class Loaded:
     key: str
 
 
-def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) -> Loaded:
-    """The joined matrix of the root's current tiers.
+def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) -> StudyFeatures:
+    """Join the current features of a root's tiers.
 
     Args:
-        root: holds them.
-        tiers: their names.
-        allow_missing: whether more than 5 % of the scored clips may lack a tier.
+        root: Root that holds the features.
+        tiers: Names of the tiers.
+        allow_missing: Whether more than 5 % of the scored clips may lack a tier without having been rejected.
+    Returns:
+        The features and scores of the clips that have all tiers.
     Raises:
-        StudyError: too few scored clips, or a tier that the root lacks.
-        FeatureError: more than 5 % of the scored clips lack a tier and were not rejected.
+        StudyError: If there are too few scored clips, or the root lacks a tier.
+        FeatureError: If more than 5 % of the scored clips lack a tier without having been rejected.
     """
     catalogue = read_catalogue(root)
     frame = catalogue.select(["clip_id", "split", "score"]).to_pandas()
-    current = current_tiers(root)
-    tables = {tier: _tier(root, tier, current) for tier in tiers}
-    features, _dropped = joined(tables, frame["clip_id"].tolist())
+    index = read_tier_index(root)
+    tables = {tier: _read_block(root, tier, index) for tier in tiers}
+    features, _ = join_tiers(tables, frame["clip_id"].tolist())
     scored = set(frame.loc[frame["score"].notna(), "clip_id"])
-    _check_dropped(scored, scored - set(features.clip_ids), set(rejected_ids(root).to_pylist()), allow_missing)
+    _check_missing(scored, scored - set(features.clip_ids), set(read_rejected_ids(root).to_pylist()), allow_missing)
     rows = frame.set_index("clip_id").loc[list(features.clip_ids)]
     data = StudyData.make(features, rows["score"].to_numpy(float), rows["split"].tolist())
-    folders = {tier: current[tier]["folder"] for tier in tiers}
-    contents = _contents(root, folders.values(), features.clip_ids)
-    return Loaded(data, folders, fingerprint(rows.reset_index().values.tolist(), *contents))
+    folders = {tier: index[tier].folder for tier in tiers}
+    contents = _read_contents(root, folders.values(), features.clip_ids)
+    return StudyFeatures(data, folders, fingerprint(rows.reset_index().values.tolist(), *contents))
 
 
-def _contents(root: Root, folders: Iterable[str], ids: Sequence[str]) -> list[list[tuple[str, str]]]:
-    """What the clips' features were computed from, and a word where that has changed; empty in roots of before."""
-    known = contents_of(root, folders)
-    found = [(name, known[name]) for name in ids if name in known]
-    if not found:
+def _read_contents(root: Root, folders: Iterable[str], ids: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """Read what each clip's features were computed from, and report changes; empty for roots without stamps."""
+    stamps = read_feature_stamps(root, folders)
+    contents = [(name, stamps[name]) for name in ids if name in stamps]
+    if not contents:
         return []
-    now = pa.table({"clip_id": [name for name, _ in found], CONTENT: [content for _, content in found]})
-    changed = changed_since_fit(root, "study", now)
+    now = pa.table({"clip_id": [name for name, _ in contents], CONTENT: [content for _, content in contents]})
+    changed = count_changed_since_fit(root, "study", now)
     if changed:
-        say(f"study: {changed} clips changed since it last saw them: what was trained on them is trained anew")
-    note_fit(root, "study", now)
-    return [found]
+        logger.info(f"study: {changed} clips changed since it last saw them: what was trained on them is trained anew")
+    write_fit_stamps(root, "study", now)
+    return [contents]
 
 
-def study_tiers(root: Root) -> list[str]:
-    """Every tier that a study on the root may see: computed ones, similarity, and other measures of it."""
-    current = current_tiers(root)
-    own = (tier for tier, entry in current.items() if entry.get("brought"))
-    studied = [tier for tier in computed(current) if not tier.startswith(TUNED_PREFIX)]
-    return [*studied, *own, *(tier for tier in current if tier.partition(":")[0] == SIMILARITY)]
+def list_study_tiers(root: Root) -> list[str]:
+    """List the tiers that a study on a root may see.
+
+    Args:
+        root: Root that holds the features.
+    Returns:
+        Names of the computed tiers, of the user's, of similarity and of its other measures, in this order.
+    """
+    index = read_tier_index(root)
+    own = (tier for tier, entry in index.items() if entry.user_provided)
+    computed = [tier for tier in select_computed(index) if not tier.startswith(FINETUNED_PREFIX)]
+    return [*computed, *own, *(tier for tier in index if tier.partition(":")[0] == SIMILARITY)]
 
 
-def _tier(root: Root, tier: str, current: Mapping[str, Any]) -> tuple[Any, np.ndarray, list[str]]:
-    table = tier_table(root, tier)
-    metadata = root.shard_metadata("features", current[tier]["folder"])
-    brought = current[tier] if current[tier].get("brought") else None
+def _read_block(root: Root, tier: str, index: Mapping[str, TierEntry]) -> tuple[Block, np.ndarray, list[str]]:
+    table, entry = read_tier_table(root, tier, index), index[tier]
+    metadata = root.read_shard_metadata(*entry.path)
+    user_scaled = entry.scaled if entry.user_provided else None
     one_hot, names = metadata.get("one_hot", False), metadata.get("columns")
-    block, values = tier_block(tier, table, one_hot=one_hot, names=names, brought=brought)
+    block, values = make_block(tier, table, one_hot=one_hot, names=names, user_scaled=user_scaled)
     return block, values, table["clip_id"].to_pylist()
 
 
-def _check_dropped(scored: set[str], dropped: set[str], rejected: set[str], allow_missing: bool) -> None:
-    """Rejected clips were told of when they were rejected; those that merely lack a tier are a mistake of the data."""
-    if dropped:
-        say(
-            f"study: {len(dropped)} of {len(scored)} scored clips lack a tier and are left out, "
-            f"{len(dropped & rejected)} of them rejected"
+def _check_missing(scored: set[str], missing: set[str], rejected: set[str], allow_missing: bool) -> None:
+    """Raise FeatureError if many clips lack a tier without having been rejected."""
+    if missing:
+        logger.info(
+            f"study: {len(missing)} of {len(scored)} scored clips lack a tier and are left out, "
+            f"{len(missing & rejected)} of them rejected"
         )
-    lacking = sorted(dropped - rejected)
-    if len(lacking) > MOST_DROPPED * len(scored) and not allow_missing:
+    absent = sorted(missing - rejected)
+    if len(absent) > MAX_MISSING * len(scored) and not allow_missing:
         raise FeatureError(
-            f"{len(lacking)} of {len(scored)} scored clips, {lacking[0]} among them, lack a tier without having been "
-            f"rejected, more than {MOST_DROPPED:.0%}: extract the tier for them, or go on with --allow-missing"
+            f"{len(absent)} of {len(scored)} scored clips, {absent[0]} among them, lack a tier without having "
+            f"been rejected, more than {MAX_MISSING:.0%}: extract the tier for them, or go on with --allow-missing"
         )

@@ -1,19 +1,20 @@
-"""The feature matrix of a study: tiers joined on the clip, checked, scaled with the train split's statistics."""
+"""The feature matrix of a study: blocks of columns, one a tier, joined on the clip."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from m3ray.errors import FeatureError
+from m3ray.storage.vector_columns import column_values
 
 # The paper normalises raw and similarity features; pooled network features stay as they are.
 SCALED = ("raw", "similarity")
-MOST_DROPPED = 0.05
+# Share of the scored clips that may lack a tier without having been rejected.
+MAX_MISSING = 0.05
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class Block:
     """One tier's columns of the matrix.
 
     Args:
-        tier: its name.
-        names: of its columns, e.g. `brightness`, `hog_0`.
-        scaled: whether they are z-scored; one-hot columns are not.
-        vectors: the widths of its columns where a vector is scaled as a whole, by one deviation: then the ratios
-            between its directions stay. Empty: each number has a deviation of its own.
+        tier: Name of the tier.
+        names: Names of its columns, such as `brightness` and `hog_0`.
+        scaled: Whether the columns are standardised; one-hot columns are not.
+        vectors: Widths of the tier's vectors if each is scaled as a whole, by one standard deviation, so that the
+            ratios between its directions stay; empty: each column has a standard deviation of its own.
     """
 
     tier: str
@@ -36,12 +37,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Features:
-    """Rows of clips, columns of tiers.
+    """The matrix: rows of N clips, F columns of tiers.
 
     Args:
-        clip_ids: (N,).
-        values: (N, F), float32, as the tiers have them.
-        blocks: what the columns are, in order.
+        clip_ids: Clip of each row.
+        values: Features as the tiers have them, (N, F), float32.
+        blocks: Tier of the columns, in order.
     """
 
     clip_ids: tuple[str, ...]
@@ -50,89 +51,106 @@ class Features:
 
     @property
     def tiers(self) -> tuple[str, ...]:
+        """Names of the tiers, in the order of their columns."""
         return tuple(block.tier for block in self.blocks)
 
     def columns_of(self, tier: str, name: str | None = None) -> np.ndarray:
-        """Positions of a tier's columns, or of one feature of it (`hog` is ten)."""
+        """Positions of a tier's columns, or of one of its features.
+
+        Args:
+            tier: Name of the tier.
+            name: Name of a feature, such as `hog`, which has ten columns; None: all features.
+        Returns:
+            Positions among the columns, int64; none where there is no such tier or feature.
+        """
         start = 0
         for block in self.blocks:
             if block.tier == tier:
-                offsets = [
-                    k for k, n in enumerate(block.names) if name is None or n.rsplit("_", 1)[0] == name or n == name
-                ]
+                offsets = [k for k, n in enumerate(block.names) if name in (None, n, n.rsplit("_", 1)[0])]
                 return start + np.array(offsets, dtype=np.int64)
             start += len(block.names)
         return np.empty(0, np.int64)
 
 
-def tier_block(
+def make_block(
     tier: str,
     table: pa.Table,
     *,
     one_hot: bool = False,
     names: Sequence[str] | None = None,
-    brought: Mapping[str, Any] | None = None,
+    user_scaled: bool | None = None,
 ) -> tuple[Block, np.ndarray]:
-    """A tier's table as a block and its (N, width) values.
+    """Turn a tier's table into a block of the matrix.
 
     Args:
-        tier: its name.
-        table: `clip_id` and its columns.
-        one_hot: then it is not scaled.
-        names: of its columns, where the table has a vector without them.
-        brought: what is known of a tier that a user brought, `scaled` among it.
+        tier: Name of the tier.
+        table: `clip_id` and the tier's columns, numbers or vectors, of N clips.
+        one_hot: Whether the columns are one-hot; they are then not scaled.
+        names: Names of the columns, where the table has a vector without them.
+        user_scaled: Whether a user-provided tier is scaled, each of its vectors as a whole; None: a computed tier.
+    Returns:
+        The block and its values, (N, width), float32.
     Raises:
-        FeatureError: a value is not finite, or a column is not numeric; tier and clip are named.
+        FeatureError: If a value is not finite or a column is not numeric; it names the tier, and the clip or column.
     """
-    found: list[str] = []
+    column_names: list[str] = []
     parts: list[np.ndarray] = []
     for column in table.column_names:
         if column == "clip_id":
             continue
-        values = _numbers(table[column], tier, column)
+        values = _column_matrix(table[column], tier, column)
         width = values.shape[1]
-        found += [column] if table[column].type.num_fields == 0 else [f"{column}_{k}" for k in range(width)]
+        column_names += [column] if table[column].type.num_fields == 0 else [f"{column}_{k}" for k in range(width)]
         parts.append(values)
     matrix = np.concatenate(parts, axis=1)
     check_finite_rows(matrix, table["clip_id"].to_pylist(), tier)
+    if user_scaled is not None:
+        widths = tuple(part.shape[1] for part in parts) if user_scaled else ()
+        return Block(tier, tuple(column_names), user_scaled, widths), matrix
     scaled = tier.partition(":")[0] in SCALED and not one_hot
-    if brought is not None:
-        widths = tuple(part.shape[1] for part in parts) if brought["scaled"] else ()
-        return Block(tier, tuple(found), brought["scaled"], widths), matrix
-    return Block(tier, tuple(names or found), scaled), matrix
+    return Block(tier, tuple(names or column_names), scaled), matrix
 
 
-def _numbers(column: pa.ChunkedArray, tier: str, name: str) -> np.ndarray:
-    flat = column.combine_chunks()
+def _column_matrix(column: pa.ChunkedArray, tier: str, name: str) -> np.ndarray:
+    """Values of a column, (N, width), float32."""
     try:
-        if pa.types.is_fixed_size_list(flat.type):
-            return flat.flatten().to_numpy(zero_copy_only=False).reshape(len(flat), -1).astype(np.float32)
-        return flat.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
+        values = column_values(column).astype(np.float32)
     except (ValueError, TypeError, pa.ArrowInvalid) as error:
-        raise FeatureError(f"tier {tier}: column {name} is {flat.type}, expected numbers ({error})") from error
+        raise FeatureError(f"tier {tier}: column {name} is {column.type}, expected numbers ({error})") from error
+    return values[:, None] if values.ndim == 1 else values
 
 
 def check_finite_rows(matrix: np.ndarray, ids: Sequence[str], tier: str) -> None:
-    """Raises FeatureError, naming tier and clip, where a row is not finite."""
-    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(bad):
+    """Check that all values of a matrix are finite.
+
+    Args:
+        matrix: Values, (N, width).
+        ids: Clip of each row.
+        tier: Name of the tier, for the message.
+    Raises:
+        FeatureError: If a value is not finite; it names the tier and the first such clip.
+    """
+    rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(rows):
         raise FeatureError(
-            f"tier {tier}: clip {ids[bad[0]]} and {len(bad) - 1} more hold NaN or infinity: drop these clips"
+            f"tier {tier}: clip {ids[rows[0]]} and {len(rows) - 1} more hold NaN or infinity: drop these clips"
         )
 
 
-def joined(
-    tables: Mapping[str, tuple[Block, np.ndarray, Sequence[str]]], wanted: Sequence[str]
+def join_tiers(
+    tables: Mapping[str, tuple[Block, np.ndarray, Sequence[str]]], clip_ids: Sequence[str]
 ) -> tuple[Features, int]:
-    """The tiers of the clips `wanted` that have them all, and how many have not.
+    """Join tiers on the clip; clips that lack one of them are left out.
 
     Args:
-        tables: tier to block, values and clip ids.
-        wanted: clip ids, in the order of the rows.
+        tables: Tier to its block, its values, (N, width), and the clip of each row.
+        clip_ids: Clips in the order of the rows.
+    Returns:
+        The matrix, and the number of clips left out.
     """
     positions = {tier: {name: k for k, name in enumerate(ids)} for tier, (_, _, ids) in tables.items()}
-    kept = [name for name in wanted if all(name in known for known in positions.values())]
-    parts = [values[[positions[tier][name] for name in kept]] for tier, (_, values, _) in tables.items()]
-    matrix = np.concatenate(parts, axis=1) if parts else np.empty((len(kept), 0), np.float32)
-    features = Features(tuple(kept), np.ascontiguousarray(matrix), tuple(block for block, _, _ in tables.values()))
-    return features, len(wanted) - len(kept)
+    complete = [name for name in clip_ids if all(name in rows for rows in positions.values())]
+    parts = [values[[positions[tier][name] for name in complete]] for tier, (_, values, _) in tables.items()]
+    matrix = np.concatenate(parts, axis=1) if parts else np.empty((len(complete), 0), np.float32)
+    features = Features(tuple(complete), np.ascontiguousarray(matrix), tuple(block for block, _, _ in tables.values()))
+    return features, len(clip_ids) - len(complete)

@@ -8,27 +8,40 @@ from torch import Tensor
 from m3ray.errors import ShapeError
 
 
-def _check(prediction: Tensor, target: Tensor) -> None:
+def _check_shapes(prediction: Tensor, target: Tensor) -> None:
     if prediction.shape != target.shape or prediction.ndim < 1:
         raise ShapeError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must agree")
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error: (..., B) to (...)."""
-    _check(prediction, target)
+    """Mean squared error.
+
+    Args:
+        prediction: predicted scores, (..., B).
+        target: true scores, (..., B).
+    Returns:
+        A loss a run, (...).
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    _check_shapes(prediction, target)
     return (prediction - target).square().mean(dim=-1)
 
 
 def mse_tails(prediction: Tensor, target: Tensor, gain: float | Tensor = 2.0, power: float | Tensor = 4.0) -> Tensor:
-    """Mean squared error whose weights grow towards the tails of the batch: (..., B) to (...).
+    """Mean squared error whose weights grow towards the tails of the batch.
 
     Args:
-        prediction: (..., B).
-        target: (..., B).
-        gain: how much the furthest target weighs beyond the mean.
-        power: how fast the weight grows.
+        prediction: predicted scores, (..., B).
+        target: true scores, (..., B).
+        gain: weight, beyond 1, of a target at distance 1 from the mean; one number, or one a run, (...).
+        power: exponent of the distance; one number, or one a run, (...).
+    Returns:
+        A loss a run, (...).
+    Raises:
+        ShapeError: If the shapes differ.
     """
-    _check(prediction, target)
+    _check_shapes(prediction, target)
     # w = 1 + gain |y - mean(y)|^power, scaled to mean 1 over the batch
     distance = (target - target.mean(dim=-1, keepdim=True)).abs()
     weight = 1 + _column(gain) * distance ** _column(power)
@@ -37,7 +50,7 @@ def mse_tails(prediction: Tensor, target: Tensor, gain: float | Tensor = 2.0, po
 
 
 def _column(value: float | Tensor) -> float | Tensor:
-    """A number a run stands before the batch dimension."""
+    """One number a run, (...), with a batch dimension, (..., 1)."""
     return value[..., None] if isinstance(value, Tensor) else value
 
 
@@ -48,10 +61,10 @@ def soft_rank(values: Tensor, strength: float | Tensor = 0.01) -> Tensor:
     1.0, values within [0, 1] get ranks that are linear in the values, so correlating them is Pearson's correlation.
 
     Args:
-        values: (..., B).
-        strength: of the regularisation, above 0; one number, or one a run (...).
+        values: numbers to rank, (..., B).
+        strength: strength of the regularisation, above 0; one number, or one a run, (...).
     Returns:
-        (..., B), of the type of `values`.
+        Soft ranks, of the type of `values`, (..., B).
     """
     # In float64: the sums below grow as B / strength and their differences matter.
     scaled = values.double() / _column(strength)
@@ -80,6 +93,7 @@ def _isotonic(u: Tensor) -> Tensor:
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:
+    # r = sum (a - mean a)(b - mean b) / sqrt(sum (a - mean a)^2 sum (b - mean b)^2)
     a = a - a.mean(dim=-1, keepdim=True)
     b = b - b.mean(dim=-1, keepdim=True)
     # Constant ranks have no correlation: 0, with a finite gradient.
@@ -90,15 +104,19 @@ def _pearson(a: Tensor, b: Tensor) -> Tensor:
 def spearman(
     prediction: Tensor, target: Tensor, strength: float | Tensor = 0.01, scale: float | Tensor = 0.01
 ) -> Tensor:
-    """-scale x Pearson's correlation of the soft ranks of both: (..., B) to (...).
+    """Soft Spearman loss: -scale x Pearson's correlation of the soft ranks of both (Blondel et al. 2020).
 
     Args:
-        prediction: (..., B).
-        target: (..., B).
-        strength: of the soft ranks' regularisation.
-        scale: of the loss; 0.01 brings it to the size of the MSE it is mixed with.
+        prediction: predicted scores, (..., B).
+        target: true scores, (..., B).
+        strength: strength of the soft ranks' regularisation, above 0; one number, or one a run, (...).
+        scale: factor of the loss, one number, or one a run, (...); 0.01 gives it the size of the MSE it is mixed with.
+    Returns:
+        A loss a run, (...).
+    Raises:
+        ShapeError: If the shapes differ.
     """
-    _check(prediction, target)
+    _check_shapes(prediction, target)
     return -scale * _pearson(soft_rank(prediction, strength), soft_rank(target, strength))
 
 
@@ -109,14 +127,18 @@ def mse_to_spearman(
     strength: float | Tensor = 0.01,
     scale: float | Tensor = 0.01,
 ) -> Tensor:
-    """(1 - a) mse + a spearman: (..., B) to (...).
+    """Mixture of both losses, (1 - a) mse + a spearman.
 
     Args:
-        prediction: (..., B).
-        target: (..., B).
-        progress: a, 0 at the first epoch and 1 at the last.
-        strength: of the soft ranks' regularisation.
-        scale: of the Spearman loss.
+        prediction: predicted scores, (..., B).
+        target: true scores, (..., B).
+        progress: share a of the Spearman loss, 0 at the first epoch and 1 at the last.
+        strength: strength of the soft ranks' regularisation, above 0; one number, or one a run, (...).
+        scale: factor of the Spearman loss, one number, or one a run, (...).
+    Returns:
+        A loss a run, (...).
+    Raises:
+        ShapeError: If the shapes differ.
     """
-    ranked = spearman(prediction, target, strength, scale)
-    return (1 - progress) * mse(prediction, target) + progress * ranked
+    rank_loss = spearman(prediction, target, strength, scale)
+    return (1 - progress) * mse(prediction, target) + progress * rank_loss

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
-NAMES = ("spearman", "mse", "mae", "kendall")
-
 
 def spearman(prediction: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation, ties at their mean rank: (..., N) and (N,) to (...); NaN where one is constant."""
+    """Spearman's rank correlation, ties at their mean rank.
+
+    Args:
+        prediction: predicted scores, (..., N).
+        score: true scores, (N,).
+    Returns:
+        In [-1, 1], (...); NaN where either is constant.
+    """
     a, b = rankdata(prediction, axis=-1), rankdata(score, axis=-1)
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     scale = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
@@ -18,17 +23,38 @@ def spearman(prediction: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def mse(prediction: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Mean squared error: (..., N) and (N,) to (...)."""
+    """Mean squared error.
+
+    Args:
+        prediction: predicted scores, (..., N).
+        score: true scores, (N,).
+    Returns:
+        (...).
+    """
     return np.mean((prediction - score) ** 2, axis=-1)
 
 
 def mae(prediction: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Mean absolute error: (..., N) and (N,) to (...)."""
+    """Mean absolute error.
+
+    Args:
+        prediction: predicted scores, (..., N).
+        score: true scores, (N,).
+    Returns:
+        (...).
+    """
     return np.mean(np.abs(prediction - score), axis=-1)
 
 
 def kendall(prediction: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b: (..., N) and (N,) to (...); NaN where one is constant."""
+    """Kendall's tau-b.
+
+    Args:
+        prediction: predicted scores, (..., N).
+        score: true scores, (N,).
+    Returns:
+        In [-1, 1], (...); NaN where either is constant.
+    """
     rows = prediction.reshape(-1, prediction.shape[-1])
     return np.array([kendalltau(row, score).statistic for row in rows]).reshape(prediction.shape[:-1])
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from m3ray.errors import ShapeError
 
 
 def parameter_count(inputs: int, hidden: Sequence[int]) -> int:
-    """Weights and biases of an MLP with one output."""
+    """The number of weights and biases of an MLP with one output.
+
+    Args:
+        inputs: number of features.
+        hidden: widths of the hidden layers.
+    """
     widths = (inputs, *hidden, 1)
     return sum(a * b + b for a, b in itertools.pairwise(widths))
 
 
 class MLP(nn.Module):
-    """Layers of A x + b with Mish, the last one with a sigmoid.
+    """A multilayer perceptron: layers of A x + b with Mish (Misra 2019), the last one with a sigmoid.
 
     Args:
-        inputs: features.
-        hidden: widths of the hidden layers; (512, 64) for M3-S, (64,) to judge a tier alone.
+        inputs: number of features.
+        hidden: widths of the hidden layers; (512, 64) for M3-S, (64,) to evaluate a tier alone.
     """
 
     def __init__(self, inputs: int, hidden: Sequence[int] = (512, 64)) -> None:
@@ -34,14 +39,20 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) to (...), in [0, 1]."""
+        """Predict scores.
+
+        Args:
+            x: features, (..., inputs).
+        Returns:
+            Scores in [0, 1], (...).
+        """
         for layer in self.layers[:-1]:
-            x = F.mish(layer(x))
+            x = functional.mish(layer(x))
         return torch.sigmoid(self.layers[-1](x)).squeeze(-1)
 
 
 # Takes the gradient of a layer's output, (R, B, out), and its input, (R, B, in): the factors of its weights' gradient.
-Consumer = Callable[[Tensor, Tensor], None]
+GradientConsumer = Callable[[Tensor, Tensor], None]
 
 
 class _StackedLinear(torch.autograd.Function):
@@ -52,8 +63,9 @@ class _StackedLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, consume: Consumer | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, consume: GradientConsumer | None) -> Tensor:
         """(R, B, in), (R, out, in), (R, out) to (R, B, out)."""
+        # y_r = x_r A_r' + b_r
         ctx.save_for_backward(x, weight)
         ctx.consume = consume
         return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
@@ -72,19 +84,20 @@ class _StackedLinear(torch.autograd.Function):
 class StackedMLP(nn.Module):
     """R MLPs of one shape as one batched model: weights (R, out, in), biases (R, out).
 
-    Args:
-        inputs: features.
-        hidden: widths of the hidden layers.
-        seeds: one a run; run k starts as `MLP` would after `torch.manual_seed(seeds[k])`.
+    `consumers` maps the index of a layer to a function that takes the factors of its weights' gradient in training,
+    in which case the weights get no `.grad`.
 
-    `consumers` maps a layer to who takes its weights' gradient in `.grad`'s place, while it is trained.
+    Args:
+        inputs: number of features.
+        hidden: widths of the hidden layers.
+        seeds: seed of each run; run k starts as `MLP` would after `torch.manual_seed(seeds[k])`.
     """
 
     def __init__(self, inputs: int, hidden: Sequence[int], seeds: Sequence[int]) -> None:
         super().__init__()
         widths = (inputs, *hidden, 1)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.consumers: dict[int, Consumer] = {}
+        self.consumers: dict[int, GradientConsumer] = {}
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in itertools.pairwise(widths):
@@ -93,15 +106,31 @@ class StackedMLP(nn.Module):
             self.weights.append(nn.Parameter(_uniform((fan_out, fan_in), bound, generators)))
             self.biases.append(nn.Parameter(_uniform((fan_out,), bound, generators)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Each run's predictions.
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> StackedMLP:
+        """Build a model from its parameters.
 
         Args:
-            x: (R, B, inputs), or (B, inputs) for all runs alike.
+            state: parameters as `state_dict` names them: `weights.K`, (R, out, in), and `biases.K`, (R, out), of each
+                layer K; other names are ignored.
         Returns:
-            (R, B), in [0, 1].
+            The model, of the parameters' type and on their device.
+        """
+        layers = [state[f"weights.{k}"] for k in range(sum(name.startswith("weights.") for name in state))]
+        model = cls(layers[0].shape[2], [weight.shape[1] for weight in layers[:-1]], [0] * len(layers[0]))
+        model.to(layers[0])
+        model.load_state_dict({name: state[name] for name in model.state_dict()})
+        return model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict scores with each run.
+
+        Args:
+            x: features of each run, (R, B, inputs), or the same for all runs, (B, inputs).
+        Returns:
+            Scores in [0, 1], (R, B).
         Raises:
-            ShapeError: another number of features or of runs.
+            ShapeError: If `x` has another number of features or of runs.
         """
         runs, _, inputs = self.weights[0].shape
         if x.shape[-1] != inputs or (x.ndim == 3 and x.shape[0] != runs):
@@ -110,11 +139,15 @@ class StackedMLP(nn.Module):
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             consume = self.consumers.get(index)
             x = _StackedLinear.apply(x.expand(runs, *x.shape[-2:]), weight, bias, consume)  # type: ignore[no-untyped-call]
-            x = torch.sigmoid(x) if index == last else F.mish(x)
+            x = torch.sigmoid(x) if index == last else functional.mish(x)
         return x.squeeze(-1)
 
-    def run(self, index: int) -> MLP:
-        """One run as a plain `MLP`."""
+    def extract_run(self, index: int) -> MLP:
+        """Copy one run to a plain `MLP`.
+
+        Args:
+            index: position of the run, from 0.
+        """
         first = self.weights[0]
         plain = MLP(first.shape[-1], [w.shape[1] for w in self.weights[:-1]]).to(first.dtype)
         with torch.no_grad():

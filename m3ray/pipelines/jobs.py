@@ -1,13 +1,14 @@
-"""What each script under `jobs/` calls: the stages in their order.
+"""The jobs: what each script under `jobs/` calls, stage by stage.
 
-Each takes a job's options, or what `request.prepared` made of them, which is where mistakes in them are told.
+Each takes a job's options, or the request that was made of them, which is where mistakes in them are reported.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
-from m3ray.config import LimitsConfig, TrainConfig
+from m3ray.config import TrainConfig
 from m3ray.config.options import (
     AblateOptions,
     EvaluateOptions,
@@ -17,72 +18,80 @@ from m3ray.config.options import (
     TrainOptions,
     TuneOptions,
 )
-from m3ray.console import say
-from m3ray.datasets.catalogue import read_catalogue
-from m3ray.features.load import load_data, study_tiers
+from m3ray.features.load import list_study_tiers, load_data
 from m3ray.pipelines.extraction import planning
-from m3ray.pipelines.extraction.preflight import check_decoders, check_storage, check_weights, check_workers
-from m3ray.pipelines.extraction.rejects import check_rejects, parted
-from m3ray.pipelines.extraction.run import compute_features, compute_missing, finish, print_plan
-from m3ray.pipelines.extraction.versions import check_versions
-from m3ray.pipelines.finetuning.search import search_unfrozen
-from m3ray.pipelines.finetuning.train import add_unfrozen, preset_of
-from m3ray.pipelines.finetuning.weights import weights_of
-from m3ray.pipelines.runtime.cluster import connected
-from m3ray.pipelines.runtime.job import running
+from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
+from m3ray.pipelines.extraction.preflight import check_decoders, check_storage, check_weights
+from m3ray.pipelines.extraction.run import compute_features, print_plan
+from m3ray.pipelines.extraction.version_checks import check_versions
+from m3ray.pipelines.finetuning.search import search_finetuning
+from m3ray.pipelines.finetuning.train import add_finetuning, choose_preset
+from m3ray.pipelines.finetuning.weights import find_weights
+from m3ray.pipelines.runtime.cluster import connect_cluster
+from m3ray.pipelines.runtime.job import run_job
 from m3ray.pipelines.scoring.evaluate import evaluate_all
-from m3ray.pipelines.scoring.new_clips import new_clips, room_of
-from m3ray.pipelines.scoring.over_time import compute_moments, curves
+from m3ray.pipelines.scoring.new_clips import find_workspace, write_new_catalogue
+from m3ray.pipelines.scoring.over_time import compute_windows, make_curves
 from m3ray.pipelines.study.ablation import run_study
-from m3ray.pipelines.study.model_selection import chosen_training
-from m3ray.pipelines.study.search import search
-from m3ray.pipelines.study.tables import fit_similarity, has_scores, run_tables, seeds_from
-from m3ray.request.checks import Request, prepared
-from m3ray.request.ranges import most_rejects
-from m3ray.request.scores import check_enough
+from m3ray.pipelines.study.model_selection import choose_training
+from m3ray.pipelines.study.search import search_settings
+from m3ray.pipelines.study.tables import fit_similarity, has_scores, make_seeds, run_tables
+from m3ray.request.checks import Request, check_request
+from m3ray.request.scores import check_enough_scores
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.build import make_bundle
-from m3ray.scoring.bundle import Bundle, as_text
-from m3ray.scoring.finetuned_bundle import unfrozen_bundle
-from m3ray.scoring.score_root import check_brought, score_root, scored
-from m3ray.scoring.scorer import bundle_tiers
+from m3ray.scoring.bundle import Bundle, describe_bundle
+from m3ray.scoring.finetuned_bundle import build_finetuned_bundle
+from m3ray.scoring.score_root import check_user_tiers, score_clips, score_root
+from m3ray.scoring.scorer import make_bundle_tiers
+from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.ownership import STUDY, claim_study
 from m3ray.storage.root import Root
-from m3ray.study.store import collect
+from m3ray.study.store import collect_trials
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant, full_model
-from m3ray.tiers.factory import computed
-from m3ray.tiers.user import bring, brought_tiers
+from m3ray.tiers.factory import select_computed
+from m3ray.tiers.user import store_user_tier, user_tiers
 from m3ray.training.config_file import load_training
+
+logger = logging.getLogger(__name__)
 
 
 def extract(options: ExtractOptions | Request[ExtractOptions]) -> None:
-    """Catalogue and tiers."""
-    asked = prepared(options)
-    compute, dry = asked.options.compute, asked.options.dry_run
-    with running("extract", asked.options) as job, connected(compute, job.meter, dry=dry) as on:
-        compute_features(job, asked, on)
+    """List the clips, and compute the tiers that they lack.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    request = check_request(options)
+    compute, dry = request.options.compute, request.options.dry_run
+    with run_job("extract", request.options) as job, connect_cluster(compute, job.meter, dry=dry) as resources:
+        compute_features(job, request, resources)
 
 
 def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
-    """Catalogue, tiers, similarity, tables, bundle, predictions. The report is `m3ray.reports`' work."""
-    asked = prepared(options)
-    settings, dry = asked.options, asked.options.dry_run
-    check_enough(asked.listed)
-    watched = settings.unfrozen != "none"
+    """Make catalogue, tiers, similarity, tables, bundle and predictions; the report is made from the root afterwards.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    request = check_request(options)
+    settings, dry = request.options, request.options.dry_run
+    check_enough_scores(request.listing)
+    with_networks = settings.unfrozen != "none"
     with (
-        running("reproduce", settings) as job,
-        connected(settings.compute, job.meter, dashboard=watched, dry=dry) as on,
+        run_job("reproduce", settings) as job,
+        connect_cluster(settings.compute, job.meter, dashboard=with_networks, dry=dry) as resources,
     ):
-        if asked.listed is not None and not has_scores(asked.listed.table):
-            say("study: no clip has a score: their features are computed, and nothing is trained")
-        done = compute_features(job, asked, on)
+        if request.listing is not None and not has_scores(request.listing.table):
+            logger.info("study: no clip has a score: their features are computed, and nothing is trained")
+        done = compute_features(job, request, resources)
         if done is None:
             return
         with job.stage("similarity"):
-            fit_similarity(job.root, settings.tiers, done, on)
+            fit_similarity(job.root, settings.tiers, done, resources)
         if not has_scores(done.catalogue):
-            say(
+            logger.info(
                 "study: skipped: no clip has a score. A study needs scores in [0, 1]: give a table with columns uri "
                 "and score (--dataset table --root clips.csv); to score these clips with a fitted model, use "
                 "jobs/predict.py"
@@ -90,146 +99,169 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
             return
         claim_study(job.root, STUDY, job.name)
         with job.stage("study"):
-            study, main, tuned = run_tables(job.root, done.catalogue, settings, on, done.sources, settings.limits)
+            study, main, tuned = run_tables(
+                job.root, done.catalogue, settings, resources, done.sources, settings.limits
+            )
         bundle = make_bundle(study, main, done.configs, done.sources, "m3s", job.name)
-        _save(job.root, bundle)
+        _save_bundle(job.root, bundle)
         if tuned is not None:
-            _save(job.root, unfrozen_bundle(study, tuned, bundle, "m3s-unfrozen"))
+            _save_bundle(job.root, build_finetuned_bundle(study, tuned, bundle, "m3s-unfrozen"))
         with job.stage("predict"):
             score_root(bundle, job.root, job.root, job=job.name)
 
 
 def ablate(options: AblateOptions | Request[AblateOptions]) -> None:
-    """The tables, on a root whose tiers are there."""
-    settings = prepared(options).options
-    watched = settings.unfrozen != "none"
-    with running("ablate", settings) as job:
+    """Make the study's tables on a root that has its tiers.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    settings = check_request(options).options
+    with_networks = settings.unfrozen != "none"
+    with run_job("ablate", settings) as job:
         if settings.dry_run:
-            say(f"plan: tables {', '.join(map(str, settings.tables))}, {settings.runs} runs a variant")
+            logger.info(f"plan: tables {', '.join(map(str, settings.tables))}, {settings.runs} runs a variant")
             return
-        with connected(meter=job.meter, dashboard=watched) as on, job.stage("study"):
+        with connect_cluster(meter=job.meter, dashboard=with_networks) as resources, job.stage("study"):
             claim_study(job.root, STUDY, job.name)
-            run_tables(job.root, read_catalogue(job.root), settings, on, {}, LimitsConfig())
+            run_tables(job.root, read_catalogue(job.root), settings, resources, {}, settings.limits)
 
 
 def train(options: TrainOptions | Request[TrainOptions]) -> None:
-    """One variant, its runs, a bundle."""
-    asked = prepared(options)
-    settings, dry = asked.options, asked.options.dry_run
-    check_enough(asked.listed)
-    watched = settings.unfrozen != "none"
-    with running("train", settings) as job, connected(settings.compute, job.meter, dashboard=watched, dry=dry) as on:
-        given = [tier.name for tier in asked.brought]
-        own = [tier for tier in settings.tiers if tier in (*given, *brought_tiers(job.root))]
-        for unused in set(given) - set(own):
-            say(f"train: tier {unused} is brought, but --tiers does not name it: the model does not see it")
+    """Train the runs of one variant, and save a bundle.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    request = check_request(options)
+    settings, dry = request.options, request.options.dry_run
+    check_enough_scores(request.listing)
+    with_networks = settings.unfrozen != "none"
+    with (
+        run_job("train", settings) as job,
+        connect_cluster(settings.compute, job.meter, dashboard=with_networks, dry=dry) as resources,
+    ):
+        from_files = [tier.name for tier in request.user_tiers]
+        own = [tier for tier in settings.tiers if tier in (*from_files, *user_tiers(job.root))]
+        for unused in set(from_files) - set(own):
+            logger.info(
+                f"train: tier {unused} was given by --tier, but --tiers does not name it: the model does not see it"
+            )
         # Similarity alone compares what the paper compares.
-        wanted = computed(settings.tiers) or ([] if own else ["scene", "event"])
-        done = compute_features(job, replace(asked, options=replace(settings, tiers=(*wanted, *own))), on)
+        wanted = select_computed(settings.tiers) or ([] if own else ["scene", "event"])
+        done = compute_features(job, replace(request, options=replace(settings, tiers=(*wanted, *own))), resources)
         if done is None:
             return
         if SIMILARITY in settings.tiers:
             with job.stage("similarity"):
-                fit_similarity(job.root, [*wanted, *own], done, on, needed=True)
+                fit_similarity(job.root, [*wanted, *own], done, resources, needed=True)
         claim_study(job.root, settings.name, job.name)
         with job.stage("study"):
-            variant = Variant(settings.name, tuple(settings.tiers), training=_training(settings))
+            variant = Variant(settings.name, tuple(settings.tiers), training=_read_training(settings))
             loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
-            variant = replace(variant, training=chosen_training(job.root, loaded, variant, settings, on))
-            study = Study(job.root, settings.name, loaded, seeds_from(settings.seed, settings.runs))
-            trials = run_study(study, [variant], on)
+            variant = replace(variant, training=choose_training(job.root, loaded, variant, settings, resources))
+            study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
+            trials = run_study(study, [variant], resources)
             bundle = make_bundle(study, variant, done.configs, done.sources, settings.name, job.name)
-            if watched:
-                tuned = add_unfrozen(study, variant, settings, done.sources, settings.limits, on)
-                trials = collect(study, [variant, tuned])
-                bundle = unfrozen_bundle(study, tuned, bundle, settings.name)
-        say(trials[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
-        _save(job.root, bundle)
+            if with_networks:
+                tuned = add_finetuning(study, variant, settings, done.sources, settings.limits, resources)
+                trials = collect_trials(study, [variant, tuned])
+                bundle = build_finetuned_bundle(study, tuned, bundle, settings.name)
+        logger.info(trials[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
+        _save_bundle(job.root, bundle)
 
 
 def tune(options: TuneOptions | Request[TuneOptions]) -> None:
-    """A search over hyper-parameters, on a root whose tiers are there."""
-    settings = prepared(options).options
-    watched = settings.unfrozen != "none"
-    with running("tune", settings) as job:
-        variant = full_model(settings.tiers or tuple(study_tiers(job.root)))
+    """Search hyper-parameters on a root that has its tiers.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    settings = check_request(options).options
+    with_networks = settings.unfrozen != "none"
+    with run_job("tune", settings) as job:
+        variant = full_model(settings.tiers or tuple(list_study_tiers(job.root)))
         variant = replace(variant, training=replace(variant.training, epochs=settings.epochs))
         if settings.dry_run:
-            say(f"plan: {settings.trials} trials of {', '.join(variant.tiers)}, {settings.runs} runs each")
+            logger.info(f"plan: {settings.trials} trials of {', '.join(variant.tiers)}, {settings.runs} runs each")
             return
         loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
-        study = Study(job.root, settings.name, loaded, seeds_from(settings.seed, settings.runs))
+        study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
         claim_study(job.root, settings.name, job.name)
-        with connected(meter=job.meter, dashboard=watched) as on, job.stage("search"):
-            if watched:
-                run_study(study, [variant], on)
-                config, sources = preset_of(settings, on), weights_of(job.root, variant.tiers, {})
-                found = search_unfrozen(study, variant, config, sources, settings.trials, settings.metric, on)
+        with connect_cluster(meter=job.meter, dashboard=with_networks) as resources, job.stage("search"):
+            if with_networks:
+                run_study(study, [variant], resources)
+                config, sources = choose_preset(settings, resources), find_weights(job.root, variant.tiers, {})
+                table = search_finetuning(study, variant, config, sources, settings, resources)
             else:
-                found = search(study, variant, settings.trials, settings.metric, on)
-        say(found.head(10).to_string(index=False))
+                table = search_settings(study, variant, settings.trials, settings.metric, resources)
+        logger.info(table.head(10).to_string(index=False))
 
 
 def evaluate(options: EvaluateOptions | Request[EvaluateOptions]) -> None:
-    """Bundles on data sets, their own and others."""
-    settings = prepared(options).options
-    with running("evaluate", settings) as job:
+    """Evaluate bundles on data sets, their own and others.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    settings = check_request(options).options
+    with run_job("evaluate", settings) as job:
         if settings.dry_run:
-            say(f"plan: {len(settings.bundles)} bundles, each on {len(settings.roots)} roots")
+            logger.info(f"plan: {len(settings.bundles)} bundles, each on {len(settings.roots)} roots")
             return
-        with connected(settings.compute, job.meter) as on:
-            evaluate_all(job, settings, on)
+        with connect_cluster(settings.compute, job.meter) as resources:
+            evaluate_all(job, settings, resources)
 
 
 def predict(options: PredictOptions | Request[PredictOptions]) -> None:
-    """Scores for new videos, through the bundle's own tiers."""
-    asked = prepared(options)
-    settings, dry = asked.options, asked.options.dry_run
+    """Score new videos with a bundle, through its own tiers.
+
+    Args:
+        options: options of the job, or the request that was made of them.
+    """
+    request = check_request(options)
+    settings, dry = request.options, request.options.dry_run
     bundle = Bundle.load(settings.bundle or Root(settings.out).display("models", "m3s"))
-    configs, tiers = bundle_tiers(bundle)
-    check_brought(bundle, asked.brought)
-    with running("predict", settings) as job, connected(settings.compute, job.meter, dry=dry) as on:
-        say(f"predict: {as_text(bundle)}")
-        root, room = job.root, room_of(job.root, asked)
-        check_storage(room)
+    configs, tiers = make_bundle_tiers(bundle)
+    check_user_tiers(bundle, request.user_tiers)
+    with run_job("predict", settings) as job, connect_cluster(settings.compute, job.meter, dry=dry) as resources:
+        logger.info(f"predict: {describe_bundle(bundle)}")
+        root, workspace = job.root, find_workspace(job.root, request)
+        check_storage(workspace)
         delay = None if settings.delay is None else (settings.delay, settings.delay_base)
-        catalogue = new_clips(room, asked)
-        for tier in asked.brought:
-            say(bring(room, tier, catalogue["clip_id"].to_pylist(), allow_missing=settings.allow_missing))
+        catalogue = write_new_catalogue(workspace, request)
+        for tier in request.user_tiers:
+            logger.info(
+                store_user_tier(workspace, tier, catalogue["clip_id"].to_pylist(), allow_missing=settings.allow_missing)
+            )
         if not tiers:
             if not dry:
-                score_root(bundle, room, root, job=job.name, delay=delay)
+                score_root(bundle, workspace, root, job=job.name, delay=delay)
             return
         check_decoders(configs.decode, settings.limits)
         check_weights(tiers)
-        plan = planning.plan(room, catalogue, tiers, configs, retry=settings.retry_rejects)
-        check_versions(plan, settings.compute, on, mix=settings.mix_versions)
+        plan = planning.plan(workspace, catalogue, tiers, configs, retry=settings.retry_rejects)
         if dry:
+            check_versions(plan, settings.compute, resources, mix=settings.mix_versions)
             print_plan(plan)
             return
-        check_workers(room, plan.work["uri"])
-        most = most_rejects(settings.max_rejects, catalogue.num_rows)
-        compute_missing(job, plan, configs, settings, on, most)
-        finish(job, plan, catalogue, None)
+        catalogue = compute_missing(plan, catalogue, configs, settings, resources, job=job)
         over_time = None
         if settings.over_time:
-            asked_for = (settings.limits, settings.compute, settings.moments)
-            mix, stall = settings.mix_versions, settings.stall_minutes
-            there = compute_moments(room, tiers, configs, *asked_for, on, mix=mix, stall_minutes=stall)
-            over_time = curves(there, configs.decode.fps, scored(bundle, there))
+            windows = compute_windows(workspace, tiers, configs, settings, settings.sliding_windows, resources)
+            over_time = make_curves(windows, configs.decode.fps, score_clips(bundle, windows))
         with job.stage("predict"):
-            score_root(bundle, room, root, job=job.name, delay=delay, over_time=over_time)
-        rejected = parted(room, catalogue["clip_id"])[0]  # the others' scores are worth having in any case
-        check_rejects(room, rejected.num_rows, most, rejected)
+            score_root(bundle, workspace, root, job=job.name, delay=delay, over_time=over_time)
+        check_reject_share(workspace, catalogue["clip_id"], settings)  # the others' scores are worth having in any case
 
 
-def _save(root: Root, bundle: Bundle) -> None:
+def _save_bundle(root: Root, bundle: Bundle) -> None:
     bundle.save(root, "models", bundle.name)
-    say(f"bundle: {as_text(bundle)}: {root.display('models', bundle.name)}")
+    logger.info(f"bundle: {describe_bundle(bundle)}: {root.display('models', bundle.name)}")
 
 
-def _training(options: TrainOptions) -> TrainConfig:
-    """The settings that the options name: a file's, or the command line's own."""
+def _read_training(options: TrainOptions) -> TrainConfig:
+    """Training settings of the file that the options name, or else of the command line."""
     if options.config is not None:
         return load_training(options.config)
     return TrainConfig(loss=options.loss, epochs=options.epochs)

@@ -1,1 +1,1 @@
-"""Reports: tables, figures and the page, from what a root holds. Ray is not needed."""
+"""Reports: tables, figures and the page of what a root holds; runs without Ray."""

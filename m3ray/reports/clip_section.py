@@ -1,4 +1,4 @@
-"""The most and the least memorable clips, with a frame, score and the share of each tier."""
+"""The most and the least memorable clips on the page: first frame, score, and the share of each tier."""
 
 from __future__ import annotations
 
@@ -12,33 +12,39 @@ import pyarrow.compute as pc
 
 from m3ray.errors import ConfigError, DamagedFileError
 from m3ray.reports.page_content import Page
-from m3ray.reports.thumbnails import as_data_uri, first_frames
-from m3ray.schema import CATALOGUE_FILE
+from m3ray.reports.thumbnails import as_data_uri, read_first_frames
+from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
 
-NAME = "predictions.parquet"
-_EACH = 8
-# Where predict.py keeps the clips that it scored: a folder for each data set.
-_ROOM = re.compile(r"predict(-[0-9a-f]+)?")
+PREDICTIONS = "predictions.parquet"
+_CLIPS_PER_END = 8
+# predict.py keeps the catalogue of the clips that it scored in a folder of its own for each data set.
+_SCORING_FOLDER = re.compile(r"predict(-[0-9a-f]+)?")
 
 
 def add_clips(root: Root, page: Page) -> None:
-    """Puts the clips at both ends of the predictions on the page, or says how to get some."""
-    if not root.exists(NAME):
+    """Put the clips at both ends of the predictions on the page, or how to get predictions.
+
+    Args:
+        root: root that the report is about.
+        page: page to fill.
+    """
+    if not root.exists(PREDICTIONS):
         page.missing.append("No predictions: fit a bundle (jobs/train.py), then run jobs/predict.py.")
         return
-    room = scored_room(root)
-    columns = [name for name in root.read_table(NAME).column_names if name not in ("times", "curve")]
-    frame = root.read_table(NAME, columns=columns).to_pandas().sort_values("score", ascending=False, kind="stable")
-    ends = pd.concat([frame.head(_EACH), frame.tail(_EACH)]).drop_duplicates("clip_id")
-    pictures = first_frames(uris_of(room, ends["clip_id"].tolist()))
-    if room is not None and room.uri != root.uri and (source := _source(room)):
-        page.facts["Clips with scores below"] = f"{len(frame):,}, of {source}"
+    scored = find_scored_root(root)
+    columns = [name for name in root.read_table(PREDICTIONS).column_names if name not in ("times", "curve")]
+    frame = root.read_table(PREDICTIONS, columns=columns).to_pandas()
+    frame = frame.sort_values("score", ascending=False, kind="stable")
+    ends = pd.concat([frame.head(_CLIPS_PER_END), frame.tail(_CLIPS_PER_END)]).drop_duplicates("clip_id")
+    pictures = read_first_frames(read_uris(scored, ends["clip_id"].tolist()))
+    if scored is not None and scored.uri != root.uri and (source := _describe_source(scored)):
+        page.details["Clips with scores below"] = f"{len(frame):,}, of {source}"
     shares = [name for name in frame.columns if name.startswith("share_")]
     widest = max((abs(ends[name]).max() for name in shares), default=0.0)
-    cards = [_card(row, shares, float(widest), pictures) for row in ends.to_dict("records")]
-    most = cards[: min(_EACH, -(-len(cards) // 2))]
+    cards = [_make_card(row, shares, float(widest), pictures) for row in ends.to_dict("records")]
+    most = cards[: min(_CLIPS_PER_END, -(-len(cards) // 2))]
     page.clips = [
         {"title": title, "clips": group}
         for title, group in (("Most memorable", most), ("Least memorable", cards[len(most) :][::-1]))
@@ -46,45 +52,58 @@ def add_clips(root: Root, page: Page) -> None:
     ]
 
 
-def _source(room: Root) -> str:
-    """The data set of a room in words; empty where its record cannot be read: a caption costs no report."""
+def _describe_source(scored: Root) -> str:
+    """Name a root's data set; empty if its record cannot be read, since a missing caption must not end a report."""
     with suppress(ConfigError, DamagedFileError):
-        record = read_record(room)
-        return "" if record is None else record.words()
+        record = read_record(scored)
+        return "" if record is None else record.describe()
     return ""
 
 
-def scored_room(root: Root) -> Root | None:
-    """The root or the folder below it whose catalogue names the clips of the predictions; None: it is not known.
+def find_scored_root(root: Root) -> Root | None:
+    """Find the folder whose catalogue names the clips of `predictions.parquet`.
 
-    Older versions did not note it: then it is the only one that has all of them.
+    Predictions of older versions do not record it: then it is the only folder whose catalogue has all of them.
+
+    Args:
+        root: root that holds the predictions.
+    Returns:
+        The root itself or a folder below it; None if it is not known, or its catalogue is gone.
     """
-    rooms = {"": root, **{name: root.below(name) for name in root.names() if _ROOM.fullmatch(name)}}
-    rooms = {name: room for name, room in rooms.items() if room.exists(CATALOGUE_FILE)}
-    made = root.metadata(NAME)
-    noted = made.get("catalogue", "" if made.get("job") == "reproduce" else None)
-    if noted is not None:
-        return rooms.get(noted)
-    clips = root.read_table(NAME, columns=["clip_id"])["clip_id"]
-    fitting = [room for room in rooms.values() if _names_all(room, clips)]
-    return fitting[0] if len(fitting) == 1 else None
+    subfolders = [name for name in root.list_names() if _SCORING_FOLDER.fullmatch(name)]
+    folders = {"": root, **{name: root.subroot(name) for name in subfolders}}
+    folders = {name: folder for name, folder in folders.items() if has_catalogue(folder)}
+    metadata = root.read_metadata(PREDICTIONS)
+    recorded = metadata.get("catalogue", "" if metadata.get("job") == "reproduce" else None)
+    if recorded is not None:
+        return folders.get(recorded)
+    clips = root.read_table(PREDICTIONS, columns=["clip_id"])["clip_id"]
+    matches = [folder for folder in folders.values() if _has_all_clips(folder, clips)]
+    return matches[0] if len(matches) == 1 else None
 
 
-def _names_all(room: Root, clips: pa.ChunkedArray) -> bool:
-    ids = room.read_table(CATALOGUE_FILE, columns=["clip_id"])["clip_id"]
+def _has_all_clips(folder: Root, clips: pa.ChunkedArray) -> bool:
+    ids = read_catalogue(folder, ["clip_id"])["clip_id"]
     return bool(pc.all(pc.is_in(clips, value_set=ids.cast(clips.type))).as_py())
 
 
-def uris_of(room: Root | None, clips: list[str]) -> dict[str, str]:
-    """Where the videos of clips lie; empty where it is not known which catalogue names them."""
-    if room is None:
+def read_uris(scored: Root | None, clips: list[str]) -> dict[str, str]:
+    """Read where the videos of some clips lie.
+
+    Args:
+        scored: root whose catalogue names the clips; None if that is not known.
+        clips: ids of the clips.
+    Returns:
+        Clip id to the URI of its video; empty where `scored` is None.
+    """
+    if scored is None:
         return {}
-    table = room.read_table(CATALOGUE_FILE, columns=["clip_id", "uri"])
+    table = read_catalogue(scored, ["clip_id", "uri"])
     rows = table.filter(pc.is_in(table["clip_id"], value_set=pa.array(clips, table["clip_id"].type)))
     return dict(zip(rows["clip_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
 
 
-def _card(row: dict[Any, Any], shares: list[str], widest: float, pictures: dict[str, Any]) -> dict[str, Any]:
+def _make_card(row: dict[Any, Any], shares: list[str], widest: float, pictures: dict[str, Any]) -> dict[str, Any]:
     frame = pictures.get(row["clip_id"])
     return {
         "id": row["clip_id"],

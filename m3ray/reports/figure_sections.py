@@ -1,18 +1,18 @@
-"""The figures of features, clusters, search and moments on the page; where one cannot be had, why."""
+"""The figures of clusters, raw features, search and scores over time on the page; where one cannot be had, why."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
 
-from m3ray.datasets.catalogue import read_catalogue
 from m3ray.reports import figures
-from m3ray.reports.cluster_data import Found, extremes, find_clusters
-from m3ray.reports.figures.clusters import Contents
+from m3ray.reports.cluster_data import Clusters, choose_extremes, find_clusters
+from m3ray.reports.figures.clusters import ClusterContents
 from m3ray.reports.page_content import Page
-from m3ray.reports.thumbnails import first_frames
+from m3ray.reports.thumbnails import read_first_frames
+from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import current_tiers, tier_table
+from m3ray.storage.tier_index import read_tier_index, read_tier_table
 from m3ray.study.search_space import LOGARITHMIC, SPACE
 
 SEARCH = ("study", "search")
@@ -21,22 +21,27 @@ _FRAMES = 6
 
 
 def add_clusters(root: Root, page: Page) -> None:
-    """Figures 3 to 5."""
+    """Add Figures 3 to 5, or why they cannot be had.
+
+    Args:
+        root: root that the report is about.
+        page: page to fill.
+    """
     names = ["clip_id", "uri", "split", "score", "labels"]
     catalogue = read_catalogue(root).select(names).to_pandas()
-    found = find_clusters(root, catalogue)
-    if isinstance(found, str):
-        page.missing.append(f"Figures 3 to 5 (clusters): {found}.")
+    clusters = find_clusters(root, catalogue)
+    if isinstance(clusters, str):
+        page.missing.append(f"Figures 3 to 5 (clusters): {clusters}.")
         return
-    _add_planes(root, page, found)
-    scored = found.scored(catalogue)
+    _add_cluster_planes(root, page, clusters)
+    scored = clusters.join_scores(catalogue)
     if scored["cluster"].nunique() > 0 and len(scored):
-        _add_boxes(root, page, found.shown, scored, float(catalogue["score"].mean()))
-    _add_contents(root, page, found.shown, scored)
+        _add_cluster_boxes(root, page, clusters.main_tier, scored, float(catalogue["score"].mean()))
+    _add_cluster_contents(root, page, clusters.main_tier, scored)
 
 
-def _add_planes(root: Root, page: Page, found: Found) -> None:
-    if not (found.points["cluster"] != figures.NOISE).any():
+def _add_cluster_planes(root: Root, page: Page, clusters: Clusters) -> None:
+    if not (clusters.points["cluster"] != figures.NOISE).any():
         page.missing.append("Figure 3: DBSCAN found no cluster, every clip is noise: try another eps.")
         return
     caption = (
@@ -46,10 +51,10 @@ def _add_planes(root: Root, page: Page, found: Found) -> None:
     )
     alt = "Scatter plots of clips in the t-SNE plane, coloured by cluster"
     title = "Figure 3. Clusters in the t-SNE plane"
-    page.add_figure(root, figures.cluster_planes(found.points), "figure3", title, caption, alt)
+    page.add_figure(root, figures.plot_cluster_planes(clusters.points), "figure3", title, caption, alt)
 
 
-def _add_boxes(root: Root, page: Page, tier: str, scored: pd.DataFrame, overall: float) -> None:
+def _add_cluster_boxes(root: Root, page: Page, tier: str, scored: pd.DataFrame, overall: float) -> None:
     caption = (
         f"Scores of the train clips in each of the 15 largest clusters of the {tier} tier, by falling median: "
         "quartiles (box), median (blue), mean (triangle), outliers (dots), n clips; cluster -1 holds the clips in "
@@ -58,11 +63,11 @@ def _add_boxes(root: Root, page: Page, tier: str, scored: pd.DataFrame, overall:
     )
     alt = "Box plots of memorability by cluster, sorted by median, with two lines for the overall means"
     title = "Figure 4. Memorability by cluster"
-    page.add_figure(root, figures.cluster_boxes(scored, overall), "figure4", title, caption, alt)
+    page.add_figure(root, figures.plot_cluster_boxes(scored, overall), "figure4", title, caption, alt)
 
 
-def _add_contents(root: Root, page: Page, tier: str, scored: pd.DataFrame) -> None:
-    chosen = extremes(scored)
+def _add_cluster_contents(root: Root, page: Page, tier: str, scored: pd.DataFrame) -> None:
+    chosen = choose_extremes(scored)
     if not chosen:
         page.missing.append("Figure 5: there is no cluster of scored clips to show the contents of.")
         return
@@ -74,9 +79,9 @@ def _add_contents(root: Root, page: Page, tier: str, scored: pd.DataFrame) -> No
         return
     rows = [scored[scored["cluster"] == cluster] for cluster in chosen]
     uris = {clip: uri for part in rows for clip, uri in part[["clip_id", "uri"]].head(_FRAMES).to_numpy()}
-    pictures = first_frames(uris)
+    pictures = read_first_frames(uris)
     contents = [
-        Contents(
+        ClusterContents(
             cluster,
             float(part["score"].mean()),
             part["labels"].map(list).tolist(),
@@ -91,15 +96,20 @@ def _add_contents(root: Root, page: Page, tier: str, scored: pd.DataFrame) -> No
     )
     alt = "Bar charts of labels beside first frames of clips, for two clusters"
     title = "Figure 5. What clusters hold"
-    page.add_figure(root, figures.cluster_contents(contents), "figure5", title, caption, alt)
+    page.add_figure(root, figures.plot_cluster_contents(contents), "figure5", title, caption, alt)
 
 
 def add_pairs(root: Root, page: Page) -> None:
-    """Figure 6."""
-    if "raw" not in current_tiers(root):
+    """Add Figure 6, or why it cannot be had.
+
+    Args:
+        root: root that the report is about.
+        page: page to fill.
+    """
+    if "raw" not in read_tier_index(root):
         page.missing.append("Figure 6 (raw features and score): there is no raw tier: jobs/extract.py --tiers raw.")
         return
-    raw = tier_table(root, "raw").select(["clip_id", *_SCALARS]).to_pandas()
+    raw = read_tier_table(root, "raw").select(["clip_id", *_SCALARS]).to_pandas()
     scores = read_catalogue(root).select(["clip_id", "score"]).to_pandas().dropna()
     joined = raw.merge(scores, on="clip_id").drop(columns="clip_id")
     if len(joined) < 3:
@@ -112,11 +122,16 @@ def add_pairs(root: Root, page: Page) -> None:
     )
     alt = "Grid of scatter plots and densities of raw features and memorability, with correlations"
     title = "Figure 6. Raw features and memorability"
-    page.add_figure(root, figures.pairs(joined), "figure6", title, caption, alt, weights=False)
+    page.add_figure(root, figures.plot_pairs(joined), "figure6", title, caption, alt, weights=False)
 
 
 def add_search(root: Root, page: Page) -> None:
-    """The settings that a search tried."""
+    """Add the figure of the settings that a search tried, or how to run a search.
+
+    Args:
+        root: root that the report is about.
+        page: page to fill.
+    """
     if not root.exists(*SEARCH, "best.json"):
         page.missing.append("No search over hyper-parameters: run jobs/tune.py.")
         return
@@ -128,30 +143,36 @@ def add_search(root: Root, page: Page) -> None:
         "lines meet."
     )
     alt = f"Parallel coordinates of {len(trials)} hyper-parameter settings and their {metric}"
-    drawn = figures.parallel_coordinates(trials, list(SPACE), LOGARITHMIC, metric)
-    page.add_figure(root, drawn, "search", "The search over settings", caption, alt)
+    plot = figures.plot_parallel_coordinates(trials, list(SPACE), LOGARITHMIC, metric)
+    page.add_figure(root, plot, "search", "The search over settings", caption, alt)
 
 
 _PREDICTIONS = "predictions.parquet"
 
 
-def add_moments(root: Root, page: Page) -> None:
-    """Scores over time, where predict.py was asked for them."""
+def add_over_time(root: Root, page: Page) -> None:
+    """Add the figure of scores over time where `predict.py --over-time` has computed them.
+
+    Args:
+        root: root that the report is about.
+        page: page to fill.
+    """
     # Beside a study's own predictions those of predict.py stand in its folder.
-    places = [place for place in (("predict", _PREDICTIONS), (_PREDICTIONS,)) if root.exists(*place)]
-    if not places:
+    files = [path for path in (("predict", _PREDICTIONS), (_PREDICTIONS,)) if root.exists(*path)]
+    if not files:
         return
-    curved = [place for place in places if "curve" in root.read_schema(*place).names]
-    if not curved:
+    with_curves = [path for path in files if "curve" in root.read_schema(*path).names]
+    if not with_curves:
         page.missing.append("No scores over time: run jobs/predict.py --over-time.")
         return
-    frame: pa.Table = root.read_table(*curved[0])
-    drawn = figures.over_time(frame.select(["clip_id", "score", "times", "curve"]).to_pandas())
-    if not len(drawn[1]):
+    frame: pa.Table = root.read_table(*with_curves[0])
+    figure, windows = figures.plot_over_time(frame.select(["clip_id", "score", "times", "curve"]).to_pandas())
+    if windows.empty:
         page.missing.append("No scores over time: every clip is shorter than two windows.")
         return
     caption = (
         "Scores of sliding windows over the clips that vary most, at each window's middle; grey: the clip's own score. "
-        "A peak is the moment to keep."
+        "A peak is the part to keep."
     )
-    page.add_figure(root, drawn, "moments", "Memorability over time", caption, "Line charts of score by second")
+    alt = "Line charts of score by second"
+    page.add_figure(root, (figure, windows), "moments", "Memorability over time", caption, alt)

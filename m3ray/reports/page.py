@@ -1,4 +1,4 @@
-"""The report: tables, figures and one self-contained page of what a root holds. Ray is not needed."""
+"""The report of a root: tables, figures and one self-contained page; runs without Ray."""
 
 from __future__ import annotations
 
@@ -7,44 +7,46 @@ from collections.abc import Mapping
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from m3ray.config.presets import CARBON
-from m3ray.datasets.catalogue import read_catalogue
 from m3ray.reports.clip_section import add_clips
-from m3ray.reports.figure_sections import add_clusters, add_moments, add_pairs, add_search
-from m3ray.reports.page_content import Page
-from m3ray.reports.run_section import what_ran
+from m3ray.reports.figure_sections import add_clusters, add_over_time, add_pairs, add_search
+from m3ray.reports.page_content import Page, PageFigure
+from m3ray.reports.run_section import start_page
 from m3ray.reports.study_section import STUDY, add_study
 from m3ray.reports.style import house_style
+from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 
 
 def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: float = CARBON) -> str:
-    """Writes `report/` under a root and returns the address of its page.
+    """Write `report/` below a root.
 
     Args:
-        out: the root.
-        prices: dollars an hour of each device.
-        carbon: kg of CO2 a kWh.
+        out: path or URI of the root.
+        prices: price of each device, dollars an hour.
+        carbon: carbon intensity of the electricity, kg of CO2 a kWh.
+    Returns:
+        Path or URI of the page.
     Raises:
-        StudyError: the root has no catalogue.
+        StudyError: If the root has no catalogue.
     """
     root = Root(out)
-    page = what_ran(root, prices or {}, carbon)
+    page = start_page(root, prices or {}, carbon)
     with house_style():
         if root.exists(*STUDY, "trials.parquet"):
             add_study(root, page)
         else:
-            page.missing.append(_no_study(root))
-        for add in (add_clusters, add_pairs, add_search, add_moments):
+            page.missing.append(_explain_missing_study(root))
+        for add in (add_clusters, add_pairs, add_search, add_over_time):
             add(root, page)
     add_clips(root, page)
-    page.figures.sort(key=_order)
-    root.write_bytes(_rendered(page).encode(), "report", "index.html")
+    page.figures.sort(key=_figure_order)
+    root.write_bytes(_render(page).encode(), "report", "index.html")
     address = root.display("report", "index.html")
     print(f"report: {address}", flush=True)
     return address
 
 
-def _no_study(root: Root) -> str:
+def _explain_missing_study(root: Root) -> str:
     scores = read_catalogue(root)["score"]
     if scores.null_count < len(scores):
         return f"No study: it was not run (jobs/ablate.py --out {root.uri}, or jobs/reproduce.py for everything)."
@@ -54,13 +56,12 @@ def _no_study(root: Root) -> str:
     )
 
 
-def _rendered(page: Page) -> str:
+def _render(page: Page) -> str:
     environment = Environment(loader=PackageLoader("m3ray.reports"), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("page.html").render(page=page)
 
 
-def _order(shown: object) -> tuple[int, str]:
-    """The paper's figures by their numbers, then ours."""
-    key = shown.key  # type: ignore[attr-defined]
-    number = key.removeprefix("figure")
+def _figure_order(figure: PageFigure) -> tuple[int, str]:
+    """Sort key of a figure: the paper's by their numbers, then ours."""
+    number = figure.key.removeprefix("figure")
     return (int(number), "") if number.isdigit() else (100, "")

@@ -1,4 +1,4 @@
-"""What the page is filled with."""
+"""The contents of the page, and the files of a figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from m3ray.reports.style import image
+from m3ray.reports.style import render_image
 from m3ray.reports.tables import study as printed
 from m3ray.storage.csv_writing import csv_bytes
 from m3ray.storage.root import Root
@@ -20,15 +20,15 @@ _MOST_CSV_ROWS = 50_000
 
 
 @dataclass
-class Shown:
+class PageFigure:
     """A figure on the page.
 
     Args:
-        key: its file's name, `figure2` or `forest`.
-        title: a line, with the paper's number where it has one.
-        caption: what to see.
-        alt: what it is, for those who cannot see it.
-        source: of the image, a data URI.
+        key: name of its files without their endings, such as `figure2` or `forest`.
+        title: one line, with the paper's number where it has one.
+        caption: what it shows and what to look for.
+        alt: text in place of the image, for those who cannot see it.
+        source: the image as a data URI.
         untrained: whether what it draws came from untrained weights.
     """
 
@@ -42,16 +42,30 @@ class Shown:
 
 @dataclass
 class Page:
-    """What the template is filled with."""
+    """Contents of the page, as its template takes them.
 
-    facts: dict[str, str]
+    Args:
+        details: name to value in the section on what ran.
+        tiers: name, fingerprint and weights of each tier.
+        rejects: count, stage, reason and an example of each kind of rejected clips.
+        costs: device hours, energy, CO2 and dollars of all runs; None where no run recorded its devices.
+        untrained: whether any tier came from untrained weights.
+        headline: the full model's results; None without a study.
+        tables: number, title, columns and rows of each table.
+        figures: figures in the order of the page.
+        clips: the most and the least memorable clips.
+        missing: sentences that say what is missing and how to get it.
+        note: how to read the tables.
+    """
+
+    details: dict[str, str]
     tiers: list[dict[str, str]]
     rejects: list[dict[str, Any]]
     costs: dict[str, Any] | None
     untrained: bool
     headline: dict[str, str] | None = None
     tables: list[dict[str, Any]] = field(default_factory=list)
-    figures: list[Shown] = field(default_factory=list)
+    figures: list[PageFigure] = field(default_factory=list)
     clips: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     note: str = printed.NOTE
@@ -59,7 +73,7 @@ class Page:
     def add_figure(
         self,
         root: Root,
-        drawn: tuple[Figure, pd.DataFrame],
+        plot: tuple[Figure, pd.DataFrame],
         key: str,
         title: str,
         caption: str,
@@ -67,21 +81,21 @@ class Page:
         *,
         weights: bool = True,
     ) -> None:
-        """Writes a figure as PNG and SVG with the data that it draws beside it, and shows it.
+        """Write a figure as PNG and SVG with the data that it draws, and put it on the page.
 
         Args:
-            root: of the report.
-            drawn: the figure and its data.
-            key: name of its files.
-            title: as on `Shown`, and so are caption and alt.
-            caption: what to see.
-            alt: what it is.
-            weights: whether it draws what networks made.
+            root: root that the report is about.
+            plot: the figure and the data that it draws.
+            key: name of its files without their endings.
+            title: one line, with the paper's number where it has one.
+            caption: what it shows and what to look for.
+            alt: text in place of the image, for those who cannot see it.
+            weights: whether it draws numbers that depend on networks' weights.
         """
-        figure, data = drawn
-        png = image(figure, "png")
+        figure, data = plot
+        png = render_image(figure, "png")
         root.write_bytes(png, *FIGURES, f"{key}.png")
-        root.write_bytes(image(figure, "svg"), *FIGURES, f"{key}.svg")
+        root.write_bytes(render_image(figure, "svg"), *FIGURES, f"{key}.svg")
         if len(data) <= _MOST_CSV_ROWS:
             root.write_bytes(csv_bytes(data), *FIGURES, f"{key}.csv")
         else:
@@ -89,7 +103,7 @@ class Page:
             data.to_parquet(buffer, index=False)
             root.write_bytes(buffer.getvalue(), *FIGURES, f"{key}.parquet")
         source = "data:image/png;base64," + base64.b64encode(png).decode()
-        self.figures.append(Shown(key, title, caption, alt, source, self.untrained and weights))
+        self.figures.append(PageFigure(key, title, caption, alt, source, self.untrained and weights))
 
 
 FIGURES = ("report", "figures")

@@ -1,4 +1,4 @@
-"""What ran: data set, clips, rejects, tiers, versions, and what it cost."""
+"""The section on what ran: data set, clips, rejects, tiers, versions, and costs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import Any
 import pandas as pd
 import pyarrow.compute as pc
 
-from m3ray.costs import Spent, cost, emissions_kg, together
-from m3ray.datasets.catalogue import read_catalogue
+from m3ray.costs import DeviceUsage, cost, emissions_kg, sum_usage
 from m3ray.reports.page_content import Page
+from m3ray.schema import METADATA_TABLE
+from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import REJECTS, current_tiers
+from m3ray.storage.tier_index import TierEntry, read_tier_index
 
 
-def total_of_runs(root: Root) -> dict[str, float]:
-    """Statistics of a root, summed over all its runs."""
+def sum_runs(root: Root) -> dict[str, float]:
+    """Sum the statistics of all runs of a root.
+
+    Args:
+        root: root that holds the runs.
+    Returns:
+        `runs`, `wall_seconds`, `clips_done` and `clips_rejected`.
+    """
     totals: dict[str, float] = {"runs": 0, "wall_seconds": 0.0, "clips_done": 0, "clips_rejected": 0}
-    for run in root.names("runs"):
+    for run in root.list_names("runs"):
         if root.exists("runs", run, "summary.json"):
             summary = root.read_json("runs", run, "summary.json")
             totals["runs"] += 1
@@ -31,40 +39,46 @@ def total_of_runs(root: Root) -> dict[str, float]:
 _REASONS = 12
 
 
-def what_ran(root: Root, prices: Mapping[str, float], carbon: float) -> Page:
-    """The page before any figure.
+def start_page(root: Root, prices: Mapping[str, float], carbon: float) -> Page:
+    """Start the page: everything but tables, figures and clips.
 
+    Args:
+        root: root that the report is about.
+        prices: price of each device, dollars an hour.
+        carbon: carbon intensity of the electricity, kg of CO2 a kWh.
+    Returns:
+        The page without tables, figures and clips.
     Raises:
-        StudyError: the root has no catalogue.
+        StudyError: If the root has no catalogue.
     """
     catalogue = read_catalogue(root)
-    current = current_tiers(root)
-    rejected = _rejected(root, catalogue["clip_id"])
+    current = read_tier_index(root)
+    rejected = _read_rejects(root, catalogue["clip_id"])
     splits = Counter(catalogue["split"].to_pylist())
-    runs = _runs(root)
-    facts = {
-        "Data set": _data_set(runs),
+    runs = _read_runs(root)
+    details = {
+        "Data set": _describe_data_set(runs),
         "Clips": f"{catalogue.num_rows:,} ({', '.join(f'{n:,} {split}' for split, n in sorted(splits.items()))})",
         "With a score": f"{catalogue.num_rows - catalogue['score'].null_count:,}",
         "Rejected": f"{len(rejected):,}",
-        **_made_with(root, runs),
+        **_describe_software(root, runs),
     }
-    tiers = [_tier_row(name, entry) for name, entry in current.items() if name != "facts"]
-    untrained = any(entry.get("untrained") for entry in current.values())
-    costs = _costs([summary for _, summary in runs], prices, carbon)
-    return Page({k: v for k, v in facts.items() if v}, tiers, _reasons(rejected), costs, untrained)
+    tiers = [_tier_row(name, entry) for name, entry in current.items() if name != METADATA_TABLE]
+    untrained = any(entry.untrained for entry in current.values())
+    costs = _summarise_costs([summary for _, summary in runs], prices, carbon)
+    return Page({k: v for k, v in details.items() if v}, tiers, _count_reasons(rejected), costs, untrained)
 
 
-def _rejected(root: Root, ids: Any) -> pd.DataFrame:
-    table = root.read_shards(*REJECTS)
+def _read_rejects(root: Root, ids: Any) -> pd.DataFrame:
+    table = root.read_shards(*REJECTS_FOLDER)
     if table is None:
         return pd.DataFrame(columns=["clip_id", "stage", "error", "message"])
     return table.filter(pc.is_in(table["clip_id"], value_set=ids)).to_pandas()
 
 
-def _runs(root: Root) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Config and summary of every run that left both, the oldest first."""
-    names = [n for n in root.names("runs") if root.exists("runs", n, "config.json")]
+def _read_runs(root: Root) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Read config and summary of every run that left both, the oldest first."""
+    names = [n for n in root.list_names("runs") if root.exists("runs", n, "config.json")]
     return [
         (root.read_json("runs", name, "config.json"), root.read_json("runs", name, "summary.json"))
         for name in names
@@ -72,8 +86,8 @@ def _runs(root: Root) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     ]
 
 
-def _data_set(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
-    """What the last job that listed clips was told."""
+def _describe_data_set(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """Describe the data set that the last job which listed clips was given."""
     for config, summary in reversed(runs):
         options = config["options"]
         if "dataset" in options and summary["job"] != "predict":
@@ -81,11 +95,11 @@ def _data_set(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     return ""
 
 
-def _made_with(root: Root, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, str]:
+def _describe_software(root: Root, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, str]:
     if not runs:
         return {}
     last = runs[-1][0]
-    totals = total_of_runs(root)
+    totals = sum_runs(root)
     minutes = totals["wall_seconds"] / 60
     spent = f"{totals['runs']:.0f} runs, {totals['clips_done']:,.0f} clips computed, {minutes:.1f} minutes"
     return {
@@ -95,31 +109,33 @@ def _made_with(root: Root, runs: list[tuple[dict[str, Any], dict[str, Any]]]) ->
     }
 
 
-def _tier_row(name: str, entry: dict[str, Any]) -> dict[str, str]:
-    weights = entry["identity"].get("weights", {})
-    if entry["untrained"]:
-        words = "untrained"
+def _tier_row(name: str, entry: TierEntry) -> dict[str, str]:
+    weights = entry.weights
+    if entry.untrained:
+        text = "untrained"
     else:
-        words = f"SHA-256 {weights['sha256'][:16]}…" if weights.get("sha256") else "none needed"
-    return {"name": name, "fingerprint": entry["folder"].rsplit("-", 1)[-1], "weights": words}
+        text = f"SHA-256 {weights['sha256'][:16]}…" if weights.get("sha256") else "none needed"
+    return {"name": name, "fingerprint": entry.folder.rsplit("-", 1)[-1], "weights": text}
 
 
-def _reasons(rejected: pd.DataFrame) -> list[dict[str, Any]]:
+def _count_reasons(rejected: pd.DataFrame) -> list[dict[str, Any]]:
     groups = rejected.groupby(["stage", "error"], sort=False)
     rows = groups.agg(count=("clip_id", "size"), clip=("clip_id", "first"), why=("message", "first")).reset_index()
     return rows.sort_values("count", ascending=False, kind="stable").head(_REASONS).to_dict("records")
 
 
-def _costs(summaries: list[dict[str, Any]], prices: Mapping[str, float], carbon: float) -> dict[str, Any] | None:
-    """Device hours, energy, CO2 and dollars of all runs together; None where no run noted its devices."""
-    rows = together(Spent(**part) for summary in summaries for part in summary.get("devices", ()))
+def _summarise_costs(
+    summaries: list[dict[str, Any]], prices: Mapping[str, float], carbon: float
+) -> dict[str, Any] | None:
+    """Sum device hours, energy, CO2 and dollars of all runs; None where no run recorded its devices."""
+    rows = sum_usage(DeviceUsage(**part) for summary in summaries for part in summary.get("devices", ()))
     if not rows:
         return None
     kwh, dollars = sum(row.kwh for row in rows), cost(rows, prices)
     unpriced = [row.device for row in rows if row.device not in prices]
-    words = "give --price DEVICE=DOLLARS (an hour) to see it" if dollars is None else f"{dollars:,.2f} dollars"
+    dollars_text = "give --price DEVICE=DOLLARS (an hour) to see it" if dollars is None else f"{dollars:,.2f} dollars"
     if dollars is not None and unpriced:
-        words += f", without {', '.join(unpriced)}, which have no price"
+        dollars_text += f", without {', '.join(unpriced)}, which have no price"
     return {
         "rows": [
             {"device": row.device, "hours": f"{row.hours:,.3f}", "kwh": f"{row.kwh:,.4f}", "how": row.how}
@@ -127,5 +143,5 @@ def _costs(summaries: list[dict[str, Any]], prices: Mapping[str, float], carbon:
         ],
         "energy": f"{kwh:,.4g} kWh",
         "co2": f"{emissions_kg(kwh, carbon):,.4g} kg at {carbon:g} kg a kWh",
-        "dollars": words,
+        "dollars": dollars_text,
     }

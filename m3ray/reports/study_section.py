@@ -1,71 +1,81 @@
-"""The study on the page: tables, headline, and the figures of what was trained."""
+"""The study on the page: its tables, the headline, and the figures of the trained variants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from m3ray.config import from_json
 from m3ray.reports import figures
 from m3ray.reports.page_content import Page
 from m3ray.reports.tables import study as printed
-from m3ray.reports.tables.table4 import measures_table
-from m3ray.reports.tables.table5 import parameters_table
+from m3ray.reports.tables.table4 import build_measures_table
+from m3ray.reports.tables.table5 import build_parameters_table
 from m3ray.storage.csv_writing import csv_bytes
 from m3ray.storage.root import Root
-from m3ray.study.cross_dataset import spearman_interval
-from m3ray.study.variants import UNFROZEN_MARK
+from m3ray.study.cross_dataset import spearman_confidence_interval
+from m3ray.study.table_list import TableList, read_table_list
+from m3ray.study.variants import Variant
 
 STUDY = ("study", "ablation")
 UNTRAINED = "UNTRAINED weights: these numbers show that the pipeline works, not what it can do. "
 
-# Raw perception alone, and the settings.
+# Tables that no network's weights have a part in: raw perception alone, and the settings.
 _WITHOUT_NETWORKS = (1, 5)
 
 
 def add_study(root: Root, page: Page) -> None:
-    """Tables, headline, Figures 2 and 7, the forest plot and the calibration."""
+    """Add the study's tables, headline, Figures 2 and 7, forest plot and calibration.
+
+    Args:
+        root: root that holds the study.
+        page: page to fill.
+    """
     trials = root.read_table(*STUDY, "trials.parquet").to_pandas()
     runs = root.read_table(*STUDY, "runs.parquet").to_pandas()
-    names: dict[str, Any] = root.read_json(*STUDY, "tables.json")
+    tables = read_table_list(root, STUDY)
     config = root.read_json(*STUDY, "config.json")
-    main = names["measures"]["full"]
+    variants = [from_json(Variant, variant) for variant in config["variants"]]
+    finetuned = {variant.name for variant in variants if variant.kind == "finetuned"}
+    main = tables.measures.full
     full = next(v for v in config["variants"] if v["name"] == main)
-    for table in (*_tables(trials, names), parameters_table(full, config["tiers"])):
+    for table in (*_build_tables(trials, tables, finetuned), build_parameters_table(full, config["tiers"])):
         untrained = page.untrained and table.number not in _WITHOUT_NETWORKS
         _write_table(root, table, UNTRAINED if untrained else "")
-        page.tables.append(_shown_table(table) | {"untrained": untrained})
-    asked = {int(number): names[number] for number in names if number.isdigit()}
-    page.missing += [_no_table(number) for number in (1, 2, 3, 4) if number not in asked]
+        page.tables.append(_table_content(table) | {"untrained": untrained})
+    page.missing += [_explain_missing_table(number) for number in (1, 2, 3, 4) if number not in tables.variants]
     predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
     own = predictions[predictions["variant"] == main]
-    page.headline = _headline(trials.set_index("variant").loc[main], main, len(own))
-    drawn = [*names["3"], *(n for n in names.get("2", ()) if n.endswith(UNFROZEN_MARK))] if "3" in names else None
-    _add_curves(root, page, runs if drawn is None else runs[runs["variant"].isin(drawn)])
+    page.headline = _build_headline(trials.set_index("variant").loc[main], main, len(own))
+    if 3 in tables.variants:
+        names = [*tables.variants[3], *(name for name in tables.variants.get(2, ()) if name in finetuned)]
+        runs = runs[runs["variant"].isin(names)]
+    _add_curves(root, page, runs)
     _add_predictions(root, page, own, main)
-    _add_forest(root, page, trials, asked)
+    _add_forest(root, page, trials, tables.variants)
 
 
-def _tables(trials: pd.DataFrame, names: dict[str, Any]) -> Iterator[printed.Table]:
-    """The tables asked for."""
-    for number in sorted(name for name in names if name.isdigit()):
-        if number == "4":
-            table = measures_table(trials, names["measures"])
+def _build_tables(trials: pd.DataFrame, tables: TableList, finetuned: set[str]) -> Iterator[printed.Table]:
+    """Build the tables of the study that have rows, by number."""
+    for number, names in sorted(tables.variants.items()):
+        if number == 4:
+            table = build_measures_table(trials, tables.measures)
         else:
-            table = printed.study_table(int(number), trials, names[number])
+            table = printed.build_study_table(number, trials, names, finetuned=bool(finetuned & set(names)))
         if len(table.frame):
             yield table
 
 
-def _no_table(number: int) -> str:
+def _explain_missing_table(number: int) -> str:
     return f"Table {number} was not asked for: run jobs/ablate.py --tables {number}; what was trained is kept."
 
 
-def _headline(row: pd.Series, name: str, clips: int) -> dict[str, str]:
+def _build_headline(row: pd.Series, name: str, clips: int) -> dict[str, str]:
     deviation = "" if pd.isna(row["spearman_std"]) else f" ± {row['spearman_std']:.4f}"
     undefined = pd.isna(row["spearman"])
-    low, high = (0.0, 0.0) if undefined else spearman_interval(row["spearman"], clips)
+    low, high = (0.0, 0.0) if undefined else spearman_confidence_interval(row["spearman"], clips)
     return {
         "name": name,
         "rho": "undefined" if undefined else f"{row['spearman']:.4f}{deviation}",
@@ -84,12 +94,12 @@ def _headline(row: pd.Series, name: str, clips: int) -> dict[str, str]:
 
 def _write_table(root: Root, table: printed.Table, warning: str) -> None:
     folder = ("report", "tables")
-    root.write_bytes(printed.markdown(table, warning).encode(), *folder, f"table{table.number}.md")
-    root.write_bytes(printed.latex(table, warning).encode(), *folder, f"table{table.number}.tex")
+    root.write_bytes(printed.to_markdown(table, warning).encode(), *folder, f"table{table.number}.md")
+    root.write_bytes(printed.to_latex(table, warning).encode(), *folder, f"table{table.number}.tex")
     root.write_bytes(csv_bytes(table.values), *folder, f"table{table.number}.csv")
 
 
-def _shown_table(table: printed.Table) -> dict[str, Any]:
+def _table_content(table: printed.Table) -> dict[str, Any]:
     rows = []
     for position, row in enumerate(table.frame.to_dict("records")):
         cells = [{"text": value, "mark": _mark(table, str(column), position)} for column, value in row.items()]
@@ -111,7 +121,7 @@ def _add_curves(root: Root, page: Page, runs: pd.DataFrame) -> None:
         + "; a dot marks each variant's best epoch. Look for the tiers whose removal pulls the line down most."
     )
     alt = f"Line chart of validation rank correlation by epoch for {runs['variant'].nunique()} variants"
-    page.add_figure(root, figures.validation_curves(runs), "figure2", "Figure 2. Validation curves", caption, alt)
+    page.add_figure(root, figures.plot_validation_curves(runs), "figure2", "Figure 2. Validation curves", caption, alt)
 
 
 def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str) -> None:
@@ -120,23 +130,23 @@ def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str) -> No
         "A flatter prediction line means a model that dares less than the truth varies."
     )
     alt = "Histograms and rank plots of true and predicted memorability"
-    page.add_figure(root, figures.distributions(own), "figure7", "Figure 7. Truth and prediction", caption, alt)
+    page.add_figure(root, figures.plot_distributions(own), "figure7", "Figure 7. Truth and prediction", caption, alt)
     caption = (
         f"Each of the {len(own):,} val clips, predicted by {main} (mean over runs), against its true score. Dark dots: "
         "tenths of the predictions, with the 95 % interval of their mean truth. Where the dashed line is steeper than "
         "the grey diagonal, the model is too timid; where it is flatter, too bold."
     )
     alt = "Scatter plot of predicted against true memorability with a calibration line"
-    page.add_figure(root, figures.calibration(own), "calibration", "Predicted against true", caption, alt)
+    page.add_figure(root, figures.plot_calibration(own), "calibration", "Predicted against true", caption, alt)
 
 
-def _add_forest(root: Root, page: Page, trials: pd.DataFrame, asked: dict[int, list[str]]) -> None:
-    drawn = figures.forest(trials, asked)
-    if not len(drawn[1]):
+def _add_forest(root: Root, page: Page, trials: pd.DataFrame, tables: Mapping[int, Sequence[str]]) -> None:
+    figure, rows = figures.plot_forest(trials, tables)
+    if rows.empty:
         return
     caption = (
         "What each ablation changes, paired by seed: thick, Student's 95 % interval over runs; thin, the bootstrap's "
         "over clips. A line that does not touch 0 is a difference that the runs, or the clips, bear out."
     )
-    alt = f"Forest plot of the differences of {len(drawn[1])} variants to their full model"
-    page.add_figure(root, drawn, "forest", "Every ablation's difference", caption, alt)
+    alt = f"Forest plot of the differences of {len(rows)} variants to their full model"
+    page.add_figure(root, (figure, rows), "forest", "Every ablation's difference", caption, alt)

@@ -42,7 +42,7 @@ _SETTINGS = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Figures drawn inside the block have the house style and are closed at its end."""
+    """Give figures drawn inside the block the house style, and close them at its end."""
     with mpl.rc_context(_SETTINGS):
         try:
             yield
@@ -50,16 +50,30 @@ def house_style() -> Iterator[None]:
             plt.close("all")
 
 
-def image(figure: Figure, kind: str) -> bytes:
-    """A figure as `png` or `svg`."""
+def render_image(figure: Figure, kind: str) -> bytes:
+    """Render a figure.
+
+    Args:
+        figure: figure to render.
+        kind: file format, "png" or "svg".
+    Returns:
+        Bytes of the file.
+    """
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
 
 
-def plain(text: str, most: int = 40) -> str:
-    """A name as matplotlib prints it: cut to `most` characters, a dollar no mathematics, no line break."""
+def label_text(text: str, most: int = 40) -> str:
+    """Text as a label that matplotlib draws literally: on one line, a dollar sign no mathematics.
+
+    Args:
+        text: name to show.
+        most: length beyond which it is cut, characters.
+    Returns:
+        The label.
+    """
     line = "".join(c if c.isprintable() else " " for c in text)
     line = line if len(line) <= most else f"{line[: most - 1]}…"
     return line.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""First frames of a few clips, small, for figures and page."""
+"""Small first frames of a few clips, for figures and the page."""
 
 from __future__ import annotations
 
@@ -16,38 +16,46 @@ from m3ray.video.sandbox import Decoder
 
 _WIDTH = 224
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 78)
-# A page is wanted soon: a clip that takes longer is shown without a picture.
-_LIMITS = LimitsConfig(decode_seconds=10, strikes=1)
+# A report must not wait for one slow clip, which is shown without a picture instead.
+_LIMITS = LimitsConfig(decode_seconds=10, crash_count=1)
 
 
-def first_frames(uris: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The first frame of each clip that can be read: RGB uint8, 224 wide, in the clip's own aspect ratio.
+def read_first_frames(uris: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Read the first frame of each clip that can be read.
 
     Args:
-        uris: clip to where its video lies; empty where there is none.
+        uris: clip id to the URI of its video; an empty URI is left out.
+    Returns:
+        Clip id to its frame, RGB uint8 (H, 224, 3) in the clip's own aspect ratio.
     """
     frames = {}
     with closing(Decoder(DecodeConfig(), _LIMITS)) as decoder:
         for clip, uri in uris.items():
-            frame = _first_frame(decoder, uri) if uri else None
+            frame = _read_first_frame(decoder, uri) if uri else None
             if frame is not None:
                 frames[clip] = frame
     return frames
 
 
-def _first_frame(decoder: Decoder, uri: str) -> np.ndarray | None:
+def _read_first_frame(decoder: Decoder, uri: str) -> np.ndarray | None:
     try:
         data = read_video(uri, _LIMITS.max_bytes)
         windows = decoder.windows(data, extent="first_frame")
-        facts, frames = next(windows)
+        metadata, frames = next(windows)
         windows.close()  # type: ignore[attr-defined]
     except DecodeError:
         return None
-    height = max(1, min(2 * _WIDTH, round(_WIDTH * facts.height / max(1, facts.width))))
+    height = max(1, min(2 * _WIDTH, round(_WIDTH * metadata.height / max(1, metadata.width))))
     return cv2.resize(frames[0], (_WIDTH, height), interpolation=cv2.INTER_AREA)
 
 
 def as_data_uri(frame: np.ndarray) -> str:
-    """A frame as the source of an `<img>`."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), _JPEG)
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode() if done else ""
+    """A frame as the source of an `<img>`.
+
+    Args:
+        frame: picture, RGB uint8 (H, W, 3).
+    Returns:
+        A data URI with a JPEG; empty where OpenCV cannot encode it.
+    """
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), _JPEG)
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode() if encoded else ""

@@ -1,1 +1,1 @@
-"""What a job is asked for, checked before Ray, torch and scikit-learn are imported."""
+"""Checks of a job's request before Ray, torch and scikit-learn are imported."""

@@ -1,93 +1,98 @@
-"""Bundles that a job is asked to score with, and what they are to score, checked before torch is imported."""
+"""Bundles that a job scores with, and the clips to score, checked before torch is imported."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config.options import PredictOptions
-from m3ray.datasets.catalogue import checked
+from m3ray.datasets.clip_checks import check_clips
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.registry import list_clips
 from m3ray.errors import BundleError, ConfigError, StudyError
 from m3ray.request.clips import check_videos
+from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, read_manifest
 from m3ray.storage.dry_root import DryRoot
 from m3ray.storage.root import Root
-from m3ray.tiers.user import Brought, parse_tiers, read_tier
+from m3ray.storage.tier_index import TierEntry
+from m3ray.tiers.user import UserTier, parse_tier_options, read_user_tier
 
-_NEEDED = ("name", "blocks", "files", "tiers", "configs", "sources", "untrained")
 
+def check_bundle_folder(uri: str) -> BundleManifest:
+    """Check that a folder is a bundle with all its files.
 
-def bundle_facts(uri: str) -> dict[str, Any]:
-    """What a bundle's folder says of it; its files are read, and compared with their hashes, where they are used.
+    Files are read, and compared with their hashes, where they are used.
 
+    Args:
+        uri: The bundle's folder, local or on S3.
+    Returns:
+        What its `bundle.json` holds.
     Raises:
-        BundleError: there is none, or it is cut short.
+        ConfigError: If there is no bundle.
+        BundleError: If `bundle.json` is damaged, or a file is missing.
     """
-    root = DryRoot(uri)
-    if not root.exists("bundle.json"):
-        raise ConfigError(f"no bundle at {uri}: expected a folder with bundle.json, as jobs/train.py writes")
-    where = root.display("bundle.json")
-    try:
-        facts = root.read_json("bundle.json")
-    except ValueError as error:
-        raise BundleError(f"{where} is damaged or cut short: copy the bundle anew, or train it again") from error
-    lacking = [name for name in _NEEDED if not isinstance(facts, dict) or name not in facts]
-    if lacking:
-        raise BundleError(f"{where} lacks {', '.join(lacking)}: copy the bundle anew, or train it again")
-    missing = sorted({*facts["files"], *facts.get("networks", {})} - set(root.names()))
+    folder = DryRoot(uri)
+    if not folder.exists(BUNDLE_FILE):
+        raise ConfigError(f"no bundle at {uri}: expected a folder with {BUNDLE_FILE}, as jobs/train.py writes")
+    manifest = read_manifest(folder)
+    missing = sorted({*manifest.files, *manifest.networks} - set(folder.list_names()))
     if missing:
-        raise BundleError(f"{root.display(missing[0])} is missing: copy the whole folder of the bundle")
-    return facts
+        raise BundleError(f"{folder.display(missing[0])} is missing: copy the whole folder of the bundle")
+    return manifest
 
 
-def asked_predictions(root: Root, options: PredictOptions) -> tuple[Listing | None, tuple[Brought, ...]]:
-    """The clips to score (None: those of the tiers brought), and the tiers that the bundle's user brought, of them.
+def read_prediction_inputs(root: Root, options: PredictOptions) -> tuple[Listing | None, tuple[UserTier, ...]]:
+    """List the clips to score, and read the user-provided tiers that the bundle needs of them.
 
+    Args:
+        root: Root that the predictions go to.
+        options: Options of `predict`.
+    Returns:
+        The clips (None: those of the user-provided tiers), and the tiers.
     Raises:
-        BundleError: no bundle, or not one.
-        UserError: a path, a table, a tier or an option that does not go with it.
+        BundleError: If the bundle's folder is incomplete or damaged.
+        UserError: If a path, a table, a tier or an option does not suit the bundle.
     """
-    facts = bundle_facts(options.bundle or root.display("models", "m3s"))
-    known = {tier: entry for tier, entry in facts["tiers"].items() if entry.get("brought")}
-    _check_delay(facts, options)
-    if options.over_time and known:
-        raise ConfigError(f"--over-time: {facts['name']} sees {next(iter(known))}, brought by a user once a clip")
-    brought = _brought_again(facts["name"], known, parse_tiers(options.tier))
-    seen = [block["tier"] for block in facts["blocks"] if block["tier"] not in known]
-    if options.root is None and brought and not seen:
-        return None, brought
+    manifest = check_bundle_folder(options.bundle or root.display("models", "m3s"))
+    name, provided = manifest.name, manifest.metadata.user_provided
+    if options.delay is not None and manifest.metadata.decay is None:
+        raise ConfigError(f"{name} was trained on data without decay rates (column alpha): leave out --delay")
+    if options.over_time and provided:
+        raise ConfigError(f"--over-time: {name} sees {next(iter(provided))}, which a user provides once a clip")
+    tiers = _read_user_tiers(name, provided, parse_tier_options(options.tier))
+    computed = [block.tier for block in manifest.blocks if block.tier not in provided]
+    if options.root is None and tiers and not computed:
+        return None, tiers
     listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=0, read=options.reading)
-    checked(listed.table)
-    check_videos(listed, seen)
-    return listed, brought
+    check_clips(listed.table)
+    check_videos(listed, computed)
+    return listed, tiers
 
 
-def _check_delay(facts: Mapping[str, Any], options: PredictOptions) -> None:
-    if options.delay is not None and facts.get("decay") is None:
-        raise ConfigError(f"{facts['name']} was trained on data without decay rates (column alpha): leave out --delay")
-
-
-def _brought_again(name: str, known: Mapping[str, Any], given: Mapping[str, str]) -> tuple[Brought, ...]:
-    lacking = sorted(set(known) - set(given))
-    if lacking:
+def _read_user_tiers(name: str, provided: Mapping[str, TierEntry], files: Mapping[str, str]) -> tuple[UserTier, ...]:
+    missing = sorted(set(provided) - set(files))
+    if missing:
         raise ConfigError(
-            f"{name} sees {', '.join(lacking)}, brought by a user: give the new clips' with --tier {lacking[0]}=FILE"
+            f"{name} sees {', '.join(missing)}, provided by a user: give the new clips' with --tier {missing[0]}=FILE"
         )
-    return tuple(read_tier(tier, given[tier], scaled=entry["scaled"]) for tier, entry in known.items())
+    return tuple(read_user_tier(tier, files[tier], scaled=bool(entry.scaled)) for tier, entry in provided.items())
 
 
-def judged_split(catalogue: pa.Table, uri: str) -> str:
-    """The split of a root that bundles are judged on.
+def select_evaluation_split(catalogue: pa.Table, uri: str) -> str:
+    """Select the split that bundles are evaluated on: test, else val.
 
+    Args:
+        catalogue: Catalogue of the root, with `split` and `score`.
+        uri: Address of the root, for the error.
+    Returns:
+        `test` or `val`.
     Raises:
-        StudyError: neither test nor val has a scored clip.
+        StudyError: If neither has a clip with a score.
     """
     splits = set(catalogue.filter(pc.is_valid(catalogue["score"]))["split"].to_pylist())
-    found = next((split for split in ("test", "val") if split in splits), None)
-    if found is None:
-        raise StudyError(f"{uri} has no scored clip in test or val: nothing to judge a bundle on")
-    return found
+    split = next((name for name in ("test", "val") if name in splits), None)
+    if split is None:
+        raise StudyError(f"{uri} has no scored clip in test or val: nothing to evaluate a bundle on")
+    return split

@@ -1,6 +1,6 @@
-"""What a job is asked for, checked before Ray, torch and scikit-learn are imported: a mistake is told in a second.
+"""Checks of a job's request before Ray, torch and scikit-learn are imported, so that a mistake is told in a second.
 
-What is read on the way (the listing, the tiers brought) is handed on, not read again. Nothing is written here.
+What is read on the way (the listing, user-provided tiers) is handed on, not read again. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from m3ray.config.options import (
     EvaluateOptions,
     ExtractOptions,
     PredictOptions,
+    RecordedLimitsOptions,
     ReportOptions,
     ReproduceOptions,
     RootOptions,
@@ -25,25 +26,27 @@ from m3ray.config.options import (
 )
 from m3ray.config.unlock_options import UnlockOptions
 from m3ray.costs import parse_prices
-from m3ray.datasets.catalogue import read_catalogue
 from m3ray.datasets.listing import Listing
 from m3ray.errors import ConfigError, StudyError
-from m3ray.request.bundles import asked_predictions, bundle_facts, judged_split
-from m3ray.request.clips import asked_clips
+from m3ray.request.bundles import check_bundle_folder, read_prediction_inputs, select_evaluation_split
+from m3ray.request.clips import read_requested_clips
+from m3ray.request.limits import apply_recorded_limits
 from m3ray.request.names import check_name, check_vectors
-from m3ray.request.ranges import check_numbers, most_rejects
-from m3ray.request.scores import check_scored
+from m3ray.request.ranges import check_numbers, parse_max_rejects
+from m3ray.request.scores import check_has_scores
 from m3ray.request.storage import check_secrets, use_storage
-from m3ray.storage.dataset_record import settled
-from m3ray.storage.disk import existing, is_full
+from m3ray.schema import METADATA_TABLE
+from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.dataset_record import apply_record
+from m3ray.storage.disk import is_full, nearest_existing
 from m3ray.storage.dry_root import DryRoot
 from m3ray.storage.filesystems import is_local, local_path
 from m3ray.storage.object_store import check_bucket
 from m3ray.storage.ownership import STUDY, check_bundle, check_predictions, check_root, check_study
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
-from m3ray.storage.tier_index import current_tiers
-from m3ray.tiers.user import Brought
+from m3ray.storage.tier_index import read_tier_index
+from m3ray.tiers.user import UserTier
 from m3ray.training.config_file import load_training
 
 T = TypeVar("T", bound=RootOptions)
@@ -52,42 +55,44 @@ T_co = TypeVar("T_co", bound=RootOptions, covariant=True)
 
 @dataclass(frozen=True)
 class Request(Generic[T_co]):
-    """A job's options, sound, and what was read while that was found out.
+    """A job's checked options, and what was read to check them.
 
     Args:
-        options: with what the root keeps in the place of defaults.
-        listed: the clips; None: they are not listed yet (the demo is drawn first).
-        brought: tiers of the user's.
+        options: The options, with the root's record in the place of defaults.
+        listing: The clips; None where they are not listed yet, as the demo's are drawn first.
+        user_tiers: The user-provided tiers that the job was given.
     """
 
     options: T_co
-    listed: Listing | None = None
-    brought: tuple[Brought, ...] = ()
+    listing: Listing | None = None
+    user_tiers: tuple[UserTier, ...] = ()
 
 
-def prepared(options: T | Request[T]) -> Request[T]:
-    """Checks all of a job's options that can be checked without a cluster.
+def check_request(options: T | Request[T]) -> Request[T]:
+    """Check all of a job's options that can be checked without a cluster.
 
     Args:
-        options: a job's; what was prepared already is passed on.
+        options: Options of a job; a request that was checked already is passed on.
+    Returns:
+        The request.
     Raises:
-        UserError, BundleError: the request cannot be carried out; nothing was written.
+        UserError, BundleError: If the request cannot be carried out; nothing was written.
     """
     if isinstance(options, Request):
         return options
     check_secrets(options)
     check_numbers(options)
     if isinstance(options, WorkOptions):
-        most_rejects(options.max_rejects, clips=0)
-    _check_place(options.out, dry=options.dry_run)
+        parse_max_rejects(options.max_rejects, clips=0)
+    _check_out(options.out, dry=options.dry_run)
     check_root(DryRoot(options.out))
     use_storage(options)
-    prepare: Callable[[Any], Request[T]] = _PREPARE[type(options)]
-    return prepare(options)
+    check: Callable[[Any], Request[T]] = _CHECKS[type(options)]
+    return check(options)
 
 
-def _check_place(out: str, *, dry: bool) -> None:
-    """Raises ConfigError where `--out` is no folder, or none that can be written where that is meant."""
+def _check_out(out: str, *, dry: bool) -> None:
+    """Raise ConfigError where `--out` is no folder, or cannot be written though that is meant."""
     if not out.strip():
         raise ConfigError("--out is empty: give a folder or an s3:// URI")
     if not is_local(out):
@@ -96,90 +101,112 @@ def _check_place(out: str, *, dry: bool) -> None:
         if out.startswith("s3://"):
             check_bucket(out, "--out")
         return
-    there = existing(Path(local_path(out)))
-    if not there.is_dir():
-        raise ConfigError(f"--out {out}: {there} is no folder: give another --out, or move that away")
+    folder = nearest_existing(Path(local_path(out)))
+    if not folder.is_dir():
+        raise ConfigError(f"--out {out}: {folder} is no folder: give another --out, or move that away")
     if dry:
         return
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: no right to write in {there}: give another --out, or mend its mode")
-    if is_full(there):
-        raise ConfigError(f"--out {out}: the disk of {there} is full: free some space, or give another --out")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: no right to write in {folder}: give another --out, or mend its mode")
+    if is_full(folder):
+        raise ConfigError(f"--out {out}: the disk of {folder} is full: free some space, or give another --out")
 
 
 def needs_ray(options: RootOptions) -> bool:
-    """Whether a job starts Ray, or asks a cluster what it has."""
+    """Tell whether a job starts Ray, or asks a cluster what it has.
+
+    Args:
+        options: Options of the job.
+    Returns:
+        Whether it does.
+    """
     plans_alone = options.dry_run and isinstance(options, AblateOptions | TuneOptions | EvaluateOptions)
     return not plans_alone and not isinstance(options, ReportOptions | UnlockOptions)
 
 
-def options_of(kind: type[T], out: str) -> T | None:
-    """The options of a job with what the root `out` keeps, for a command line to be read over; None: it keeps none."""
+def read_recorded_options(kind: type[T], out: str) -> T | None:
+    """Make options of a job out of what a root has recorded, which the command line then overrides.
+
+    Args:
+        kind: Class of the options.
+        out: Address of the root.
+    Returns:
+        The options; None where the job takes none from the root, or the root has recorded none.
+    """
+    if issubclass(kind, RecordedLimitsOptions):
+        return apply_recorded_limits(kind(out=out), DryRoot(out))
     if not issubclass(kind, ExtractOptions):
         return None
     record = read_record(DryRoot(out))
-    return None if record is None else settled(kind(out=out), record)  # type: ignore[return-value]
+    return None if record is None else apply_record(kind(out=out), record)  # type: ignore[return-value]
 
 
-def _extract(options: ExtractOptions) -> Request[ExtractOptions]:
-    return Request(*asked_clips(DryRoot(options.out), options))
+def _check_extract(options: ExtractOptions) -> Request[ExtractOptions]:
+    return Request(*read_requested_clips(DryRoot(options.out), options))
 
 
-def _train(options: TrainOptions) -> Request[TrainOptions]:
+def _check_train(options: TrainOptions) -> Request[TrainOptions]:
     root = DryRoot(options.out)
-    check_name(options.name, taken=(STUDY,))
+    check_name(options.name, reserved=(STUDY,))
     check_bundle(root, options.name, "train")
     check_study(root, options.name, "train")
     if options.config is not None:
         load_training(options.config)
-    found = Request(*asked_clips(root, options))
-    check_vectors(found.options.tiers, options.unfrozen)
-    check_scored(found.listed)
-    return found
+    request = Request(*read_requested_clips(root, options))
+    check_vectors(request.options.tiers, options.unfrozen)
+    check_has_scores(request.listing)
+    return request
 
 
-def _reproduce(options: ReproduceOptions) -> Request[ReproduceOptions]:
+def _check_reproduce(options: ReproduceOptions) -> Request[ReproduceOptions]:
     root = DryRoot(options.out)
     parse_prices(options.price)
     check_tables(options.tables)
     check_predictions(root)
     for name in ("m3s", "m3s-unfrozen") if options.unfrozen != "none" else ("m3s",):
         check_bundle(root, name, "reproduce")
-    found = Request(*asked_clips(root, options))
-    check_vectors(found.options.tiers, options.unfrozen)
-    return found
+    request = Request(*read_requested_clips(root, options))
+    check_vectors(request.options.tiers, options.unfrozen)
+    return request
 
 
 def check_tables(tables: Sequence[int]) -> None:
-    """Raises ConfigError for a table that there is none of."""
+    """Check the numbers of the tables that a study is to make.
+
+    Args:
+        tables: Numbers of the paper's tables.
+    Raises:
+        ConfigError: If one is none of 1 to 4.
+    """
     unknown = [number for number in tables if number not in (1, 2, 3, 4)]
     if unknown:
         raise ConfigError(f"--tables {unknown[0]}: choose from 1, 2, 3, 4")
 
 
-def _ablate(options: AblateOptions) -> Request[AblateOptions]:
+def _check_ablate(options: AblateOptions) -> Request[AblateOptions]:
     parse_prices(options.price)
     check_tables(options.tables)
-    _check_features(DryRoot(options.out))
-    return Request(options)
-
-
-def _tune(options: TuneOptions) -> Request[TuneOptions]:
     root = DryRoot(options.out)
-    check_name(options.name, taken=(STUDY,))
+    _check_features(root)
+    return Request(apply_recorded_limits(options, root))
+
+
+def _check_tune(options: TuneOptions) -> Request[TuneOptions]:
+    root = DryRoot(options.out)
+    check_name(options.name, reserved=(STUDY,))
     check_study(root, options.name, "tune")
     _check_features(root)
-    current = current_tiers(root)
-    lacking = [tier for tier in options.tiers if tier not in current]
-    if lacking:
-        known = ", ".join(tier for tier in current if tier != "facts")
-        raise StudyError(f"{root.uri} holds no features of tier {', '.join(lacking)}; it has {known}")
-    return Request(options)
+    index = read_tier_index(root)
+    missing = [tier for tier in options.tiers if tier not in index]
+    if missing:
+        held = ", ".join(tier for tier in index if tier != METADATA_TABLE)
+        raise StudyError(f"{root.uri} holds no features of tier {', '.join(missing)}; it has {held}")
+    return Request(apply_recorded_limits(options, root))
 
 
 def _check_features(root: Root) -> None:
-    """Raises StudyError where there is nothing to train on."""
-    if not current_tiers(root):
+    """Raise StudyError where there is nothing to train on."""
+    if not read_tier_index(root):
         raise StudyError(f"{root.uri} holds no features: run jobs/extract.py --out {root.uri} first")
     scores = read_catalogue(root)["score"]
     if scores.null_count == len(scores):
@@ -189,40 +216,40 @@ def _check_features(root: Root) -> None:
         )
 
 
-def _predict(options: PredictOptions) -> Request[PredictOptions]:
-    return Request(options, *asked_predictions(DryRoot(options.out), options))
+def _check_predict(options: PredictOptions) -> Request[PredictOptions]:
+    return Request(options, *read_prediction_inputs(DryRoot(options.out), options))
 
 
-def _evaluate(options: EvaluateOptions) -> Request[EvaluateOptions]:
+def _check_evaluate(options: EvaluateOptions) -> Request[EvaluateOptions]:
     if not options.bundles or not options.roots:
         raise ConfigError("--bundles and --roots: expected at least one of each")
     for uri in options.bundles:
-        bundle_facts(uri)
+        check_bundle_folder(uri)
     for uri in options.roots:
-        judged_split(read_catalogue(DryRoot(uri)), uri)
+        select_evaluation_split(read_catalogue(DryRoot(uri)), uri)
     return Request(options)
 
 
-def _report(options: ReportOptions) -> Request[ReportOptions]:
+def _check_report(options: ReportOptions) -> Request[ReportOptions]:
     parse_prices(options.price)
     read_catalogue(DryRoot(options.out))
     return Request(options)
 
 
-def _unlock(options: UnlockOptions) -> Request[UnlockOptions]:
+def _check_unlock(options: UnlockOptions) -> Request[UnlockOptions]:
     if is_local(options.out) and not Path(local_path(options.out)).is_dir():
         raise ConfigError(f"--out {options.out}: there is no such folder: give the root whose lock it is")
     return Request(options)
 
 
-_PREPARE: dict[type, Callable[[Any], Request[Any]]] = {
-    ExtractOptions: _extract,
-    TrainOptions: _train,
-    ReproduceOptions: _reproduce,
-    AblateOptions: _ablate,
-    TuneOptions: _tune,
-    PredictOptions: _predict,
-    EvaluateOptions: _evaluate,
-    ReportOptions: _report,
-    UnlockOptions: _unlock,
+_CHECKS: dict[type, Callable[[Any], Request[Any]]] = {
+    ExtractOptions: _check_extract,
+    TrainOptions: _check_train,
+    ReproduceOptions: _check_reproduce,
+    AblateOptions: _check_ablate,
+    TuneOptions: _check_tune,
+    PredictOptions: _check_predict,
+    EvaluateOptions: _check_evaluate,
+    ReportOptions: _check_report,
+    UnlockOptions: _check_unlock,
 }

@@ -1,4 +1,4 @@
-"""What may be named on a command line, known without importing torch: tiers, measures, weights, models."""
+"""Checks of names on a command line, without importing torch: tiers, measures, weights, models."""
 
 from __future__ import annotations
 
@@ -23,12 +23,25 @@ _REGISTERED = re.compile(r'^@register_model\((?:name=)?(?:"(\w+)")?\)\n(?:[^d\n]
 
 
 def is_computed(tier: str) -> bool:
-    """Whether a tier is computed from videos."""
+    """Tell whether a tier is computed from videos.
+
+    Args:
+        tier: Name of the tier.
+    Returns:
+        Whether it is.
+    """
     return tier in OWN_TIERS or tier.startswith((TORCHVISION, "tuned:"))
 
 
 def check_tiers(names: Sequence[str], also: Sequence[str] = ()) -> None:
-    """Raises ConfigError for a tier that nobody computes and nobody brought."""
+    """Check the names of tiers.
+
+    Args:
+        names: Names on the command line.
+        also: Names of further tiers: user-provided ones, and for a model similarity.
+    Raises:
+        ConfigError: If a tier is neither computed nor among those.
+    """
     unknown = [name for name in names if name not in (*OWN_TIERS, *also) and not name.startswith(TORCHVISION)]
     if unknown:
         raise ConfigError(
@@ -41,27 +54,55 @@ def check_tiers(names: Sequence[str], also: Sequence[str] = ()) -> None:
 
 
 def check_measure(name: str | None) -> None:
-    """Raises ConfigError for a similarity measure that there is none of."""
+    """Check the name of a similarity measure.
+
+    Args:
+        name: The name; None: the preset's measure.
+    Raises:
+        ConfigError: If there is no such measure.
+    """
     if name is not None and name not in MEASURES:
         raise ConfigError(f"unknown measure {name!r}: choose from {', '.join(MEASURES)}")
 
 
-def check_name(name: str, taken: Iterable[str] = ()) -> None:
-    """Raises ConfigError for a --name that is no plain name of a folder, or is kept for something else."""
+def check_name(name: str, reserved: Iterable[str] = ()) -> None:
+    """Check a `--name`, which becomes the name of a folder.
+
+    Args:
+        name: The name.
+        reserved: Names that stand for something else.
+    Raises:
+        ConfigError: If it is no plain name of a folder, or is reserved.
+    """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"--name {name!r}: expected letters, digits, . _ and -, as it becomes a folder")
-    if name in taken:
+    if name in reserved:
         raise ConfigError(f"--name {name!r} is kept for the study's own tables: choose another")
 
 
 def check_vectors(tiers: Sequence[str], unfrozen: str) -> None:
-    """Raises ConfigError where networks are to be trained and the model sees none."""
+    """Check that a model sees a network that can be finetuned.
+
+    Args:
+        tiers: Names of the tiers that the model sees.
+        unfrozen: Value of `--unfrozen`; `none` trains no network.
+    Raises:
+        ConfigError: If networks are to be trained, and it sees neither scene nor event.
+    """
     if unfrozen != "none" and not set(_WITH_WEIGHTS) & set(tiers):
         raise ConfigError(f"--unfrozen {unfrozen}: the model sees {', '.join(tiers)}: no scene and no event to train")
 
 
 def check_weights_file(choice: str, tiers: Sequence[str]) -> None:
-    """Raises where `--weights` names neither a choice nor a readable file that has weights for `tiers`."""
+    """Check a `--weights` that names a file.
+
+    Args:
+        choice: Value of `--weights`: a word, or a JSON file.
+        tiers: Names of the tiers that are computed.
+    Raises:
+        ConfigError: If the file cannot be read, or lacks weights of a tier.
+        WeightsError: If a file of weights that it names does not exist.
+    """
     wanted = [tier for tier in tiers if tier in _WITH_WEIGHTS or tier.startswith(TORCHVISION)]
     if choice in _WEIGHT_WORDS or not wanted:
         return
@@ -79,20 +120,24 @@ def check_weights_file(choice: str, tiers: Sequence[str]) -> None:
 
 
 def _check_model(model: str) -> None:
-    known = torchvision_models()
-    if known and model not in known:
-        near = difflib.get_close_matches(model, known, 4) or ["resnet50", "vit_b_16", "r3d_18", "mvit_v2_s"]
+    models = list_torchvision_models()
+    if models and model not in models:
+        near = difflib.get_close_matches(model, models, 4) or ["resnet50", "vit_b_16", "r3d_18", "mvit_v2_s"]
         raise ConfigError(
-            f"torchvision:{model} is none of torchvision's {len(known)} classification and video models: "
+            f"torchvision:{model} is none of torchvision's {len(models)} classification and video models: "
             f"did you mean {', '.join(near)}?"
         )
 
 
 @cache
-def torchvision_models() -> frozenset[str]:
-    """The names of its classification and video models, read off its source; none where that cannot be found."""
+def list_torchvision_models() -> frozenset[str]:
+    """List torchvision's classification and video models, read off its source code.
+
+    Returns:
+        Their names; empty where the source code is missing.
+    """
     spec = find_spec("torchvision")
-    folders = [Path(place) / "models" for place in (spec.submodule_search_locations or ())] if spec else []
+    folders = [Path(package) / "models" for package in (spec.submodule_search_locations or ())] if spec else []
     files = [file for folder in folders for file in (*folder.glob("*.py"), *folder.glob("video/*.py"))]
-    found = (_REGISTERED.findall(file.read_text(encoding="utf-8")) for file in files)
-    return frozenset(given or function for names in found for given, function in names)
+    registrations = (_REGISTERED.findall(file.read_text(encoding="utf-8")) for file in files)
+    return frozenset(name or function for pairs in registrations for name, function in pairs)

@@ -1,4 +1,4 @@
-"""Which numbers an option may have, told before anything is imported that would choke on another one."""
+"""Ranges of the numbers that options may have, checked before any library sees them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from m3ray.errors import ConfigError
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
 
-def most_rejects(text: str, clips: int) -> int:
-    """How many of `clips` may be rejected: a share (`20%`, `0.2`) or a number (`50`).
+def parse_max_rejects(text: str, clips: int) -> int:
+    """Parse `--max-rejects`, a share (`20%`, `0.2`) or a number of clips (`50`).
 
+    Args:
+        text: Value of the option.
+        clips: Number of clips in the catalogue.
+    Returns:
+        Number of clips that may be rejected.
     Raises:
-        ConfigError: neither.
+        ConfigError: If the text is neither.
     """
     number, share = text.strip().removesuffix("%").strip(), text.strip().endswith("%") or "." in text
     # Exact: 29 % of 100 are 29, which 0.29 x 100 in floats is not.
@@ -31,12 +36,12 @@ def most_rejects(text: str, clips: int) -> int:
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` on, up to `high`.
+    """A range of numbers.
 
     Args:
-        low: the least.
-        high: the most; None: any.
-        open: without `low` itself.
+        low: Smallest number.
+        high: Largest number; None: there is none.
+        open: Whether `low` itself is left out.
     """
 
     low: float
@@ -48,7 +53,8 @@ class Range:
             return False
         return self.high is None or value <= self.high
 
-    def words(self) -> str:
+    def describe(self) -> str:
+        """Say which numbers the range holds, for an error."""
         if self.high is not None:
             return f"expected {self.low:g} to {self.high:g}"
         return f"expected more than {self.low:g}" if self.open else f"expected at least {self.low:g}"
@@ -82,7 +88,7 @@ RANGES = {
     "storage_seconds": FROM_ZERO,
     "stall_minutes": FROM_ZERO,
     "memory_mb": COUNT,
-    "strikes": COUNT,
+    "crash_count": COUNT,
     "batch": COUNT,
     "micro_batch": COUNT,
     "size": Range(32, 256),
@@ -97,19 +103,25 @@ RANGES = {
 
 
 def check_numbers(options: Any) -> None:
-    """Raises ConfigError for an option whose number is out of its range, as it is written on a command line."""
-    for path, value in _numbers(options):
+    """Check every number among a job's options.
+
+    Args:
+        options: Options of a job; groups of options are dataclasses within.
+    Raises:
+        ConfigError: If a number is out of its range; the option is named as on the command line.
+    """
+    for path, value in _iter_numbers(options):
         allowed = RANGES.get(path[-1])
         if allowed is not None and value not in allowed:
             name = ".".join(path).replace("_", "-")
-            raise ConfigError(f"--{name} {value}: {allowed.words()}")
+            raise ConfigError(f"--{name} {value}: {allowed.describe()}")
 
 
-def _numbers(options: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    """The path of each option that is a number, and the number."""
+def _iter_numbers(options: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Path and value of each option that is a number."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _numbers(value, (*above, field.name))
+            yield from _iter_numbers(value, (*above, field.name))
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield (*above, field.name), value

@@ -1,4 +1,4 @@
-"""From a job's options to the settings that decide the numbers of its tiers."""
+"""The settings that decide the numbers of tiers, from a job's options."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from m3ray.config.presets import TIER_PRESETS
 from m3ray.storage.dataset_record import DEMO
 
 
-def resolved_tiers(options: ExtractOptions) -> TierConfigs:
-    """The tiers' settings: the preset's, with what the options override."""
-    chosen = options.preset
-    if chosen == "auto":
-        chosen = "demo" if options.dataset == DEMO else "default"
-    base = TIER_PRESETS[chosen]()
+def resolve_tier_configs(options: ExtractOptions) -> TierConfigs:
+    """Resolve the settings of the tiers: the preset's, with what the options override.
+
+    Args:
+        options: Options of the job, with the root's record applied.
+    Returns:
+        The settings.
+    """
+    preset = options.preset
+    if preset == "auto":
+        preset = "demo" if options.dataset == DEMO else "default"
+    base = TIER_PRESETS[preset]()
     decode = base.decode if options.fps is None else replace(base.decode, fps=options.fps)
     event = base.event if options.network is None else replace(base.event, network=options.network)
     measure = options.measure or base.similarity.measure

@@ -1,4 +1,4 @@
-"""A bundle: a fitted model with all that it needs to score a new video. safetensors and JSON, never pickle."""
+"""A bundle: a fitted model with all that it needs to score a new video, as safetensors and JSON, never as pickle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -20,29 +20,28 @@ from m3ray.errors import BundleError, ConfigError, FeatureError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block, Features
 from m3ray.model import StackedMLP
+from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, BundleMetadata, read_manifest
 from m3ray.storage.root import Root
-from m3ray.storage.versions import KEY as ENVIRONMENTS
-from m3ray.storage.versions import Difference, Environment, differences, refused, software
+from m3ray.storage.versions import Difference, Environment, differences, filter_rejected, software_versions
 
-FORMAT = 1
 COVERAGE = 0.9
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """R stacked runs as an ensemble, with scaling, intervals and shares.
+    """An ensemble of R stacked runs, with what it takes to score clips.
 
     Args:
-        name: of the bundle.
-        model: R runs.
-        blocks: the columns that the model sees, tier by tier.
-        scaling: of those columns.
-        baseline: (F,), the train split's mean of the scaled columns.
-        residuals: (V,), absolute errors of the ensemble on val, ascending.
-        facts: tiers and their settings, training, versions, what it was trained on.
-        files: artefacts of the tiers, by name.
-        networks: fine-tuned networks that lie in the bundle's folder, file to SHA-256; read where they are used.
-        uri: the folder; None: not on disk yet.
+        name: Name of the bundle.
+        model: The R runs as one model.
+        blocks: Columns that the model sees, tier by tier, F in all.
+        scaling: Mean and deviation of those columns, (F,) each.
+        baseline: The train split's mean of the scaled columns, (F,), float32.
+        residuals: Absolute errors of the ensemble on the val split, ascending, (V,), float32.
+        metadata: What features and training were made with.
+        files: Name to content of each artefact that the tiers need.
+        networks: Name to SHA-256 of each fine-tuned network in the bundle's folder, which is read where it is used.
+        uri: The bundle's folder; None while it is not on disk.
     """
 
     name: str
@@ -51,51 +50,51 @@ class Bundle:
     scaling: Scaling
     baseline: np.ndarray
     residuals: np.ndarray
-    facts: Mapping[str, Any]
+    metadata: BundleMetadata
     files: Mapping[str, bytes]
     networks: Mapping[str, str] = field(default_factory=dict)
     uri: str | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
+        """Names of the tiers that the model sees."""
         return tuple(block.tier for block in self.blocks)
 
     @property
     def untrained(self) -> bool:
-        """Whether its features came from random weights: then its scores mean nothing beyond the demo."""
-        return bool(self.facts["untrained"])
+        """Whether features came from random weights: then the scores mean nothing beyond the demo."""
+        return self.metadata.untrained
 
-    def made_otherwise(self, here: Environment | None = None) -> list[Difference]:
-        """Where the features that it learned from were computed with other software, if that changes them.
+    def software_differences(self, here: Environment | None = None) -> list[Difference]:
+        """Compare the software that computed the train split's features with another one.
 
         Args:
-            here: an environment; None: this process'.
+            here: The other environment; None: this process'.
+        Returns:
+            The differences that change features.
         """
-        noted, here = self.facts.get(ENVIRONMENTS, {}), here or software()
-        # Bundles of before name the software that trained them alone.
-        made = [(tier, then) for tier in self._computed for then in noted.get(tier) or [self.facts.get("versions")]]
-        found = (difference for tier, then in made for difference in differences(then or {}, here, tier))
-        return refused(dict.fromkeys(found))
-
-    @property
-    def _computed(self) -> list[str]:
-        return [tier for tier, entry in self.facts.get("tiers", {}).items() if not entry.get("brought")]
+        recorded, here = self.metadata.environments or {}, here or software_versions()
+        # An older bundle names the software that trained it, and no other.
+        trained = [self.metadata.versions]
+        earlier = [(tier, then) for tier in self.metadata.computed for then in recorded.get(tier) or trained]
+        every = (difference for tier, then in earlier for difference in differences(then or {}, here, tier))
+        return filter_rejected(dict.fromkeys(every))
 
     # Scoring.
 
     def score(self, features: Features) -> pd.DataFrame:
-        """Scores of clips.
+        """Score clips.
 
         Args:
-            features: columns in the order of `blocks`.
+            features: Features of N clips, columns in the order of `blocks`.
         Returns:
-            `clip_id, score, spread, low, high` and `share_<tier>`: spread is the deviation over runs, low to high the
-            90 % split-conformal interval, shares sum to score minus the baseline's score.
+            A row a clip: `clip_id`, `score` in [0, 1], `spread` (standard deviation over runs), `low` and `high` (the
+            90 % split-conformal interval), and `share_<tier>`, which sum to the score minus that of the baseline.
         Raises:
-            FeatureError: other columns than the model was trained on.
+            FeatureError: If the columns are not those that the model was trained on.
         """
         if features.blocks != self.blocks:
-            raise FeatureError(f"{self.name} sees {_words(self.blocks)}; got {_words(features.blocks)}")
+            raise FeatureError(f"{self.name} sees {_format_blocks(self.blocks)}; got {_format_blocks(features.blocks)}")
         scaled = self.scaling(features.values).astype(np.float32)
         runs = self._predict(scaled)
         score = runs.mean(axis=0)
@@ -110,23 +109,24 @@ class Bundle:
         return pd.DataFrame(columns | {f"share_{tier}": v for tier, v in self._shares(scaled).items()})
 
     def baseline_score(self) -> float:
-        """The score of a clip whose every feature is the train split's mean."""
+        """Score of a clip whose every feature is the train split's mean."""
         return float(self._predict(self.baseline[None]).mean())
 
-    def at_delay(self, score: np.ndarray, delay: float, base: float = BASE_LAG) -> np.ndarray:
-        """Scores after `delay` videos: linear in time since viewing (Newman et al. 2020).
+    def scores_at_delay(self, score: np.ndarray, delay: float, base: float = BASE_LAG) -> np.ndarray:
+        """Scores after a delay, linear in the videos since viewing (Newman et al. 2020).
 
         The decay rate of a clip is estimated from its score, by a line fitted on the train split.
 
         Args:
-            score: (N,).
-            delay: videos since viewing.
-            base: those that the training scores stand for.
-
+            score: Score of each clip, (N,).
+            delay: Number of videos shown since viewing, 0 or more.
+            base: Number of videos shown since viewing that the training scores stand for.
+        Returns:
+            Scores in [0, 1], (N,).
         Raises:
-            ConfigError: the training data had no decay rates.
+            ConfigError: If the training data had no decay rates, or the delay is negative.
         """
-        decay = self.facts.get("decay")
+        decay = self.metadata.decay
         if decay is None:
             raise ConfigError(f"{self.name} was trained on data without decay rates (column alpha): leave out --delay")
         if delay < 0:
@@ -141,30 +141,37 @@ class Bundle:
     def _shares(self, scaled: np.ndarray) -> dict[str, np.ndarray]:
         """Exact Shapley values over tiers: an absent tier shows the train split's mean."""
         count = len(self.blocks)
-        worth = {
-            kept: self._predict(self._with_only(scaled, kept)).mean(axis=0)
+        coalition_scores = {
+            members: self._predict(self._mask_tiers(scaled, members)).mean(axis=0)
             for size in range(count + 1)
-            for kept in itertools.combinations(range(count), size)
+            for members in itertools.combinations(range(count), size)
         }
         shares = {}
         for index, block in enumerate(self.blocks):
             total = np.zeros(len(scaled))
-            for kept, value in worth.items():
-                if index in kept:
+            for members, score in coalition_scores.items():
+                if index in members:
                     continue
-                weight = math.factorial(len(kept)) * math.factorial(count - len(kept) - 1) / math.factorial(count)
-                total += weight * (worth[tuple(sorted((*kept, index)))] - value)
+                size = len(members)
+                weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+                total += weight * (coalition_scores[tuple(sorted((*members, index)))] - score)
             shares[block.tier] = total
         return shares
 
-    def _with_only(self, scaled: np.ndarray, kept: Sequence[int]) -> np.ndarray:
-        shown = np.concatenate([np.full(len(b.names), k in kept) for k, b in enumerate(self.blocks)])
-        return np.where(shown, scaled, self.baseline).astype(np.float32)
+    def _mask_tiers(self, scaled: np.ndarray, members: Sequence[int]) -> np.ndarray:
+        """The columns of these tiers as they are, those of the others at the baseline."""
+        visible = np.concatenate([np.full(len(b.names), k in members) for k, b in enumerate(self.blocks)])
+        return np.where(visible, scaled, self.baseline).astype(np.float32)
 
     # On disk.
 
     def save(self, root: Root, *folder: str) -> None:
-        """Writes the bundle; `bundle.json` last, with the hash of every other file."""
+        """Write the bundle; `bundle.json` comes last, with the hash of every other file.
+
+        Args:
+            root: Root that the bundle goes to.
+            folder: Path parts of the bundle's folder below the root.
+        """
         tensors = {f"weights.{k}": w.detach().cpu().numpy() for k, w in enumerate(self.model.weights)}
         tensors |= {f"biases.{k}": b.detach().cpu().numpy() for k, b in enumerate(self.model.biases)}
         tensors |= {"mean": self.scaling.mean, "deviation": self.scaling.deviation}
@@ -172,48 +179,38 @@ class Bundle:
         files = {**self.files, "model.safetensors": save({k: np.ascontiguousarray(v) for k, v in tensors.items()})}
         for name, data in files.items():
             root.write_bytes(data, *folder, name)
-        blocks = [{"tier": b.tier, "names": list(b.names), "scaled": b.scaled} for b in self.blocks]
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        root.write_json(
-            {**self.facts, "format": FORMAT, "name": self.name, "blocks": blocks, "files": hashes}
-            | {"networks": dict(self.networks)},
-            *folder,
-            "bundle.json",
-        )
+        manifest = BundleManifest(self.name, self.metadata, self.blocks, hashes, self.networks)
+        root.write_json(manifest.as_json(), *folder, BUNDLE_FILE)
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """Reads a bundle.
+        """Read a bundle.
 
+        Args:
+            uri: The bundle's folder, local or on S3.
+        Returns:
+            The bundle, its files compared with their hashes.
         Raises:
-            BundleError: not a bundle, of a newer version, or a file was changed since it was written.
+            BundleError: If the folder is no bundle, a newer m3ray wrote it, or a file was changed since.
         """
         root = Root(uri)
-        try:
-            facts = root.read_json("bundle.json")
-        except FileNotFoundError as error:
-            raise BundleError(
-                f"no bundle at {uri}: expected a folder with bundle.json, as jobs/train.py writes"
-            ) from error
-        except ValueError as error:
-            raise BundleError(f"{root.display('bundle.json')} is not JSON ({error}): write the bundle again") from error
-        if facts.get("format", 0) > FORMAT:
-            raise BundleError(f"{uri} has format {facts['format']}, this m3ray reads up to {FORMAT}: upgrade m3ray")
-        files = {name: _checked(root, name, digest) for name, digest in facts["files"].items()}
+        manifest = read_manifest(root)
+        files = {name: _read_file(root, name, digest) for name, digest in manifest.files.items()}
         try:
             tensors = load(files.pop("model.safetensors"))
         except SafetensorError as error:
             raise BundleError(f"{uri}: model.safetensors cannot be read ({error})") from error
         return cls(
-            name=facts["name"],
-            model=_model(tensors),
-            blocks=tuple(Block(b["tier"], tuple(b["names"]), b["scaled"]) for b in facts["blocks"]),
+            name=manifest.name,
+            model=_build_model(tensors),
+            blocks=manifest.blocks,
             scaling=Scaling(tensors["mean"], tensors["deviation"]),
             baseline=tensors["baseline"],
             residuals=tensors["residuals"],
-            facts=facts,
+            metadata=manifest.metadata,
             files=files,
-            networks=facts.get("networks", {}),
+            networks=manifest.networks,
             uri=root.uri,
         )
 
@@ -221,17 +218,21 @@ class Bundle:
 def conformal_half_width(residuals: np.ndarray, coverage: float = COVERAGE) -> float:
     """Half width of a split-conformal interval (Vovk et al. 2005): the ceil((n + 1) coverage)-th smallest residual.
 
-    Fewer than 9 residuals cannot bound 90 %: then the widest interval, 1.
+    Args:
+        residuals: Absolute errors on clips that trained nothing, ascending, (n,).
+        coverage: Share of new clips that the interval is to cover.
+    Returns:
+        The half width; 1, the widest, where there are too few residuals (fewer than 9 for 90 %).
     """
     rank = math.ceil((len(residuals) + 1) * coverage)
     return float(residuals[rank - 1]) if rank <= len(residuals) else 1.0
 
 
-def _words(blocks: Sequence[Block]) -> str:
+def _format_blocks(blocks: Sequence[Block]) -> str:
     return ", ".join(f"{b.tier} ({len(b.names)})" for b in blocks)
 
 
-def _checked(root: Root, name: str, digest: str) -> bytes:
+def _read_file(root: Root, name: str, digest: str) -> bytes:
     try:
         data = root.read_bytes(name)
     except FileNotFoundError as error:
@@ -243,30 +244,37 @@ def _checked(root: Root, name: str, digest: str) -> bytes:
     return data
 
 
-def _model(tensors: Mapping[str, np.ndarray]) -> StackedMLP:
-    count = sum(name.startswith("weights.") for name in tensors)
-    shapes = [tensors[f"weights.{k}"].shape for k in range(count)]
-    model = StackedMLP(shapes[0][2], [shape[1] for shape in shapes[:-1]], [0] * shapes[0][0])
-    state = {name: torch.from_numpy(tensors[name]) for name in tensors if name.startswith(("weights.", "biases."))}
-    model.load_state_dict(state)
-    return model.eval()
+def _build_model(tensors: Mapping[str, np.ndarray]) -> StackedMLP:
+    return StackedMLP.from_state({name: torch.from_numpy(values) for name, values in tensors.items()}).eval()
 
 
-def as_text(bundle: Bundle) -> str:
-    """A line that says what a bundle is, and where the software of its features is not this one."""
+def describe_bundle(bundle: Bundle) -> str:
+    """Say in a line what a bundle is, and whether other software computed its features.
+
+    Args:
+        bundle: The bundle.
+    Returns:
+        A line for a log.
+    """
     note = "; features from UNTRAINED weights" if bundle.untrained else ""
-    made = version_note(bundle)
+    software = describe_software(bundle)
     runs = bundle.model.weights[0].shape[0]
-    what = f"{bundle.name}: {', '.join(bundle.tiers)}; {len(bundle.baseline)} features, {runs} runs{note}"
-    return f"{what}; {made}" if made else what
+    line = f"{bundle.name}: {', '.join(bundle.tiers)}; {len(bundle.baseline)} features, {runs} runs{note}"
+    return f"{line}; {software}" if software else line
 
 
-def version_note(bundle: Bundle) -> str | None:
-    """In words, what software changes the features that a bundle sees; None where none does."""
-    found = bundle.made_otherwise()
-    if not found:
+def describe_software(bundle: Bundle) -> str | None:
+    """Say which software changes the features that a bundle sees.
+
+    Args:
+        bundle: The bundle.
+    Returns:
+        Part of a sentence; None where this process' software gives the features that the bundle was trained on.
+    """
+    changes = bundle.software_differences()
+    if not changes:
         return None
     return (
-        f"its features were computed with {', '.join(map(str, found))}, which changes them: scores may be off; install "
-        "those versions (the requirements.lock of then), or train it again"
+        f"its features were computed with {', '.join(map(str, changes))}, which changes them: scores may be off; "
+        "install those versions (the requirements.lock of then), or train it again"
     )

@@ -1,4 +1,4 @@
-"""A bundle and the tiers it needs, in one process, without a cluster."""
+"""Scoring of videos with a bundle in one process, without a cluster."""
 
 from __future__ import annotations
 
@@ -11,107 +11,126 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.numpy import load
 
-from m3ray.config import LimitsConfig, MomentConfig, TierConfigs
-from m3ray.config.serialization import from_json
+from m3ray.config import LimitsConfig, SlidingWindowConfig, TierConfigs
 from m3ray.errors import FeatureError
-from m3ray.features.matrix import Block, Features
-from m3ray.scoring.bundle import Bundle, version_note
+from m3ray.features.matrix import Features
+from m3ray.scoring.bundle import Bundle, describe_software
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.filesystems import absolute_uri
-from m3ray.tiers import HogProjection, Tier, Window, clip_values
-from m3ray.tiers.factory import Ingredients, computed, make_tiers
-from m3ray.tiers.finetuned import network_tier
+from m3ray.tiers import HogProjection, Tier, Window, average_windows
+from m3ray.tiers.base import iter_clip_windows
+from m3ray.tiers.factory import TierInputs, make_tiers, select_computed
+from m3ray.tiers.finetuned import tier_of_network_file
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network import WeightSource
 from m3ray.video.reader import read_video
 from m3ray.video.sandbox import Decoder
-from m3ray.video.sliding_windows import moments
+from m3ray.video.sliding_windows import iter_sliding_windows
 
 Values = dict[str, dict[str, np.ndarray]]
 
 
-def bundle_tiers(bundle: Bundle) -> tuple[TierConfigs, list[Tier]]:
-    """The computed tiers that a bundle needs, with its own settings, weights and PCA.
+def make_bundle_tiers(bundle: Bundle) -> tuple[TierConfigs, list[Tier]]:
+    """Make the computed tiers that a bundle needs, with its own settings, weights and PCA.
 
-    The similarity tier needs the vector tiers it was fitted on, whether or not the model sees them.
+    The similarity tier needs the vector tiers that it was fitted on, whether or not the model sees them.
+
+    Args:
+        bundle: The bundle.
+    Returns:
+        Settings of the tiers, and the tiers, which are not set up yet.
     """
-    configs = from_json(TierConfigs, bundle.facts["configs"])
-    sources = {tier: WeightSource(**entry) for tier, entry in bundle.facts["sources"].items()}
+    configs = bundle.metadata.configs
+    sources = {tier: WeightSource(**entry) for tier, entry in bundle.metadata.sources.items()}
     for file, digest in bundle.networks.items():
-        sources[network_tier(file)] = WeightSource(f"{bundle.uri}/{file}", digest)
+        sources[tier_of_network_file(file)] = WeightSource(f"{bundle.uri}/{file}", digest)
     projection = None
     if "hog_pca.json" in bundle.files:
-        tensors, facts = load(bundle.files["hog_pca.safetensors"]), json.loads(bundle.files["hog_pca.json"])
-        projection = HogProjection(tensors["mean"], tensors["components"], facts["frames"], facts["fitted_on"])
-    fitted = bundle_similarity(bundle)
+        metadata = json.loads(bundle.files["hog_pca.json"])
+        projection = HogProjection.from_artifact(bundle.files["hog_pca.safetensors"], metadata)
+    fitted = load_similarity(bundle)
     needed = [*bundle.tiers, *(fitted.parts if fitted else ())]
-    return configs, make_tiers(computed(needed), Ingredients(configs, sources, projection))
+    return configs, make_tiers(select_computed(needed), TierInputs(configs, sources, projection))
 
 
-def bundle_similarity(bundle: Bundle) -> FittedSimilarity | None:
-    """The fitted similarity tier of a bundle, if it has one."""
+def load_similarity(bundle: Bundle) -> FittedSimilarity | None:
+    """Load the fitted similarity tier of a bundle.
+
+    Args:
+        bundle: The bundle.
+    Returns:
+        The tier; None where the bundle sees no similarity.
+    """
     if "similarity.json" not in bundle.files:
         return None
     return FittedSimilarity.from_bytes(bundle.files["similarity.safetensors"], bundle.files["similarity.json"])
 
 
-def bundle_features(bundle: Bundle, ids: Sequence[str], columns: dict[str, np.ndarray]) -> Features:
-    """The matrix that a bundle's model sees.
+def select_features(bundle: Bundle, ids: Sequence[str], columns: dict[str, np.ndarray]) -> Features:
+    """Select the matrix that a bundle's model sees.
 
     Args:
-        bundle: names the columns.
-        ids: clips, (N,).
-        columns: `tier/column` to (N,) or (N, width).
+        bundle: Names the columns, F in all.
+        ids: Ids of N clips.
+        columns: `tier/column` to values, (N,) or (N, width); further columns are left out.
+    Returns:
+        The features, (N, F), float32.
     """
     parts: list[np.ndarray] = []
-    blocks: list[Block] = []
     for block in bundle.blocks:
-        available = _named(block.tier, columns)
+        available = _split_vectors(block.tier, columns)
         parts.append(np.stack([available[name] for name in block.names], axis=1))
-        blocks.append(block)
-    return Features(tuple(ids), np.concatenate(parts, axis=1).astype(np.float32), tuple(blocks))
+    return Features(tuple(ids), np.concatenate(parts, axis=1).astype(np.float32), tuple(bundle.blocks))
 
 
-def _named(tier: str, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each scalar column of a tier by its name, vectors taken apart as `brightness`, `hog_0`, ..."""
-    named: dict[str, np.ndarray] = {}
+def _split_vectors(tier: str, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Name to values, (N,), of each number of a tier; vectors become `hog_0`, `hog_1`, ..."""
+    numbers: dict[str, np.ndarray] = {}
     for key, values in columns.items():
         owner, _, name = key.partition("/")
         if owner != tier:
             continue
         if values.ndim == 1:
-            named[name] = values
+            numbers[name] = values
         else:
-            named |= {f"{name}_{k}": values[:, k] for k in range(values.shape[1])}
-    return named
+            numbers |= {f"{name}_{k}": values[:, k] for k in range(values.shape[1])}
+    return numbers
 
 
-def similarity_columns(fitted: FittedSimilarity, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The similarity tier of new clips, as named columns."""
-    vectors = {tier: np.stack(list(_named(tier, columns).values()), axis=1).astype(np.float64) for tier in fitted.parts}
+def compute_similarity(fitted: FittedSimilarity, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute the similarity tier of new clips.
+
+    Args:
+        fitted: The measure, fitted on the train split.
+        columns: `tier/column` to values of N clips, (N,) or (N, width), of the tiers that the measure compares.
+    Returns:
+        `similarity/column` to values, (N,).
+    """
+    vectors = {
+        tier: np.stack(list(_split_vectors(tier, columns).values()), axis=1).astype(np.float64) for tier in fitted.parts
+    }
     values = fitted.transform(vectors)
     return {f"similarity/{name}": values[:, k] for k, name in enumerate(fitted.columns)}
 
 
 class Scorer:
-    """Scores videos with a bundle, one after the other.
+    """Score videos with a bundle, one after the other.
 
-    On a CPU it has the whole process keep memory that is freed, else much of the time goes into getting it again.
+    On a CPU it makes the whole process keep freed memory: much of the time would go into getting it again.
 
     Args:
-        uri: the bundle's folder.
-        limits: what a clip may cost.
+        uri: The bundle's folder, local or on S3.
+        limits: Per-clip resource limits; None: the default ones.
     """
 
     def __init__(self, uri: str | os.PathLike[str], limits: LimitsConfig | None = None) -> None:
         self.bundle = Bundle.load(os.fspath(uri))
-        made = version_note(self.bundle)
-        if made:
-            warnings.warn(f"{self.bundle.name}: {made}", stacklevel=2)
-        self.configs, self.tiers = bundle_tiers(self.bundle)
-        self._similarity = bundle_similarity(self.bundle)
+        software = describe_software(self.bundle)
+        if software:
+            warnings.warn(f"{self.bundle.name}: {software}", stacklevel=2)
+        self.configs, self.tiers = make_bundle_tiers(self.bundle)
+        self._similarity = load_similarity(self.bundle)
         self._decoder = Decoder(self.configs.decode, limits or LimitsConfig())
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":
@@ -120,37 +139,41 @@ class Scorer:
             tier.setup(device)
 
     def features(self, path: str | os.PathLike[str]) -> Values:
-        """What the tiers see in a video: tier to column to value.
+        """Compute the tiers of a video.
 
+        Args:
+            path: Path or URI of the video.
+        Returns:
+            Name of each tier to the name of each of its columns to the value.
         Raises:
-            DecodeError: the video cannot be decoded.
+            DecodeError: If the video cannot be decoded.
         """
         data = read_video(absolute_uri(os.fspath(path)), self._decoder.limits.max_bytes)
         measured: dict[str, list[Any]] = {tier.name: [] for tier in self.tiers}
-        lead = None
-        for index, (facts, frames) in enumerate(self._decoder.windows(data)):
-            window = Window(frames, index, lead, facts.video_bytes)
+        for _, window in iter_clip_windows(self._decoder.windows(data)):
             for tier in self.tiers:
-                measured[tier.name] += tier.measure([window])
-            lead = frames[-1]
-        return {name: clip_values(windows) for name, windows in measured.items()}
+                measured[tier.name] += tier.compute([window])
+        return {name: average_windows(windows) for name, windows in measured.items()}
 
     def predict(
         self, paths: Sequence[str | os.PathLike[str]], tiers: Mapping[str, Mapping[str, np.ndarray]] | None = None
     ) -> pd.DataFrame:
-        """Scores of videos: `clip_id` (the path), `score`, `spread`, `low`, `high`, `share_<tier>`.
+        """Score videos.
 
         Args:
-            paths: of the videos, (N,).
-            tiers: what a user brings: tier to column to (N,) or (N, width).
+            paths: Paths or URIs of N videos.
+            tiers: Name of each user-provided tier to the name of each column to its values, (N,) or (N, width); None
+                where the bundle sees no such tier.
+        Returns:
+            A row a video: `clip_id` (the path), `score`, `spread`, `low`, `high`, `share_<tier>`.
         Raises:
-            DecodeError: a video cannot be decoded.
-            FeatureError: a tier that the bundle's user brought is not given, or has other columns.
+            DecodeError: If a video cannot be decoded.
+            FeatureError: If a user-provided tier that the bundle sees is missing, or has other columns.
         """
         rows = [self.features(path) for path in paths] if self.tiers else []
-        return self._scored(rows, [os.fspath(p) for p in paths], tiers or {})
+        return self._score(rows, [os.fspath(p) for p in paths], tiers or {})
 
-    def _scored(
+    def _score(
         self, rows: Sequence[Values], ids: Sequence[str], tiers: Mapping[str, Mapping[str, np.ndarray]]
     ) -> pd.DataFrame:
         columns = {
@@ -158,43 +181,47 @@ class Scorer:
             for tier in (rows[0] if rows else ())
             for name in rows[0][tier]
         }
-        columns |= self._brought(tiers, len(ids))
+        columns |= self._check_user_columns(tiers, len(ids))
         if self._similarity is not None:
-            columns |= similarity_columns(self._similarity, columns)
-        return self.bundle.score(bundle_features(self.bundle, ids, columns))
+            columns |= compute_similarity(self._similarity, columns)
+        return self.bundle.score(select_features(self.bundle, ids, columns))
 
-    def _brought(self, given: Mapping[str, Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
-        for tier, entry in self.bundle.facts["tiers"].items():
-            if not entry.get("brought"):
-                continue
-            widths = entry["identity"]["columns"].items()
+    def _check_user_columns(self, given: Mapping[str, Mapping[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
+        columns: dict[str, np.ndarray] = {}
+        for tier, entry in self.bundle.metadata.user_provided.items():
+            widths = (entry.identity or {})["columns"].items()
             expected = {name: (count, width) if width > 1 else (count,) for name, width in widths}
             got = {name: np.shape(values) for name, values in given.get(tier, {}).items()}
             if got != expected:
                 raise FeatureError(
-                    f"{self.bundle.name} sees the tier {tier}, brought by a user: give predict(..., tiers={{{tier!r}: "
+                    f"{self.bundle.name} sees the user-provided tier {tier}: give predict(..., tiers={{{tier!r}: "
                     f"...}}) with {expected}; got {got or 'nothing'}"
                 )
-            found |= {f"{tier}/{name}": np.asarray(values, np.float32) for name, values in given[tier].items()}
-        return found
+            columns |= {f"{tier}/{name}": np.asarray(values, np.float32) for name, values in given[tier].items()}
+        return columns
 
-    def over_time(self, path: str | os.PathLike[str], config: MomentConfig | None = None) -> pd.DataFrame:
-        """Scores of sliding windows: `seconds` (the window's middle), `score`.
+    def over_time(self, path: str | os.PathLike[str], config: SlidingWindowConfig | None = None) -> pd.DataFrame:
+        """Score the sliding windows of a video.
 
+        Args:
+            path: Path or URI of the video.
+            config: Length and step of the windows; None: the default ones.
+        Returns:
+            A row a window: `seconds` (its middle, from the video's start), `score`.
         Raises:
-            DecodeError: the video cannot be decoded.
-            FeatureError: the bundle needs tiers that a user brought.
+            DecodeError: If the video cannot be decoded.
+            FeatureError: If the bundle sees a user-provided tier, which a user provides once a clip.
         """
         data = read_video(absolute_uri(os.fspath(path)), self._decoder.limits.max_bytes)
         seconds, rows = [], []
-        for moment in moments(self._decoder.windows(data), self.configs.decode.fps, config or MomentConfig()):
-            window = Window(np.ascontiguousarray(moment.frames), video_bytes=moment.facts.video_bytes)
-            rows.append({tier.name: clip_values(tier.measure([window])) for tier in self.tiers})
-            seconds.append(moment.seconds)
-        scores = self._scored(rows, [str(k) for k in range(len(rows))], {})
+        decoded, fps = self._decoder.windows(data), self.configs.decode.fps
+        for sliding in iter_sliding_windows(decoded, fps, config or SlidingWindowConfig()):
+            window = Window(np.ascontiguousarray(sliding.frames), video_bytes=sliding.metadata.video_bytes)
+            rows.append({tier.name: average_windows(tier.compute([window])) for tier in self.tiers})
+            seconds.append(sliding.seconds)
+        scores = self._score(rows, [str(k) for k in range(len(rows))], {})
         return pd.DataFrame({"seconds": seconds, "score": scores["score"]})
 
     def close(self) -> None:
-        """Ends the decoding child."""
+        """End the process that decodes."""
         self._decoder.close()

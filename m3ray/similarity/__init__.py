@@ -1,6 +1,6 @@
-"""How unlike the train split a clip is: the paper's nine measures and one more, one family a file.
+"""How unlike the train split a clip is: the paper's nine measures and one more, a family a file.
 
-A new one is a class and a line below.
+A new measure is a class and a line in `MEASURES`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["MEASURES", "Measure", "Projection"]
 
 
 def __getattr__(name: str) -> Any:
-    """What stands on scikit-learn, once it is asked for: the names of the measures are had without."""
+    """Import the classes that need scikit-learn at their first use; the names of the measures need none."""
     if name == "Measure":
         from m3ray.similarity.base import Measure
 

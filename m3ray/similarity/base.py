@@ -1,4 +1,4 @@
-"""What every measure is: a scikit-learn estimator that says how unlike the train split a clip is."""
+"""The base class of all measures: a scikit-learn estimator that says how unlike the train split a clip is."""
 
 from __future__ import annotations
 
@@ -13,44 +13,46 @@ from m3ray.errors import FeatureError, ShapeError, StudyError
 
 
 class Measure(BaseEstimator):
-    """Constructor stores, `fit` learns, a trailing underscore marks what was learned.
+    """How unlike the train split a clip is, in one or several columns.
 
-    Subclasses write `_fit(train, labels)`, `transform`, and `transform_train` where a train clip must not be its own
-    neighbour. `columns_` names what `transform` returns.
+    As in scikit-learn, the constructor stores settings, `fit` learns, and a trailing underscore marks what was learned.
+    Subclasses write `_fit`, which sets `columns_`, and `transform`; and `transform_train` where a train clip must not
+    be its own neighbour.
     """
 
     needs_labels = False
     one_hot = False
-    # How Table 4 of the supplement prints it: metric, what it is applied on, how it is aggregated, reference.
-    printed: ClassVar[tuple[str, str, str, str]] = ("", "", "", "")
+    # Its row in Table 4 of the supplement: metric, what it is applied on, how it is aggregated, reference.
+    table_entry: ClassVar[tuple[str, str, str, str]] = ("", "", "", "")
 
     train_: np.ndarray
     columns_: tuple[str, ...]
 
     def fit(self, train: np.ndarray, labels: np.ndarray | None = None, names: list[str] | None = None) -> Self:
-        """Learns from the train split alone.
+        """Learn from the train split alone.
 
         Args:
-            train: (N, d), projected.
-            labels: (N, L), bool, several labels a row; None: none known.
-            names: of the labels, for the columns.
+            train: projected vectors of the train clips, floating, (N, d), N >= 2.
+            labels: which labels each clip bears, bool, (N, L); None where there are no labels.
+            names: name of each label, for the names of columns; None to number them.
         Raises:
-            FeatureError: not finite.
-            StudyError: fewer than two rows, or labels are needed and there are none.
+            FeatureError: If a row is not finite.
+            StudyError: If there are fewer than two rows, or the measure needs labels and there are none.
+            ShapeError: If the labels have another number of rows.
         Warns:
-            UserWarning: all rows are equal, so that nothing is more unlike the rest than anything else.
+            UserWarning: If all rows are equal, so that no clip is more unlike the rest than another.
         """
-        self.train_ = checked(train)
+        self.train_ = check_rows(train)
         if len(self.train_) < 2:
             raise StudyError(f"{type(self).__name__} needs at least 2 train clips, got {len(self.train_)}")
         if self.needs_labels and (labels is None or labels.shape[1] == 0):
             raise StudyError(f"{type(self).__name__} needs labels, and no train clip has any: choose another measure")
         if labels is not None and len(labels) != len(train):
             raise ShapeError(f"labels have {len(labels)} rows, the train split {len(train)}")
-        if all_equal(self.train_):
+        if has_equal_rows(self.train_):
             warnings.warn(
                 f"the vectors of all {len(train)} train clips are equal (first frames all black, say): similarity says "
-                "nothing of them",
+                "nothing about them",
                 stacklevel=2,
             )
         names = names or [str(k) for k in range(0 if labels is None else labels.shape[1])]
@@ -61,43 +63,68 @@ class Measure(BaseEstimator):
         raise TypeError(f"{type(self).__name__} defines no _fit")
 
     def transform(self, query: np.ndarray) -> np.ndarray:
-        """(Q, d) to (Q, len(columns))."""
+        """Measure new clips.
+
+        Args:
+            query: projected vectors of clips that are not in the train split, floating, (Q, d).
+        Returns:
+            A row a clip, of the type of `query`, (Q, len(columns)).
+        Raises:
+            FeatureError: If a row is not finite.
+        """
         raise TypeError(f"{type(self).__name__} defines no transform")
 
     def transform_train(self) -> np.ndarray:
-        """The train split's own rows, each clip compared with the others."""
+        """Measure the train clips themselves, each compared with the others.
+
+        Returns:
+            A row a clip, in the order of `fit`, (N, len(columns)).
+        """
         return self.transform(self.train_)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """A name for each column of `transform`."""
+        """The name of each column of `transform`."""
         check_is_fitted(self)
         return self.columns_
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """What was learned: arrays, and what JSON holds."""
+        """What was learned, by attribute name: the arrays, and all else, which JSON can hold."""
         learned = {name: value for name, value in vars(self).items() if name.endswith("_")}
         arrays = {name: np.ascontiguousarray(v) for name, v in learned.items() if isinstance(v, np.ndarray)}
         return arrays, {name: value for name, value in learned.items() if name not in arrays}
 
-    def restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Self:
-        """The inverse of `state`."""
-        for name, value in {**arrays, **facts}.items():
+    def restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> Self:
+        """Set what was learned; the inverse of `state`.
+
+        Args:
+            arrays: attribute name to array.
+            values: attribute name to any other value, as read from JSON.
+        """
+        for name, value in {**arrays, **values}.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         return self
 
 
-def all_equal(rows: np.ndarray) -> bool:
-    """Whether all rows are the same in the precision that measures compute in, float32."""
+def has_equal_rows(rows: np.ndarray) -> bool:
+    """Whether all rows are the same in the precision that measures compute in, float32.
+
+    Args:
+        rows: vectors, (N, d).
+    """
     return not np.ptp(rows.astype(np.float32), axis=0).any()
 
 
-def checked(rows: np.ndarray) -> np.ndarray:
-    """`rows` as a floating (N, d) array.
+def check_rows(rows: np.ndarray) -> np.ndarray:
+    """Check vectors, and convert integers to float64.
 
+    Args:
+        rows: vectors, (N, d).
+    Returns:
+        The vectors, floating, (N, d).
     Raises:
-        ShapeError: not two-dimensional.
-        FeatureError: names the first row that is not finite.
+        ShapeError: If they are not two-dimensional.
+        FeatureError: If a row is not finite; the message names the first one.
     """
     rows = np.asarray(rows)
     if rows.ndim != 2:

@@ -1,4 +1,4 @@
-"""DBSCAN in the t-SNE plane (5): which cluster of the train split a clip belongs to."""
+"""DBSCAN in the t-SNE plane (measure 5): which cluster of the train split a clip belongs to."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.neural_network import MLPClassifier
 
-from m3ray.similarity.base import Measure, all_equal, checked
+from m3ray.similarity.base import Measure, check_rows, has_equal_rows
 
 NOISE = -1
 _DIMENSIONS = 3  # of the t-SNE plane
 
 
 class Dbscan(Measure):
-    """5: PCA's components -> t-SNE in three dimensions -> DBSCAN -> one-hot cluster; noise has a column.
+    """5: one-hot cluster of a clip, found by DBSCAN after t-SNE to three dimensions; noise has a column of its own.
 
-    DBSCAN cannot place a new clip, so an MLP learns cluster ids from the components (the supplement, A.3).
+    DBSCAN cannot assign a new clip, so an MLP learns the cluster ids from PCA's components (the supplement, A.3).
 
     Args:
-        eps: neighbourhood in units of the t-SNE plane; the paper's 1.25 (scene) and 0.9 (event) suit its 7,000 clips;
-            `auto`: knee of the k-distance curve.
-        perplexity: of t-SNE, 30 in the paper; lowered to (N - 1) / 3 on small data.
-        min_samples: DBSCAN's, scikit-learn's default.
-        seed: of t-SNE and of the predictor.
+        eps: radius of a neighbourhood, in units of the t-SNE plane; the paper's 1.25 (scene) and 0.9 (event) suit its
+            7,000 clips; `auto` for the knee of the k-distance curve.
+        perplexity: perplexity of t-SNE, 30 in the paper; lowered to (N - 1) / 3 where clips are few.
+        min_samples: how many clips make a neighbourhood dense; 5 is scikit-learn's default.
+        seed: seed of t-SNE and of the MLP.
     """
 
-    printed = ("DBSCAN", "training set", "clustering", "5")
+    table_entry = ("DBSCAN", "training set", "clustering", "5")
 
     one_hot = True
 
@@ -46,8 +46,8 @@ class Dbscan(Measure):
 
     def _fit(self, train: np.ndarray, labels: np.ndarray | None, names: list[str]) -> None:
         self.perplexity_ = float(min(self.perplexity, (len(train) - 1) / 3))
-        self.plane_ = embedded(train, self.perplexity_, self.seed)
-        self.eps_ = auto_eps(self.plane_, self.min_samples) if self.eps == "auto" else float(self.eps)
+        self.plane_ = embed_tsne(train, self.perplexity_, self.seed)
+        self.eps_ = choose_eps(self.plane_, self.min_samples) if self.eps == "auto" else float(self.eps)
         self.clusters_ = DBSCAN(eps=self.eps_, min_samples=self.min_samples).fit_predict(self.plane_)
         self.ids_ = np.append(np.unique(self.clusters_[self.clusters_ != NOISE]), NOISE)
         self.columns_ = (*(f"dbscan_cluster_{k}" for k in self.ids_[:-1]), "dbscan_noise")
@@ -56,34 +56,33 @@ class Dbscan(Measure):
         self._fit_predictor(train)
 
     def _warn_if_degenerate(self) -> None:
-        if len(self.ids_) <= 2 and not all_equal(self.train_):
+        if len(self.ids_) <= 2 and not has_equal_rows(self.train_):
             warnings.warn(
                 f"DBSCAN found {len(self.ids_) - 1} cluster(s) and {self.noise_share_:.0%} noise at eps {self.eps_:.3g}"
-                ": the similarity tier says little; try another eps or another measure",
+                ": such a similarity tier tells clips hardly apart; try another eps or another measure",
                 stacklevel=3,
             )
 
     def _fit_predictor(self, train: np.ndarray) -> None:
-        """Fits the MLP on all train clips; its accuracy is that of one fitted on four fifths, on the last fifth."""
-        self.predictor_accuracy_ = self._held_out_accuracy(train)
+        """Fit the MLP on all train clips; its accuracy is that of one fitted on four fifths, on the last fifth."""
+        self.predictor_accuracy_ = self._evaluate_predictor(train)
         if len(np.unique(self.clusters_)) == 1:
-            # A classifier of one class has nothing to learn.
-            outputs = 1
+            # scikit-learn rejects a single class; zero weights predict it.
             self.weights_0_, self.bias_0_ = np.zeros((train.shape[1], 1)), np.zeros(1)
-            self.weights_1_, self.bias_1_ = np.zeros((1, outputs)), np.zeros(outputs)
+            self.weights_1_, self.bias_1_ = np.zeros((1, 1)), np.zeros(1)
             self.classes_ = np.unique(self.clusters_)
             return
-        predictor = self._predictor().fit(train, self.clusters_)
+        predictor = self._make_predictor().fit(train, self.clusters_)
         self.weights_0_, self.weights_1_ = predictor.coefs_
         self.bias_0_, self.bias_1_ = predictor.intercepts_
         self.classes_ = predictor.classes_
 
-    def _predictor(self) -> MLPClassifier:
-        # Training accuracy is the aim: the clusters are a function of these very points.
+    def _make_predictor(self) -> MLPClassifier:
+        # No early stopping: accuracy on the train clips is the aim, as clusters are a function of these very points.
         return MLPClassifier((100,), max_iter=1000, early_stopping=False, random_state=self.seed)
 
-    def _held_out_accuracy(self, train: np.ndarray) -> float | None:
-        """None where a fifth would be too small to mean anything."""
+    def _evaluate_predictor(self, train: np.ndarray) -> float | None:
+        """Share of the last fifth that is predicted right; None where a fifth is too small to mean anything."""
         if len(train) < 25 or len(np.unique(self.clusters_)) == 1:
             return None
         x, x_held, y, y_held = train_test_split(train, self.clusters_, test_size=0.2, random_state=self.seed)
@@ -91,11 +90,18 @@ class Dbscan(Measure):
             return float(np.mean(y_held == y[0]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return float(self._predictor().fit(x, y).score(x_held, y_held))
+            return float(self._make_predictor().fit(x, y).score(x_held, y_held))
 
     def predict(self, query: np.ndarray) -> np.ndarray:
-        """Cluster ids of new clips, -1 for noise: (Q,)."""
-        hidden = np.maximum(checked(query) @ self.weights_0_ + self.bias_0_, 0)
+        """Predict the clusters of new clips.
+
+        Args:
+            query: projected vectors of new clips, floating, (Q, d).
+        Returns:
+            Cluster ids, -1 for noise as in scikit-learn, (Q,).
+        """
+        # scores = max(0, x W0 + b0) W1 + b1, the MLP's one hidden layer
+        hidden = np.maximum(check_rows(query) @ self.weights_0_ + self.bias_0_, 0)
         scores = hidden @ self.weights_1_ + self.bias_1_
         if scores.shape[1] == 1:  # scikit-learn gives two classes one output
             return (
@@ -106,59 +112,98 @@ class Dbscan(Measure):
         return self.classes_[scores.argmax(axis=1)]
 
     def transform(self, query: np.ndarray) -> np.ndarray:
-        return self._encoded(self.predict(query))
+        """Predicted cluster of each clip, one-hot.
+
+        Args:
+            query: projected vectors of new clips, floating, (Q, d).
+        Returns:
+            0 or 1, the last column for noise, (Q, clusters + 1).
+        """
+        return self._encode(self.predict(query))
 
     def transform_train(self) -> np.ndarray:
-        # Train clips have the cluster that DBSCAN gave them, as in the paper.
-        return self._encoded(self.clusters_)
+        """The cluster that DBSCAN gave each train clip, one-hot, as in the paper.
 
-    def _encoded(self, clusters: np.ndarray) -> np.ndarray:
+        Returns:
+            0 or 1, the last column for noise, (N, clusters + 1).
+        """
+        return self._encode(self.clusters_)
+
+    def _encode(self, clusters: np.ndarray) -> np.ndarray:
         return (clusters[:, None] == self.ids_).astype(self.train_.dtype)
 
 
-def embedded(train: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
-    """The t-SNE plane (three dimensions) of the train split.
+def embed_tsne(train: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
+    """Embed the train split in three dimensions by t-SNE (van der Maaten and Hinton 2008).
 
-    Rows that are all equal have no neighbours to keep: scikit-learn's t-SNE divides by their deviation, 0, and dies.
-    They stay where they are, as do rows too few to span the plane.
+    Rows that are all equal are returned as they are, as scikit-learn's t-SNE would divide by their deviation, 0; so
+    are rows too few to span three dimensions.
+
+    Args:
+        train: projected vectors of the train clips, floating, (N, d).
+        perplexity: perplexity of t-SNE, below N.
+        seed: seed of t-SNE.
+    Returns:
+        float32, (N, 3).
     """
     missing = max(0, _DIMENSIONS - train.shape[1])
     rows = np.pad(train, ((0, 0), (0, missing)))
-    if len(rows) <= _DIMENSIONS or all_equal(rows):
+    if len(rows) <= _DIMENSIONS or has_equal_rows(rows):
         return rows[:, :_DIMENSIONS].astype(np.float32)
     return TSNE(_DIMENSIONS, perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows)
 
 
-def auto_eps(plane: np.ndarray, min_samples: int) -> float:
-    """eps read off the data: the knee of the k-distance curve.
+def choose_eps(plane: np.ndarray, min_samples: int) -> float:
+    """Choose DBSCAN's eps from the data: the knee of the k-distance curve (Ester et al. 1996).
 
-    Few clips fill the t-SNE plane evenly, so that the curve has no knee and its eps joins them all. Then the largest
-    decile of the curve that leaves two clusters or more and at most half the clips as noise; where none does, the knee.
+    Few clips fill the t-SNE plane evenly, so that the curve has no knee and its eps joins them all. Then it is the
+    largest decile of the curve that leaves two clusters or more and at most half of the clips as noise; where none
+    does, the knee.
+
+    Args:
+        plane: embedded clips, (N, 3).
+        min_samples: how many clips make a neighbourhood dense.
+    Returns:
+        Radius of a neighbourhood, in units of the plane, above 0.
     """
     knee = knee_distance(plane, min_samples)
-    if _clusters(plane, knee, min_samples)[0] > 1:
+    if _count_clusters(plane, knee, min_samples)[0] > 1:
         return knee
     for eps in np.quantile(k_distances(plane, min_samples), np.arange(0.9, 0, -0.1)):
-        count, noise = _clusters(plane, float(eps), min_samples)
+        count, noise = _count_clusters(plane, float(eps), min_samples)
         if count > 1 and noise <= 0.5:
             return float(eps)
     return knee
 
 
-def _clusters(plane: np.ndarray, eps: float, min_samples: int) -> tuple[int, float]:
-    """How many clusters DBSCAN finds, and the share of noise."""
-    found = DBSCAN(eps=max(eps, np.finfo(np.float32).tiny), min_samples=min_samples).fit_predict(plane)
-    return len(set(found.tolist()) - {NOISE}), float(np.mean(found == NOISE))
+def _count_clusters(plane: np.ndarray, eps: float, min_samples: int) -> tuple[int, float]:
+    """The number of clusters that DBSCAN finds, and the share of noise."""
+    clusters = DBSCAN(eps=max(eps, np.finfo(np.float32).tiny), min_samples=min_samples).fit_predict(plane)
+    return len(set(clusters.tolist()) - {NOISE}), float(np.mean(clusters == NOISE))
 
 
 def k_distances(plane: np.ndarray, neighbours: int) -> np.ndarray:
-    """Each point's distance to its k-th neighbour, ascending."""
+    """The distance of each point to its k-th neighbour, ascending.
+
+    Args:
+        plane: embedded clips, (N, 3).
+        neighbours: k; with fewer points, the furthest one.
+    Returns:
+        (N,).
+    """
     count = min(neighbours + 1, len(plane))
     return np.sort(NearestNeighbors(n_neighbors=count).fit(plane).kneighbors(plane)[0][:, -1])
 
 
 def knee_distance(plane: np.ndarray, neighbours: int) -> float:
-    """eps at the knee of the sorted distances to the k-th neighbour: where they leave the chord furthest."""
+    """The knee of the k-distance curve: the point that lies furthest below the chord between its ends.
+
+    Args:
+        plane: embedded clips, (N, 3).
+        neighbours: k.
+    Returns:
+        Distance to the k-th neighbour at the knee, above 0.
+    """
     curve = k_distances(plane, neighbours)
     chord = np.linspace(curve[0], curve[-1], len(curve))
     return float(max(curve[np.argmax(chord - curve)], np.finfo(np.float32).tiny))

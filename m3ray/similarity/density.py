@@ -1,4 +1,7 @@
-"""Kernel density estimates (4.a, 4.b, 4.c): negative log likelihood under Gaussian kernels."""
+"""Kernel density estimates (measures 4.a, 4.b, 4.c): negative log likelihood under Gaussian kernels.
+
+p(x) = 1 / (n (2 pi h^2)^(d/2)) sum_k exp(-|x - y_k|^2 / 2h^2), h the bandwidth: Parzen 1962.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 
 from m3ray.errors import StudyError
-from m3ray.similarity.base import Measure, checked
+from m3ray.similarity.base import Measure, check_rows
 from m3ray.similarity.pairwise import log_kernel_sums
 
 _SEARCH_ROWS = 1_500  # a bandwidth is one number: more rows would not move it
@@ -18,7 +21,14 @@ _BANDWIDTHS = np.geomspace(0.05, 2.0, 16)
 
 
 def search_bandwidth(train: np.ndarray, seed: int) -> float:
-    """The bandwidth of highest held-out likelihood, five folds, on at most 1,500 rows."""
+    """Search the bandwidth of highest held-out likelihood by cross-validation with five folds.
+
+    Args:
+        train: whitened vectors of the train clips, (N, d); at most 1,500 of them are drawn.
+        seed: seed of the draw.
+    Returns:
+        Standard deviation of the kernels, one of 16 between 0.05 and 2.
+    """
     rng = np.random.default_rng(seed)
     rows = train if len(train) <= _SEARCH_ROWS else train[rng.choice(len(train), _SEARCH_ROWS, replace=False)]
     folds = min(5, len(rows))
@@ -30,7 +40,7 @@ def search_bandwidth(train: np.ndarray, seed: int) -> float:
 class _Density(Measure):
     """Negative log likelihood under several densities, each over a group of train clips.
 
-    `members_` is (N, groups): which clips each density is made of.
+    `members_`, bool, (N, groups), says which clips each density is made of.
     """
 
     def __init__(self, bandwidth: float | None = None, seed: int = 0) -> None:
@@ -47,13 +57,25 @@ class _Density(Measure):
         raise TypeError(f"{type(self).__name__} defines no _groups")
 
     def transform(self, query: np.ndarray) -> np.ndarray:
-        return self._surprise(checked(query), leave_one_out=False)
+        """Negative log likelihood of each clip under each density.
+
+        Args:
+            query: projected vectors of new clips, floating, (Q, d).
+        Returns:
+            (Q, densities).
+        """
+        return self._surprise(check_rows(query), leave_one_out=False)
 
     def transform_train(self) -> np.ndarray:
+        """Negative log likelihood of each train clip under each density without the clip's own kernel.
+
+        Returns:
+            (N, densities).
+        """
         return self._surprise(self.train_, leave_one_out=True)
 
     def _surprise(self, rows: np.ndarray, *, leave_one_out: bool) -> np.ndarray:
-        """-log density of each row under each group; of train rows each without its own kernel."""
+        """Negative log density of each row under each group; `leave_one_out` is for the train rows themselves."""
         _, clip = np.nonzero(self.members_.T)
         own = np.stack([clip, np.arange(len(clip))], axis=1)[np.argsort(clip, kind="stable")]
         counts = self.members_.sum(axis=0)
@@ -61,6 +83,7 @@ class _Density(Measure):
             rows, self.train_[clip], counts.cumsum(), self.bandwidth_, own if leave_one_out else None
         )
         kernels = counts - self.members_ if leave_one_out else counts
+        # -log p = log n - log sum_k exp(...) + d/2 log(2 pi h^2)
         normaliser = rows.shape[1] / 2 * math.log(2 * math.pi * self.bandwidth_**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             surprise = np.log(kernels) - sums + normaliser
@@ -68,7 +91,7 @@ class _Density(Measure):
 
 
 def _finite(surprise: np.ndarray) -> np.ndarray:
-    """A group of one has no density without its clip: that clip gets the column's largest finite value."""
+    """Give a clip that is alone in its group, which has no density without it, the column's largest finite value."""
     for column in surprise.T:
         bad = ~np.isfinite(column)
         if bad.any():
@@ -80,11 +103,11 @@ class Kde(_Density):
     """4.a: one density over the train split.
 
     Args:
-        bandwidth: of the Gaussian kernel; None: by cross-validation.
-        seed: of the rows drawn for the search.
+        bandwidth: standard deviation of the Gaussian kernels; None to find it by cross-validation.
+        seed: seed of the rows that are drawn for that search.
     """
 
-    printed = ("KDE", "training set", "density", "4.a")
+    table_entry = ("KDE", "training set", "density", "4.a")
 
     def _groups(
         self, train: np.ndarray, labels: np.ndarray | None, names: list[str]
@@ -96,12 +119,13 @@ class KdeLabels(_Density):
     """4.b: one density a label with at least `fewest` train clips.
 
     Args:
-        bandwidth: of the Gaussian kernel; None: by cross-validation.
-        fewest: 150 in the paper, which leaves 31 labels of Memento10k.
-        seed: of the rows drawn for the search.
+        bandwidth: standard deviation of the Gaussian kernels; None to find it by cross-validation.
+        fewest: number of train clips below which a label has no density; 150 in the paper, which leaves 31 labels of
+            Memento10k.
+        seed: seed of the rows that are drawn for the search of the bandwidth.
     """
 
-    printed = ("KDE", "labels", "density", "4.b")
+    table_entry = ("KDE", "labels", "density", "4.b")
 
     needs_labels = True
 
@@ -114,25 +138,25 @@ class KdeLabels(_Density):
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         assert labels is not None
         counts = labels.sum(axis=0)
-        kept = np.flatnonzero(counts >= max(2, self.fewest))
-        if not len(kept):
+        frequent = np.flatnonzero(counts >= max(2, self.fewest))
+        if not len(frequent):
             raise StudyError(
                 f"no label has {max(2, self.fewest)} train clips, the most frequent has {counts.max(initial=0)}: "
                 "lower `fewest`, or choose another measure"
             )
-        return np.asarray(labels[:, kept], bool), tuple(f"kde_label_{names[k]}" for k in kept)
+        return np.asarray(labels[:, frequent], bool), tuple(f"kde_label_{names[k]}" for k in frequent)
 
 
 class KdeKmeans(_Density):
     """4.c: one density a k-means cluster.
 
     Args:
-        bandwidth: of the Gaussian kernel; None: by cross-validation.
-        clusters: 10 in the paper.
-        seed: of k-means and of the rows drawn for the search.
+        bandwidth: standard deviation of the Gaussian kernels; None to find it by cross-validation.
+        clusters: number of clusters, 10 in the paper; fewer where there are fewer different clips.
+        seed: seed of k-means and of the rows that are drawn for the search of the bandwidth.
     """
 
-    printed = ("KDE", "clusters (k-means)", "density", "4.c")
+    table_entry = ("KDE", "clusters (k-means)", "density", "4.c")
 
     def __init__(self, bandwidth: float | None = None, clusters: int = 10, seed: int = 0) -> None:
         super().__init__(bandwidth, seed)
@@ -141,6 +165,6 @@ class KdeKmeans(_Density):
     def _groups(
         self, train: np.ndarray, labels: np.ndarray | None, names: list[str]
     ) -> tuple[np.ndarray, tuple[str, ...]]:
-        clusters = min(self.clusters, len(np.unique(train, axis=0)))
-        found = KMeans(clusters, n_init=10, random_state=self.seed).fit_predict(train)
-        return found[:, None] == np.arange(clusters), tuple(f"kde_cluster_{k}" for k in range(clusters))
+        count = min(self.clusters, len(np.unique(train, axis=0)))
+        clusters = KMeans(count, n_init=10, random_state=self.seed).fit_predict(train)
+        return clusters[:, None] == np.arange(count), tuple(f"kde_cluster_{k}" for k in range(count))

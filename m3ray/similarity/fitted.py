@@ -18,10 +18,13 @@ from m3ray.similarity import MEASURES, Measure, Projection
 
 
 def make_measure(config: SimilarityConfig, tier: str) -> Measure:
-    """The measure that `config` names, with its settings for `tier`.
+    """Make the measure that the settings name, not yet fitted.
 
+    Args:
+        config: settings of the similarity tier.
+        tier: name of the vector tier that it will be fitted on, which decides DBSCAN's eps.
     Raises:
-        ConfigError: no such measure.
+        ConfigError: If there is no such measure.
     """
     if config.measure not in MEASURES:
         raise ConfigError(f"unknown measure {config.measure!r}: choose from {', '.join(MEASURES)}")
@@ -36,11 +39,11 @@ def make_measure(config: SimilarityConfig, tier: str) -> Measure:
 
 @dataclass
 class FittedSimilarity:
-    """Fitted on the train split, applies to any clip.
+    """A similarity tier that was fitted on the train split and applies to any clip.
 
     Args:
-        config: measure, components, eps.
-        parts: vector tier to its projection and measure.
+        config: settings of the similarity tier.
+        parts: name of a vector tier to its projection and measure, both fitted.
     """
 
     config: SimilarityConfig
@@ -54,15 +57,15 @@ class FittedSimilarity:
         labels: np.ndarray | None = None,
         names: list[str] | None = None,
     ) -> Self:
-        """Fits each vector tier on the same train clips.
+        """Fit a projection and a measure of each vector tier.
 
         Args:
-            config: measure, components, eps.
-            train: vector tier to (N, D).
-            labels: (N, L) bool, or None.
-            names: of the labels.
+            config: settings of the similarity tier.
+            train: name of a vector tier to its vectors of the train clips, (N, D); the same clips for all tiers.
+            labels: which labels each train clip bears, bool, (N, L); None where there are no labels.
+            names: name of each label; None to number them.
         Raises:
-            StudyError: no vector tier, or too few clips.
+            StudyError: If there is no vector tier, or too few clips.
         """
         return cls.fit_projected(config, project(config, train), labels, names)
 
@@ -74,33 +77,53 @@ class FittedSimilarity:
         labels: np.ndarray | None = None,
         names: list[str] | None = None,
     ) -> Self:
-        """As `fit`, on what `project` made of the train clips, which many measures may share."""
+        """Fit a measure of each vector tier on projections that several measures may share.
+
+        Args:
+            config: settings of the similarity tier.
+            projected: name of a vector tier to its projection and its projected train clips, as `project` returns.
+            labels: which labels each train clip bears, bool, (N, L); None where there are no labels.
+            names: name of each label; None to number them.
+        Raises:
+            StudyError: If the measure needs labels and there are none, or too few clips bear one.
+        """
         parts: dict[str, tuple[Projection, Measure]] = {}
         for tier, (projection, rows) in projected.items():
             parts[tier] = (projection, make_measure(config, tier).fit(rows, labels, names))
         return cls(config, parts)
 
     def transform(self, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
-        """(N, d) of new clips."""
+        """Compute the similarity tier of new clips.
+
+        Args:
+            vectors: name of a vector tier to its vectors of the clips, (Q, D).
+        Returns:
+            float32, (Q, len(columns)).
+        """
         parts = [measure.transform(p.transform(vectors[tier])) for tier, (p, measure) in self.parts.items()]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def transform_train(self) -> np.ndarray:
-        """(N, d) of the train clips, each compared with the others."""
+        """Compute the similarity tier of the train clips, each compared with the others.
+
+        Returns:
+            float32, (N, len(columns)).
+        """
         parts = [measure.transform_train() for _, measure in self.parts.values()]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names such as `similarity_scene_dbscan_cluster_3`."""
+        """The name of each column, such as `similarity_scene_dbscan_cluster_3`."""
         return tuple(f"similarity_{tier}_{name}" for tier, (_, m) in self.parts.items() for name in m.columns)
 
     @property
     def one_hot(self) -> bool:
+        """Whether its columns are 0 or 1, so that training leaves them unscaled."""
         return all(measure.one_hot for _, measure in self.parts.values())
 
     def summary(self) -> dict[str, Any]:
-        """What a reader of the report wants to know of the fit, a dictionary a tier."""
+        """The key numbers of the fit, eps or bandwidth say, for the report: vector tier to name to value."""
         shown = ("eps_", "noise_share_", "predictor_accuracy_", "perplexity_", "bandwidth_")
         return {
             tier: {name.strip("_"): getattr(m, name) for name in shown if hasattr(m, name)}
@@ -109,28 +132,32 @@ class FittedSimilarity:
         }
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """safetensors and JSON: nothing that could run code."""
+        """The content of its two files, safetensors and JSON, neither of which can run code."""
         arrays: dict[str, np.ndarray] = {}
-        facts: dict[str, Any] = {"config": vars(self.config), "tiers": {}}
+        metadata: dict[str, Any] = {"config": vars(self.config), "tiers": {}}
         for tier, (projection, measure) in self.parts.items():
             learned, rest = measure.state()
             arrays |= {f"{tier}.measure.{name}": value for name, value in learned.items()}
-            arrays |= {
-                f"{tier}.projection.{name}": np.ascontiguousarray(getattr(projection, name)) for name in _PROJECTED
-            }
-            facts["tiers"][tier] = {"components": projection.components, "learned": rest}
-        return save(arrays), json.dumps(facts, indent=1).encode()
+            for name in _PROJECTION_ARRAYS:
+                arrays[f"{tier}.projection.{name}"] = np.ascontiguousarray(getattr(projection, name))
+            metadata["tiers"][tier] = {"components": projection.components, "learned": rest}
+        return save(arrays), json.dumps(metadata, indent=1).encode()
 
     @classmethod
     def from_bytes(cls, tensors: bytes, text: bytes) -> Self:
-        """The inverse of `to_bytes`."""
-        arrays, facts = load(tensors), json.loads(text)
-        known = {field.name for field in dataclasses.fields(SimilarityConfig)}
-        config = SimilarityConfig(**{name: value for name, value in facts["config"].items() if name in known})
+        """The similarity tier that `to_bytes` wrote.
+
+        Args:
+            tensors: content of the safetensors file.
+            text: content of the JSON file; settings that this version does not have are ignored.
+        """
+        arrays, metadata = load(tensors), json.loads(text)
+        fields = {field.name for field in dataclasses.fields(SimilarityConfig)}
+        config = SimilarityConfig(**{name: value for name, value in metadata["config"].items() if name in fields})
         parts: dict[str, tuple[Projection, Measure]] = {}
-        for tier, entry in facts["tiers"].items():
+        for tier, entry in metadata["tiers"].items():
             projection = Projection(entry["components"], config.seed)
-            for name in _PROJECTED:
+            for name in _PROJECTION_ARRAYS:
                 setattr(projection, name, arrays[f"{tier}.projection.{name}"])
             prefix = f"{tier}.measure."
             learned = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
@@ -139,26 +166,31 @@ class FittedSimilarity:
 
 
 def project(config: SimilarityConfig, train: Mapping[str, np.ndarray]) -> dict[str, tuple[Projection, np.ndarray]]:
-    """Vector tier to its projection, fitted on its train clips (N, D), and to them projected, float64.
+    """Fit a projection of each vector tier, and project its train clips.
 
+    Args:
+        config: settings of the similarity tier, of which the number of components.
+        train: name of a vector tier to its vectors of the train clips, (N, D).
+    Returns:
+        Name of the tier to its projection and its projected train clips, float64, (N, components).
     Raises:
-        StudyError: no vector tier, or too few clips.
+        StudyError: If there is no vector tier, or too few clips.
     """
     if not train:
         raise StudyError("similarity needs the scene or the event tier: extract one of them first")
-    found = {}
-    for tier, rows in train.items():
-        rows = np.asarray(rows, np.float64)
+    projected = {}
+    for tier, vectors in train.items():
+        rows = np.asarray(vectors, np.float64)
         projection = Projection(_components(config, rows), config.seed).fit(rows)
-        found[tier] = (projection, projection.transform(rows))
-    return found
+        projected[tier] = (projection, projection.transform(rows))
+    return projected
 
 
-_PROJECTED = ("mean_", "axes_")
+_PROJECTION_ARRAYS = ("mean_", "axes_")
 
 
 def _components(config: SimilarityConfig, rows: np.ndarray) -> int:
-    """The components asked for, or as many as so few clips allow."""
+    """The number of components in the settings, or as many as so few clips allow."""
     allowed = min(len(rows) - 1, rows.shape[1])
     if allowed < 1:
         raise StudyError(f"similarity needs at least 2 train clips, got {len(rows)}: add clips to the train split")
@@ -168,10 +200,16 @@ def _components(config: SimilarityConfig, rows: np.ndarray) -> int:
 
 
 def label_matrix(labels: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
-    """(N, L) bool and the names of the labels, sorted."""
+    """Which labels each clip bears, as a matrix.
+
+    Args:
+        labels: labels of each clip.
+    Returns:
+        Bool, (N, L), and the names of the labels, sorted.
+    """
     names = sorted({name for row in labels for name in row})
-    position = {name: k for k, name in enumerate(names)}
+    column = {name: k for k, name in enumerate(names)}
     matrix = np.zeros((len(labels), len(names)), bool)
     for index, row in enumerate(labels):
-        matrix[index, [position[name] for name in row]] = True
+        matrix[index, [column[name] for name in row]] = True
     return matrix, names

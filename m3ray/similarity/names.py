@@ -1,4 +1,4 @@
-"""The measures by name; a class is imported once it is asked for, so that a command line knows all names at once."""
+"""A mapping of names to measures that imports a class at its first use, so that command lines start fast."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 class Measures(Mapping[str, "type[Measure]"]):
-    """Name to class.
+    """Name of a measure to its class.
 
     Args:
-        homes: name to `module.Class` below `m3ray.similarity`.
+        paths: name to `module.Class` below `m3ray.similarity`.
     """
 
-    def __init__(self, homes: Mapping[str, str]) -> None:
-        self._homes = dict(homes)
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = dict(paths)
 
     def __getitem__(self, name: str) -> type[Measure]:
-        module, _, kind = self._homes[name].partition(".")
+        module, _, kind = self._paths[name].partition(".")
         return getattr(import_module(f"m3ray.similarity.{module}"), kind)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._homes
+        return name in self._paths
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._homes)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._homes)
+        return len(self._paths)

@@ -1,4 +1,4 @@
-"""PCA to a few whitened components, before any measure."""
+"""PCA to a few whitened components, which every measure is applied to."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 
 from m3ray.errors import ShapeError, StudyError
-from m3ray.similarity.base import checked
+from m3ray.similarity.base import check_rows
 
 
 class Projection(BaseEstimator):
     """Whitened PCA fitted on the train split.
 
     Args:
-        components: how many.
-        seed: of the randomised solver, which scikit-learn takes for large data.
+        components: number of components to project to.
+        seed: seed of the randomised solver, which large data are fitted with.
     """
 
     def __init__(self, components: int = 10, seed: int = 0) -> None:
@@ -25,21 +25,21 @@ class Projection(BaseEstimator):
         self.seed = seed
 
     def fit(self, train: np.ndarray) -> Self:
-        """Learns mean and directions.
+        """Learn mean and directions from the train split.
 
         Args:
-            train: (N, D), N > components.
+            train: vectors of the train clips, floating, (N, D), N > components and D >= components.
         Raises:
-            StudyError: too few rows or columns for the components asked for.
-            FeatureError: not finite.
+            StudyError: If there are too few rows or columns for the components.
+            FeatureError: If a row is not finite.
         """
-        train = checked(train)
+        train = check_rows(train)
         if min(train.shape[0] - 1, train.shape[1]) < self.components:
             raise StudyError(
                 f"{self.components} components need more than {self.components} train clips and as many columns; got "
                 f"{train.shape[0]} clips of {train.shape[1]} columns: add train clips or ask for fewer components"
             )
-        with np.errstate(divide="ignore", invalid="ignore"):  # equal rows: shares of no variance, which nobody reads
+        with np.errstate(divide="ignore", invalid="ignore"):  # of equal rows, the share of variance is 0 / 0; unused
             pca = PCA(self.components, svd_solver=_solver(train.shape), random_state=self.seed).fit(train)
         self.mean_ = pca.mean_
         deviation = np.sqrt(pca.explained_variance_)
@@ -52,17 +52,23 @@ class Projection(BaseEstimator):
         return self
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
-        """(N, D) to (N, components), whitened.
+        """Project vectors.
 
+        Args:
+            rows: vectors of any clips, floating, (Q, D).
+        Returns:
+            (Q, components), on the train split with mean 0 and standard deviation 1.
         Raises:
-            ShapeError: another number of columns than at `fit`.
+            ShapeError: If they have another number of columns than at `fit`.
+            FeatureError: If a row is not finite.
         """
-        rows = checked(rows)
+        rows = check_rows(rows)
         if rows.shape[1] != self.axes_.shape[1]:
-            raise ShapeError(f"fitted on {self.axes_.shape[1]} columns, got {rows.shape[1]}")
+            raise ShapeError(f"the projection was fitted on {self.axes_.shape[1]} columns, got {rows.shape[1]}")
+        # z = W (x - mean), the whitening in W
         return (rows - self.mean_) @ self.axes_.T
 
 
 def _solver(shape: tuple[int, ...]) -> str:
-    """Exact where that is cheap; through the covariance where rows outnumber columns."""
+    """The solver of scikit-learn: exact where that is cheap, else by the covariance where rows outnumber columns."""
     return "full" if min(shape) <= 1000 else "covariance_eigh" if shape[0] > shape[1] else "randomized"

@@ -1,4 +1,4 @@
-"""Small files that are replaced only if nobody else has replaced them: compare and swap, local and in S3."""
+"""Compare-and-swap of small files, local and in S3: a file is replaced only if nobody else has replaced it."""
 
 from __future__ import annotations
 
@@ -12,37 +12,59 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from m3ray.storage.filesystems import is_local, local_path
-from m3ray.storage.object_store import ChangedError, get_bytes, put_if
+from m3ray.storage.object_store import ChangedError, get_object, put_object_if
 
-# A request may take: longer, and a lock could not be renewed in time.
+# Time limit of a request: were it longer, a lock could not be renewed within its lease.
 _SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Version:
-    """A file's bytes, and what tells them from those before and after."""
+    """A version of a file.
+
+    Args:
+        data: bytes of the file.
+        tag: its entity tag, which differs from those of the versions before and after.
+    """
 
     data: bytes
     tag: str
 
 
 class ConditionalFile(Protocol):
-    """A small file under conditional replacement."""
+    """A small file that is replaced by compare-and-swap."""
 
     def read(self) -> Version | None:
-        """What stands there; None where nothing does. Raises OSError where the storage fails."""
+        """Read the file.
+
+        Returns:
+            Its current version; None where there is no file.
+        Raises:
+            OSError: If the storage failed.
+        """
 
     def replace(self, data: bytes, expected: str | None) -> str:
-        """Writes `data` if the file's tag is `expected` (None: there is no file); returns the new tag.
+        """Replace the file if its version is the expected one.
 
+        Args:
+            data: bytes to write.
+            expected: tag of the version to replace; None if there must be no file.
+        Returns:
+            Tag of the new version.
         Raises:
-            ChangedError: it is another.
-            OSError: the storage failed; whether it wrote is not known.
+            ChangedError: If the file has another version.
+            OSError: If the storage failed; the file may or may not have been written.
         """
 
 
-def conditional_file(uri: str) -> ConditionalFile:
-    """The file of a local path or an `s3://` URI."""
+def open_conditional_file(uri: str) -> ConditionalFile:
+    """Open a file for compare-and-swap.
+
+    Args:
+        uri: local path or `s3://bucket/key`.
+    Returns:
+        The file, which need not exist.
+    """
     return _LocalFile(Path(local_path(uri))) if is_local(uri) else _ObjectFile(uri)
 
 
@@ -52,13 +74,13 @@ class _ObjectFile:
 
     def read(self) -> Version | None:
         try:
-            found = get_bytes(self.uri, seconds=_SECONDS)
+            stored = get_object(self.uri, seconds=_SECONDS)
         except FileNotFoundError:
             return None
-        return Version(found.data, found.etag)
+        return Version(stored.data, stored.etag)
 
     def replace(self, data: bytes, expected: str | None) -> str:
-        return put_if(self.uri, data, expected=expected, seconds=_SECONDS)
+        return put_object_if(self.uri, data, expected=expected, seconds=_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -74,7 +96,7 @@ class _LocalFile:
 
     def replace(self, data: bytes, expected: str | None) -> str:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The operating system lets go of this lock when its process dies, wherever it stood.
+        # The operating system releases this lock when its process dies, whatever it was doing.
         guard = FileLock(self.path.with_name(f".{self.path.name}.guard"), timeout=_SECONDS, mode=0o666)
         try:
             with guard:
@@ -83,7 +105,7 @@ class _LocalFile:
                     raise ChangedError(f"{self.path} has another version than expected")
                 self._write(data)
         except Timeout as error:
-            raise OSError(f"{self.path} was held by another process for {_SECONDS:.0f} s") from error
+            raise OSError(f"another process has held {self.path} for {_SECONDS:.0f} s") from error
         return _tag(data)
 
     def _write(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Which row of the table of errors an exception belongs to, and which older rejects were no clip's own fault."""
+"""Classification of exceptions by the table of errors, and of rejects whose reason says nothing of the clip."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BY_STATUS = {
     403: "AccessDenied", 404: "missing_file", 408: "RequestTimeout", 410: "missing_file", 429: "SlowDown",
     500: "InternalError", 502: "ServiceUnavailable", 503: "SlowDown", 504: "ServiceUnavailable",
 }  # fmt: skip
-_OTHER_NAMES = {
+_SYNONYMS = {
     "NoSuchKey": "missing_file", "BlobNotFound": "missing_file", "ResourceNotFound": "missing_file",
     "NetworkConnection": "ConnectionFailed", "InternalFailure": "InternalError", "Throttling": "SlowDown",
     "RequestThrottled": "SlowDown", "InvalidClientTokenId": "InvalidAccessKeyId", "Redirect": "TemporaryRedirect",
     "AccessDeniedException": "AccessDenied", "ExpiredTokenException": "ExpiredToken",
 }  # fmt: skip
-# In order: what a client says where no server answered.
+# What a client says where no server answered, in the order of precedence.
 _CREDENTIALS = re.compile(r"169\.254\.|(?:missing|locate|no) credentials|account must be", re.IGNORECASE)
 _WORDS = (
     (re.compile(r"redirect", re.IGNORECASE), "PermanentRedirect"),
@@ -41,24 +41,26 @@ _QUOTED = re.compile("'[^']*'")
 _BY_WORDS = [pattern for pattern, _ in _WORDS]
 
 
-def fault_of(error: BaseException, *, local: bool, uri: str = "") -> Fault:
-    """The row of the table that an error of pyarrow, obstore, urllib or the system belongs to.
+def classify_error(error: BaseException, *, local: bool, uri: str = "") -> Fault:
+    """Find the row of the table that an error of pyarrow, obstore, urllib or the system belongs to.
 
     Args:
-        error: as it was raised.
-        local: whether a file of this machine was asked for: the system's error number then decides.
-        uri: that was asked for: its own words say nothing of the error.
+        error: error as it was raised.
+        local: whether a local file was requested: the error number of the system then decides.
+        uri: URI that was requested, whose own words say nothing of the error.
+    Returns:
+        The row.
     """
     if local and isinstance(error, OSError):
-        known = BY_CODE.get(errno.errorcode.get(error.errno or 0, ""))
-        missing = isinstance(error, FileNotFoundError)
-        return known or BY_CODE["missing_file" if missing else "unreadable_file"]
-    text = _without_name(str(error), uri)
-    return BY_CODE[_code_in(text, "missing_file" if isinstance(error, FileNotFoundError) else "StorageError")]
+        fault = BY_CODE.get(errno.errorcode.get(error.errno or 0, ""))
+        is_missing = isinstance(error, FileNotFoundError)
+        return fault or BY_CODE["missing_file" if is_missing else "unreadable_file"]
+    text = _remove_key(str(error), uri)
+    return BY_CODE[_find_code(text, "missing_file" if isinstance(error, FileNotFoundError) else "StorageError")]
 
 
-def _without_name(text: str, uri: str) -> str:
-    """An error's text without the key, where that holds words which an error could be known by."""
+def _remove_key(text: str, uri: str) -> str:
+    """Remove the key from an error's text, if it holds words by which an error is recognised."""
     key = uri.partition("://")[2].partition("/")[2]
     if not key or not any(pattern.search(key) for pattern in (_CREDENTIALS, _CODES, _STATUS, _PLAIN, *_BY_WORDS)):
         return text
@@ -67,14 +69,14 @@ def _without_name(text: str, uri: str) -> str:
     return text
 
 
-def _code_in(text: str, otherwise: str) -> str:
-    """The code of an error's text: the server's own, then its status, then the client's words."""
+def _find_code(text: str, otherwise: str) -> str:
+    """Find an error's code in its text: the server's own, then its status, then the client's words."""
     if _CREDENTIALS.search(text):  # its server's answers are not the storage's
         return "NoCredentials"
     for match in _CODES.finditer(text):
         camel, upper, boto = match.groups()
         name = (camel or boto or upper.title().replace("_", "")).partition(".")[0]
-        name = _OTHER_NAMES.get(name, name)
+        name = _SYNONYMS.get(name, name)
         name = next((code for code in BY_CODE if code.lower() == name.lower()), "")
         if name:
             return name
@@ -90,28 +92,30 @@ def _code_in(text: str, otherwise: str) -> str:
     return next((code for pattern, code in _WORDS if pattern.search(text)), otherwise)
 
 
-# Rejects of before there was this table: `unreadable_file` with the client's words in the message.
+# Older versions rejected clips as `unreadable_file` for the storage's faults, with the client's words in the message.
 
 
-def are_passing(rejects: pa.Table) -> pa.ChunkedArray:
-    """Whether each reject says nothing of its clip, so that it is tried again by itself.
+def is_transient_reject(rejects: pa.Table) -> pa.ChunkedArray:
+    """Tell which rejects say nothing of their clip, so that the next job retries them by itself.
 
     Args:
-        rejects: `stage`, `error`, `message`; older versions rejected clips for the storage's faults.
+        rejects: `stage`, `error` and `message` of the rejects, and `uri` if it is known.
+    Returns:
+        Whether each one is of that kind, as booleans.
     """
     older = pc.and_(pc.equal(rejects["error"], "unreadable_file"), pc.not_equal(rejects["stage"], LISTING))
-    said = rejects["message"].cast(pa.string())
-    if "uri" in rejects.column_names and pc.any(older).as_py():  # a path or a key may be named anything
-        pairs = zip(said.to_pylist(), rejects["uri"].to_pylist(), strict=True)
-        said = pa.chunked_array(
+    messages = rejects["message"].cast(pa.string())
+    if "uri" in rejects.column_names and pc.any(older).as_py():  # the words of a path or key say nothing of the error
+        pairs = zip(messages.to_pylist(), rejects["uri"].to_pylist(), strict=True)
+        messages = pa.chunked_array(
             [[text and _QUOTED.sub("", text.replace(uri or "\0", "")) for text, uri in pairs]], pa.string()
         )
-    storage = pc.fill_null(pc.match_substring_regex(said, _older_words()), False)
+    storage = pc.fill_null(pc.match_substring_regex(messages, _older_pattern()), False)
     return pc.or_(pc.is_in(rejects["error"], value_set=pa.array(TRANSIENT)), pc.and_(older, storage))
 
 
-def _older_words() -> str:
-    """A pattern of RE2 for each fault of the storage in the words of pyarrow, of S3 and of the system."""
+def _older_pattern() -> str:
+    """RE2 pattern of all faults of the storage in the words of pyarrow, of S3 and of the system."""
     faults = [fault for fault in FAULTS if fault.kind == "storage"]
     names = [fault.code for fault in faults if fault.source not in (POSIX, CLIENT) and fault.code != "KMS"]
     upper = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper() for name in names]

@@ -1,4 +1,4 @@
-"""The proof that a job still holds its lock, which every process of it shows before it commits."""
+"""The fencing token of a lock, which every process of a job checks before it commits."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import time
 from dataclasses import dataclass
 
 from m3ray.errors import LostLockError
-from m3ray.storage.conditional_file import conditional_file
-from m3ray.storage.owner import Owner
+from m3ray.storage.conditional_file import open_conditional_file
+from m3ray.storage.lock_owner import Owner
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a lock shows signs, and how long others wait for them, seconds.
+    """How often a lock is renewed, and how long others wait for a renewal; all in seconds.
 
-    An owner that is dead elsewhere costs `lease + settling`: after `lease` its lock is taken, and in `settling` the
-    last writes that its processes began arrive, for none of them begins another.
+    An owner that died on another machine costs the next one `lease + settling`: after `lease` its lock is taken over,
+    and within `settling` the last writes that its processes began arrive, since none of them begins another.
 
     Args:
-        beat: between two renewals.
-        lease: an owner without a sign for so long is taken for dead.
-        fresh: the oldest knowledge of the lock that a commit may go by.
-        write: a commit may take, from its check to the storage's answer.
-        line: between two lines to the user.
+        beat: time between two renewals, the heartbeat.
+        lease: time without a renewal after which an owner counts as dead.
+        fresh: largest age of the last check of the lock by which a commit may begin.
+        write: longest time that a commit takes, from that check to the storage's answer.
+        line: time between two lines to the user.
     """
 
     beat: float = 5.0
@@ -33,26 +33,29 @@ class Pace:
 
     @property
     def settling(self) -> float:
+        """Time after which no write that a dead owner began can still arrive, seconds."""
         return self.fresh + self.write
 
 
 PACE = Pace()
 _READS = 3
-# Of this process, by the owner's id: when it last read its lock, and why it lost it.
+# By the id of an acquisition, in this process: when the lock was last confirmed, and why it was lost.
 _confirmed: dict[str, float] = {}
 _lost: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Fence:
-    """A taking of a lock, to send to workers: `check()` costs one small read every few seconds a process.
+    """The fencing token of one acquisition of a lock, to send to workers.
+
+    `check()` costs one small read every few seconds a process.
 
     Args:
-        uri: of the lock file.
-        job: that took the lock.
-        id: of the taking.
-        token: of the taking; a later one has a larger.
-        pace: of the lock.
+        uri: path or URI of the lock file.
+        job: name of the job that acquired the lock.
+        id: unique id of the acquisition.
+        token: fencing token; a later acquisition has a larger one.
+        pace: how often the lock is renewed.
     """
 
     uri: str
@@ -62,43 +65,45 @@ class Fence:
     pace: Pace = PACE
 
     def check(self) -> None:
-        """Returns if this taking held the lock `pace.fresh` seconds ago or later. A commit may then begin.
+        """Check that the job still held the lock at most `pace.fresh` seconds ago, so that a commit may begin.
 
         Raises:
-            LostLockError: it is another's, or was removed. For good.
-            OSError: the storage does not answer, or too late to go by. It may later, and the lock be ours still.
+            LostLockError: If another job holds it, or it was removed; from then on always.
+            OSError: If the storage does not answer in time; a later check may succeed, and the lock still be held.
         """
         if self.id in _lost:
             raise LostLockError(_lost[self.id])
         if time.monotonic() - _confirmed.get(self.id, -self.pace.fresh) < self.pace.fresh:
             return
         for _ in range(_READS):
-            asked = time.monotonic()
+            start = time.monotonic()
             self._read()
-            if time.monotonic() - asked < self.pace.fresh:
-                # As of the question: the answer may have been long on its way.
-                _confirmed[self.id] = asked
+            if time.monotonic() - start < self.pace.fresh:
+                # The state is as old as the request: the answer may have taken long.
+                _confirmed[self.id] = start
                 return
         raise TimeoutError(
-            f"the lock of {self.job} at {self.uri} was read {_READS} times in more than {self.pace.fresh:.0f} s each, "
-            "too late to commit by: check the storage and the network"
+            f"the lock of {self.job} at {self.uri} took more than {self.pace.fresh:.0f} s to read, {_READS} times in a "
+            "row, too long to commit safely: check the storage and the network"
         )
 
     def _read(self) -> None:
-        found = conditional_file(self.uri).read()
-        owner = Owner.from_bytes(found.data) if found else None
+        version = open_conditional_file(self.uri).read()
+        owner = Owner.from_bytes(version.data) if version else None
         if owner is None or owner.id != self.id or owner.token != self.token or owner.released:
-            self.lose(owner)
+            self.mark_lost(owner)
 
-    def lose(self, owner: Owner | None) -> None:
-        """Notes for good that the lock is `owner`'s, and raises.
+    def mark_lost(self, owner: Owner | None) -> None:
+        """Remember that the lock is lost, so that every later check fails.
 
+        Args:
+            owner: who holds it now; None if its file is gone.
         Raises:
-            LostLockError: always.
+            LostLockError: Always.
         """
         whose = "nobody, its file is gone" if owner is None else str(owner)
         if owner is not None and owner.released:
-            whose = "nobody: it was given back or removed by jobs/unlock.py"
+            whose = "nobody: it was released, or removed by jobs/unlock.py"
         _lost[self.id] = (
             f"lost the lock of {self.job} at {self.uri} to {whose}: this job stops; what it committed stays, start it "
             "again when the other is done"

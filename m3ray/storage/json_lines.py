@@ -1,4 +1,4 @@
-"""JSON lines, one object a clip, numbers as they are written: an id of twenty digits keeps them all."""
+"""Reading of JSON lines, one object a clip, with numbers as they are written: an id of twenty digits keeps them all."""
 
 from __future__ import annotations
 
@@ -15,37 +15,42 @@ from m3ray.schema import CATALOGUE
 from m3ray.storage.columns import Sheet
 
 _TEXTS = ("clip_id", "uri", "split")
-# 7.0 is the 7 of a column that some program held as floats.
+# A program that held the column as floats writes 7 as 7.0.
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 
 
 class _Literal(str):
-    """A number as it stands in the file."""
+    """A number as the file has it."""
 
     __slots__ = ()
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"one of {', '.join(name for name, _ in pairs)} stands twice in an object")
-    return found
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"one of {', '.join(name for name, _ in pairs)} occurs twice in an object")
+    return values
 
 
-def _constant(text: str) -> _Literal | None:
+def _parse_constant(text: str) -> _Literal | None:
     return None if text == "NaN" else _Literal(text)
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=_Literal, parse_float=_Literal, parse_constant=_constant, object_pairs_hook=_object
+    parse_int=_Literal, parse_float=_Literal, parse_constant=_parse_constant, object_pairs_hook=_make_object
 )
 
 
 def read_json_lines(data: bytes, where: str) -> Sheet:
-    """The columns of a file of JSON objects, one a line; empty lines are passed over.
+    """Read the columns of a file with a JSON object a line; empty lines are skipped.
 
+    Args:
+        data: bytes of the file, UTF-8.
+        where: the file, for messages.
+    Returns:
+        The columns: ids, URIs, splits and scores as text, labels as lists, others of the types that their values have.
     Raises:
-        SchemaError: no UTF-8, a line that is no object, or an id that is neither text nor number; the row is named.
+        SchemaError: If it is no UTF-8, a line is no object, or an id is neither text nor number; the row is named.
     """
     columns: dict[str, list[Any]] = {}
     rows: list[int] = []
@@ -53,85 +58,86 @@ def read_json_lines(data: bytes, where: str) -> Sheet:
     try:
         for row, line in enumerate(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="\n"), start=1):
             if line.strip():
-                _append(columns, _parsed(line, f"{where}: row {row}"), len(rows))
+                _append(columns, _parse_line(line, f"{where}: row {row}"), len(rows))
             (rows if line.strip() else empty).append(row)
     except UnicodeDecodeError as error:
         raise SchemaError(f"{where} cannot be read: it is no UTF-8 text ({error}): save it as UTF-8") from error
-    arrays = {name: _array(name, _filled(values, len(rows)), rows, where) for name, values in columns.items()}
+    arrays = {name: _make_array(name, _pad(values, len(rows)), rows, where) for name, values in columns.items()}
     return Sheet(pa.table(arrays), np.array(rows, np.int64), tuple(empty))
 
 
 def _append(columns: dict[str, list[Any]], entry: dict[str, Any], row: int) -> None:
-    """Puts an object's values beneath their names; a column that earlier rows lack is null there."""
-    for name, value in entry.items():
-        name = name.strip()
+    """Append an object's values to their columns; a column that earlier rows lack is null there."""
+    for key, value in entry.items():
+        name = key.strip()
         values = columns.setdefault(name, [])
         if len(values) > row:
             raise SchemaError(f"an object names {name!r} twice, but for spaces: rename one")
-        _filled(values, row).append(value)
+        _pad(values, row).append(value)
 
 
-def _filled(values: list[Any], rows: int) -> list[Any]:
+def _pad(values: list[Any], rows: int) -> list[Any]:
     values.extend([None] * (rows - len(values)))
     return values
 
 
-def _parsed(line: str, where: str) -> dict[str, Any]:
+def _parse_line(line: str, where: str) -> dict[str, Any]:
     try:
-        found = _DECODER.decode(line.strip())
+        values = _DECODER.decode(line.strip())
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"{where} is no JSON: {error}; expected one object a line") from error
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise SchemaError(f"{where} is {line.strip()[:40]!r}; expected one object a line")
-    return found
+    return values
 
 
-def _array(name: str, values: list[Any], rows: list[int], where: str) -> pa.Array:
+def _make_array(name: str, values: list[Any], rows: list[int], where: str) -> pa.Array:
     if name in (*_TEXTS, "score"):
-        return pa.array([_text(value, where, name, row) for value, row in zip(values, rows, strict=True)], pa.string())
+        texts = [_as_text(value, where, name, row) for value, row in zip(values, rows, strict=True)]
+        return pa.array(texts, pa.string())
     if name == "labels":
-        lists = [_labels(value, where, row) for value, row in zip(values, rows, strict=True)]
+        lists = [_as_labels(value, where, row) for value, row in zip(values, rows, strict=True)]
         return pa.array(lists, CATALOGUE.field("labels").type)
-    return _own(values)
+    return _make_user_array(values)
 
 
-def _text(value: Any, where: str, name: str, row: int) -> str | None:
-    """Text as it stands, a number as it is written; `7.0` as the 7 that some program made a float of."""
+def _as_text(value: Any, where: str, name: str, row: int) -> str | None:
+    """Convert a value to text: text as it is, a number as it is written, but `7.0` to `7`."""
     if value is None or type(value) is str:
         return value
     if not isinstance(value, _Literal):
-        found = json.dumps(_plain(value))[:60]
-        raise SchemaError(f"{where}: row {row}: {name} is {found}, expected text or a number")
+        text = json.dumps(_without_literals(value))[:60]
+        raise SchemaError(f"{where}: row {row}: {name} is {text}, expected text or a number")
     whole = _WHOLE.fullmatch(value)
     return whole[1] if whole else str(value)
 
 
-def _labels(value: Any, where: str, row: int) -> list[str]:
-    """A list of texts and numbers, or text with | between."""
+def _as_labels(value: Any, where: str, row: int) -> list[str]:
+    """Convert a list of texts and numbers, or a text with | between, to labels."""
     if isinstance(value, list):
-        parts = [_text(part, where, "a label", row) or "" for part in value]
+        parts = [_as_text(part, where, "a label", row) or "" for part in value]
     else:
-        parts = (_text(value, where, "labels", row) or "").split("|")
+        parts = (_as_text(value, where, "labels", row) or "").split("|")
     return [part.strip() for part in parts if part.strip()]
 
 
-def _own(values: list[Any]) -> pa.Array:
-    """A user's column: the type that its values have, or text as they are written where they have several."""
+def _make_user_array(values: list[Any]) -> pa.Array:
+    """Make a user's own column, of the type that its values have, or of text if they have several."""
     try:
-        return pa.array([_plain(value) for value in values])
+        return pa.array([_without_literals(value) for value in values])
     except (pa.ArrowException, ValueError, OverflowError):
-        return pa.array([_written(value) for value in values], pa.string())
+        return pa.array([_as_written(value) for value in values], pa.string())
 
 
-def _plain(value: Any) -> Any:
+def _without_literals(value: Any) -> Any:
     if isinstance(value, _Literal):
         return int(value) if value.lstrip("-").isdigit() else float(value)
     if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return {key: _plain(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+        return [_without_literals(entry) for entry in value]
+    return {key: _without_literals(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
-def _written(value: Any) -> str | None:
+def _as_written(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return None if value is None else str(value)
-    return json.dumps(_plain(value), ensure_ascii=False)
+    return json.dumps(_without_literals(value), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Waiting for another's lock: whether its owner lives, told by what it writes and never by two machines' clocks."""
+"""Waiting for a lock: whether its owner lives shows in its renewals, never in a comparison of two machines' clocks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from dataclasses import dataclass, replace
 import psutil
 
 from m3ray.errors import RootBusyError
-from m3ray.storage.conditional_file import ConditionalFile, Version, conditional_file
+from m3ray.storage.conditional_file import ConditionalFile, Version, open_conditional_file
 from m3ray.storage.fence import Pace
-from m3ray.storage.owner import Owner, Place, here
+from m3ray.storage.lock_owner import Owner, ProcessIdentity, this_process
 from m3ray.storage.root import Root
 
 Tell = Callable[[str], None]
 
-_OLDER = ("runs", "lock.json")
-_OLDER_LEASE = 1.4  # of ours: older versions renewed theirs every 10 s, and took 35 s without a sign for death
+_LEGACY_LOCK = ("runs", "lock.json")
+# In leases of ours: older versions renewed their lock every 10 s, and took an owner for dead after 35 s.
+_LEGACY_LEASES = 1.4
 
 
-def busy(root: Root, owner: Owner) -> RootBusyError:
-    """The refusal, with whose the lock is and what to do."""
+def root_busy_error(root: Root, owner: Owner) -> RootBusyError:
+    """Make the error that says whose a lock is and what to do.
+
+    Args:
+        root: root that is locked.
+        owner: owner of the lock.
+    Returns:
+        The error to raise.
+    """
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(owner.since))
     return RootBusyError(
         f"{root.uri} is in use by {owner}, since {since}: wait for it or stop it; whose lock it is, and how to remove "
@@ -33,23 +41,32 @@ def busy(root: Root, owner: Owner) -> RootBusyError:
 
 
 def waiting_line(owner: Owner, silent: float, left: float, then: str = "taken over") -> str:
-    """What a waiting job says, seconds."""
-    where = f"process {owner.place.pid} on {owner.place.host}, last sign {silent:.0f} s ago"
-    return f"waiting for the lock of {owner.job} ({where}): {then} in {max(left, 0):.0f} s unless it gives a sign"
+    """Line that a waiting job prints.
+
+    Args:
+        owner: owner of the lock.
+        silent: time since its last renewal was seen, seconds.
+        left: time until the lock is taken over, seconds.
+        then: what happens to the lock then.
+    Returns:
+        The line.
+    """
+    process = f"process {owner.place.pid} on {owner.place.host}, last renewal {silent:.0f} s ago"
+    return f"waiting for the lock of {owner.job} ({process}): {then} in {max(left, 0):.0f} s unless it is renewed"
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Watches a lock file for signs of its owner.
+class LockWatch:
+    """A watch on a lock file for renewals by its owner.
 
     Args:
-        root: that is locked.
-        file: of the lock.
-        lease: seconds without a sign after which the owner is dead.
-        after: seconds that pass between its death and the start; for the lines.
-        pace: of the lines.
-        tell: takes them.
-        then: what happens after the lease.
+        root: root that is locked.
+        file: the lock file.
+        lease: time without a renewal after which the owner counts as dead, seconds.
+        after: time that passes between that and the start of the job, for the lines, seconds.
+        pace: how often a line is printed.
+        tell: called with each line.
+        then: what happens to the lock after the lease, for the lines.
     """
 
     root: Root
@@ -60,12 +77,17 @@ class Watch:
     tell: Tell
     then: str = "taken over"
 
-    def falls_silent(self, seen: Version, owner: Owner) -> bool:
-        """Waits until the lease is over (True), or the lock was given back (False).
+    def wait_for_silence(self, seen: Version, owner: Owner) -> bool:
+        """Wait for a lease without a renewal.
 
+        Args:
+            seen: version of the lock file that was read.
+            owner: owner that it names.
+        Returns:
+            True once the lease is over; False if the lock was released meanwhile.
         Raises:
-            RootBusyError: its owner, or another, gave a sign.
-            OSError: the storage does not answer.
+            RootBusyError: If its owner renewed it, or another job acquired it.
+            OSError: If the storage does not answer.
         """
         start, lines = time.monotonic(), 0
         while (silent := time.monotonic() - start) < self.lease:
@@ -73,60 +95,90 @@ class Watch:
                 lines += 1
                 self.tell(waiting_line(owner, silent, self.lease + self.after - silent, self.then))
             time.sleep(min(1.0, self.lease / 25))
-            found = self.file.read()
-            if found is None or found.tag != seen.tag:
-                self._refuse_if_held(found, owner)
+            current = self.file.read()
+            if current is None or current.tag != seen.tag:
+                self._check_released(current, owner)
                 return False
         return True
 
-    def _refuse_if_held(self, found: Version | None, before: Owner) -> None:
-        owner = Owner.from_bytes(found.data) if found else None
+    def _check_released(self, current: Version | None, before: Owner) -> None:
+        owner = Owner.from_bytes(current.data) if current else None
         if owner is not None and not owner.released:
-            # An older version's file reads as nobody's.
-            raise busy(self.root, owner if owner.id else before)
+            # The lock file of an older version reads as one of an unknown owner.
+            raise root_busy_error(self.root, owner if owner.id else before)
 
 
-def respect_older(root: Root, tell: Tell, pace: Pace) -> None:
-    """Refuses while a job of an older version holds the root; removes what a dead one left.
+def wait_for_legacy_lock(root: Root, tell: Tell, pace: Pace) -> None:
+    """Wait for the lock of a job of an older version, and remove it if that job is dead.
 
+    Args:
+        root: root that it may hold.
+        tell: called with a line every few seconds of waiting.
+        pace: how often a line is printed, and how long a renewal is waited for.
     Raises:
-        RootBusyError: it lives.
+        RootBusyError: If that job lives.
     """
-    file = conditional_file(older_uri(root))
+    file = open_conditional_file(legacy_lock_uri(root))
     seen = file.read()
     if seen is None:
         return
-    owner = older_owner(seen)
-    if older_runs(owner):
-        raise busy(root, owner)
-    # Host names may be equal in two containers: a process that is not seen here may live there.
-    if Watch(root, file, older_lease(pace), 0.0, pace, tell).falls_silent(seen, owner):
-        root.delete(*_OLDER)
+    owner = parse_legacy_owner(seen)
+    if is_legacy_owner_running(owner):
+        raise root_busy_error(root, owner)
+    # Two containers may have the same host name: a process that does not run here may run there.
+    if LockWatch(root, file, legacy_lease(pace), 0.0, pace, tell).wait_for_silence(seen, owner):
+        root.delete(*_LEGACY_LOCK)
 
 
-def older_uri(root: Root) -> str:
-    """Where versions before the locks by folder of work had their only one."""
-    return root.display(*_OLDER)
+def legacy_lock_uri(root: Root) -> str:
+    """Path or URI of the only lock that older versions had.
+
+    Args:
+        root: root that it protects.
+    Returns:
+        `<root>/runs/lock.json`.
+    """
+    return root.display(*_LEGACY_LOCK)
 
 
-def older_lease(pace: Pace) -> float:
-    """Seconds without a sign after which an older version's job is dead."""
-    return pace.lease * _OLDER_LEASE
+def legacy_lease(pace: Pace) -> float:
+    """Time without a renewal after which an older version's job counts as dead.
+
+    Args:
+        pace: how often locks are renewed.
+    Returns:
+        The time in seconds.
+    """
+    return pace.lease * _LEGACY_LEASES
 
 
-def older_owner(seen: Version) -> Owner:
-    """The owner that an older version's lock names."""
+def parse_legacy_owner(seen: Version) -> Owner:
+    """Read the owner out of an older version's lock file.
+
+    Args:
+        seen: version of the file that was read.
+    Returns:
+        The owner; an unknown one if the file is no lock.
+    """
     try:
-        found = json.loads(seen.data)
-        place = Place(str(found["host"]), "", int(found["pid"]), "")
-        since = float(found["since"])
-        return replace(Owner(str(found["job"]), place), since=since, sign=since).or_unknown()
+        values = json.loads(seen.data)
+        place = ProcessIdentity(str(values["host"]), "", int(values["pid"]), "")
+        since = float(values["since"])
+        return replace(Owner(str(values["job"]), place), since=since, sign=since).or_unknown()
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Owner.from_bytes(b"")
 
 
-def older_runs(owner: Owner) -> bool:
-    """Whether an older version's process is seen to run here: it started before it took the lock."""
+def is_legacy_owner_running(owner: Owner) -> bool:
+    """Tell whether the owner of an older version's lock runs on this machine.
+
+    Args:
+        owner: owner of the lock.
+    Returns:
+        Whether a process of its number runs here that started before the lock was acquired.
+    """
+    if owner.place.host != this_process().host:
+        return False
     with suppress(psutil.Error):
-        return owner.place.host == here().host and psutil.Process(owner.place.pid).create_time() <= owner.since + 1
+        return psutil.Process(owner.place.pid).create_time() <= owner.since + 1
     return False

@@ -1,4 +1,4 @@
-"""Objects of S3 through obstore: whole or ranged reads in one request, and writes on a condition, which pyarrow lacks.
+"""Objects of S3 through obstore: reads of a whole object in one request, and conditional writes, which pyarrow lacks.
 
 Endpoint, region and keys come from the environment, as in `filesystems`: static keys first, then a profile (through
 boto3), then the role of the container or machine.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,31 +21,31 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from m3ray.errors import ConfigError, M3RayError
-from m3ray.storage.fault_codes import fault_of
-from m3ray.storage.filesystems import has_secret, one_line, s3_place
-from m3ray.storage.schemes import access_of
-from m3ray.storage.secrets import redacted
+from m3ray.storage.fault_codes import classify_error
+from m3ray.storage.filesystems import one_line, s3_location
+from m3ray.storage.schemes import s3_access_options
+from m3ray.storage.secrets import has_secret, redact
+from m3ray.storage.server_answers import parse_server_answer
 
 if TYPE_CHECKING:
     from obstore.store import S3CredentialProvider
 
-_CLIP_SECONDS = 600.0  # of one request: a large clip over a slow line
-_SERVER_SAID = re.compile(r"<Code>(.*?)</Code>(?:\s*<Message>(.*?)</Message>)?")
+_CLIP_SECONDS = 600.0  # for one request: a large clip over a slow line
 _PROFILE_FILES = (("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config"))
 
 
 class ChangedError(M3RayError):
-    """A conditional write found another version than the one expected."""
+    """A conditional write met another version of the object than the one it expected."""
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What a read gave.
+class StoredObject:
+    """An object as it was read.
 
     Args:
-        data: the bytes asked for.
-        size: of the whole object, bytes.
-        etag: of the version that was read.
+        data: bytes of the object.
+        size: size of the object, bytes.
+        etag: entity tag of the version that was read; "" where the server gives none.
     """
 
     data: bytes
@@ -55,100 +54,106 @@ class Fetched:
 
 
 def open_store(uri: str, *, seconds: float = _CLIP_SECONDS, retries: int = 5) -> tuple[S3Store, str]:
-    """The store of an object's bucket, one a process and bucket, and the object's key in it.
+    """Open the store of an object's bucket, of which a process keeps one a bucket.
 
     Args:
-        uri: `s3://bucket/key`.
-        seconds: a request may take, its body included.
-        retries: of the client, on 5xx, throttling and broken connections.
+        uri: `s3://bucket/key` of the object.
+        seconds: time limit of a request, its body included, seconds.
+        retries: how often the client tries again after status 5xx, throttling or a broken connection.
+    Returns:
+        The store, and the object's key in it.
     Raises:
-        ConfigError: the URI is none of S3, carries credentials, or a profile is asked for that cannot be read.
+        ConfigError: If the URI is none of S3 or carries credentials, or AWS_PROFILE names a profile that cannot be
+            read.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket or has_secret(uri):
         scheme = uri.partition("://")[0] if "://" in uri else "a local path"
         raise ConfigError(f"expected s3://bucket/key without credentials, got {scheme}: give a local folder or S3")
-    endpoint, region = s3_place(bucket)
-    access = tuple(access_of(bucket).items())
+    endpoint, region = s3_location(bucket)
+    access = tuple(s3_access_options(bucket).items())
     return _store(bucket, endpoint, region, access, _credentials_of_environment(), seconds, retries), key
 
 
-def get_bytes(uri: str, *, seconds: float = _CLIP_SECONDS) -> Fetched:
-    """A whole object, in one request.
+def get_object(uri: str, *, seconds: float = _CLIP_SECONDS) -> StoredObject:
+    """Read a whole object in one request.
 
     Args:
-        uri: `s3://bucket/key`.
-        seconds: the request may take.
+        uri: `s3://bucket/key` of the object.
+        seconds: time limit of the request, seconds.
+    Returns:
+        The object's bytes and version.
     Raises:
-        FileNotFoundError: there is no such object or bucket.
-        PermissionError: the rights or keys do not reach.
-        OSError: the storage failed.
-        ConfigError: the key holds `.`, `..` or control characters, which pyarrow can read and obstore not.
+        FileNotFoundError: If there is no such object or bucket.
+        PermissionError: If the credentials do not give the right to read it.
+        OSError: If the storage failed.
+        ConfigError: If the key holds `.`, `..` or control characters, which pyarrow can read and obstore cannot.
     """
     store, key = open_store(uri, seconds=seconds)
     with _plain_errors(uri):
         reply = obstore.get(store, key)
         data = reply.bytes().to_bytes()
-        return Fetched(data, reply.meta["size"], reply.meta["e_tag"] or "")
+        return StoredObject(data, reply.meta["size"], reply.meta["e_tag"] or "")
 
 
 def check_bucket(uri: str, option: str) -> None:
-    """Asks for one key below an `s3://` URI: whether its bucket is there, and its endpoint answers.
+    """Check that the bucket of an `s3://` URI exists and that its endpoint answers.
 
     Args:
-        uri: a folder.
-        option: that named it.
+        uri: folder of which one key is listed.
+        option: name of the option that gave the URI, for the message.
     Raises:
-        ConfigError: neither is. Other faults, of rights say, are told where they matter.
+        ConfigError: If there is no such bucket, or no endpoint answers. Other faults, such as missing rights, are
+            reported where they matter.
     """
     store, prefix = open_store(uri.rstrip("/") + "/", seconds=15.0)
     try:
         next(iter(obstore.list(store, prefix=prefix, chunk_size=1)), None)
     except (exceptions.BaseError, OSError) as error:
-        code = fault_of(error, local=False).code
+        code = classify_error(error, local=False).code
         if code == "NoSuchBucket":
             raise ConfigError(
-                f"{option} {redacted(uri)}: there is no such bucket: check its name and the endpoint"
+                f"{option} {redact(uri)}: there is no such bucket: check its name and the endpoint"
             ) from error
         if code in ("ConnectionFailed", "TimedOut"):
-            said = redacted(_said(error))
+            answer = redact(str(parse_server_answer(error)))
             raise ConfigError(
-                f"{option} {redacted(uri)}: the storage does not answer ({said}): check the network, AWS_ENDPOINT_URL "
+                f"{option} {redact(uri)}: the storage does not answer ({answer}): check the network, AWS_ENDPOINT_URL "
                 "and its certificate"
             ) from error
 
 
-def put(uri: str, data: bytes, *, seconds: float, retries: int = 1) -> None:
-    """Writes an object, whatever was there.
+def put_object(uri: str, data: bytes, *, seconds: float, retries: int = 1) -> None:
+    """Write an object unconditionally.
 
     Args:
-        uri: `s3://bucket/key`.
-        data: the bytes.
-        seconds: a request may take.
-        retries: of the client.
+        uri: `s3://bucket/key` of the object.
+        data: bytes to write.
+        seconds: time limit of a request, seconds.
+        retries: how often the client tries again.
     Raises:
-        PermissionError: the rights or keys do not reach.
-        OSError: the storage failed; whether it wrote is not known.
+        PermissionError: If the credentials do not give the right to write it.
+        OSError: If the storage failed; the object may or may not have been written.
     """
     store, key = open_store(uri, seconds=seconds, retries=retries)
     with _plain_errors(uri):
         obstore.put(store, key, data, use_multipart=False)
 
 
-def put_if(uri: str, data: bytes, *, expected: str | None, seconds: float = 60.0) -> str:
-    """Writes an object only if its version is the expected one (If-Match), or there is none (If-None-Match: *).
+def put_object_if(uri: str, data: bytes, *, expected: str | None, seconds: float = 60.0) -> str:
+    """Write an object conditionally: over the expected version (If-Match) or where none exists (If-None-Match: *).
 
     Args:
-        uri: `s3://bucket/key`.
-        data: the bytes.
-        expected: the version's etag; None: the object must not exist.
-        seconds: the request may take.
+        uri: `s3://bucket/key` of the object.
+        data: bytes to write.
+        expected: entity tag of the version to replace; None if the object must not exist.
+        seconds: time limit of the request, seconds.
     Returns:
-        The new version's etag.
+        Entity tag of the new version.
     Raises:
-        ChangedError: it has another version. After a broken connection that may be the one just written.
-        PermissionError: the rights or keys do not reach.
-        OSError: the storage failed; whether it wrote is not known.
+        ChangedError: If the object has another version. After a broken connection that may be the one just written.
+        PermissionError: If the credentials do not give the right to write it.
+        OSError: If the storage failed; the object may or may not have been written.
     """
     store, key = open_store(uri, seconds=seconds)
     try:
@@ -158,35 +163,29 @@ def put_if(uri: str, data: bytes, *, expected: str | None, seconds: float = 60.0
     except FileNotFoundError as error:
         if expected is None:  # the bucket is absent
             raise
-        raise ChangedError(f"{uri} is gone") from error
+        raise ChangedError(f"{uri} no longer exists") from error
 
 
 @contextmanager
 def _plain_errors(uri: str) -> Iterator[None]:
-    """obstore's errors as Python's own, in one line."""
+    """Turn the errors of obstore into those of Python, in one line."""
     try:
         yield
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
         raise ChangedError(f"{uri} has another version than expected") from error
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no such object: {uri}: {_said(error)}") from error
+        raise FileNotFoundError(f"no such object: {uri}: {parse_server_answer(error)}") from error
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise PermissionError(f"no rights on {uri}: {_said(error)}") from error
+        raise PermissionError(f"no rights on {uri}: {parse_server_answer(error)}") from error
     except exceptions.BaseError as error:
-        raise OSError(f"storage failed on {uri}: {_said(error)}") from error
+        raise OSError(f"storage failed on {uri}: {parse_server_answer(error)}") from error
     except ValueError as error:  # a key with a part . or .., or a control character
-        raise ConfigError(f"{uri!r} cannot be asked for ({_said(error)}): copy it to a plain key") from error
-
-
-def _said(error: BaseException) -> str:
-    """The server's code and message, or what obstore says without its dump of structures."""
-    text = one_line(error)
-    found = _SERVER_SAID.search(text)
-    return f"{found[1]}: {found[2] or ''}".rstrip(": ") if found else text
+        answer = parse_server_answer(error)
+        raise ConfigError(f"{uri!r} cannot be requested ({answer}): copy it to a plain key") from error
 
 
 def _credentials_of_environment() -> tuple[str, str]:
-    """What a store's credentials depend on: a process whose environment changes gets another store."""
+    """The variables that credentials depend on: a process whose environment changes gets another store."""
     return os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_PROFILE", "")
 
 
@@ -200,11 +199,11 @@ def _store(
     seconds: float,
     retries: int,
 ) -> S3Store:
-    place: Any = {"region": region, **dict(access)}
-    place |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint} if endpoint else {}
+    config: Any = {"region": region, **dict(access)}
+    config |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint} if endpoint else {}
     return S3Store(
         bucket,
-        config=place,
+        config=config,
         client_options={
             "allow_http": endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=10),
@@ -217,7 +216,7 @@ def _store(
 
 
 def _profile_provider(key: str, profile: str) -> S3CredentialProvider | None:
-    """boto3's credentials where a profile rules; None: keys of the environment, or a role, which obstore knows."""
+    """boto3's credentials if a profile is in use; None for static keys or a role, both of which obstore knows."""
     files = any(Path(os.environ.get(name, default)).expanduser().is_file() for name, default in _PROFILE_FILES)
     if key or not (profile or files):
         return None

@@ -1,4 +1,4 @@
-"""Who made what lies in a root: no job replaces what it did not make."""
+"""Which job made what in a root: no job replaces what another one made."""
 
 from __future__ import annotations
 
@@ -8,45 +8,70 @@ from typing import Any
 from m3ray.errors import ConfigError, DamagedFileError
 from m3ray.schema import CATALOGUE as COLUMNS
 from m3ray.schema import CATALOGUE_FILE
+from m3ray.storage.catalogue_file import has_catalogue, read_catalogue_schema
 from m3ray.storage.root import Root
-from m3ray.storage.root_record import NAME as RECORD
+from m3ray.storage.root_record import RECORD_FILE as RECORD
 from m3ray.storage.root_record import is_record
 
 PREDICTIONS = "predictions.parquet"
-PREDICT_ROOM = "predict"
+PREDICT_FOLDER = "predict"
 STUDY = "ablation"
 FILES = (CATALOGUE_FILE, PREDICTIONS, RECORD)
-FOLDERS = ("features", "rejects", "artifacts", "study", "models", "report", "runs", "demo", "evaluation", PREDICT_ROOM)
+FOLDERS = (
+    "features",
+    "rejects",
+    "artifacts",
+    "study",
+    "models",
+    "report",
+    "runs",
+    "demo",
+    "evaluation",
+    PREDICT_FOLDER,
+)
 # Jobs that make the same things count as one.
-_SAME = {"reproduce": "ablate"}
-_OWNER = "made_by.json"
-# What a bundle has before its last file, bundle.json, is written.
-_OF_BUNDLE = re.compile(r"(model|hog_pca|similarity|tuned-\w+)\.(safetensors|json)")
+_SAME_AS = {"reproduce": "ablate"}
+_MAKER_FILE = "made_by.json"
+# The files of a bundle that are written before its last one, bundle.json.
+_BUNDLE_FILE = re.compile(r"(model|hog_pca|similarity|tuned-\w+)\.(safetensors|json)")
 _RUN = re.compile(r"\d{8}T\d{6}Z-[a-z]+-[0-9a-f]{4}")
-_OF_REPRODUCE = ("M3-S", "M3")
+_VARIANTS_OF_REPRODUCE = ("M3-S", "M3")
 
 
 def check_root(root: Root) -> None:
-    """Raises ConfigError where a folder holds what is named like m3ray's and is not m3ray's."""
-    there = set(root.names())
-    ours = [name for name in FILES if name in there] + [name for name in FOLDERS if name in there and root.names(name)]
+    """Check that a folder holds nothing of somebody else's under a name that m3ray would write to.
+
+    Args:
+        root: folder that a job is to write to.
+    Raises:
+        ConfigError: If it does.
+    """
+    names = set(root.list_names())
+    ours = [name for name in FILES if name in names]
+    ours += [name for name in FOLDERS if name in names and root.list_names(name)]
     if ours and not is_root(root):
         raise ConfigError(
-            f"{root.display(ours[0])} is there and was not made by m3ray: give a folder of its own with --out"
+            f"{root.display(ours[0])} exists and was not made by m3ray: give a folder of its own with --out"
         )
-    if CATALOGUE_FILE in there and not _is_catalogue(root.read_schema(CATALOGUE_FILE)):
+    if CATALOGUE_FILE in names and not _is_catalogue(read_catalogue_schema(root)):
         raise ConfigError(
             f"{root.display(CATALOGUE_FILE)} is no catalogue of m3ray's: move it away, or give another --out"
         )
 
 
 def is_root(root: Root) -> bool:
-    """Whether a folder was made by m3ray, be it cut short."""
-    if root.exists("artifacts", "tiers.json") or root.exists("runs", "lock.json") or root.names("runs", "locks"):
+    """Tell whether m3ray made a folder, even if the job that did was cut short.
+
+    Args:
+        root: folder to look at.
+    Returns:
+        Whether it holds a file that m3ray alone writes.
+    """
+    if root.exists("artifacts", "tiers.json") or root.exists("runs", "lock.json") or root.list_names("runs", "locks"):
         return True
-    # A run that found the disk full leaves no more than its folder.
-    runs = (_RUN.fullmatch(run) for run in root.names("runs"))
-    bundles = (root.exists("models", name, "bundle.json") for name in root.names("models"))
+    # A run that finds the disk full leaves no more than its folder.
+    runs = (_RUN.fullmatch(run) for run in root.list_names("runs"))
+    bundles = (root.exists("models", name, "bundle.json") for name in root.list_names("models"))
     return any(runs) or any(bundles) or _has_record(root) or _has_catalogue(root)
 
 
@@ -59,7 +84,7 @@ def _has_record(root: Root) -> bool:
 
 def _has_catalogue(root: Root) -> bool:
     try:
-        return root.exists(CATALOGUE_FILE) and _is_catalogue(root.read_schema(CATALOGUE_FILE))
+        return has_catalogue(root) and _is_catalogue(read_catalogue_schema(root))
     except DamagedFileError:
         return False
 
@@ -69,31 +94,53 @@ def _is_catalogue(schema: Any) -> bool:
 
 
 def check_bundle(root: Root, name: str, job: str) -> None:
-    """Raises ConfigError where `models/<name>` is not this job's to replace; a job's own model may be trained anew."""
-    there = root.names("models", name)
-    if not there:
+    """Check that a job may replace the bundle `models/<name>`: it must have made that itself.
+
+    Args:
+        root: root of the job.
+        name: name of the bundle.
+        job: name of the job.
+    Raises:
+        ConfigError: If another job made it, or it is no bundle.
+    """
+    files = root.list_names("models", name)
+    if not files:
         return
-    place = root.display("models", name)
-    if "bundle.json" not in there:
-        if all(_OF_BUNDLE.fullmatch(file) for file in there):
-            return  # a job was cut short while it wrote it
-        raise ConfigError(f"{place} is there and is no bundle: give another --name, or move it away")
+    folder = root.display("models", name)
+    if "bundle.json" not in files:
+        if all(_BUNDLE_FILE.fullmatch(file) for file in files):
+            return  # a job was cut short while it wrote the bundle
+        raise ConfigError(f"{folder} exists and is no bundle: give another --name, or move it away")
     maker = bundle_maker(root.read_json("models", name, "bundle.json"))
     if maker != job:
         way_out = "give this one another --name" if job == "train" else "rename that folder, or give another --out"
-        raise ConfigError(f"{place} was made by jobs/{maker}.py, and jobs/{job}.py would replace it: {way_out}")
+        raise ConfigError(f"{folder} was made by jobs/{maker}.py, and jobs/{job}.py would replace it: {way_out}")
 
 
-def bundle_maker(facts: dict[str, Any]) -> str:
-    """The job that made a bundle; of one from before that was noted, by the name of its variant."""
-    variant = str(facts.get("variant", {}).get("name", "")).partition(",")[0]
-    return str(facts.get("made_by") or ("reproduce" if variant in _OF_REPRODUCE else "train"))
+def bundle_maker(metadata: dict[str, Any]) -> str:
+    """Name of the job that made a bundle; of an older one as its variant's name suggests.
+
+    Args:
+        metadata: what `bundle.json` holds.
+    Returns:
+        Name of the job.
+    """
+    variant = str(metadata.get("variant", {}).get("name", "")).partition(",")[0]
+    return str(metadata.get("made_by") or ("reproduce" if variant in _VARIANTS_OF_REPRODUCE else "train"))
 
 
 def check_study(root: Root, name: str, job: str) -> None:
-    """Raises ConfigError where `study/<name>` is another job's."""
-    maker = study_maker(root, name)
-    if maker not in (None, _SAME.get(job, job)):
+    """Check that a job may write into `study/<name>`.
+
+    Args:
+        root: root of the job.
+        name: name of the study.
+        job: name of the job.
+    Raises:
+        ConfigError: If another job made that study.
+    """
+    maker = find_study_maker(root, name)
+    if maker not in (None, _SAME_AS.get(job, job)):
         raise ConfigError(
             f"{root.display('study', name)} is for what jobs/{maker}.py makes, and jobs/{job}.py would write into it: "
             "give another --name"
@@ -101,54 +148,92 @@ def check_study(root: Root, name: str, job: str) -> None:
 
 
 def claim_study(root: Root, name: str, job: str) -> None:
-    """Notes whose `study/<name>` is."""
+    """Keep that a job makes `study/<name>`.
+
+    Args:
+        root: root of the job.
+        name: name of the study.
+        job: name of the job.
+    Raises:
+        ConfigError: If another job made that study.
+    """
     check_study(root, name, job)
-    root.write_json({"job": _SAME.get(job, job)}, "study", name, _OWNER)
+    root.write_json({"job": _SAME_AS.get(job, job)}, "study", name, _MAKER_FILE)
 
 
-def study_maker(root: Root, name: str) -> str | None:
-    """The job whose `study/<name>` is; None where there is none yet."""
+def find_study_maker(root: Root, name: str) -> str | None:
+    """Find which job made `study/<name>`.
+
+    Args:
+        root: root that may hold the study.
+        name: name of the study.
+    Returns:
+        Name of the job; None if there is no such study yet.
+    """
     if name == STUDY:
         return "ablate"
-    there = root.names("study", name)
-    if _OWNER in there:
-        return str(root.read_json("study", name, _OWNER).get("job"))
-    if {"search.json", "unfrozen.json"} & set(there):
+    files = root.list_names("study", name)
+    if _MAKER_FILE in files:
+        return str(root.read_json("study", name, _MAKER_FILE).get("job"))
+    if {"search.json", "unfrozen.json"} & set(files):
         return "tune"
-    return "train" if "config.json" in there else None
+    return "train" if "config.json" in files else None
 
 
 def check_predictions(root: Root) -> None:
-    """Raises ConfigError where the study's predictions would replace what m3ray did not make."""
-    if predictions_maker(root) == "nobody":
+    """Check that the study's predictions would not replace a file that m3ray did not make.
+
+    Args:
+        root: root of the job.
+    Raises:
+        ConfigError: If they would.
+    """
+    if find_predictions_maker(root) == "nobody":
         raise ConfigError(f"{root.display(PREDICTIONS)} was not made by m3ray: move it away, or give another --out")
 
 
-def keep_predictions(root: Root) -> str:
-    """Copies what predict wrote where the study's scores go to its own folder; where to, empty: there was nothing."""
-    if predictions_maker(root) != "predict":
-        return ""
-    root.write_bytes(root.read_bytes(PREDICTIONS), PREDICT_ROOM, PREDICTIONS)
-    return root.display(PREDICT_ROOM, PREDICTIONS)
+def keep_predictions(root: Root) -> str | None:
+    """Copy what the job predict wrote, where the study's scores are to go, to a folder of its own.
+
+    Args:
+        root: root of the job.
+    Returns:
+        Path or URI of the copy; None if there was nothing to copy.
+    """
+    if find_predictions_maker(root) != "predict":
+        return None
+    root.write_bytes(root.read_bytes(PREDICTIONS), PREDICT_FOLDER, PREDICTIONS)
+    return root.display(PREDICT_FOLDER, PREDICTIONS)
 
 
-def predictions_place(root: Root) -> tuple[str, ...]:
-    """Where predict writes its scores: it leaves those that another job wrote."""
-    return (PREDICTIONS,) if predictions_maker(root) in (None, "predict") else (PREDICT_ROOM, PREDICTIONS)
+def choose_predictions_path(root: Root) -> tuple[str, ...]:
+    """Choose where the job predict writes its scores, which do not replace those of another job.
+
+    Args:
+        root: root of the job.
+    Returns:
+        Path parts of the file below the root.
+    """
+    return (PREDICTIONS,) if find_predictions_maker(root) in (None, "predict") else (PREDICT_FOLDER, PREDICTIONS)
 
 
-def predictions_maker(root: Root) -> str | None:
-    """`reproduce`, `predict`, or `nobody` of m3ray's; None where there are no predictions.
+def find_predictions_maker(root: Root) -> str | None:
+    """Find which job made `predictions.parquet`.
 
-    In a root from before this was noted they are the study's, if it has one.
+    In an older root, which does not say so, they are the study's if it has one.
+
+    Args:
+        root: root that may hold predictions.
+    Returns:
+        'reproduce' or 'predict'; 'nobody' if m3ray did not write the file; None if there is none.
     """
     if not root.exists(PREDICTIONS):
         return None
     try:
-        noted = root.metadata(PREDICTIONS)
+        metadata = root.read_metadata(PREDICTIONS)
     except DamagedFileError:
         return "nobody"
-    if "bundle" not in noted:
+    if "bundle" not in metadata:
         return "nobody"
-    has_study = bool(root.names("models") or root.names("study"))
-    return str(noted.get("job") or ("reproduce" if has_study else "predict"))
+    has_study = bool(root.list_names("models") or root.list_names("study"))
+    return str(metadata.get("job") or ("reproduce" if has_study else "predict"))

@@ -1,4 +1,4 @@
-"""A Parquet file as its user means it: without the row numbers that pandas carries along."""
+"""Reading of a user's Parquet file, without the row numbers that pandas adds."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ import pyarrow.parquet as pq
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE, LEARNED_KEY
 from m3ray.storage.columns import Sheet, check_names
-from m3ray.storage.plain_columns import coded_columns
+from m3ray.storage.pickled_columns import find_pickled_columns
 
 _NAMELESS = re.compile(r"__index_level_\d+__")
 
 
 def read_parquet(data: bytes, where: str, ours: Sequence[str] = tuple(CATALOGUE.names)) -> Sheet:
-    """The columns of a Parquet file, names trimmed, without pandas' index and without what m3ray's decoding learned.
+    """Read the columns of a Parquet file, names trimmed, without pandas' index and without m3ray's video metadata.
 
-    An index that bears one of the names of `ours` is that column.
-
+    Args:
+        data: bytes of the file.
+        where: the file, for messages.
+        ours: names that m3ray reads; an index of one of these names counts as that column.
+    Returns:
+        The columns.
     Raises:
-        SchemaError: no Parquet, or a name that stands twice.
+        SchemaError: If it is no Parquet file, has a pickled column, or repeats a name.
     """
     try:
         table = pq.read_table(pa.BufferReader(data))
-        if coded := coded_columns(table.schema):
+        if pickled := find_pickled_columns(table.schema):
             raise ValueError(
-                f"the values of {', '.join(coded)} are made by running code (pickles): leave that column out"
+                f"reading the values of {', '.join(pickled)} would run code (pickles): leave that column out"
             )
-        index = _index(table.schema, ours)
+        index = _find_index(table.schema, ours)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise SchemaError(f"{where} cannot be read: {' '.join(str(error).split())}") from error
     table = table.rename_columns([name.strip() for name in table.column_names]).replace_schema_metadata(None)
@@ -46,9 +50,9 @@ def read_parquet(data: bytes, where: str, ours: Sequence[str] = tuple(CATALOGUE.
     return Sheet(table, np.arange(1, table.num_rows + 1), notes=tuple(notes))
 
 
-def _index(schema: pa.Schema, ours: Sequence[str]) -> list[str]:
-    """The columns that hold pandas' index: by the file's own metadata, a nameless one by the name that pandas gave."""
-    said = (schema.pandas_metadata or {}).get("index_columns", ())
-    index = {name for name in said if isinstance(name, str)}
+def _find_index(schema: pa.Schema, ours: Sequence[str]) -> list[str]:
+    """Find the columns of pandas' index by the file's metadata, and unnamed ones by the name that pandas gives."""
+    listed = (schema.pandas_metadata or {}).get("index_columns", ())
+    index = {name for name in listed if isinstance(name, str)}
     names = (name for name in schema.names if name in index or _NAMELESS.fullmatch(name))
     return [name for name in (name.strip() for name in names) if name not in ours]

@@ -1,8 +1,7 @@
-"""The root: one folder, local or in S3, that everything a job makes lives under. Commits are atomic on both."""
+"""The root: one folder, local or in S3, that holds everything a job makes. Commits are atomic on both."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import uuid
@@ -12,80 +11,138 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from m3ray.config import as_json
-from m3ray.errors import DamagedFileError
 from m3ray.storage.fence import Fence
-from m3ray.storage.filesystems import absolute_uri, filesystem_of, one_line, retried
-from m3ray.storage.plain_columns import coded_columns
+from m3ray.storage.filesystems import absolute_uri, open_filesystem, retry_transient
+from m3ray.storage.parquet_tables import (
+    METADATA_KEY,
+    check_not_pickled,
+    drop_repeated_clips,
+    encode_parquet,
+    file_damage_error,
+    is_damage,
+    m3ray_metadata,
+    shard_name,
+)
 
 T = TypeVar("T")
-METADATA_KEY = b"m3ray"
 _READERS = 16
-# Shards are ordered by clip, and a reader of some clips reads just their row groups.
-_ROW_GROUP_BYTES = 4 << 20
-_FEWEST_ROWS = 256
 
 
 class Root:
-    """One root and what is in it.
+    """One root, and the reading and writing of what is in it.
 
     Args:
         uri: local folder or `s3://bucket/prefix`.
-        fence: of the lock that the job holds: nothing is written or deleted once that is another's. None: no lock.
+        fence: fencing token of the lock that the job holds: once another job holds the lock, nothing is written or
+            deleted any more. None for a root without a lock.
     """
 
     def __init__(self, uri: str, fence: Fence | None = None) -> None:
         self.uri = absolute_uri(uri).rstrip("/")
         self.fence = fence
-        self.fs, self.base = filesystem_of(self.uri)
+        self.fs, self.base = open_filesystem(self.uri)
 
     def __reduce__(self) -> tuple[type[Root], tuple[str, Fence | None]]:
         return type(self), (self.uri, self.fence)
 
     def path(self, *parts: str) -> str:
-        """The path of `parts` in the root's filesystem."""
+        """Path below the root, as the root's filesystem takes it.
+
+        Args:
+            *parts: names of folders and of the file.
+        Returns:
+            The path with `/` between its parts.
+        """
         return "/".join((self.base.rstrip("/"), *parts))
 
     def display(self, *parts: str) -> str:
-        """The path of `parts` as a user would type it."""
+        """Path or URI below the root, as a user would type it.
+
+        Args:
+            *parts: names of folders and of the file.
+        Returns:
+            The root's own path or URI with the parts behind it.
+        """
         return "/".join((self.uri, *parts))
 
     def exists(self, *parts: str) -> bool:
-        return self._retried(lambda: self.fs.get_file_info(self.path(*parts))).type != pafs.FileType.NotFound
+        """Tell whether a file or folder exists.
 
-    def _retried(self, call: Callable[[], T]) -> T:
-        return retried(call, self.fs)
+        Args:
+            *parts: its path below the root.
+        Returns:
+            Whether it exists.
+        """
+        return self._retry(lambda: self.fs.get_file_info(self.path(*parts))).type != pafs.FileType.NotFound
 
-    def names(self, *parts: str, suffix: str = "") -> list[str]:
-        """The names in a folder, sorted; none where the folder is absent."""
-        return sorted(self.sizes(*parts, suffix=suffix))
+    def _retry(self, call: Callable[[], T]) -> T:
+        return retry_transient(call, self.fs)
 
-    def sizes(self, *parts: str, suffix: str = "") -> dict[str, int]:
-        """Name to bytes of what is in a folder; folders have none (0)."""
+    def list_names(self, *parts: str, suffix: str = "") -> list[str]:
+        """List the names in a folder.
+
+        Args:
+            *parts: path of the folder.
+            suffix: ending that the names must have.
+        Returns:
+            The names, sorted, without hidden ones; empty where the folder does not exist.
+        """
+        return sorted(self.list_sizes(*parts, suffix=suffix))
+
+    def list_sizes(self, *parts: str, suffix: str = "") -> dict[str, int]:
+        """List the names in a folder with their sizes.
+
+        Args:
+            *parts: path of the folder.
+            suffix: ending that the names must have.
+        Returns:
+            Each name to the file's size in bytes, 0 for a folder; hidden ones are left out.
+        """
         selector = pafs.FileSelector(self.path(*parts), allow_not_found=True)
-        infos = self._retried(lambda: self.fs.get_file_info(selector))
-        found = {os.path.basename(info.path): info.size or 0 for info in infos}
-        return {name: size for name, size in found.items() if name.endswith(suffix) and not name.startswith(".")}
+        infos = self._retry(lambda: self.fs.get_file_info(selector))
+        sizes = {os.path.basename(info.path): info.size or 0 for info in infos}
+        return {name: size for name, size in sizes.items() if name.endswith(suffix) and not name.startswith(".")}
 
     def read_bytes(self, *parts: str) -> bytes:
+        """Read a file.
+
+        Args:
+            *parts: path of the file.
+        Returns:
+            Its bytes.
+        Raises:
+            FileNotFoundError: If it does not exist.
+            OSError: If the storage failed.
+        """
+
         def read() -> bytes:
             with self.fs.open_input_stream(self.path(*parts)) as stream:
                 return stream.read()
 
-        return self._retried(read)
+        return self._retry(read)
 
     def write_bytes(self, data: bytes, *parts: str) -> str:
-        """Writes a file whole or not at all: under another name first, then one rename (S3: one upload)."""
+        """Write a file atomically: locally under a temporary name and then by rename, in S3 by one upload.
+
+        Args:
+            data: bytes to write.
+            *parts: path of the file.
+        Returns:
+            The path in the root's filesystem.
+        Raises:
+            LostLockError: If another job holds the root's lock.
+            OSError: If the storage failed.
+        """
         self._check_fence()
         path = self.path(*parts)
         folder, _, name = path.rpartition("/")
         if not isinstance(self.fs, pafs.LocalFileSystem):
-            self._retried(lambda: self._upload(data, path))
+            self._retry(lambda: self._upload(data, path))
             return path
         self.fs.create_dir(folder, recursive=True)
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}"
@@ -101,29 +158,47 @@ class Root:
         return path
 
     def _upload(self, data: bytes, path: str) -> None:
-        """S3 shows an object when its upload is complete, never a part of it."""
+        """Upload an object, which S3 shows only once the upload is complete."""
         self._check_fence()
         with self.fs.open_output_stream(path) as stream:
             stream.write(data)
 
-    def below(self, *parts: str) -> Root:
-        """A root of its own below this one, under the same lock."""
+    def subroot(self, *parts: str) -> Root:
+        """Make a root below this one, under the same lock.
+
+        Args:
+            *parts: path of the folder.
+        Returns:
+            The root of that folder.
+        """
         return type(self)(self.display(*parts), self.fence)
 
     def _check_fence(self) -> None:
-        """Returns where the job's lock still stands.
+        """Check that the job still holds its lock.
 
         Raises:
-            LostLockError: it is another's by now.
+            LostLockError: If another job holds it.
         """
         if self.fence is not None:
             self.fence.check()
 
     def delete(self, *parts: str) -> None:
+        """Delete a file.
+
+        Args:
+            *parts: path of the file.
+        Raises:
+            FileNotFoundError: If it does not exist.
+            LostLockError: If another job holds the root's lock.
+        """
         self._delete(self.fs.delete_file, self.path(*parts))
 
     def delete_folder(self, *parts: str) -> None:
-        """Deletes a folder and all in it, if it is there."""
+        """Delete a folder and everything in it, if it exists.
+
+        Args:
+            *parts: path of the folder.
+        """
         if self.exists(*parts):
             self._delete(self.fs.delete_dir, self.path(*parts))
 
@@ -137,159 +212,187 @@ class Root:
             try:
                 delete(path)
             except FileNotFoundError:
-                if tries == 1:  # else the try before did delete it, and its answer was lost
+                if tries == 1:  # else the earlier try deleted it, and only its answer was lost
                     raise
 
-        self._retried(attempt)
+        self._retry(attempt)
 
     def read_json(self, *parts: str) -> Any:
-        """A JSON file.
+        """Read a JSON file.
 
+        Args:
+            *parts: path of the file.
+        Returns:
+            The value in it.
         Raises:
-            DamagedFileError: it is none.
+            DamagedFileError: If it is no JSON.
         """
         data = self.read_bytes(*parts)
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise damaged(self.display(*parts), error) from error
+            raise file_damage_error(self.display(*parts), error) from error
 
     def write_json(self, value: Any, *parts: str) -> str:
+        """Write a JSON file.
+
+        Args:
+            value: JSON values, or dataclasses of them.
+            *parts: path of the file.
+        Returns:
+            The path in the root's filesystem.
+        """
         return self.write_bytes(json.dumps(as_json(value), indent=1).encode() + b"\n", *parts)
 
     def read_table(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file.
+        """Read a Parquet file.
 
+        Args:
+            *parts: path of the file.
+            columns: names of the columns to read; None for all.
+        Returns:
+            The table.
         Raises:
-            DamagedFileError: it is none.
+            DamagedFileError: If it is no Parquet, or has a column whose values are pickles.
         """
         table = self.read_parquet(parts, lambda file: pq.read_table(file, columns=columns))
-        _check_plain(table.schema, self.display(*parts))
+        check_not_pickled(table.schema, self.display(*parts))
         return table
 
     def read_schema(self, *parts: str) -> pa.Schema:
-        """The columns of a Parquet file and what stands beside them, as `read_table`."""
+        """Read the schema of a Parquet file.
+
+        Args:
+            *parts: path of the file.
+        Returns:
+            The schema with its metadata.
+        Raises:
+            DamagedFileError: If it is no Parquet, or has a column whose values are pickles.
+        """
         schema = self.read_parquet(parts, pq.read_schema)
-        _check_plain(schema, self.display(*parts))
+        check_not_pickled(schema, self.display(*parts))
         return schema
 
     def read_parquet(self, parts: Sequence[str], read: Callable[[Any], T]) -> T:
-        """What `read` makes of an open Parquet file.
+        """Read something out of a Parquet file.
 
+        Args:
+            parts: path of the file.
+            read: called with the open file.
+        Returns:
+            What `read` returned.
         Raises:
-            DamagedFileError: it is none.
+            DamagedFileError: If it is no Parquet.
         """
 
-        def opened() -> T:
+        def open_and_read() -> T:
             with self.fs.open_input_file(self.path(*parts)) as file:
                 return read(file)
 
         try:
-            return self._retried(opened)
+            return self._retry(open_and_read)
         except (pa.ArrowInvalid, OSError) as error:
-            if not _says_damage(error):
+            if not is_damage(error):
                 raise
-            raise damaged(self.display(*parts), error) from error
+            raise file_damage_error(self.display(*parts), error) from error
 
     def write_table(self, table: pa.Table, *parts: str) -> str:
-        buffer = pa.BufferOutputStream()
-        rows = max(_FEWEST_ROWS, table.num_rows * _ROW_GROUP_BYTES // max(1, table.nbytes))
-        pq.write_table(table, buffer, compression="zstd", row_group_size=rows)
-        return self.write_bytes(buffer.getvalue().to_pybytes(), *parts)
+        """Write a Parquet file.
+
+        Args:
+            table: rows to write.
+            *parts: path of the file.
+        Returns:
+            The path in the root's filesystem.
+        """
+        return self.write_bytes(encode_parquet(table), *parts)
 
     # Folders of Parquet shards.
 
     def write_shard(self, table: pa.Table, folder: Sequence[str], metadata: Mapping[str, Any]) -> str:
-        """Commits a shard named after the clips in it, so that a retry overwrites itself; ordered by `clip_id`.
+        """Commit a shard, ordered by `clip_id` and named after its clips, so that a retry overwrites itself.
 
         Args:
             table: rows with `clip_id`.
-            folder: parts of the path.
-            metadata: goes under the key `m3ray` of the Arrow schema.
+            folder: path of the folder.
+            metadata: JSON values to put under the key `m3ray` of the Arrow schema.
+        Returns:
+            The path in the root's filesystem.
         """
         table = table.sort_by("clip_id").replace_schema_metadata(
             {METADATA_KEY: json.dumps(as_json(dict(metadata)), sort_keys=True)}
         )
-        return self.write_table(table, *folder, f"part-{_digest(table['clip_id'])}.parquet")
+        return self.write_table(table, *folder, shard_name(table["clip_id"]))
 
     def read_shards(self, *folder: str, columns: list[str] | None = None) -> pa.Table | None:
-        """All rows of a folder, one a clip, ordered by `clip_id`; None where there is no shard."""
-        tables = [self.read_table(*folder, name, columns=columns) for name in self.names(*folder, suffix=".parquet")]
-        return one_row_a_clip(pa.concat_tables(tables, promote_options="default")) if tables else None
+        """Read all rows of a folder of shards.
 
-    def shards(self, *folder: str) -> ds.Dataset:
-        """A folder of shards to read in parts, by `read_range`."""
-        paths = [self.path(*folder, name) for name in self.names(*folder, suffix=".parquet")]
+        Args:
+            *folder: path of the folder.
+            columns: names of the columns to read, `clip_id` among them; None for all.
+        Returns:
+            One row a clip, ordered by `clip_id`; None where there is no shard.
+        """
+        names = self.list_names(*folder, suffix=".parquet")
+        tables = [self.read_table(*folder, name, columns=columns) for name in names]
+        return drop_repeated_clips(pa.concat_tables(tables, promote_options="default")) if tables else None
+
+    def open_shards(self, *folder: str) -> ds.Dataset:
+        """Open a folder of shards to read it in parts.
+
+        Args:
+            *folder: path of the folder.
+        Returns:
+            The dataset, for `read_range`.
+        """
+        paths = [self.path(*folder, name) for name in self.list_names(*folder, suffix=".parquet")]
         shards = ds.dataset(paths, filesystem=self.fs, format="parquet")
-        _check_plain(shards.schema, self.display(*folder))
+        check_not_pickled(shards.schema, self.display(*folder))
         return shards
 
-    def ids(self, *folder: str) -> pa.ChunkedArray:
-        """The clips that a folder of shards holds, as strings; after a retry one may stand there twice."""
-        shards = self.ids_by_shard(*folder).values()
+    def read_ids(self, *folder: str) -> pa.ChunkedArray:
+        """Read which clips a folder of shards holds.
+
+        Args:
+            *folder: path of the folder.
+        Returns:
+            Clip ids as strings; after a retry one may be there twice.
+        """
+        shards = self.read_ids_by_shard(*folder).values()
         return pa.chunked_array([chunk for ids in shards for chunk in ids.chunks], pa.string())
 
-    def ids_by_shard(self, *folder: str) -> dict[str, pa.ChunkedArray]:
-        """Name of each shard to the clips in it."""
-        names = self.names(*folder, suffix=".parquet")
+    def read_ids_by_shard(self, *folder: str) -> dict[str, pa.ChunkedArray]:
+        """Read which clips each shard of a folder holds.
+
+        Args:
+            *folder: path of the folder.
+        Returns:
+            File name of each shard to the ids of its clips.
+        """
+        names = self.list_names(*folder, suffix=".parquet")
         # In parallel: a folder in S3 holds hundreds of files, each a round trip or two.
         with ThreadPoolExecutor(_READERS) as pool:
             tables = pool.map(lambda name: self.read_table(*folder, name, columns=["clip_id"]), names)
             return {name: table["clip_id"].cast(pa.string()) for name, table in zip(names, tables, strict=True)}
 
-    def shard_metadata(self, *folder: str) -> dict[str, Any]:
-        """What `write_shard` was told; empty where there is no shard."""
-        for name in self.names(*folder, suffix=".parquet")[:1]:
-            return self.metadata(*folder, name)
+    def read_shard_metadata(self, *folder: str) -> dict[str, Any]:
+        """Read the metadata that `write_shard` was given.
+
+        Args:
+            *folder: path of the folder.
+        Returns:
+            Metadata of the folder's first shard; empty where there is none.
+        """
+        for name in self.list_names(*folder, suffix=".parquet")[:1]:
+            return self.read_metadata(*folder, name)
         return {}
 
-    def metadata(self, *parts: str) -> dict[str, Any]:
-        """What stands under the key `m3ray` of a Parquet file; empty where nothing does."""
-        return metadata_of(self.read_schema(*parts))
+    def read_metadata(self, *parts: str) -> dict[str, Any]:
+        """Read the metadata of a Parquet file.
 
-
-def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """What stands under the key `m3ray` of a table's schema; empty where nothing does."""
-    found = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    return found if isinstance(found, dict) else {}
-
-
-def damaged(where: str, error: BaseException) -> DamagedFileError:
-    """What to say of a file that m3ray wrote and that cannot be read."""
-    return DamagedFileError(
-        f"{where} is damaged or cut short ({one_line(error)[:200]}): delete it and run the job that makes it again"
-    )
-
-
-def _check_plain(schema: pa.Schema, where: str) -> None:
-    """m3ray writes no column whose values are made by code: one that has such was written by somebody else."""
-    if coded := coded_columns(schema):
-        raise DamagedFileError(
-            f"{where}: the values of {', '.join(coded)} are made by running code (pickles), so they are not read: it "
-            "is none of m3ray's; delete it and run the job that makes it again"
-        )
-
-
-def _says_damage(error: Exception) -> bool:
-    """Arrow's own complaints of a file's content have no errno; the disk's have one, and S3's name themselves."""
-    return not isinstance(error, OSError) or (error.errno is None and "AWS Error" not in str(error))
-
-
-def read_range(shards: ds.Dataset, first: str, last: str) -> pa.Table:
-    """The clips of `shards` from `first` to `last`, both included, one row each, in order."""
-    inside = (ds.field("clip_id") >= first) & (ds.field("clip_id") <= last)
-    return one_row_a_clip(shards.to_table(filter=inside))
-
-
-def one_row_a_clip(table: pa.Table) -> pa.Table:
-    """`table` ordered by `clip_id`, the first row of each."""
-    table = table.sort_by("clip_id")
-    ids = table["clip_id"]
-    if len(ids) < 2:
-        return table
-    fresh = pc.not_equal(ids[1:], ids[:-1])
-    return table.filter(pa.chunked_array([pa.array([True]), *fresh.chunks]))
-
-
-def _digest(ids: pa.ChunkedArray) -> str:
-    return hashlib.sha256("\n".join(sorted(ids.to_pylist())).encode()).hexdigest()[:16]
+        Args:
+            *parts: path of the file.
+        Returns:
+            JSON values under the key `m3ray` of its schema; empty where there are none.
+        """
+        return m3ray_metadata(self.read_schema(*parts))

@@ -1,6 +1,6 @@
-"""The record that a root keeps of its data set: read, written, or guessed where the root is older than records.
+"""The data set's record in a root: read, written, or inferred where the root is older than records.
 
-Another data set than the root's is refused here.
+Another data set than the root's is rejected here.
 """
 
 from __future__ import annotations
@@ -16,166 +16,199 @@ import pyarrow.compute as pc
 
 from m3ray.config.options import ExtractOptions
 from m3ray.errors import ConfigError, DamagedFileError
-from m3ray.schema import CATALOGUE_FILE, SIMILARITY
-from m3ray.storage.dataset_record import DEMO, SETTINGS, Record, absolute_path, kept, record_of
+from m3ray.schema import SIMILARITY
+from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
+from m3ray.storage.dataset_record import DEMO, SETTINGS, DatasetRecord, absolute_path, make_record, setting_as_json
 from m3ray.storage.filesystems import is_local
 from m3ray.storage.root import Root
 
-NAME = "dataset.json"
+RECORD_FILE = "dataset.json"
 FORMAT = 1
 _DEMO_CLIP = re.compile(r"(?:drifting|spinning|bouncing|pulsing|flickering|swarming)_(\d+)_\d{4}\.mp4")
 _LISTING_JOBS = ("extract", "train", "reproduce")
 
 
-def read_record(root: Root) -> Record | None:
-    """What a root holds; of a root from before records were kept, as far as its files tell. None: nothing yet.
+def read_record(root: Root) -> DatasetRecord | None:
+    """Read the record of a root's data set, or infer it from the other files of an older root.
 
+    Args:
+        root: root of a job.
+    Returns:
+        The record; None for a new root.
     Raises:
-        ConfigError: `dataset.json` is somebody else's.
-        DamagedFileError: it, or the catalogue, cannot be read.
+        ConfigError: If `dataset.json` was not written by m3ray.
+        DamagedFileError: If it, or the catalogue, cannot be read.
     """
-    if not root.exists(NAME):
-        return _inferred(root) if root.exists(CATALOGUE_FILE) else _without_catalogue(root)
-    found = root.read_json(NAME)
-    if not is_record(found):
-        raise ConfigError(f"{root.display(NAME)} is not m3ray's: move it away, or give another --out")
-    return _parsed(found)
+    if not root.exists(RECORD_FILE):
+        return _infer_from_catalogue(root) if has_catalogue(root) else _infer_from_runs(root)
+    values = root.read_json(RECORD_FILE)
+    if not is_record(values):
+        raise ConfigError(f"{root.display(RECORD_FILE)} is not m3ray's: move it away, or give another --out")
+    return _parse_record(values)
 
 
-def is_record(found: Any) -> bool:
-    """Whether a JSON value is a root's record."""
-    return isinstance(found, dict) and "m3ray" in found and isinstance(found.get("settings"), dict)
+def is_record(value: Any) -> bool:
+    """Tell whether a JSON value is the record of a root's data set.
+
+    Args:
+        value: what a file named `dataset.json` holds.
+    Returns:
+        Whether m3ray wrote it.
+    """
+    return isinstance(value, dict) and "m3ray" in value and isinstance(value.get("settings"), dict)
 
 
-def write_record(root: Root, record: Record) -> None:
-    """Keeps a root's record; tiers that were asked for earlier stay in it."""
+def write_record(root: Root, record: DatasetRecord) -> None:
+    """Write the record of a root's data set; tiers of the earlier record stay in it.
+
+    Args:
+        root: root of a job.
+        record: the new record.
+    """
     earlier = read_record(root)
     tiers = tuple(dict.fromkeys([*(earlier.tiers if earlier else ()), *record.tiers]))
-    known = {f.name: getattr(record, f.name) for f in fields(Record) if f.name != "certain"}
-    root.write_json({"m3ray": FORMAT, **known, "tiers": tiers}, NAME)
+    values = {f.name: getattr(record, f.name) for f in fields(DatasetRecord) if f.name != "certain"}
+    root.write_json({"m3ray": FORMAT, **values, "tiers": tiers}, RECORD_FILE)
 
 
-def _parsed(found: Mapping[str, Any]) -> Record:
-    settings = {name: kept(name, value) for name, value in found["settings"].items() if name in SETTINGS}
-    return Record(found.get("dataset"), found.get("source"), settings, tuple(found.get("tiers", ())), found.get("real"))
+def _parse_record(values: Mapping[str, Any]) -> DatasetRecord:
+    settings = {name: setting_as_json(name, value) for name, value in values["settings"].items() if name in SETTINGS}
+    tiers = tuple(values.get("tiers", ()))
+    return DatasetRecord(values.get("dataset"), values.get("source"), settings, tiers, values.get("real"))
 
 
-def check_source(root: Root, record: Record | None, options: ExtractOptions) -> None:
-    """Raises ConfigError where another data set is asked for than the root holds; both are named.
+def check_source(root: Root, record: DatasetRecord | None, options: ExtractOptions) -> None:
+    """Check that a job does not ask for another data set than the root holds.
 
     Args:
-        record: what the root holds; None: nothing yet.
-        options: what is asked for, settled.
+        root: root of the job.
+        record: record of the root; None for a new root.
+        options: options of the job, as `apply_record` returns them.
+    Raises:
+        ConfigError: If it does; the message names both.
     """
-    asked = record_of(options)
-    if record is not None and not _may_be(record, asked, moved=options.dataset_moved):
+    requested = make_record(options)
+    if record is not None and not _may_be_same(record, requested, moved=options.dataset_moved):
         way_out = "give this one another --out"
-        if DEMO not in (record.dataset, asked.dataset):
+        if DEMO not in (record.dataset, requested.dataset):
             way_out += ", or say --dataset-moved if it is that very data set at another place"
-        raise ConfigError(f"{_holds(root, record)}; asked for is another data set, {asked.words()}: {way_out}")
+        raise ConfigError(
+            f"{_describe_root(root, record)}; asked for is another data set, {requested.describe()}: {way_out}"
+        )
 
 
-def check_shared(root: Root, record: Record | None, options: ExtractOptions, clips: pa.Table) -> None:
-    """Raises ConfigError where the clips asked for are other ones than the root's, which would all be replaced.
+def check_same_clips(root: Root, record: DatasetRecord | None, options: ExtractOptions, clips: pa.Table) -> None:
+    """Check that a job's clips are those of the root, all of which it would otherwise replace.
 
-    They are where the two share no id, or where most of the ids that they share name files of other names.
+    They are others if the two share no id, or if most of the ids that they share belong to files of other names.
 
     Args:
-        clips: asked for, with `clip_id, uri`.
+        root: root of the job.
+        record: record of the root; None for a new root.
+        options: options of the job, as `apply_record` returns them.
+        clips: `clip_id` and `uri` of the job's clips.
+    Raises:
+        ConfigError: If they are others.
     """
-    known = _clips(root)
-    if record is None or not known.num_rows:
+    current = _read_clips(root)
+    if record is None or not current.num_rows:
         return
-    count = pc.sum(pc.is_in(clips["clip_id"].cast(pa.string()), value_set=known["clip_id"])).as_py() or 0
-    alike = count - len(renamed_ids(root, clips))
-    # Of the very data set the files may have been found under other names since.
-    known_source = record.certain and record.is_of(record_of(options))
-    if count and (known_source or 2 * alike >= count):
+    count = pc.sum(pc.is_in(clips["clip_id"].cast(pa.string()), value_set=current["clip_id"])).as_py() or 0
+    same = count - len(find_renamed_ids(root, clips))
+    # The files of the same data set may have been renamed since.
+    is_same_source = record.certain and record.is_of(make_record(options))
+    if count and (is_same_source or 2 * same >= count):
         return
-    words = f"{alike} of them are" if count else "none of them is"
+    share = f"{same} of them are" if count else "none of them is"
     raise ConfigError(
-        f"{_holds(root, record)}; {words} among the {clips.num_rows} clips of {record_of(options).words()}: give this "
-        "one another --out, or the clips their earlier clip_id"
+        f"{_describe_root(root, record)}; {share} among the {clips.num_rows} clips of "
+        f"{make_record(options).describe()}: give this one another --out, or the clips their earlier clip_id"
     )
 
 
-def renamed_ids(root: Root, clips: pa.Table) -> pa.ChunkedArray:
-    """The clips that name a file of another name than the root's catalogue does."""
-    known = _clips(root)
-    at = pc.index_in(clips["clip_id"].cast(pa.string()), value_set=known["clip_id"])
-    shared = clips.filter(pc.is_valid(at))
-    same = pc.equal(_file_names(shared["uri"]), _file_names(known["uri"].take(at.drop_null())))
+def find_renamed_ids(root: Root, clips: pa.Table) -> pa.ChunkedArray:
+    """Find the clips whose file has another name than in the root's catalogue.
+
+    Args:
+        root: root of a job.
+        clips: `clip_id` and `uri` of the job's clips.
+    Returns:
+        Their clip ids.
+    """
+    current = _read_clips(root)
+    rows = pc.index_in(clips["clip_id"].cast(pa.string()), value_set=current["clip_id"])
+    shared = clips.filter(pc.is_valid(rows))
+    same = pc.equal(_file_names(shared["uri"]), _file_names(current["uri"].take(rows.drop_null())))
     return shared["clip_id"].filter(pc.invert(pc.fill_null(same, True)))
 
 
 def _file_names(uris: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The last part of each URI: what stays when a data set moves."""
+    """Last part of each URI, which stays when a data set moves."""
     return pc.replace_substring_regex(uris.cast(pa.string()), r"^.*/", "")
 
 
-def _holds(root: Root, record: Record) -> str:
-    return f"{root.uri} holds {record.words()}, {_clips(root).num_rows} clips"
+def _describe_root(root: Root, record: DatasetRecord) -> str:
+    return f"{root.uri} holds {record.describe()}, {_read_clips(root).num_rows} clips"
 
 
-def _clips(root: Root) -> pa.Table:
-    if not root.exists(CATALOGUE_FILE):
+def _read_clips(root: Root) -> pa.Table:
+    if not has_catalogue(root):
         return pa.table({"clip_id": pa.array([], pa.string()), "uri": pa.array([], pa.string())})
-    return root.read_table(CATALOGUE_FILE, columns=["clip_id", "uri"])
+    return read_catalogue(root, ["clip_id", "uri"])
 
 
-def _may_be(record: Record, asked: Record, *, moved: bool) -> bool:
-    """Whether what is asked for may be what the root holds; whether they share a clip is another question."""
-    if DEMO in (record.dataset, asked.dataset):
-        return record.is_of(asked)
-    if moved or None in (record.dataset, asked.dataset):
+def _may_be_same(record: DatasetRecord, requested: DatasetRecord, *, moved: bool) -> bool:
+    """Whether a job may ask for the data set that the root holds; whether they share clips is checked apart."""
+    if DEMO in (record.dataset, requested.dataset):
+        return record.is_of(requested)
+    if moved or None in (record.dataset, requested.dataset):
         return True
-    return record.is_of(asked) if record.certain else record.dataset == asked.dataset
+    return record.is_of(requested) if record.certain else record.dataset == requested.dataset
 
 
-def _inferred(root: Root) -> Record:
-    """The record of a root from before there were records."""
-    clips = root.read_table(CATALOGUE_FILE, columns=["clip_id", "uri"])
-    for options in _earlier_options(root):
+def _infer_from_catalogue(root: Root) -> DatasetRecord:
+    """Infer the record of a root that is older than records."""
+    clips = read_catalogue(root, ["clip_id", "uri"])
+    for options in _read_earlier_options(root):
         if (options.get("dataset") == DEMO) == (_demo_seed(clips) is not None):
-            return _of_earlier(options)
+            return _record_of_options(options)
     seed = _demo_seed(clips)
-    return Record(None) if seed is None else Record(DEMO, settings={"seed": seed})
+    return DatasetRecord(None) if seed is None else DatasetRecord(DEMO, settings={"seed": seed})
 
 
-def _without_catalogue(root: Root) -> Record | None:
-    """What the runs say of a root whose catalogue somebody deleted; None where nothing was computed in it."""
-    if not any(root.names(folder) for folder in ("features", "models", "study")):
+def _infer_from_runs(root: Root) -> DatasetRecord | None:
+    """Infer the record of a root whose catalogue somebody deleted; None if nothing was computed in it."""
+    if not any(root.list_names(folder) for folder in ("features", "models", "study")):
         return None
-    return next((_of_earlier(options) for options in _earlier_options(root)), Record(None))
+    return next((_record_of_options(options) for options in _read_earlier_options(root)), DatasetRecord(None))
 
 
 def _demo_seed(clips: Any) -> int | None:
-    """The seed of the demo, if its clips are what the catalogue lists."""
+    """Seed of the demo, if the catalogue lists the demo's clips."""
     first = clips.slice(0, 1).to_pylist()
     match = _DEMO_CLIP.fullmatch(first[0]["clip_id"]) if first else None
     return int(match[1]) if match and first[0]["uri"].endswith(f"/{DEMO}/{first[0]['clip_id']}") else None
 
 
-def _earlier_options(root: Root) -> list[dict[str, Any]]:
-    """The options of the jobs that wrote the catalogue, the newest first."""
-    found = []
-    for run in reversed(root.names("runs")):
+def _read_earlier_options(root: Root) -> list[dict[str, Any]]:
+    """Read the options of the jobs that wrote the catalogue, the newest first."""
+    earlier = []
+    for run in reversed(root.list_names("runs")):
         if not root.exists("runs", run, "summary.json") or not root.exists("runs", run, "config.json"):
             continue
         try:
             summary, config = root.read_json("runs", run, "summary.json"), root.read_json("runs", run, "config.json")
             if summary["job"] in _LISTING_JOBS and summary["status"] in ("success", "partial"):
-                found.append(config["options"])
+                earlier.append(config["options"])
         except (DamagedFileError, KeyError, TypeError):
             continue
-    return [options for options in found if not options.get("dry_run")]
+    return [options for options in earlier if not options.get("dry_run")]
 
 
-def _of_earlier(options: Mapping[str, Any]) -> Record:
+def _record_of_options(options: Mapping[str, Any]) -> DatasetRecord:
     source = options.get("root")
-    known = {name: options[name] for name in SETTINGS if name in options}
-    settings = {name: kept(name, value) for name, value in known.items()}
+    settings = {name: setting_as_json(name, options[name]) for name in SETTINGS if name in options}
     tiers = tuple(tier for tier in options.get("tiers", ()) if tier != SIMILARITY)
-    # A relative path was meant from where that job was started, which nobody kept.
+    # A relative path began in the folder where that job was started, which nobody kept.
     certain = source is None or not is_local(source) or os.path.isabs(source)
-    return Record(options["dataset"], absolute_path(source), settings, tiers, certain=certain)
+    return DatasetRecord(options["dataset"], absolute_path(source), settings, tiers, certain=certain)

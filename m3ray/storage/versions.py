@@ -1,7 +1,7 @@
-"""What numbers were computed with, and which differences between two such environments change them.
+"""The environments that numbers are computed in, and which differences between two of them change the numbers.
 
-An environment is a flat mapping of texts: versions of software (`torch`, `libavcodec`, ...), and of what one tier was
-computed on (`device`, `processor`, `precision`). Each shard of features carries those of its rows.
+An environment is a flat mapping of texts: versions of software (`torch`, `libavcodec`, ...), and what one tier was
+computed on (`device`, `processor`, `precision`). Each shard of features carries the environments of its rows.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from m3ray.schema import SIMILARITY
+from m3ray.schema import METADATA_TABLE, SIMILARITY
 from m3ray.storage.root import Root
 
 Environment = Mapping[str, str]
-Effect = Literal["refused", "warned", "silent"]
+Effect = Literal["rejected", "warned", "silent"]
 Scope = Literal["computed", "raw", "networks", "torchvision", "fitted"]
 
-# In a shard's metadata and in a bundle: a list, in which null stands for an older m3ray that noted none.
+# In a shard's metadata and in a bundle: a list, in which null stands for an older m3ray, which kept none.
 KEY = "environments"
 _PACKAGES = ("m3ray", "torch", "torchvision", "av", "decord", "numpy", "numba", "scikit-learn")
 _LIBRARIES = ("libavcodec", "libavformat", "libswscale")
@@ -37,23 +37,23 @@ class Rule:
     """What a difference in one part of two environments means for the numbers of a tier.
 
     Args:
-        part: of an environment.
-        label: what a reader calls it.
-        scope: the tiers whose numbers come through it.
-        refused: mixing is refused where the first so many numbers of its version differ; 0: never.
-        warned: it is warned of where the first so many differ; 0: never.
-        why: the reason.
+        part: key of the part in an environment.
+        label: name of the part for readers.
+        scope: tiers whose numbers depend on the part.
+        rejected: how many leading numbers of the version must agree, else mixing is rejected; 0 for none.
+        warned: how many leading numbers of the version must agree, else mixing is warned of; 0 for none.
+        why: why the part matters, or does not.
     """
 
     part: str
     label: str
     scope: Scope
-    refused: int
+    rejected: int
     warned: int
     why: str
 
 
-# A release (the first two numbers) may bring another algorithm; a patch (the third) mends, and seldom touches numbers.
+# A release (the first two numbers) may bring another algorithm; a patch (the third) repairs, and seldom changes any.
 RULES = (
     Rule("libavcodec", "FFmpeg's libavcodec", "computed", 2, 3, "decodes every frame, and conceals what is damaged"),
     Rule("libavformat", "FFmpeg's libavformat", "computed", 2, 3, "reads times and edit lists: which frames are taken"),
@@ -79,7 +79,13 @@ RULES = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A part that two environments have otherwise: what it was then, and what it is now."""
+    """A part in which two environments differ.
+
+    Args:
+        rule: what a difference in that part means.
+        then: the part in the earlier environment.
+        now: the part in the present environment.
+    """
 
     rule: Rule
     then: str
@@ -87,8 +93,9 @@ class Difference:
 
     @property
     def effect(self) -> Effect:
-        if _differ(self.then, self.now, self.rule.refused):
-            return "refused"
+        """Consequence of the difference: 'rejected', 'warned' or 'silent'."""
+        if _differ(self.then, self.now, self.rule.rejected):
+            return "rejected"
         return "warned" if _differ(self.then, self.now, self.rule.warned) else "silent"
 
     def __str__(self) -> str:
@@ -100,36 +107,51 @@ def _differ(then: str, now: str, numbers: int) -> bool:
 
 
 def _leading(text: str, numbers: int) -> list[str]:
-    """`2.14.1+cu130` to its first numbers: how a wheel was built stands after the plus sign."""
+    """Leading numbers of a version such as `2.14.1+cu130`, where the build of the wheel follows the plus sign."""
     return re.split(r"\.", text.partition("+")[0])[:numbers]
 
 
 def differences(then: Environment, now: Environment, tier: str | None = None) -> list[Difference]:
-    """What changes numbers, or may within tolerance, the gravest first.
+    """Differences between two environments that change numbers, or may change them within tolerance.
 
     Args:
-        then: an environment.
-        now: another; a part that either does not know is not compared.
-        tier: whose numbers are looked at; None: those of any.
+        then: the earlier environment.
+        now: the present environment; parts that either lacks are not compared.
+        tier: name of the tier whose numbers matter; None for those of any.
+    Returns:
+        The differences, those that are rejected before those that are warned of.
     """
-    known = [rule for rule in RULES if rule.part in then and rule.part in now and concerns(rule, tier)]
-    found = [Difference(rule, then[rule.part], now[rule.part]) for rule in known]
-    return [d for effect in ("refused", "warned") for d in found if d.effect == effect]
+    rules = [rule for rule in RULES if rule.part in then and rule.part in now and is_relevant(rule, tier)]
+    every = [Difference(rule, then[rule.part], now[rule.part]) for rule in rules]
+    return [d for effect in ("rejected", "warned") for d in every if d.effect == effect]
 
 
-def refused(found: Iterable[Difference]) -> list[Difference]:
-    """Those of some differences that change numbers."""
-    return [difference for difference in found if difference.effect == "refused"]
+def filter_rejected(differing: Iterable[Difference]) -> list[Difference]:
+    """Select the differences that change numbers.
+
+    Args:
+        differing: differences between environments.
+    Returns:
+        Those that are rejected.
+    """
+    return [difference for difference in differing if difference.effect == "rejected"]
 
 
-def concerns(rule: Rule, tier: str | None) -> bool:
-    """Whether a tier's numbers come through what a rule is about. `facts` are no numbers of a tier."""
+def is_relevant(rule: Rule, tier: str | None) -> bool:
+    """Tell whether a tier's numbers depend on the part that a rule is about.
+
+    Args:
+        rule: rule of the part.
+        tier: name of the tier, or of the table of video metadata, whose numbers no rule is about; None for any tier.
+    Returns:
+        Whether they do.
+    """
     return tier is None or rule.scope in _scopes(tier)
 
 
 def _scopes(tier: str) -> set[Scope]:
     family = tier.partition(":")[0]
-    if family in ("facts", SIMILARITY):
+    if family in (METADATA_TABLE, SIMILARITY):
         return {"fitted"} if family == SIMILARITY else set()
     if family == "raw":
         return {"computed", "raw"}
@@ -138,56 +160,82 @@ def _scopes(tier: str) -> set[Scope]:
 
 @cache
 def _software() -> Environment:
-    import av  # here: whoever just reads shards needs no decoder
+    import av  # imported here, since reading shards needs no decoder
     import cv2
 
-    found = {"python": platform.python_version(), "opencv": cv2.__version__}
+    versions = {"python": platform.python_version(), "opencv": cv2.__version__}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):  # decord has wheels for some platforms alone
-            found[package] = version(package)
-    return found | {name: ".".join(map(str, av.library_versions[name])) for name in _LIBRARIES}
+            versions[package] = version(package)
+    return versions | {name: ".".join(map(str, av.library_versions[name])) for name in _LIBRARIES}
 
 
-def software() -> dict[str, str]:
-    """Versions of what this process computes numbers with, FFmpeg's own libraries among them."""
+def software_versions() -> dict[str, str]:
+    """Versions of the software that this process computes numbers with, FFmpeg's own libraries among them."""
     return dict(_software())
 
 
 @cache
-def commit() -> str | None:
-    """The git commit of this code; None where it is not in a checkout (an uploaded working folder has no `.git`)."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+def git_commit() -> str | None:
+    """Git commit of this code; None if it is in no checkout, as an uploaded working folder has no `.git`."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     return None
 
 
-def distinct(environments: Iterable[Environment | None]) -> list[Environment | None]:
-    """Each environment once, in order."""
-    found: list[Environment | None] = []
+def unique_environments(environments: Iterable[Environment | None]) -> list[Environment | None]:
+    """Drop repeated environments.
+
+    Args:
+        environments: environments, None standing for an unknown one.
+    Returns:
+        Each of them once, in the order of first appearance.
+    """
+    unique: list[Environment | None] = []
     for environment in environments:
-        if environment not in found:
-            found.append(environment)
-    return found
+        if environment not in unique:
+            unique.append(environment)
+    return unique
 
 
-def united(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a shard says that was made of several: as the first one, with the environments of all."""
+def merge_metadata(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the metadata of shards that are merged into one.
+
+    Args:
+        metadata: metadata of each shard.
+    Returns:
+        That of the first shard, with the environments of all.
+    """
     first = dict(metadata[0]) if metadata else {}
     if not any(KEY in each for each in metadata):
         return first
-    return {**first, KEY: distinct(e for each in metadata for e in each.get(KEY, [None]))}
+    return {**first, KEY: unique_environments(e for each in metadata for e in each.get(KEY, [None]))}
 
 
-def folder_metadata(root: Root, *folder: str) -> dict[str, Any]:
-    """What the shards of a folder say, as `united`; empty where there is none."""
-    names = root.names(*folder, suffix=".parquet")
+def read_folder_metadata(root: Root, *folder: str) -> dict[str, Any]:
+    """Read the merged metadata of a folder's shards.
+
+    Args:
+        root: root that holds the folder.
+        *folder: parts of its path.
+    Returns:
+        Metadata as `merge_metadata` returns it; empty where there is no shard.
+    """
+    names = root.list_names(*folder, suffix=".parquet")
     with ThreadPoolExecutor(_READERS) as pool:
-        return united(list(pool.map(lambda name: root.metadata(*folder, name), names)))
+        return merge_metadata(list(pool.map(lambda name: root.read_metadata(*folder, name), names)))
 
 
-def environments_of(root: Root, *folder: str) -> list[Environment | None]:
-    """The environments that a folder's rows were computed in; None among them: an older m3ray noted none."""
-    if not root.names(*folder, suffix=".parquet"):
+def read_environments(root: Root, *folder: str) -> list[Environment | None]:
+    """Read which environments a folder's rows were computed in.
+
+    Args:
+        root: root that holds the folder.
+        *folder: parts of its path.
+    Returns:
+        Each environment once, with None for rows of an older m3ray, which kept none; empty where there is no shard.
+    """
+    if not root.list_names(*folder, suffix=".parquet"):
         return []
-    return folder_metadata(root, *folder).get(KEY, [None])
+    return read_folder_metadata(root, *folder).get(KEY, [None])

@@ -1,4 +1,4 @@
-"""What is kept of an unfrozen training: the trial's row, its networks, and where the weights it began from lie."""
+"""Results of a finetuning: the trial's tables, its networks and their mean vectors."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from safetensors.numpy import save
 from m3ray.model import StackedMLP, parameter_count
 from m3ray.storage.root import Root
 from m3ray.study.study import Study
-from m3ray.study.trial import TrialResult, columns_of, summarised
+from m3ray.study.trial import TrialResult, select_columns, summarise_trial
 from m3ray.study.variants import Variant
-from m3ray.tiers.finetuned import PREFIX as TUNED_PREFIX
-from m3ray.tiers.finetuned import network_file
-from m3ray.training.stacked import Trained
+from m3ray.tiers.finetuned import FINETUNED_PREFIX, network_file_name
+from m3ray.training.stacked import TrainedRuns
 
 NETWORKS = ("scene", "event")
-# Of batch norms: no parameters; the counter is a number without a dimension, and no one reads it.
+# State of batch norms that is no parameter. Nothing reads the counter, so it is not written.
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One run.
+class FinetuneOutcome:
+    """Outcome of one finetuned run of E epochs.
 
     Args:
-        networks: `scene`, `event` to their state.
-        head: the MLP's state.
-        train_loss: (E,).
-        metrics: name to (E,), on val.
-        predictions: of val, then of test.
-        means: network to its mean vector over the train split.
-        stopped: why it ended early; empty: it did not.
-        waiting: share of the steps' time spent waiting for frames.
-        seconds_a_step: their median.
-        refit: files of a similarity tier that was fitted anew; empty: it stayed.
+        networks: Network, `scene` or `event`, to its state.
+        head: State of the MLP.
+        train_loss: Mean training loss of each epoch, (E,).
+        metrics: Metric to its value on val after each epoch, (E,).
+        predictions: Scores of val, then of test, (V + T,).
+        means: Network to its mean vector over the train split, (width,).
+        stopped: Why the run ended early; empty: it did not.
+        waiting: Share of the steps' time spent waiting for frames, 0 to 1.
+        seconds_a_step: Median time of a step, seconds.
+        refit: Name to content of each file of a similarity tier that was fitted anew; empty: it stayed.
     """
 
     networks: Mapping[str, Mapping[str, np.ndarray]]
@@ -53,52 +52,75 @@ class Outcome:
     refit: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def trial_of(study: Study, variant: Variant, seeds: tuple[int, ...], outcomes: Sequence[Outcome]) -> TrialResult:
-    """The runs as a trial of the study; an epoch that a run did not reach repeats its last one."""
-    columns, data = columns_of(study.data.features, variant), study.data
-    epochs = max(len(found.train_loss) for found in outcomes)
-    model = stacked_heads(len(columns), variant.training.hidden, seeds, [found.head for found in outcomes])
-    predictions = np.stack([found.predictions for found in outcomes])
-    trained = Trained(
+def summarise_finetuning(
+    study: Study, variant: Variant, seeds: tuple[int, ...], outcomes: Sequence[FinetuneOutcome]
+) -> TrialResult:
+    """Make a trial of the study from finetuned runs; an epoch that a run did not reach repeats its last one.
+
+    Args:
+        study: The study.
+        variant: The finetuned variant.
+        seeds: Seed of each run.
+        outcomes: Outcome of each run.
+    Returns:
+        Models and tables of the trial; its parameters count the networks' too.
+    """
+    columns, data = select_columns(study.data.features, variant), study.data
+    epochs = max(len(outcome.train_loss) for outcome in outcomes)
+    model = stack_heads([outcome.head for outcome in outcomes])
+    predictions = np.stack([outcome.predictions for outcome in outcomes])
+    trained = TrainedRuns(
         model,
         seeds,
-        np.stack([_to_length(found.train_loss, epochs) for found in outcomes]),
-        {n: np.stack([_to_length(f.metrics[n], epochs) for f in outcomes]) for n in outcomes[0].metrics},
+        np.stack([_repeat_last(outcome.train_loss, epochs) for outcome in outcomes]),
+        {n: np.stack([_repeat_last(run.metrics[n], epochs) for run in outcomes]) for n in outcomes[0].metrics},
         predictions[:, : len(data.val)],
     )
-    result = summarised(variant, columns, trained, data, test=predictions[:, len(data.val) :])
+    result = summarise_trial(variant, columns, trained, data, test=predictions[:, len(data.val) :])
     networks = [item for states in outcomes[0].networks.values() for item in states.items()]
     size = sum(value.size for name, value in networks if not name.endswith(_STATISTICS))
     result.summary["parameters"] = parameter_count(len(columns), variant.training.hidden) + size
-    stopped = [found.stopped for found in outcomes if found.stopped]
+    stopped = [outcome.stopped for outcome in outcomes if outcome.stopped]
     if stopped:
         result.summary["status"] = f"{len(stopped)} of {len(outcomes)} runs stopped early: {stopped[0]}"
     return result
 
 
-def _to_length(values: np.ndarray, length: int) -> np.ndarray:
+def _repeat_last(values: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], length - len(values))])
 
 
-def stacked_heads(
-    inputs: int, hidden: tuple[int, ...], seeds: tuple[int, ...], heads: list[Mapping[str, np.ndarray]]
-) -> StackedMLP:
-    """The MLPs of several runs as one model."""
-    model = StackedMLP(inputs, hidden, seeds)
-    with torch.no_grad():
-        for layer in range(len(model.weights)):
-            for run, head in enumerate(heads):
-                model.weights[layer][run] = torch.from_numpy(head[f"layers.{layer}.weight"])
-                model.biases[layer][run] = torch.from_numpy(head[f"layers.{layer}.bias"])
-    return model
+def stack_heads(heads: Sequence[Mapping[str, np.ndarray]]) -> StackedMLP:
+    """Stack the MLPs of several runs into one model.
+
+    Args:
+        heads: State of each run's MLP, as `MLP.state_dict` names it.
+    Returns:
+        The stacked model.
+    """
+    layers = range(sum(name.endswith(".weight") for name in heads[0]))
+    parts = {"weights": "weight", "biases": "bias"}
+    return StackedMLP.from_state(
+        {
+            f"{ours}.{layer}": torch.from_numpy(np.stack([head[f"layers.{layer}.{theirs}"] for head in heads]))
+            for layer in layers
+            for ours, theirs in parts.items()
+        }
+    )
 
 
-def write_networks(root: Root, folder: tuple[str, ...], found: Outcome) -> None:
-    """A run's networks and their mean vectors, beside the trial's other files."""
-    for name, state in found.networks.items():
+def write_networks(root: Root, folder: tuple[str, ...], outcome: FinetuneOutcome) -> None:
+    """Write a run's networks, their mean vectors and a refitted similarity tier.
+
+    Args:
+        root: Root of the study.
+        folder: Folder of the trial below the root.
+        outcome: Outcome of the run.
+    """
+    for name, state in outcome.networks.items():
         arrays = {key: np.ascontiguousarray(value) for key, value in state.items() if not key.endswith(_COUNTER)}
-        root.write_bytes(save(arrays), *folder, network_file(f"{TUNED_PREFIX}{name}"))
-    means = {name: np.ascontiguousarray(values) for name, values in found.means.items()}
+        root.write_bytes(save(arrays), *folder, network_file_name(f"{FINETUNED_PREFIX}{name}"))
+    means = {name: np.ascontiguousarray(values) for name, values in outcome.means.items()}
     root.write_bytes(save(means), *folder, "means.safetensors")
-    for name, data in found.refit.items():
+    for name, data in outcome.refit.items():
         root.write_bytes(data, *folder, name)

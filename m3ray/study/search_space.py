@@ -1,4 +1,4 @@
-"""The space that a search draws settings from, and the way between its points and training settings."""
+"""The space that a search draws settings from, and conversions between its points and training settings."""
 
 from __future__ import annotations
 
@@ -34,14 +34,27 @@ SPACE: dict[str, BaseDistribution] = {
 LOGARITHMIC = tuple(name for name, kind in SPACE.items() if isinstance(kind, FloatDistribution) and kind.log)
 
 
-def as_point(training: TrainConfig) -> dict[str, Any]:
-    """The point of the space that is a setting."""
+def point_from_training(training: TrainConfig) -> dict[str, Any]:
+    """Point of the space at training settings.
+
+    Args:
+        training: Training settings.
+    Returns:
+        Name of each searched setting to its value; `hidden` as text, widths with `x` between.
+    """
     settings = asdict(training)
     return {name: settings[name] for name in SPACE} | {"hidden": "x".join(map(str, training.hidden))}
 
 
-def training_of(point: Mapping[str, Any], base: TrainConfig) -> TrainConfig:
-    """`base` with what a point of the space says."""
+def training_from_point(point: Mapping[str, Any], base: TrainConfig) -> TrainConfig:
+    """Training settings at a point of the space.
+
+    Args:
+        point: Name of each searched setting to its value.
+        base: Settings of what is not searched.
+    Returns:
+        The settings.
+    """
     kinds = {name: type(getattr(base, name)) for name in SPACE}
     values = {name: kinds[name](point[name]) for name in SPACE if name != "hidden"}
     return replace(base, **values, hidden=tuple(int(width) for width in str(point["hidden"]).split("x")))

@@ -1,4 +1,4 @@
-"""Statistics of runs: what a difference between two variants is worth."""
+"""Statistics of a study: confidence intervals of differences, by Student's t over runs and the bootstrap over clips."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The mean difference of paired runs and its 95 % interval; None where one run gives none."""
+class PairedDifference:
+    """Mean difference of paired runs with its 95 % confidence interval.
+
+    Args:
+        mean: Mean of the differences.
+        low: Lower end of the interval; None for a single run, which has none.
+        high: Upper end of the interval; None for a single run.
+    """
 
     mean: float
     low: float | None
@@ -21,50 +27,52 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether 0 lies outside the interval, which a single run does not have."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def paired_difference(runs: np.ndarray, full: np.ndarray) -> Difference:
-    """`runs` minus `full`, paired by seed, with Student's t interval.
+def paired_difference(runs: np.ndarray, full: np.ndarray) -> PairedDifference:
+    """Difference of a variant to the full model, paired by seed, with the confidence interval of a paired t-test.
 
     Args:
-        runs: (R,), one metric of a variant's runs.
-        full: (R,), of the full model's runs with the same seeds.
+        runs: A metric of each of the variant's runs, (R,).
+        full: The same metric of the full model's runs with the same seeds, (R,).
+    Returns:
+        The mean of `runs` - `full` and its interval.
     """
-    gaps = np.asarray(runs, float) - np.asarray(full, float)
-    mean = float(gaps.mean())
-    if len(gaps) < 2:
-        return Difference(mean, None, None)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
-    return Difference(mean, mean - half, mean + half)
-
-
-def deviation(runs: np.ndarray) -> float | None:
-    """Sample standard deviation over runs; None for a single run."""
-    return float(np.std(runs, ddof=1)) if len(runs) > 1 else None
+    differences = np.asarray(runs, float) - np.asarray(full, float)
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return PairedDifference(mean, None, None)
+    # mean +- t(R - 1) s / sqrt(R)
+    standard_error = differences.std(ddof=1) / np.sqrt(len(differences))
+    margin = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(differences) - 1) * standard_error)
+    return PairedDifference(mean, mean - margin, mean + margin)
 
 
 def bootstrap_spearman(runs: np.ndarray, truth: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """Spearman's correlation, mean over runs, on clips drawn with replacement: (B,).
+    """Bootstrap Spearman's rank correlation over clips.
 
-    The same seed draws the same clips, so what two variants get can be subtracted. A resample is a count a clip, and
-    its ranks follow from the counts in an order that is sorted once.
+    The same seed draws the same clips, so the values of two variants can be subtracted. A resample is a count of each
+    clip, and its ranks follow from the counts in an order that is sorted once.
 
     Args:
-        runs: predictions, (R, V).
-        truth: (V,).
-        seed: of the draws.
-        resamples: B.
+        runs: Predictions of each run, (R, V).
+        truth: Scores, (V,).
+        seed: Seed of the resamples.
+        resamples: Number of resamples, B.
+    Returns:
+        Correlation of each resample, mean over the runs, (B,); not a number where a resample has one score only.
     """
     clips = len(truth)
     counts = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), resamples).astype(float)
-    ranked = _weighted_ranks(truth, counts)
+    ranked = _rank_resamples(truth, counts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.mean([_weighted_pearson(_weighted_ranks(run, counts), ranked, counts) for run in runs], axis=0)
+        return np.mean([_pearson_of_resamples(_rank_resamples(run, counts), ranked, counts) for run in runs], axis=0)
 
 
-def _weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Rank of each value where it occurs `counts` times, ties at their mean rank: (V,) and (B, V) to (B, V)."""
+def _rank_resamples(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Rank of each value that occurs `counts` times, ties at their mean rank: (V,) and (B, V) to (B, V)."""
     _, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -73,8 +81,8 @@ def _weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return middle[:, group]
 
 
-def _weighted_pearson(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(B, V) three times to (B,)."""
+def _pearson_of_resamples(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted Pearson correlation of each row: three times (B, V) to (B,)."""
     total = weights.sum(axis=1, keepdims=True)
     a = a - (weights * a).sum(axis=1, keepdims=True) / total
     b = b - (weights * b).sum(axis=1, keepdims=True) / total
@@ -83,9 +91,15 @@ def _weighted_pearson(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.n
 
 
 def percentile_interval(samples: np.ndarray) -> tuple[float | None, float | None]:
-    """The middle 95 % of resamples; None where too few are defined."""
+    """95 % confidence interval of a bootstrap by its percentiles.
+
+    Args:
+        samples: Value of each resample, (B,).
+    Returns:
+        Lower and upper end; None and None where fewer than half of the values are finite.
+    """
     finite = samples[np.isfinite(samples)]
     if len(finite) < len(samples) / 2:
         return None, None
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""A study on a root: the data that it is made on, its seeds, where its parts lie."""
+"""A study on a root: the features that it is made on, its seeds, and the folders of its trials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from m3ray.config import fingerprint
 from m3ray.features.dataset import StudyData
-from m3ray.features.load import Loaded
+from m3ray.features.load import StudyFeatures
 from m3ray.storage.root import Root
 from m3ray.study.variants import Variant
 
@@ -19,30 +19,38 @@ class Study:
     """A study on a root.
 
     Args:
-        root: holds the features, gets the results.
-        name: under `study/`.
-        loaded: what it is made on.
-        seeds: one a run.
+        root: Root that holds the features and gets the results.
+        name: Name of the study's folder under `study/`.
+        loaded: Features and scores that it is made on.
+        seeds: Seed of each run.
     """
 
     root: Root
     name: str
-    loaded: Loaded
+    loaded: StudyFeatures
     seeds: tuple[int, ...]
 
     @property
     def data(self) -> StudyData:
+        """The matrix, scores and splits that its trials share."""
         return self.loaded.data
 
     @property
     def folder(self) -> tuple[str, str]:
+        """Folder of the study below the root."""
         return ("study", self.name)
 
-    def part(self, variant: Variant) -> tuple[str, ...]:
-        """Where a variant's results are kept; its name tells all that they depend on."""
+    def trial_folder(self, variant: Variant) -> tuple[str, ...]:
+        """Folder of a variant's results; its name has a fingerprint of all that they depend on.
+
+        Args:
+            variant: Variant of the study.
+        Returns:
+            The folder below the root.
+        """
         slug = re.sub(r"[^a-z0-9]+", "-", variant.name.lower()).strip("-")
-        if variant.unfrozen is not None:
-            variant = replace(variant, unfrozen=variant.unfrozen.deciding())
+        if variant.finetuning is not None:
+            variant = replace(variant, finetuning=variant.finetuning.outcome_settings())
         seen = {tier: self.loaded.folders[tier] for tier in variant.tiers if tier in self.loaded.folders}
         return (
             *self.folder,

@@ -13,42 +13,47 @@ from m3ray.errors import StudyError
 from m3ray.features.dataset import StudyData
 from m3ray.features.matrix import Features
 from m3ray.model import parameter_count
-from m3ray.model.metrics import METRICS, NAMES
+from m3ray.model.metrics import METRICS
 from m3ray.study.variants import Variant
-from m3ray.training.stacked import OnEpoch, Trained, predict, train_runs
+from m3ray.training.stacked import OnEpoch, TrainedRuns, predict, train_runs
 
 
-def columns_of(features: Features, variant: Variant) -> np.ndarray:
+def select_columns(features: Features, variant: Variant) -> np.ndarray:
     """Positions of the columns that a variant sees.
 
+    Args:
+        features: The study's matrix.
+        variant: The variant.
+    Returns:
+        Positions among the matrix' columns, int64.
     Raises:
-        StudyError: a tier or feature that the study does not have.
+        StudyError: If the study lacks a tier or feature of the variant.
     """
-    lacking = [tier for tier in variant.tiers if tier not in features.tiers]
-    if lacking or not variant.tiers:
-        raise StudyError(f"{variant.name}: no features of tier {', '.join(lacking) or '(none asked for)'}")
-    seen = np.concatenate([features.columns_of(tier) for tier in variant.tiers])
+    missing = [tier for tier in variant.tiers if tier not in features.tiers]
+    if missing or not variant.tiers:
+        raise StudyError(f"{variant.name}: no features of tier {', '.join(missing) or '(none asked for)'}")
+    columns = np.concatenate([features.columns_of(tier) for tier in variant.tiers])
     for feature in variant.without:
         left_out = features.columns_of("raw", feature)
         if not len(left_out):
             raise StudyError(f"{variant.name}: the raw tier has no feature {feature}")
-        seen = seen[~np.isin(seen, left_out)]
-    return seen
+        columns = columns[~np.isin(columns, left_out)]
+    return columns
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial leaves.
+    """Models and tables of a trial.
 
     Args:
-        trained: the models.
-        columns: positions that they see.
-        runs: a row a run and epoch, columns of `runs.parquet`.
-        predictions: a row a val clip: mean over runs and standard deviation.
-        summary: the row of `trials.parquet`, differences to come.
+        trained: The trained runs.
+        columns: Positions of the matrix' columns that they see.
+        runs: A row a run and epoch, columns of `runs.parquet`.
+        predictions: A row a val clip: mean and standard deviation over the runs.
+        summary: Row of `trials.parquet`, without its difference to the full model.
     """
 
-    trained: Trained
+    trained: TrainedRuns
     columns: np.ndarray
     runs: pd.DataFrame
     predictions: pd.DataFrame
@@ -63,36 +68,40 @@ def run_trial(
     on_epoch: OnEpoch | None = None,
     stack: int | None = None,
 ) -> TrialResult:
-    """Trains a variant's runs on the train split and measures them on val.
+    """Train a variant's runs on the train split and evaluate them on val and test.
 
     Args:
-        variant: tiers and settings.
-        data: all tiers' matrix.
-        seeds: one a run.
-        device: to train on.
-        on_epoch: called after each epoch of each stack of runs.
-        stack: runs trained at once; None: as many as suit the device.
+        variant: Tiers and training settings.
+        data: Matrix of all tiers, scores and splits.
+        seeds: Seed of each run.
+        device: Device to train on.
+        on_epoch: Function called after each epoch of each group of stacked runs.
+        stack: Number of runs trained at once; None: as many as suit the device.
+    Returns:
+        Models and tables of the trial.
     """
-    columns = columns_of(data.features, variant)
+    columns = select_columns(data.features, variant)
     matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])).to(device)
     scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
     split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
     trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack)
     test = predict(trained.model, matrix[torch.tensor(data.test).to(matrix.device)])
-    return summarised(variant, columns, trained, data, test)
+    return summarise_trial(variant, columns, trained, data, test)
 
 
-def summarised(
-    variant: Variant, columns: np.ndarray, trained: Trained, data: StudyData, test: np.ndarray
+def summarise_trial(
+    variant: Variant, columns: np.ndarray, trained: TrainedRuns, data: StudyData, test: np.ndarray
 ) -> TrialResult:
-    """What a trial leaves of trained runs.
+    """Make the tables of a trial from its trained runs.
 
     Args:
-        variant: that they are of.
-        columns: positions that they see.
-        trained: the runs.
-        data: that they were trained on.
-        test: their predictions of the test split, (R, T); T may be 0.
+        variant: Variant of the runs.
+        columns: Positions of the matrix' columns that they see.
+        trained: The trained runs.
+        data: Matrix, scores and splits that they were trained on.
+        test: Predictions of the test split, (R, T); T may be 0.
+    Returns:
+        Models and tables of the trial.
     """
     runs = runs_frame(variant, trained)
     summary = _summary(variant, columns, trained, runs) | _on_test(test, data)
@@ -100,7 +109,7 @@ def summarised(
 
 
 def _on_test(predictions: np.ndarray, data: StudyData) -> dict[str, float | None]:
-    """The last epoch on the test split, which chose nothing; None where there is none, or it has one score."""
+    """Metrics of the last epoch on the test split; None where it is empty or all its scores are equal."""
     names = ("test_spearman", "test_spearman_std", "test_mse")
     truth = data.scores[data.test]
     if len(truth) < 2 or np.ptp(truth) == 0:
@@ -115,8 +124,15 @@ def _on_test(predictions: np.ndarray, data: StudyData) -> dict[str, float | None
     return dict(zip(names, values, strict=True))
 
 
-def runs_frame(variant: Variant, trained: Trained) -> pd.DataFrame:
-    """A row a run and epoch."""
+def runs_frame(variant: Variant, trained: TrainedRuns) -> pd.DataFrame:
+    """Training loss and metrics on val of each run and epoch.
+
+    Args:
+        variant: Variant of the runs.
+        trained: The trained runs.
+    Returns:
+        A row a run and epoch, columns of `runs.parquet`.
+    """
     runs, epochs = trained.train_loss.shape
     frame = pd.DataFrame(
         {
@@ -127,12 +143,12 @@ def runs_frame(variant: Variant, trained: Trained) -> pd.DataFrame:
             "train_loss": trained.train_loss.ravel(),
         }
     )
-    for name in NAMES:
+    for name in METRICS:
         frame[f"val_{name}"] = trained.metrics[name].ravel()
     return frame
 
 
-def _predictions(data: StudyData, trained: Trained) -> pd.DataFrame:
+def _predictions(data: StudyData, trained: TrainedRuns) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "clip_id": [data.features.clip_ids[row] for row in data.val],
@@ -144,7 +160,7 @@ def _predictions(data: StudyData, trained: Trained) -> pd.DataFrame:
 
 
 def _summary(
-    variant: Variant, columns: np.ndarray, trained: Trained, runs: pd.DataFrame
+    variant: Variant, columns: np.ndarray, trained: TrainedRuns, runs: pd.DataFrame
 ) -> dict[str, float | int | str | None]:
     """The last epoch's metrics, mean and deviation over the runs that have them, and the best epoch's Spearman."""
     last = runs[runs["epoch"] == runs["epoch"].max()]
@@ -158,7 +174,7 @@ def _summary(
         "runs": len(trained.seeds),
         "status": _status(last),
     }
-    for name in NAMES:
+    for name in METRICS:
         values = last[f"val_{name}"].to_numpy()
         values = values[np.isfinite(values)]
         summary[name] = float(values.mean()) if len(values) else None
@@ -170,5 +186,5 @@ def _summary(
 
 def _status(last: pd.DataFrame) -> str:
     """`done`, or how many runs have no rank correlation: they diverged, or predict one score for all clips."""
-    bad = int((~np.isfinite(last["val_spearman"])).sum())
-    return "done" if not bad else f"{bad} of {len(last)} runs diverged or are constant"
+    undefined = int((~np.isfinite(last["val_spearman"])).sum())
+    return "done" if not undefined else f"{undefined} of {len(last)} runs diverged or are constant"

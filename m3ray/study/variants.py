@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from m3ray.config import TrainConfig
-from m3ray.config.finetuning import UnfrozenConfig
+from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.presets import ablation_training, alone_training, measure_training
+from m3ray.config.serialization import json_key
 from m3ray.errors import ConfigError
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
@@ -15,10 +17,13 @@ from m3ray.similarity import MEASURES
 # In the paper's order of Tables 1 and 2; the paper writes "size" and "meanOF".
 RAW_FEATURES = ("blurriness", "brightness", "contrast", "size_bytes", "mean_optical_flow", "hog")
 RAW_FEATURES_2 = ("brightness", "contrast", "blurriness", "hog", "size_bytes", "mean_optical_flow")
+M3S_NAME, M3_NAME = "M3-S", "M3"
 M3S = ("raw", "scene", "event", SIMILARITY)
 M3 = ("raw", "scene", "event")
 UNFROZEN_MARK = ", unfrozen"
-UNFROZEN = f"M3-S{UNFROZEN_MARK}"
+UNFROZEN = f"{M3S_NAME}{UNFROZEN_MARK}"
+
+VariantKind = Literal["full", "finetuned", "measure_alone", "with_measure", "without_feature", "without_tier"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,12 @@ class Variant:
     """One model of a study.
 
     Args:
-        name: as the table prints it, unique in a study.
-        tiers: that it sees.
-        without: raw features it does not see.
-        training: its settings.
-        full: the variant it is compared with; None: it is the full model itself.
-        unfrozen: how its networks are trained with it, from frames; None: they stay as they are.
+        name: Name as the tables print it, unique in a study.
+        tiers: Tiers that the model sees.
+        without: Raw features that it does not see.
+        training: Settings of its training.
+        full: Name of the variant that it is compared with; None: it is a full model itself, or a measure alone.
+        finetuning: Settings of training its networks with it, from frames; None: they stay as they are.
     """
 
     name: str
@@ -39,56 +44,124 @@ class Variant:
     without: tuple[str, ...] = ()
     training: TrainConfig = field(default_factory=ablation_training)
     full: str | None = None
-    unfrozen: UnfrozenConfig | None = None
+    finetuning: FinetuneConfig | None = field(default=None, metadata=json_key("unfrozen"))
+
+    @property
+    def kind(self) -> VariantKind:
+        """Role of the variant in its table, by what it sees and how it is trained."""
+        if self.finetuning is not None:
+            return "finetuned"
+        if self.without:
+            return "without_feature"
+        if self.full is None:
+            return "measure_alone" if self.tiers and all(map(_is_measure, self.tiers)) else "full"
+        added = any(tier != SIMILARITY and _is_measure(tier) for tier in self.tiers)
+        return "with_measure" if added else "without_tier"
 
 
-def unfrozen_variant(whole: Variant, config: UnfrozenConfig) -> Variant:
-    """The full model with its networks trained too: table 2's first row.
+def _is_measure(tier: str) -> bool:
+    """Whether a tier is the similarity tier, or one of Table 4's measures of it."""
+    return tier.partition(":")[0] == SIMILARITY
 
-    Raises:
-        ConfigError: the model sees no network that can be trained.
+
+def name_alone(measure: str) -> str:
+    """Name of the variant that sees a similarity measure alone.
+
+    Args:
+        measure: Name of the measure; `similarity` for the full model's own.
+    Returns:
+        The name as Table 4's variants have it.
     """
-    if not {"scene", "event"} & set(whole.tiers):
-        raise ConfigError(f"--unfrozen: {whole.name} sees {', '.join(whole.tiers)}: no scene and no event to train")
-    return replace(whole, name=f"{whole.name}{UNFROZEN_MARK}", full=whole.name, unfrozen=config)
+    return f"{measure} alone"
+
+
+def name_with_measure(measure: str) -> str:
+    """Name of the variant that sees M3's tiers and a similarity measure.
+
+    Args:
+        measure: Name of the measure.
+    Returns:
+        The name as Table 4's variants have it.
+    """
+    return f"{M3_NAME} + {measure}"
+
+
+def make_finetune_variant(full: Variant, config: FinetuneConfig) -> Variant:
+    """The full model with its networks trained too: Table 2's first row.
+
+    Args:
+        full: The full model.
+        config: Settings of the finetuning.
+    Returns:
+        The variant, compared with the full model.
+    Raises:
+        ConfigError: If the full model sees no network that can be trained.
+    """
+    if not {"scene", "event"} & set(full.tiers):
+        raise ConfigError(f"--unfrozen: {full.name} sees {', '.join(full.tiers)}: no scene and no event to train")
+    return replace(full, name=f"{full.name}{UNFROZEN_MARK}", full=full.name, finetuning=config)
 
 
 def table1(tiers: Sequence[str]) -> list[Variant]:
-    """Raw perception alone, leave one feature out."""
+    """Raw perception alone, leave one feature out.
+
+    Args:
+        tiers: Tiers of the root.
+    Returns:
+        The variants in the table's order; none without the raw tier.
+    """
     if "raw" not in tiers:
         return []
-    whole = Variant("raw, all features", ("raw",), training=alone_training())
-    return [whole, *(_without_feature(whole, name, "raw without") for name in RAW_FEATURES)]
+    full = Variant("raw, all features", ("raw",), training=alone_training())
+    return [full, *(_without_feature(full, name, "raw without") for name in RAW_FEATURES)]
 
 
 def table2(tiers: Sequence[str]) -> list[Variant]:
-    """The full model, leave one raw feature out. Its unfrozen row is no variant: it trains on frames, not on tiers."""
+    """The full model, leave one raw feature out; its unfrozen row is added where the networks are trained.
+
+    Args:
+        tiers: Tiers of the root.
+    Returns:
+        The variants in the table's order; none without the raw tier.
+    """
     if "raw" not in tiers:
         return []
-    whole = full_model(tiers)
-    return [whole, *(_without_feature(whole, name, f"{whole.name} without") for name in RAW_FEATURES_2)]
+    full = full_model(tiers)
+    return [full, *(_without_feature(full, name, f"{full.name} without") for name in RAW_FEATURES_2)]
 
 
 def full_model(tiers: Sequence[str]) -> Variant:
-    """M3-S over whatever tiers there are; M3 where similarity is none of them."""
-    present = _present(tiers)
-    return Variant("M3-S" if SIMILARITY in present else "M3", present)
+    """M3-S over the tiers of a root; M3 where similarity is none of them.
+
+    Args:
+        tiers: Tiers of the root.
+    Returns:
+        The variant that the others are compared with.
+    """
+    model_tiers = _model_tiers(tiers)
+    return Variant(M3S_NAME if SIMILARITY in model_tiers else M3_NAME, model_tiers)
 
 
-def _present(tiers: Sequence[str]) -> tuple[str, ...]:
-    """The model's tiers: the paper's in its order, then the user's; other measures of similarity are table 4's."""
+def _model_tiers(tiers: Sequence[str]) -> tuple[str, ...]:
+    """The model's tiers: the paper's in its order, then the user's; other measures of similarity are Table 4's."""
     others = (t for t in tiers if t not in M3S and not t.startswith(f"{SIMILARITY}:"))
     return (*(t for t in M3S if t in tiers), *others)
 
 
 def table3(tiers: Sequence[str]) -> list[Variant]:
-    """M3-S and M3, leave one tier out, over whatever tiers there are."""
-    present = _present(tiers)
-    plain = tuple(t for t in present if t != SIMILARITY)
-    m3s, m3 = Variant("M3-S", present), Variant("M3", plain)
-    if SIMILARITY not in present:
+    """M3-S and M3, leave one tier out.
+
+    Args:
+        tiers: Tiers of the root.
+    Returns:
+        The variants in the table's order; M3's alone without the similarity tier.
+    """
+    model_tiers = _model_tiers(tiers)
+    plain = tuple(t for t in model_tiers if t != SIMILARITY)
+    m3s, m3 = Variant(M3S_NAME, model_tiers), Variant(M3_NAME, plain)
+    if SIMILARITY not in model_tiers:
         return [m3, *(_without_tier(m3, tier) for tier in plain if len(plain) > 1)]
-    rows = [m3s, replace(m3, full="M3-S")]
+    rows = [m3s, replace(m3, full=M3S_NAME)]
     for tier in plain:
         rows.append(_without_tier(m3s, tier))
         if len(plain) > 1:
@@ -97,34 +170,53 @@ def table3(tiers: Sequence[str]) -> list[Variant]:
 
 
 def table4(tiers: Sequence[str]) -> list[Variant]:
-    """Each similarity measure alone, 15 epochs, and M3 with it, to be compared with table 3's M3."""
+    """Each similarity measure alone, 15 epochs, and M3 with it, to be compared with Table 3's M3.
+
+    Args:
+        tiers: Tiers of the root.
+    Returns:
+        Two variants a measure that the root has.
+    """
     rows = []
-    for tier, name in measure_tiers(tiers).items():
-        rows += [Variant(f"{name} alone", (tier,), training=measure_training()), with_measure(tier, tiers)]
+    for tier, measure in measure_tiers(tiers).items():
+        rows += [Variant(name_alone(measure), (tier,), training=measure_training()), with_measure(tier, tiers)]
     return rows
 
 
 def measure_tiers(tiers: Sequence[str]) -> dict[str, str]:
-    """Tier to the name of its measure; the tier `similarity` itself is the full model's own."""
+    """Similarity tiers of a root and the measures that they hold.
+
+    Args:
+        tiers: Tiers of the root.
+    Returns:
+        Tier to the name of its measure; the tier `similarity` itself is the full model's own.
+    """
     own = {SIMILARITY: SIMILARITY} if SIMILARITY in tiers else {}
     return own | {f"{SIMILARITY}:{name}": name for name in MEASURES if f"{SIMILARITY}:{name}" in tiers}
 
 
 def with_measure(tier: str, tiers: Sequence[str]) -> Variant:
-    """M3 with a measure; with the full model's own it is M3-S, and trains once."""
+    """M3 with a similarity measure; with the full model's own it is M3-S, and trains once.
+
+    Args:
+        tier: Tier of the measure, `similarity` or `similarity:NAME`.
+        tiers: Tiers of the root.
+    Returns:
+        The variant, compared with M3.
+    """
     if tier == SIMILARITY:
         return full_model(tiers)
-    plain = tuple(t for t in _present(tiers) if t != SIMILARITY)
-    return Variant(f"M3 + {tier.partition(':')[2]}", (*plain, tier), full="M3")
+    plain = tuple(t for t in _model_tiers(tiers) if t != SIMILARITY)
+    return Variant(name_with_measure(tier.partition(":")[2]), (*plain, tier), full=M3_NAME)
 
 
-def _without_feature(whole: Variant, feature: str, prefix: str) -> Variant:
-    return replace(whole, name=f"{prefix} {feature}", without=(feature,), full=whole.name)
+def _without_feature(full: Variant, feature: str, prefix: str) -> Variant:
+    return replace(full, name=f"{prefix} {feature}", without=(feature,), full=full.name)
 
 
-def _without_tier(whole: Variant, tier: str) -> Variant:
-    kept = tuple(t for t in whole.tiers if t != tier)
-    return replace(whole, name=f"{whole.name} without {tier}", tiers=kept, full=whole.name)
+def _without_tier(full: Variant, tier: str) -> Variant:
+    tiers = tuple(t for t in full.tiers if t != tier)
+    return replace(full, name=f"{full.name} without {tier}", tiers=tiers, full=full.name)
 
 
 TABLES = {1: table1, 2: table2, 3: table3, 4: table4}
@@ -134,25 +226,27 @@ def study_variants(
     tables: Sequence[int],
     tiers: Sequence[str],
     epochs: int | None = None,
-    chosen: Mapping[TrainConfig, TrainConfig] | None = None,
+    selected: Mapping[TrainConfig, TrainConfig] | None = None,
 ) -> dict[int, list[Variant]]:
-    """The variants of each table asked for.
+    """The variants of each table of a study.
 
     Args:
-        tables: their numbers.
-        tiers: that there are.
-        epochs: in place of the paper's.
-        chosen: settings in place of others, in every variant that has those.
+        tables: Numbers of the tables, of 1 to 4.
+        tiers: Tiers of the root.
+        epochs: Epochs in place of the paper's; None: the paper's.
+        selected: Training settings to the settings that take their place in every variant that has them.
+    Returns:
+        Number of a table to its variants in order.
     Raises:
-        ConfigError: a table that there is none of.
+        ConfigError: If there is no table of a number.
     """
     unknown = [number for number in tables if number not in TABLES]
     if unknown:
         raise ConfigError(f"--tables {unknown[0]}: choose from {', '.join(map(str, TABLES))}")
-    found = {number: TABLES[number](tiers) for number in tables}
-    return {number: [_trained_as(v, epochs, chosen or {}) for v in rows] for number, rows in found.items()}
+    rows = {number: TABLES[number](tiers) for number in tables}
+    return {number: [_override_training(v, epochs, selected or {}) for v in rows[number]] for number in tables}
 
 
-def _trained_as(variant: Variant, epochs: int | None, chosen: Mapping[TrainConfig, TrainConfig]) -> Variant:
+def _override_training(variant: Variant, epochs: int | None, selected: Mapping[TrainConfig, TrainConfig]) -> Variant:
     training = variant.training if epochs is None else replace(variant.training, epochs=epochs)
-    return replace(variant, training=chosen.get(training, training))
+    return replace(variant, training=selected.get(training, training))

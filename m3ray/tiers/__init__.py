@@ -1,6 +1,6 @@
-"""The tiers: raw perception, scene, event, and those that users bring. Each is a stage that knows nothing of Ray.
+"""The tiers: raw perception, scene, event, torchvision's models, and those that users provide; none knows of Ray.
 
-Names are imported when they are asked for: a command line reads user-provided tiers without importing torch.
+Names are imported at their first use, so that a command line reads user-provided tiers without importing torch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m3ray.tiers.base import Measured, Tier, Weighted, Window, check_finite, clip_values, fingerprint_of
+    from m3ray.tiers.base import (
+        Tier,
+        WeightedValue,
+        Window,
+        WindowFeatures,
+        average_windows,
+        check_finite,
+        tier_fingerprint,
+    )
     from m3ray.tiers.event import EventTier
     from m3ray.tiers.hog_pca import HogProjection, fit_hog_projection
     from m3ray.tiers.network import Network, WeightSource
@@ -18,7 +26,15 @@ if TYPE_CHECKING:
     from m3ray.tiers.torchvision_tier import VisionTier
 
 _MODULES = {
-    "base": ("Measured", "Tier", "Weighted", "Window", "check_finite", "clip_values", "fingerprint_of"),
+    "base": (
+        "Tier",
+        "WeightedValue",
+        "Window",
+        "WindowFeatures",
+        "average_windows",
+        "check_finite",
+        "tier_fingerprint",
+    ),
     "event": ("EventTier",),
     "hog_pca": ("HogProjection", "fit_hog_projection"),
     "network": ("Network", "WeightSource"),
@@ -31,19 +47,19 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "EventTier",
     "HogProjection",
-    "Measured",
     "Network",
     "RawTier",
     "SceneTier",
     "Tier",
     "VisionTier",
     "WeightSource",
-    "Weighted",
+    "WeightedValue",
     "Window",
+    "WindowFeatures",
+    "average_windows",
     "check_finite",
-    "clip_values",
-    "fingerprint_of",
     "fit_hog_projection",
+    "tier_fingerprint",
 ]
 
 

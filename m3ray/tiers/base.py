@@ -1,8 +1,8 @@
-"""What every tier is: a stage that turns windows of frames into named numbers, and knows nothing of Ray."""
+"""The interface that every tier has: a stage that turns windows of frames into named numbers, without Ray."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import torch
 
 from m3ray.config import DecodeConfig, fingerprint
 from m3ray.errors import FeatureError
+from m3ray.video.metadata import VideoMetadata
 from m3ray.video.sampling import DECODING
 
 
@@ -20,10 +21,10 @@ class Window:
     """Consecutive sampled frames of one clip.
 
     Args:
-        frames: uint8, (T, 256, 256, 3), RGB.
-        index: position of the window in its clip, from 0.
-        lead: the frame before the first one, (256, 256, 3); None in the first window.
-        video_bytes: size of the clip's video stream as stored.
+        frames: sampled frames, uint8, (T, 256, 256, 3), RGB.
+        index: position of the window in its clip, counted from 0.
+        lead: the frame before the window's first one, uint8, (256, 256, 3); None in the first window of a clip.
+        video_bytes: size in bytes of the clip's video stream as stored, audio not counted.
     """
 
     frames: np.ndarray
@@ -32,19 +33,42 @@ class Window:
     video_bytes: int = 0
 
 
+def iter_clip_windows(decoded: Iterable[tuple[VideoMetadata, np.ndarray]]) -> Iterator[tuple[VideoMetadata, Window]]:
+    """Give each decoded window of one clip its position and the frame before it.
+
+    Args:
+        decoded: The clip's metadata and the frames of each window, in order, as `Decoder.windows` yields them.
+    Yields:
+        The metadata and the window, as tiers take it; one window is held at a time.
+    """
+    lead = None
+    for index, (metadata, frames) in enumerate(decoded):
+        yield metadata, Window(frames, index, lead, metadata.video_bytes)
+        lead = frames[-1]
+
+
 @dataclass(frozen=True)
-class Weighted:
-    """A window's value and how much it counts in the clip's mean (frames for a mean over frames)."""
+class WeightedValue:
+    """A window's value of one column, and its weight in the clip's mean.
+
+    Args:
+        value: the column's number, (), or vector, (width,).
+        weight: frames for a mean over frames, pairs of frames for optical flow.
+    """
 
     value: np.ndarray
     weight: float
 
 
-Measured = Mapping[str, Weighted]
+# Column name to the value of one window.
+WindowFeatures = Mapping[str, WeightedValue]
 
 
 class Tier(Protocol):
-    """A stage: constructed light, so that it travels; `setup` builds what is heavy where it runs."""
+    """A stage that computes named numbers of clips.
+
+    Constructing one is cheap, so that it can be sent to workers; `setup` builds networks and the like where it runs.
+    """
 
     @property
     def name(self) -> str:
@@ -52,36 +76,57 @@ class Tier(Protocol):
 
     @property
     def schema(self) -> pa.Schema:
-        """`clip_id` and the tier's columns."""
+        """The schema of its table: `clip_id` and the tier's columns."""
 
     @property
     def whole_clip(self) -> bool:
-        """Whether it looks beyond the first frame, so that rate and window change its numbers."""
+        """Whether it looks beyond the first frame, so that frame rate and window length change its numbers."""
 
     @property
     def untrained(self) -> bool:
         """Whether its numbers come from random weights."""
 
     def identity(self) -> dict[str, Any]:
-        """All that changes its numbers; its hash is the tier's fingerprint."""
+        """All that changes the tier's numbers; its hash is the tier's fingerprint."""
 
     def setup(self, device: torch.device) -> None:
-        """Loads weights and moves them to `device`."""
+        """Load the weights.
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
-        """The columns of each window."""
+        Args:
+            device: device that `compute` runs on.
+        """
+
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute the tier's columns.
+
+        Args:
+            windows: windows of one or of several clips, in any order.
+        Returns:
+            The columns of each window, in the same order; empty for a window that adds nothing to its clip.
+        """
 
 
-def fingerprint_of(tier: Tier, decode: DecodeConfig) -> str:
-    """The hash of all that changes a tier's numbers."""
+def tier_fingerprint(tier: Tier, decode: DecodeConfig) -> str:
+    """The short hash of all that changes a tier's numbers.
+
+    Args:
+        tier: the tier, its precision resolved and its weights hashed.
+        decode: how clips are sampled; a tier of the first frame depends on the frame size alone.
+    """
     return fingerprint(tier.identity(), decode if tier.whole_clip else {"size": decode.size}, {"decoding": DECODING})
 
 
-def clip_values(measured: Iterable[Measured]) -> dict[str, np.ndarray]:
-    """The weighted mean over a clip's windows, column by column; 0 where no window has weight."""
+def average_windows(windows: Iterable[WindowFeatures]) -> dict[str, np.ndarray]:
+    """The weighted mean over a clip's windows, column by column.
+
+    Args:
+        windows: what `Tier.compute` returned for the windows of one clip.
+    Returns:
+        Column name to its mean, float64; 0 where no window has any weight.
+    """
     totals: dict[str, np.ndarray] = {}
     weights: dict[str, float] = {}
-    for window in measured:
+    for window in windows:
         for column, part in window.items():
             totals[column] = totals.get(column, 0.0) + part.weight * np.asarray(part.value, dtype=np.float64)
             weights[column] = weights.get(column, 0.0) + part.weight
@@ -89,7 +134,14 @@ def clip_values(measured: Iterable[Measured]) -> dict[str, np.ndarray]:
 
 
 def check_finite(values: Mapping[str, np.ndarray], tier: str) -> None:
-    """Raises FeatureError where a column is not finite: a row of NaN would poison every model that reads it."""
+    """Reject a clip with NaN or infinite features, which would poison every model that reads them.
+
+    Args:
+        values: column name to the clip's value.
+        tier: name of the tier, for the message.
+    Raises:
+        FeatureError: If a column is not finite.
+    """
     bad = [column for column, value in values.items() if not np.isfinite(value).all()]
     if bad:
         raise FeatureError(f"tier {tier}: {', '.join(bad)} not finite; in untrained or damaged weights values overflow")

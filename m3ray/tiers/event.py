@@ -8,14 +8,14 @@ import numpy as np
 
 from m3ray.config import EventConfig
 from m3ray.tiers.backbones.csn import FEATURES, ip_csn_152, ir_csn_152
-from m3ray.tiers.base import Measured, Weighted, Window
-from m3ray.tiers.network import Network, Normalise, batched
+from m3ray.tiers.base import WeightedValue, Window, WindowFeatures
+from m3ray.tiers.network import Network, Normalise, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
 
 NETWORKS = {"ip": ip_csn_152, "ir": ir_csn_152}
 NORMALISE = Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # Kinetics-400's
-# Three halvings in time leave nothing to average below this length.
-FEWEST_FRAMES = 8
+# The network halves time three times: fewer frames leave it nothing to average.
+MIN_FRAMES = 8
 
 
 class EventTier(VectorTier):
@@ -31,20 +31,49 @@ class EventTier(VectorTier):
 
     @property
     def network(self) -> Network:
+        """CSN-152 of the variant that the settings name, not yet built."""
         assert isinstance(self.config, EventConfig)
         assert self.config.precision != "auto", "precision is resolved before a tier is made"
         return Network(NETWORKS[self.config.network], NORMALISE, self.source, self.config.precision)
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
-        """One vector a window."""
-        measured = batched(self.loaded, [padded(w.frames, FEWEST_FRAMES) for w in windows], self.column)
-        return [
-            {self.column: Weighted(values[self.column].value, len(window.frames))}
-            for window, values in zip(windows, measured, strict=True)
-        ]
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute one vector for each window.
+
+        Args:
+            windows: windows of one or of several clips.
+        Returns:
+            `event`, (2048,), of each window, weighted by its frames.
+        """
+        return compute_window_vectors(self, windows, [window.frames for window in windows])
 
 
-def padded(frames: np.ndarray, fewest: int) -> np.ndarray:
-    """At least `fewest` frames, the last one repeated."""
-    lacking = fewest - len(frames)
-    return frames if lacking <= 0 else np.concatenate([frames, np.repeat(frames[-1:], lacking, axis=0)])
+def compute_window_vectors(
+    tier: VectorTier, windows: Sequence[Window], frames: Sequence[np.ndarray]
+) -> list[WindowFeatures]:
+    """Compute a CSN's vector of each window, weighted by the window's own number of frames.
+
+    Args:
+        tier: the tier whose network computes them, set up.
+        windows: windows of one or of several clips.
+        frames: the frames of each window as the network sees them, uint8, (T, H, W, 3); padded here.
+    Returns:
+        The tier's column of each window, in order.
+    """
+    vectors = compute_vectors(tier.loaded, [pad_frames(shown, MIN_FRAMES) for shown in frames], tier.column)
+    return [
+        {tier.column: WeightedValue(values[tier.column].value, len(window.frames))}
+        for window, values in zip(windows, vectors, strict=True)
+    ]
+
+
+def pad_frames(frames: np.ndarray, minimum: int) -> np.ndarray:
+    """Frames with the last one repeated until there are enough.
+
+    Args:
+        frames: uint8, (T, H, W, 3), T >= 1.
+        minimum: smallest number of frames to return.
+    Returns:
+        (max(T, minimum), H, W, 3).
+    """
+    missing = minimum - len(frames)
+    return frames if missing <= 0 else np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])

@@ -1,19 +1,19 @@
-"""From names and settings to tiers."""
+"""Tiers from their names and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from m3ray.config import Precision, TierConfigs
 from m3ray.errors import ConfigError
-from m3ray.tiers.backbones.prepare import auto_precision
+from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.base import Tier
 from m3ray.tiers.event import EventTier
-from m3ray.tiers.finetuned import PREFIX as TUNED_PREFIX
-from m3ray.tiers.finetuned import TUNED
+from m3ray.tiers.finetuned import FINETUNED, FINETUNED_PREFIX
 from m3ray.tiers.hog_pca import HogProjection
 from m3ray.tiers.network import WeightSource
 from m3ray.tiers.raw_tier import RawTier
@@ -22,81 +22,110 @@ from m3ray.tiers.torchvision_tier import PREFIX, VisionTier, check_model
 
 
 @dataclass(frozen=True)
-class Ingredients:
-    """What tiers are made from."""
+class TierInputs:
+    """All that tiers are made from.
+
+    Args:
+        configs: settings of every tier.
+        sources: tier name to the weights of its network.
+        projection: HOG's PCA, which the raw tier needs; None where there is none yet.
+    """
 
     configs: TierConfigs
     sources: Mapping[str, WeightSource]
     projection: HogProjection | None
 
 
-def _raw(parts: Ingredients) -> Tier:
-    if parts.projection is None:
+def _make_raw(inputs: TierInputs) -> Tier:
+    if inputs.projection is None:
         raise ConfigError("the raw tier needs HOG's PCA: it is fitted by extract, and comes with a bundle")
-    return RawTier(parts.configs.raw, parts.projection)
+    return RawTier(inputs.configs.raw, inputs.projection)
 
 
-def _scene(parts: Ingredients) -> Tier:
-    return SceneTier(parts.configs.scene, parts.sources["scene"])
+def _make_scene(inputs: TierInputs) -> Tier:
+    return SceneTier(inputs.configs.scene, inputs.sources["scene"])
 
 
-def _event(parts: Ingredients) -> Tier:
-    return EventTier(parts.configs.event, parts.sources["event"])
+def _make_event(inputs: TierInputs) -> Tier:
+    return EventTier(inputs.configs.event, inputs.sources["event"])
 
 
-def _vision(name: str) -> Callable[[Ingredients], Tier]:
-    model = name.removeprefix(PREFIX)
-    return lambda parts: VisionTier(parts.configs.vision, parts.sources[name], model)
+def _make_torchvision(name: str, inputs: TierInputs) -> Tier:
+    return VisionTier(inputs.configs.vision, inputs.sources[name], name.removeprefix(PREFIX))
 
 
-def _tuned(name: str) -> Callable[[Ingredients], Tier]:
-    def make(parts: Ingredients) -> Tier:
-        source = parts.sources.get(f"{TUNED_PREFIX}{name}")
-        if source is None:
-            raise ConfigError(f"{TUNED_PREFIX}{name} comes with the bundle of an unfrozen model: use jobs/predict.py")
-        return TUNED[name](parts.configs.tuned, source)
-
-    return make
+def _make_finetuned(name: str, inputs: TierInputs) -> Tier:
+    source = inputs.sources.get(name)
+    if source is None:
+        raise ConfigError(f"{name} comes with the bundle of an unfrozen model: use jobs/predict.py")
+    return FINETUNED[name.removeprefix(FINETUNED_PREFIX)](inputs.configs.finetuned, source)
 
 
-TIERS: dict[str, Callable[[Ingredients], Tier]] = {
-    "raw": _raw,
-    "scene": _scene,
-    "event": _event,
-    **{f"{TUNED_PREFIX}{name}": _tuned(name) for name in TUNED},
+TIERS: dict[str, Callable[[TierInputs], Tier]] = {
+    "raw": _make_raw,
+    "scene": _make_scene,
+    "event": _make_event,
+    **{name: partial(_make_finetuned, name) for name in (f"{FINETUNED_PREFIX}{tier}" for tier in FINETUNED)},
 }
 
 
-def computed(names: Iterable[str]) -> list[str]:
-    """Those of `names` that are computed from videos, each once, the paper's own first."""
+def select_computed(names: Iterable[str]) -> list[str]:
+    """Those of the tiers that are computed from videos, each once, the paper's own first.
+
+    Args:
+        names: names of tiers, among them perhaps the similarity tier and user-provided ones.
+    """
     wanted = dict.fromkeys(names)
     return [*(name for name in TIERS if name in wanted), *(name for name in wanted if name.startswith(PREFIX))]
 
 
 def check_names(names: Sequence[str], also: Sequence[str] = ()) -> None:
-    """Raises ConfigError for a tier that nobody computes."""
-    unknown = [name for name in names if name not in {*computed(names), *also}]
+    """Check that every tier can be computed or is provided.
+
+    Args:
+        names: names of tiers that a job asks for.
+        also: names that are allowed although nothing computes them, such as user-provided tiers.
+    Raises:
+        ConfigError: If a name is neither a tier, a model of torchvision nor one of `also`.
+    """
+    unknown = [name for name in names if name not in {*select_computed(names), *also}]
     if unknown:
-        known = [name for name in TIERS if not name.startswith(TUNED_PREFIX)]
+        choices = [name for name in TIERS if not name.startswith(FINETUNED_PREFIX)]
         raise ConfigError(
-            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*known, *also))}, torchvision:NAME"
+            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*choices, *also))}, torchvision:NAME"
         )
     for name in names:
         if name.startswith(PREFIX):
             check_model(name.removeprefix(PREFIX))
 
 
-def make_tiers(names: Sequence[str], parts: Ingredients) -> list[Tier]:
-    """The tiers, each named once."""
+def make_tiers(names: Sequence[str], inputs: TierInputs) -> list[Tier]:
+    """Make the tiers that are computed from videos.
+
+    Args:
+        names: names of tiers, in any order; one that is named twice is made once.
+        inputs: settings, weights and HOG's PCA.
+    Returns:
+        The tiers, the paper's own first; their networks are not loaded yet.
+    Raises:
+        ConfigError: If a tier is unknown, or lacks what it is made from.
+    """
     check_names(names)
-    return [(TIERS[name] if name in TIERS else _vision(name))(parts) for name in computed(names)]
+    return [(TIERS.get(name) or partial(_make_torchvision, name))(inputs) for name in select_computed(names)]
 
 
-def with_precision(configs: TierConfigs, device: torch.device) -> TierConfigs:
-    """Settings whose `auto` precision is decided: on every node the same, and part of the fingerprint."""
-    decided: Precision = "bfloat16" if auto_precision(device) is torch.bfloat16 else "float32"
+def resolve_precision(configs: TierConfigs, device: torch.device) -> TierConfigs:
+    """Settings in which every precision `auto` is replaced by the one to compute in.
+
+    It is decided once for all nodes, since it is part of the fingerprint.
+
+    Args:
+        configs: settings of every tier.
+        device: a device of the kind that the networks will run on.
+    """
+    precision: Precision = "bfloat16" if fastest_precision(device) is torch.bfloat16 else "float32"
     changed = {
-        name: replace(getattr(configs, name), precision=decided)
+        name: replace(getattr(configs, name), precision=precision)
         for name in ("scene", "event", "vision")
         if getattr(configs, name).precision == "auto"
     }

@@ -1,60 +1,66 @@
-"""Networks that were trained unfrozen, as tiers: `tuned:scene` and `tuned:event`."""
+"""Finetuned networks as tiers, `tuned:scene` and `tuned:event`, which come with the bundle they were trained for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from m3ray.config import TunedConfig
+from m3ray.config import FinetunedConfig
 from m3ray.tiers import event, scene
 from m3ray.tiers.backbones import hrnetv2_w48
-from m3ray.tiers.base import Measured, Tier, Weighted, Window
-from m3ray.tiers.network import Network, WeightSource, batched
+from m3ray.tiers.base import Tier, Window, WindowFeatures
+from m3ray.tiers.network import Network, WeightSource
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.video.frame_cache import shrunk
+from m3ray.video.frame_cache import shrink_frames
 
-_NETWORK = ".safetensors"
-
-
-def network_file(tier: str) -> str:
-    """What a fine-tuned network is called in a bundle's folder: `tuned-scene.safetensors`."""
-    return tier.replace(":", "-") + _NETWORK
+FINETUNED_PREFIX = "tuned:"
+_ENDING = ".safetensors"
 
 
-def network_tier(file: str) -> str:
-    """The inverse of `network_file`."""
-    return file.removesuffix(_NETWORK).replace("-", ":", 1)
+def network_file_name(tier: str) -> str:
+    """The name of a finetuned network's file in a bundle's folder, such as `tuned-scene.safetensors`.
+
+    Args:
+        tier: name of the tier, such as `tuned:scene`.
+    """
+    return tier.replace(":", "-") + _ENDING
 
 
-PREFIX = "tuned:"
+def tier_of_network_file(file: str) -> str:
+    """The tier whose network a file of a bundle holds; the inverse of `network_file_name`.
+
+    Args:
+        file: name of the file, such as `tuned-scene.safetensors`.
+    """
+    return file.removesuffix(_ENDING).replace("-", ":", 1)
 
 
-class _TunedTier(VectorTier):
-    config: TunedConfig
+class _FinetunedTier(VectorTier):
+    config: FinetunedConfig
 
     @property
     def column(self) -> str:
-        """`tuned_scene`: a colon is no good in a column's name."""
+        """The name of its column, `tuned_scene` say: column names have no colon."""
         return self.name.replace(":", "_")
 
     @property
     def untrained(self) -> bool:
-        """Whether the network began from random weights."""
+        """Whether the network's training began from random weights."""
         return self.config.untrained
 
-    def _shown(self, window: Window) -> Window:
-        return replace(window, frames=shrunk(window.frames, self.config.size))
+    def _shrink(self, frames: np.ndarray) -> np.ndarray:
+        return shrink_frames(frames, self.config.size)
 
     def _network(self, build: Any, normalise: Any) -> Network:
         assert self.config.precision != "auto", "precision is resolved before a tier is made"
         return Network(build, normalise, self.source, self.config.precision)
 
 
-class TunedScene(_TunedTier):
-    """The scene tier of a fine-tuned HRNetV2-W48."""
+class FinetunedScene(_FinetunedTier):
+    """The vector of a finetuned HRNetV2-W48, on a clip's first frame."""
 
     name = "tuned:scene"
     width = scene.SceneTier.width
@@ -62,16 +68,22 @@ class TunedScene(_TunedTier):
 
     @property
     def network(self) -> Network:
+        """HRNetV2-W48 with the finetuned weights, not yet built."""
         return self._network(hrnetv2_w48, scene.NORMALISE)
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
-        """One scene a clip."""
-        firsts = [replace(w, frames=w.frames[:1]) for w in windows]
-        return scene.of_first_frames(self, [self._shown(window) for window in firsts])
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute one vector for each clip.
+
+        Args:
+            windows: windows of one or of several clips, frames at the decoder's size.
+        Returns:
+            `tuned_scene`, (720,), of each clip's first window; nothing for its later windows.
+        """
+        return scene.compute_first_frames(self, [Window(self._shrink(w.frames[:1]), w.index) for w in windows])
 
 
-class TunedEvent(_TunedTier):
-    """The event tier of a fine-tuned CSN-152."""
+class FinetunedEvent(_FinetunedTier):
+    """The vector of a finetuned CSN-152, on the whole clip."""
 
     name = "tuned:event"
     width = event.EventTier.width
@@ -79,27 +91,34 @@ class TunedEvent(_TunedTier):
 
     @property
     def network(self) -> Network:
+        """CSN-152 with the finetuned weights, not yet built."""
         return self._network(event.NETWORKS[self.config.network], event.NORMALISE)
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
-        """One vector a window, as the event tier."""
-        frames = [event.padded(self._shown(window).frames, event.FEWEST_FRAMES) for window in windows]
-        measured = batched(self.loaded, frames, self.column)
-        return [
-            {self.column: Weighted(values[self.column].value, len(window.frames))}
-            for window, values in zip(windows, measured, strict=True)
-        ]
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute one vector for each window.
+
+        Args:
+            windows: windows of one or of several clips, frames at the decoder's size.
+        Returns:
+            `tuned_event`, (2048,), of each window, weighted by its frames.
+        """
+        return event.compute_window_vectors(self, windows, [self._shrink(window.frames) for window in windows])
 
 
-TUNED: dict[str, Callable[[TunedConfig, WeightSource], Tier]] = {"scene": TunedScene, "event": TunedEvent}
+FINETUNED: dict[str, Callable[[FinetunedConfig, WeightSource], Tier]] = {
+    "scene": FinetunedScene,
+    "event": FinetunedEvent,
+}
 
 
-def networks(names: Sequence[str], network: str) -> dict[str, nn.Module]:
-    """The bare modules of tiers, their weights still to be filled in.
+def build_networks(names: Sequence[str], network: str) -> dict[str, nn.Module]:
+    """The networks of tiers, before their weights are loaded.
 
     Args:
-        names: `scene`, `event` or both.
-        network: of the event tier, `ip` or `ir`.
+        names: tiers, `scene`, `event` or both.
+        network: CSN variant of the event tier, `ip` or `ir`.
+    Returns:
+        Tier to its network.
     """
     build = {"scene": hrnetv2_w48, "event": event.NETWORKS[network]}
     return {name: build[name]() for name in names}

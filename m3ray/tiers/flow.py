@@ -1,11 +1,11 @@
 """Dense optical flow between consecutive frames.
 
-One definition, OpenCV's, two ways: on a GPU all frames of a clip at once in PyTorch (`farneback.flows`), on a CPU
-compiled by Numba (`farneback.compiled`). OpenCV itself serves where Numba does not work and frames that they do not
-take: smaller than `SMALLEST_SIDE` or, on a CPU, wider than `compiled.WIDEST`.
+One definition, OpenCV's, computed in two ways: on a GPU all frames of a clip at once in PyTorch (`farneback.flows`), on
+a CPU compiled by Numba (`farneback.compiled`). OpenCV itself computes it where Numba does not work, and for frames that
+are smaller than `MIN_SIDE` or, on a CPU, wider than `compiled.MAX_WIDTH`.
 
 Where a frame has structure in one direction alone (a plain gradient) the system is singular: OpenCV differs from itself
-by a tenth from one processor's instructions to another's, and these from OpenCV by more.
+by a tenth between the instruction sets of two processors, and from the code here by more.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from m3ray.tiers.farneback import flows
 from m3ray.tiers.farneback.definition import (
     ITERATIONS,
     LEVELS,
+    MIN_SIDE,
     POLY_N,
     POLY_SIGMA,
     PYRAMID_SCALE,
-    SMALLEST_SIDE,
     WINDOW,
 )
 from m3ray.tiers.raw import check_luma
@@ -42,41 +42,54 @@ def mean_optical_flow(gray: Tensor) -> Tensor:
     Farneback 2003, two-frame polynomial expansion; the paper's feature "meanOF". Computed on 8-bit frames.
 
     Args:
-        gray: luma in [0, 1], float32, (B, T, H, W), T >= 1.
+        gray: luma in [0, 1], floating, (B, T, H, W), T >= 1.
     Returns:
         Pixels a frame, float32, (B,); 0 where T == 1.
     Raises:
-        ShapeError: `gray` is not four-dimensional.
+        ShapeError: If `gray` is not four-dimensional.
     """
     check_luma(gray)
     frames = (gray * 255).round().clamp(0, 255)
-    if gray.is_cuda and min(gray.shape[-2:]) >= SMALLEST_SIDE:
-        return torch.stack([batched_flow(clip.float()) for clip in frames])
-    bytes_ = frames.to(torch.uint8).numpy(force=True)
-    values = [np.mean(pair_flows(clip)) if len(clip) > 1 else 0.0 for clip in bytes_]
+    if gray.is_cuda and min(gray.shape[-2:]) >= MIN_SIDE:
+        return torch.stack([batch_flow(clip.float()) for clip in frames])
+    pixels = frames.to(torch.uint8).numpy(force=True)
+    values = [np.mean(pair_flows(clip)) if len(clip) > 1 else 0.0 for clip in pixels]
     return torch.tensor(values, dtype=torch.float32, device=gray.device)
 
 
-def batched_flow(frames: Tensor) -> Tensor:
-    """Mean flow magnitude of a clip (T, H, W), values in [0, 255], in PyTorch on any device: a scalar."""
+def batch_flow(frames: Tensor) -> Tensor:
+    """Mean flow magnitude of a clip, in PyTorch on any device.
+
+    Args:
+        frames: values in [0, 255], float32, (T, H, W), H and W at least `MIN_SIDE`.
+    Returns:
+        Pixels a frame, (); 0 where T == 1.
+    """
     total = frames.new_zeros(())
     for start in range(0, len(frames) - 1, _AT_ONCE):
-        found = flows(frames[start : start + _AT_ONCE + 1])
-        total = total + found.square().sum(dim=1).sqrt().mean(dim=(1, 2)).sum()
+        displacement = flows(frames[start : start + _AT_ONCE + 1])
+        # sqrt(dx^2 + dy^2), mean over the pixels of each pair, summed over pairs
+        total = total + displacement.square().sum(dim=1).sqrt().mean(dim=(1, 2)).sum()
     return total / max(1, len(frames) - 1)
 
 
 def pair_flows(frames: np.ndarray) -> list[float]:
-    """Mean flow magnitude of each consecutive pair of 8-bit frames (T, H, W), pixels a frame."""
+    """Mean flow magnitude of each pair of consecutive frames, on the CPU.
+
+    Args:
+        frames: uint8, (T, H, W), of any size.
+    Returns:
+        T - 1 magnitudes, pixels a frame.
+    """
     height, width = frames.shape[1:]
-    compiled = _compiled()
-    if compiled and min(height, width) >= SMALLEST_SIDE and width <= compiled.WIDEST:
+    compiled = _import_compiled()
+    if compiled and min(height, width) >= MIN_SIDE and width <= compiled.MAX_WIDTH:
         return list(compiled.mean_flows(frames))
     return [opencv_flow(first, second) for first, second in itertools.pairwise(frames)]
 
 
 @cache
-def _compiled() -> ModuleType | None:
+def _import_compiled() -> ModuleType | None:
     """The compiled code; None where Numba cannot work, such as where it finds no folder for its cache."""
     try:
         return import_module("m3ray.tiers.farneback.compiled")
@@ -90,8 +103,15 @@ def _compiled() -> ModuleType | None:
 
 
 def opencv_flow(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean flow magnitude of one pair of 8-bit frames by OpenCV, pixels a frame."""
-    flow = cv2.calcOpticalFlowFarneback(
+    """Mean flow magnitude of one pair of frames, by OpenCV.
+
+    Args:
+        first: uint8, (H, W).
+        second: the frame after it, uint8, (H, W).
+    Returns:
+        Pixels a frame.
+    """
+    displacement = cv2.calcOpticalFlowFarneback(
         first,
         second,
         np.empty((*first.shape, 2), np.float32),
@@ -103,4 +123,4 @@ def opencv_flow(first: np.ndarray, second: np.ndarray) -> float:
         POLY_SIGMA,
         0,
     )
-    return float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean())
+    return float(cv2.magnitude(displacement[..., 0], displacement[..., 1]).mean())

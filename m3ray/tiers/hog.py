@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from m3ray.errors import ShapeError
 
@@ -27,11 +27,11 @@ def hog(rgb: Tensor) -> Tensor:
     Agrees with scikit-image's `hog(..., channel_axis=-1)` of the 8-bit image.
 
     Args:
-        rgb: (B, 3, 256, 256) in [0, 1], rounded to 8 bits inside.
+        rgb: colours in [0, 1], rounded to 8 bits inside, (B, 3, 256, 256).
     Returns:
         (B, 34596), float32.
     Raises:
-        ShapeError: `rgb` is not (B, 3, 256, 256), or not floating.
+        ShapeError: If `rgb` is not (B, 3, 256, 256), or not floating.
     """
     if rgb.ndim != 4 or rgb.shape[1:] != (3, SIZE, SIZE) or not rgb.is_floating_point():
         raise ShapeError(f"expected rgb as (B, 3, {SIZE}, {SIZE}) in [0, 1], got {tuple(rgb.shape)}, {rgb.dtype}")
@@ -39,17 +39,27 @@ def hog(rgb: Tensor) -> Tensor:
 
 
 def hog_of_bytes(rgb: Tensor) -> Tensor:
-    """As `hog`, of 8-bit images (B, 3, 256, 256)."""
+    """HOG descriptors of 8-bit images, the same as those of `hog`.
+
+    Args:
+        rgb: uint8, (B, 3, 256, 256).
+    Returns:
+        (B, 34596), float32.
+    """
     # A few frames at a time: their intermediates then stay in the processor's cache.
     chunk = 256 if rgb.is_cuda else 2
-    return torch.cat([_normalised_blocks(_cells(_code(part.to(torch.int32)))) for part in rgb.split(chunk)])
+    return torch.cat([_describe(part.to(torch.int32)) for part in rgb.split(chunk)])
 
 
-def _code(rgb: Tensor) -> Tensor:
+def _describe(rgb: Tensor) -> Tensor:
+    return _normalise_blocks(_cell_histograms(_gradient_codes(rgb)))
+
+
+def _gradient_codes(rgb: Tensor) -> Tensor:
     """For each pixel one integer that stands for the gradient of its strongest channel: (B, H, W)."""
     # Central differences; zero at the border, as scikit-image has it.
-    rows = F.pad(rgb[:, :, 2:, :] - rgb[:, :, :-2, :], (0, 0, 1, 1))
-    columns = F.pad(rgb[:, :, :, 2:] - rgb[:, :, :, :-2], (1, 1, 0, 0))
+    rows = functional.pad(rgb[:, :, 2:, :] - rgb[:, :, :-2, :], (0, 0, 1, 1))
+    columns = functional.pad(rgb[:, :, :, 2:] - rgb[:, :, :, :-2], (1, 1, 0, 0))
     strength = rows * rows + columns * columns
     red, green, blue = strength.unbind(1)
     code = (rows + 255) * _LEVELS + (columns + 255)
@@ -57,10 +67,10 @@ def _code(rgb: Tensor) -> Tensor:
     return torch.where(blue > torch.maximum(red, green), code[:, 2], best)
 
 
-def _cells(code: Tensor) -> Tensor:
+def _cell_histograms(code: Tensor) -> Tensor:
     """Orientation histograms of the cells, mean magnitude a pixel: (B, cells, cells, 9)."""
     batch, height, width = code.shape
-    magnitude, orientation = (table.to(code.device) for table in _tables())
+    magnitude, orientation = (table.to(code.device) for table in _gradient_tables())
     flat = code.flatten()
     rows, columns = height // CELL, width // CELL
     bins = orientation[flat].view(batch, rows, CELL, columns, CELL)
@@ -71,7 +81,7 @@ def _cells(code: Tensor) -> Tensor:
 
 
 @cache
-def _tables() -> tuple[Tensor, Tensor]:
+def _gradient_tables() -> tuple[Tensor, Tensor]:
     """Magnitude and orientation bin of every gradient that 8-bit images can have."""
     levels = torch.arange(-255, 256, dtype=torch.float64)
     rows, columns = torch.meshgrid(levels, levels, indexing="ij")
@@ -80,13 +90,14 @@ def _tables() -> tuple[Tensor, Tensor]:
     return torch.hypot(rows, columns).float().flatten(), bins.flatten()
 
 
-def _normalised_blocks(cells: Tensor) -> Tensor:
+def _normalise_blocks(cells: Tensor) -> Tensor:
     """L2-Hys over overlapping blocks of cells, flattened as scikit-image orders them."""
     blocks = cells.unfold(1, BLOCK, 1).unfold(2, BLOCK, 1)  # (B, rows, columns, 9, 2, 2)
     blocks = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3)
-    blocks = _unit(blocks).clamp(max=CLIP)
-    return _unit(blocks).flatten(1)
+    # L2-Hys: v / sqrt(|v|^2 + e^2), clipped at 0.2, and normalised again
+    blocks = _l2_normalise(blocks).clamp(max=CLIP)
+    return _l2_normalise(blocks).flatten(1)
 
 
-def _unit(blocks: Tensor) -> Tensor:
+def _l2_normalise(blocks: Tensor) -> Tensor:
     return blocks / (blocks.square().sum(dim=-1, keepdim=True) + EPSILON**2).sqrt()

@@ -1,20 +1,20 @@
-"""How a process that computes clip after clip treats freed memory."""
+"""Memory allocation in a process that computes clip after clip."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 
-# Numbers of glibc's mallopt(3).
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_KEPT = 2**31 - 1
+# Parameters of glibc's mallopt(3), with the numbers that its header gives them.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_MAX_BYTES = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Lets this process keep the memory it frees, for the next clip of the same size.
+    """Let this process keep the memory that it frees, for the next clip of the same size.
 
     glibc gives every block above 32 MB back to the system, which hands it out again a zeroed page at a time: much of
-    CSN-152's time on the CPU. For processes that compute clips: what was used at the peak stays used.
+    CSN-152's time on the CPU. Only for processes that compute clips, as memory used at the peak is not given back.
 
     Returns:
         Whether the C library took the setting; False where it is not glibc.
@@ -22,4 +22,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, _KEPT))
+    return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, _MAX_BYTES))

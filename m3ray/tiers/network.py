@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from m3ray.errors import WeightsError
-from m3ray.tiers.backbones import load_weights, prepared, untrained_
-from m3ray.tiers.base import Measured, Weighted
+from m3ray.tiers.backbones import fill_untrained_, load_weights, prepare_network
+from m3ray.tiers.base import WeightedValue, WindowFeatures
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -25,9 +25,9 @@ class WeightSource:
     """Where a network's weights come from.
 
     Args:
-        location: path or URL; None: untrained.
-        sha256: hash of the file; None until `pinned`.
-        seed: of untrained weights.
+        location: path or URL of the weight file; None for random weights.
+        sha256: SHA-256 of the file, hexadecimal; None until `weight_sources.pin_weights` has computed it.
+        seed: seed of random weights.
     """
 
     location: str | None = None
@@ -36,43 +36,52 @@ class WeightSource:
 
     @property
     def untrained(self) -> bool:
+        """Whether the weights are random."""
         return self.location is None
 
     def identity(self) -> dict[str, Any]:
-        """What of the weights changes numbers: the file's hash, not where it lies."""
+        """What of the weights changes numbers: the file's hash, not its location."""
         return {"untrained_seed": self.seed} if self.untrained else {"sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Normalise:
-    """uint8 with channels last to normalised floats with channels second.
+    """Normalisation of 8-bit frames by each channel's mean and deviation.
 
     Args:
-        mean: of each channel, in [0, 1].
-        std: of each channel, in [0, 1].
+        mean: mean of each channel, RGB, in [0, 1].
+        std: standard deviation of each channel, RGB, in [0, 1].
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """(B, [T,] H, W, 3) to (B, 3, [T,] H, W)."""
+        """Normalise frames.
+
+        Args:
+            frames: uint8, channels last, (B, [T,] H, W, 3).
+        Returns:
+            (x / 255 - mean) / std, float32, channels second, (B, 3, [T,] H, W).
+        """
         mean, std = (torch.tensor(values, device=frames.device) for values in (self.mean, self.std))
-        # One multiplication and one addition; channels go second in name alone, the memory stays as convolutions want.
+        # One multiplication and one addition. Channels go second in the shape alone: in memory they stay last, which
+        # is how convolutions want them.
         return (frames * (1 / (255 * std)) - mean / std).movedim(-1, 1)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen network, ready to turn uint8 frames into pooled features.
+    """What it takes to make a frozen network that turns uint8 frames into pooled features; nothing is built yet.
 
     Args:
-        build: constructs the module that the weights are for.
-        transform: uint8 frames on the device, (B, [T,] H, W, 3), to the module's input.
-        source: its weights.
-        precision: in which it computes.
-        cut: what is kept of the filled module; None: all.
-        foldable: whether its children are named in the order in which they run, so that batch norms can be folded.
+        build: function that constructs the module which the weights are for.
+        transform: function from uint8 frames on the device, (B, [T,] H, W, 3), to the module's input.
+        source: the module's weights.
+        precision: precision to compute in.
+        cut: function that takes off what is not wanted of the module, its classifier say; None to keep all of it.
+        foldable: whether the module's children are named in the order in which they run, so that batch norms can be
+            folded into the convolutions before them.
     """
 
     build: Callable[[], nn.Module]
@@ -82,32 +91,44 @@ class Network:
     cut: Callable[[nn.Module], nn.Module] | None = None
     foldable: bool = True
 
-    def filled(self) -> nn.Module:
-        """The module with its weights, on the CPU."""
+    def build_with_weights(self) -> nn.Module:
+        """The module with its weights, on the CPU.
+
+        Raises:
+            WeightsError: If the weight file cannot be loaded into it.
+        """
         # torchvision's models may draw what is in no weight file; ours hold nothing else.
-        with _WithoutDraws() if self.foldable else nullcontext():
+        with _SkipInitialisation() if self.foldable else nullcontext():
             module = self.build()
         if self.source.location is None:
-            return untrained_(module, self.source.seed)
+            return fill_untrained_(module, self.source.seed)
         load_weights(module, self.source.location, self.source.sha256)
         return module
 
     def load(self, device: torch.device) -> LoadedNetwork:
-        """Builds, fills and prepares it on `device`."""
-        module = self.filled()
+        """Build the network, load its weights and prepare it for inference.
+
+        Args:
+            device: device to compute on.
+        """
+        module = self.build_with_weights()
         module = module if self.cut is None else self.cut(module)
         precision = torch.float32 if self.precision == "float32" else torch.bfloat16
-        module = prepared(module, device, precision, fold=self.foldable, own=True)
+        module = prepare_network(module, device, precision, fold=self.foldable, in_place=True)
         return LoadedNetwork(module, self.transform, device, precision)
 
     def check(self) -> None:
-        """Raises WeightsError if the weights don't load or hold numbers that are not finite; before any clip."""
-        if not all(torch.isfinite(value).all() for value in self.filled().state_dict().values()):
+        """Check the weights before any clip is computed.
+
+        Raises:
+            WeightsError: If they cannot be loaded, or hold numbers that are not finite.
+        """
+        if not all(torch.isfinite(value).all() for value in self.build_with_weights().state_dict().values()):
             raise WeightsError(f"{self.source.location} holds numbers that are not finite: fetch the file again")
 
 
-class _WithoutDraws(TorchFunctionMode):
-    """Layers keep whatever is in their memory instead of drawing starting weights, which others replace at once."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Layers keep whatever is in their memory instead of drawing initial weights, which are replaced at once anyway."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -119,7 +140,14 @@ class _WithoutDraws(TorchFunctionMode):
 
 @dataclass
 class LoadedNetwork:
-    """A network on its device."""
+    """A network on its device.
+
+    Args:
+        module: the network, ready for inference.
+        transform: function from uint8 frames on the device, (B, [T,] H, W, 3), to the module's input.
+        device: device that it computes on.
+        precision: precision that it computes in.
+    """
 
     module: nn.Module
     transform: Transform
@@ -127,42 +155,55 @@ class LoadedNetwork:
     precision: torch.dtype
 
     @torch.inference_mode()
-    def __call__(self, frames: Sequence[Tensor]) -> list[np.ndarray]:
-        """Features, float32, of each batch of uint8 frames, (B, H, W, 3) or (B, T, H, W, 3).
+    def __call__(self, batches: Sequence[Tensor]) -> list[np.ndarray]:
+        """Compute the features of batches of frames.
 
         On a GPU a batch is copied while the one before it is computed, and results wait on the device to the end.
+
+        Args:
+            batches: uint8, each (B, H, W, 3) or (B, T, H, W, 3).
+        Returns:
+            Features of each batch, float32, (B, width).
         """
-        staged = self._staged(frames)
-        features = [self.module(self.transform(self._ready(*stage)).to(self.precision)) for stage in staged]
+        copies = self._copy_to_device(batches)
+        features = [self.module(self.transform(self._wait_for_copy(*copy)).to(self.precision)) for copy in copies]
         return [values.float().cpu().numpy() for values in features]
 
-    def _staged(self, batches: Sequence[Tensor]) -> list[tuple[Tensor, torch.cuda.Event | None]]:
+    def _copy_to_device(self, batches: Sequence[Tensor]) -> list[tuple[Tensor, torch.cuda.Event | None]]:
         if self.device.type != "cuda":
             return [(frames.to(self.device), None) for frames in batches]
-        copies, staged = torch.cuda.Stream(self.device), []
-        with torch.cuda.stream(copies):
+        stream, copies = torch.cuda.Stream(self.device), []
+        with torch.cuda.stream(stream):
             for frames in batches:
-                copied = frames.pin_memory().to(self.device, non_blocking=True)
-                staged.append((copied, copies.record_event()))
-        return staged
+                on_device = frames.pin_memory().to(self.device, non_blocking=True)
+                copies.append((on_device, stream.record_event()))
+        return copies
 
     @staticmethod
-    def _ready(frames: Tensor, copied: torch.cuda.Event | None) -> Tensor:
-        if copied is not None:
+    def _wait_for_copy(frames: Tensor, end_of_copy: torch.cuda.Event | None) -> Tensor:
+        if end_of_copy is not None:
             computing = torch.cuda.current_stream(frames.device)
-            computing.wait_event(copied)
-            # Its memory belongs to the copying stream: not to be reused before this one has read it.
+            computing.wait_event(end_of_copy)
+            # The memory belongs to the copying stream: it must not be reused before this stream has read it.
             frames.record_stream(computing)
         return frames
 
 
-def batched(network: LoadedNetwork, inputs: Sequence[np.ndarray], column: str) -> list[Measured]:
-    """Runs equal shapes together and returns one measured window an input, in order."""
+def compute_vectors(network: LoadedNetwork, inputs: Sequence[np.ndarray], column: str) -> list[WindowFeatures]:
+    """Compute the vector of each input, inputs of one shape together.
+
+    Args:
+        network: network on its device.
+        inputs: images or clips, uint8, each (H, W, 3) or (T, H, W, 3).
+        column: name of the column that the vectors are for.
+    Returns:
+        The column of each input with weight 1, in order.
+    """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for position, array in enumerate(inputs):
-        groups[array.shape].append(position)
-    stacks = [torch.from_numpy(np.stack([inputs[p] for p in positions])) for positions in groups.values()]
-    out: dict[int, Measured] = {}
-    for positions, features in zip(groups.values(), network(stacks), strict=True):
-        out.update({p: {column: Weighted(row, 1.0)} for p, row in zip(positions, features, strict=True)})
-    return [out[position] for position in range(len(inputs))]
+    for index, array in enumerate(inputs):
+        groups[array.shape].append(index)
+    batches = [torch.from_numpy(np.stack([inputs[k] for k in indices])) for indices in groups.values()]
+    vectors: dict[int, WindowFeatures] = {}
+    for indices, features in zip(groups.values(), network(batches), strict=True):
+        vectors.update({k: {column: WeightedValue(row, 1.0)} for k, row in zip(indices, features, strict=True)})
+    return [vectors[index] for index in range(len(inputs))]

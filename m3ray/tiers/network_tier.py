@@ -1,4 +1,4 @@
-"""What the scene, event and torchvision tiers share: each is the pooled vector of a network."""
+"""The base class of the scene, event and torchvision tiers, each of which is the pooled vector of a network."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from m3ray.config import EventConfig, SceneConfig, TunedConfig, VisionConfig, as_json
+from m3ray.config import EventConfig, FinetunedConfig, SceneConfig, VisionConfig, as_json
 from m3ray.schema import vector_schema
 from m3ray.tiers.network import LoadedNetwork, Network, WeightSource
 
 
 @dataclass
 class VectorTier:
-    """A tier that is the pooled vector of a network; a subclass says which network, and what it is shown.
+    """A tier that is the pooled vector of a network.
+
+    A subclass says which network, and in `compute` which frames the network is given.
 
     Args:
-        config: the tier's settings, precision resolved.
-        source: the network's weights.
+        config: settings of the tier, precision resolved.
+        source: weights of the network.
     """
 
-    config: SceneConfig | EventConfig | VisionConfig | TunedConfig
+    config: SceneConfig | EventConfig | VisionConfig | FinetunedConfig
     source: WeightSource
 
     code_version = 1
@@ -34,22 +36,22 @@ class VectorTier:
 
     @property
     def column(self) -> str:
-        """What its vector is called in Parquet."""
+        """The name of its vector's column in Parquet."""
         return self.name
 
     @property
     def width(self) -> int:
-        """Numbers in its vector."""
+        """How many numbers its vector has."""
         raise TypeError(f"{type(self).__name__} has no width")
 
     @property
     def network(self) -> Network:
-        """The network, light: not yet built."""
+        """The network, not yet built."""
         raise TypeError(f"{type(self).__name__} names no network")
 
     @property
     def schema(self) -> pa.Schema:
-        """`clip_id` and the vector."""
+        """The schema of its table: `clip_id` and the vector."""
         return vector_schema(self.column, self.width)
 
     @property
@@ -58,14 +60,20 @@ class VectorTier:
         return self.source.untrained
 
     def identity(self) -> dict[str, Any]:
-        """All that changes the tier's numbers."""
+        """All that changes the tier's numbers; its hash is the tier's fingerprint."""
         weights = self.source.identity()
         return {"tier": self.name, "code": self.code_version, "config": as_json(self.config), "weights": weights}
 
     def setup(self, device: torch.device) -> None:
-        """Builds the network on `device`."""
+        """Build the network and load its weights.
+
+        Args:
+            device: device that `compute` runs on.
+        Raises:
+            WeightsError: If the weights cannot be loaded.
+        """
         self.loaded: LoadedNetwork = self.network.load(device)
 
     def compile(self) -> None:
-        """Lets torch.compile fuse the network into CUDA graphs, one a shape of input; after `setup`."""
+        """Let torch.compile fuse the network into CUDA graphs, one a shape of input; call it after `setup`."""
         self.loaded.module.compile(mode="reduce-overhead")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from m3ray.tiers.backbones.hrnet import FEATURES, hrnetv2_w48
-from m3ray.tiers.base import Measured, Window
-from m3ray.tiers.network import Network, Normalise, batched
+from m3ray.tiers.base import Window, WindowFeatures
+from m3ray.tiers.network import Network, Normalise, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
 
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
@@ -21,16 +21,30 @@ class SceneTier(VectorTier):
 
     @property
     def network(self) -> Network:
+        """HRNetV2-W48, not yet built."""
         assert self.config.precision != "auto", "precision is resolved before a tier is made"
         return Network(hrnetv2_w48, NORMALISE, self.source, self.config.precision)
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
-        """One scene a clip: later windows of a long clip add nothing."""
-        return of_first_frames(self, windows)
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute one vector for each clip.
+
+        Args:
+            windows: windows of one or of several clips.
+        Returns:
+            `scene`, (720,), of each clip's first window; nothing for its later windows.
+        """
+        return compute_first_frames(self, windows)
 
 
-def of_first_frames(tier: VectorTier, windows: Sequence[Window]) -> list[Measured]:
-    """The vector of each clip's first frame; nothing for its later windows."""
-    firsts = [window.frames[0] for window in windows if window.index == 0]
-    vectors = iter(batched(tier.loaded, firsts, tier.column))
+def compute_first_frames(tier: VectorTier, windows: Sequence[Window]) -> list[WindowFeatures]:
+    """Compute the vector of each clip's first frame.
+
+    Args:
+        tier: a tier of images, set up.
+        windows: windows of one or of several clips.
+    Returns:
+        The tier's column of each first window; an empty mapping for later windows.
+    """
+    first_frames = [window.frames[0] for window in windows if window.index == 0]
+    vectors = iter(compute_vectors(tier.loaded, first_frames, tier.column))
     return [next(vectors) if window.index == 0 else {} for window in windows]

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from m3ray.errors import ConfigError
-from m3ray.tiers.base import Measured, Weighted, Window
-from m3ray.tiers.event import FEWEST_FRAMES, padded
-from m3ray.tiers.network import Network, batched
+from m3ray.tiers.base import WeightedValue, Window, WindowFeatures
+from m3ray.tiers.event import MIN_FRAMES, pad_frames
+from m3ray.tiers.network import Network, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.tiers.scene import of_first_frames
+from m3ray.tiers.scene import compute_first_frames
 
 PREFIX = "torchvision:"
 _CLIP_FRAMES = 16  # what torchvision's video models take unless their documentation says otherwise
-# These two are built otherwise for their published weights.
+# The published weights of these two models need constructor arguments that are not the defaults.
 _WITH_HEADS = {"transform_input": True, "aux_logits": True, "init_weights": False}
-_BUILT_WITH = {"googlenet": _WITH_HEADS, "inception_v3": _WITH_HEADS}
+_CONSTRUCTOR_ARGUMENTS = {"googlenet": _WITH_HEADS, "inception_v3": _WITH_HEADS}
 
 
 @cache
@@ -40,13 +40,13 @@ def _models() -> ModuleType:
 class VisionTier(VectorTier):
     """The vector that a torchvision model's classifier would see.
 
-    An image model is shown the first frame. A video model is shown consecutive pieces of as many frames as it was
+    An image model is given the first frame. A video model is given consecutive pieces of as many frames as it was
     published with (16 for r3d_18, 32 for swin3d_t), at the job's own rate; the vector is the mean over the pieces,
     each counting by its frames. A shorter last piece is taken as it is, its last frame repeated where the model needs
     more.
 
     Args:
-        model: torchvision's name of it, an image classification or a video model.
+        model: torchvision's name of an image classification or a video model.
     """
 
     model: str = ""
@@ -56,105 +56,151 @@ class VisionTier(VectorTier):
 
     @property
     def name(self) -> str:
+        """The tier's name, `torchvision:r3d_18` say."""
         return f"{PREFIX}{self.model}"
 
     @property
     def column(self) -> str:
+        """The name of its vector's column in Parquet: the model's."""
         return self.model
 
     @cached_property
     def width(self) -> int:
+        """How many numbers its vector has: as many as the classifier takes."""
         with torch.device("meta"):
-            layer = classifier(build(self.model), self._entry)[1]
+            layer = find_classifier(build_model(self.model), self._published)[1]
         return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
     @property
     def whole_clip(self) -> bool:
+        """Whether it looks beyond the first frame, as video models do."""
         return is_video(self.model)
 
     @property
-    def _entry(self) -> Any:
+    def _published(self) -> Any:
+        """Torchvision's entry of the model's published weights: address, transforms, categories."""
         return _models().get_model_weights(self.model).DEFAULT  # type: ignore[attr-defined]
 
     @property
     def network(self) -> Network:
+        """The model without its classifier, not yet built."""
         assert self.config.precision != "auto", "precision is resolved before a tier is made"
-        transform, cut = _Transform(self._entry), partial(without_classifier, entry=self._entry)
+        transform, cut = _Transform(self._published), partial(remove_classifier, published=self._published)
         # Not folded: only a model's own code knows in which order its layers run.
-        return Network(partial(build, self.model), transform, self.source, self.config.precision, cut, foldable=False)
+        return Network(
+            partial(build_model, self.model), transform, self.source, self.config.precision, cut, foldable=False
+        )
 
     def identity(self) -> dict[str, Any]:
         """All that changes the tier's numbers, torchvision's transforms included."""
-        return {**super().identity(), "transforms": repr(self._entry.transforms()), "frames": self._lengths}
+        return {**super().identity(), "transforms": repr(self._published.transforms()), "frames": self._piece_lengths}
 
     @property
-    def _lengths(self) -> tuple[int, int]:
+    def _piece_lengths(self) -> tuple[int, int]:
         """Frames of a piece, and the fewest that the model takes."""
-        said = re.search(r"clip_len=(\d+)", self._entry.meta.get("_docs", ""))
-        length = int(said.group(1)) if said else _CLIP_FRAMES
-        return length, min(length, max(FEWEST_FRAMES, self._entry.meta.get("min_temporal_size") or 1))
+        documented = re.search(r"clip_len=(\d+)", self._published.meta.get("_docs", ""))
+        length = int(documented.group(1)) if documented else _CLIP_FRAMES
+        return length, min(length, max(MIN_FRAMES, self._published.meta.get("min_temporal_size") or 1))
 
-    def measure(self, windows: Sequence[Window]) -> list[Measured]:
-        """One vector a window, or for an image model a clip."""
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute one vector for each window, or with an image model for each clip.
+
+        Args:
+            windows: windows of one or of several clips.
+        Returns:
+            The model's column of each window, weighted by its frames; of an image model nothing for later windows.
+        """
         if not self.whole_clip:
-            return of_first_frames(self, windows)
-        length, fewest = self._lengths
-        pieces = [pieces_of(window.frames, length) for window in windows]
-        flat = [padded(piece, fewest) for group in pieces for piece in group]
-        vectors = iter(batched(self.loaded, flat, self.column))
-        return [self._mean([(next(vectors), len(piece)) for piece in group]) for group in pieces]
+            return compute_first_frames(self, windows)
+        length, minimum = self._piece_lengths
+        pieces = [split_into_pieces(window.frames, length) for window in windows]
+        flat = [pad_frames(piece, minimum) for group in pieces for piece in group]
+        vectors = iter(compute_vectors(self.loaded, flat, self.column))
+        return [self._average([(next(vectors), len(piece)) for piece in group]) for group in pieces]
 
-    def _mean(self, parts: Sequence[tuple[Measured, int]]) -> Measured:
+    def _average(self, parts: Sequence[tuple[WindowFeatures, int]]) -> WindowFeatures:
         total = sum(frames for _, frames in parts)
         mean = sum(values[self.column].value * (frames / total) for values, frames in parts)
-        return {self.column: Weighted(np.asarray(mean), total)}
+        return {self.column: WeightedValue(np.asarray(mean), total)}
 
 
 @dataclass(frozen=True)
 class _Transform:
     """The transforms that torchvision publishes with the weights."""
 
-    entry: Any
+    published: Any
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """(B, [T,] H, W, 3) uint8 to (B, 3, [T,] h, w)."""
-        return self.entry.transforms()(frames.movedim(-1, -3))
+        """Uint8 frames, (B, [T,] H, W, 3), to the model's input, (B, 3, [T,] h, w)."""
+        return self.published.transforms()(frames.movedim(-1, -3))
 
 
-def pieces_of(frames: np.ndarray, length: int) -> list[np.ndarray]:
-    """Consecutive pieces of `length` frames, the last one perhaps shorter."""
+def split_into_pieces(frames: np.ndarray, length: int) -> list[np.ndarray]:
+    """Split a window into consecutive pieces.
+
+    Args:
+        frames: frames of the window, (T, H, W, 3).
+        length: frames of a piece.
+    Returns:
+        The pieces, (length, H, W, 3) each; the last one may be shorter.
+    """
     return [frames[k : k + length] for k in range(0, len(frames), length)]
 
 
 def is_video(model: str) -> bool:
-    """Whether the model takes clips rather than images."""
+    """Whether a model takes clips rather than images.
+
+    Args:
+        model: torchvision's name of the model.
+    """
     return model in _models().list_models(module=_models().video)
 
 
 def check_model(model: str) -> None:
-    """Raises ConfigError for a name that is no classification or video model of torchvision."""
-    known = [*_models().list_models(module=_models()), *_models().list_models(module=_models().video)]
-    if model not in known:
-        near = difflib.get_close_matches(model, known, 4) or ["resnet50", "vit_b_16", "r3d_18", "mvit_v2_s"]
+    """Check that torchvision has a model, for classification of images or of videos.
+
+    Args:
+        model: name to look up.
+    Raises:
+        ConfigError: If it has none of this name; similar names are suggested.
+    """
+    names = [*_models().list_models(module=_models()), *_models().list_models(module=_models().video)]
+    if model not in names:
+        near = difflib.get_close_matches(model, names, 4) or ["resnet50", "vit_b_16", "r3d_18", "mvit_v2_s"]
         raise ConfigError(
-            f"torchvision:{model} is none of torchvision's {len(known)} classification and video models: "
+            f"torchvision:{model} is none of torchvision's {len(names)} classification and video models: "
             f"did you mean {', '.join(near)}?"
         )
 
 
-def published(model: str) -> str:
-    """The address of the model's published weights."""
+def weights_url(model: str) -> str:
+    """The URL of a model's published weights.
+
+    Args:
+        model: torchvision's name of the model.
+    """
     return _models().get_model_weights(model).DEFAULT.url  # type: ignore[attr-defined]
 
 
-def build(model: str) -> nn.Module:
-    """The model as its published weights want it, not yet filled."""
-    return _models().get_model(model, weights=None, **_BUILT_WITH.get(model, {}))
+def build_model(model: str) -> nn.Module:
+    """Build a model with the layers that its published weights have, before they are loaded.
+
+    Args:
+        model: torchvision's name of the model.
+    """
+    return _models().get_model(model, weights=None, **_CONSTRUCTOR_ARGUMENTS.get(model, {}))
 
 
-def classifier(network: nn.Module, entry: Any) -> tuple[str, nn.Linear | nn.Conv2d | nn.Conv3d]:
-    """Name and module of the layer that makes classes: the last with as many outputs as there are categories."""
-    classes = len(entry.meta["categories"])
+def find_classifier(network: nn.Module, published: Any) -> tuple[str, nn.Linear | nn.Conv2d | nn.Conv3d]:
+    """Find a model's classifier: the last layer with as many outputs as the weights have categories.
+
+    Args:
+        network: a model of torchvision.
+        published: torchvision's entry of its published weights.
+    Returns:
+        Name and module of the layer.
+    """
+    classes = len(published.meta["categories"])
     layers = [
         (name, module)
         for name, module in network.named_modules()
@@ -163,13 +209,19 @@ def classifier(network: nn.Module, entry: Any) -> tuple[str, nn.Linear | nn.Conv
     return layers[-1]
 
 
-def without_classifier(network: nn.Module, entry: Any) -> nn.Module:
-    """`network` with its classifying layer passing on what it sees, the model's own pooling left as it is.
+def remove_classifier(network: nn.Module, published: Any) -> nn.Module:
+    """Replace a model's classifier by an identity, and leave the model's own pooling as it is.
 
     Not by torchvision's create_feature_extractor: its trace drops operations whose result nobody takes, and with them
     the residuals that MViT adds in place, so its features differ from the model's without a word.
+
+    Args:
+        network: a model of torchvision; it is changed.
+        published: torchvision's entry of its published weights.
+    Returns:
+        `network`.
     """
-    name, _ = classifier(network, entry)
+    name, _ = find_classifier(network, published)
     owner, _, last = name.rpartition(".")
     setattr(network.get_submodule(owner), last, nn.Identity())
     return network

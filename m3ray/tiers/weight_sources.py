@@ -1,4 +1,4 @@
-"""Which weights a job uses: published files, a user's own, or none."""
+"""The weights that a job's networks use: the published files, a user's own, or random ones."""
 
 from __future__ import annotations
 
@@ -12,65 +12,73 @@ from m3ray.errors import ConfigError, WeightsError
 from m3ray.storage.weights_file import read_weights_file
 from m3ray.tiers.backbones import fetch, sha256_of
 from m3ray.tiers.network import WeightSource
-from m3ray.tiers.torchvision_tier import PREFIX, published
+from m3ray.tiers.torchvision_tier import PREFIX, weights_url
 
-# Up to here a job may be a trial, and untrained features are better than none, if they say so.
-TRIAL_CLIPS = 1_000
-WITH_WEIGHTS = ("scene", "event")
+# Up to this many clips a job may be a trial, for which untrained features are better than none, if they say so.
+MAX_TRIAL_CLIPS = 1_000
+NETWORK_TIERS = ("scene", "event")
 
 
 def weight_sources(
     choice: str, tiers: Sequence[str], configs: TierConfigs, *, clips: int, demo: bool = False, seed: int = 0
 ) -> dict[str, WeightSource]:
-    """The weights of each tier that has some, fetched and hashed.
+    """Find, download and hash the weights of a job's networks.
 
     Args:
         choice: `published`, `untrained`, `auto`, or a JSON file that maps tier to `{"path": ..., "sha256": ...}`.
-        tiers: names of the tiers asked for.
-        configs: tells which CSN.
-        clips: how many clips; `auto` falls back to untrained for up to `TRIAL_CLIPS`.
+        tiers: names of the job's tiers; those without a network are ignored.
+        configs: settings of the tiers, of which the event tier's name the CSN variant.
+        clips: number of clips of the job; `auto` falls back to untrained weights for at most `MAX_TRIAL_CLIPS`.
         demo: whether they are demo clips, for which `auto` is untrained.
-        seed: of untrained weights.
+        seed: seed of untrained weights.
+    Returns:
+        Tier name to its weights.
     Raises:
-        WeightsError: a file is missing, cannot be fetched or has another hash.
-        ConfigError: the JSON file is none, or misses a tier.
+        WeightsError: If a file is missing, cannot be downloaded or has another hash.
+        ConfigError: If the JSON file cannot be read, or lacks a tier.
     """
-    names = [name for name in tiers if name in WITH_WEIGHTS or name.startswith(PREFIX)]
+    names = [name for name in tiers if name in NETWORK_TIERS or name.startswith(PREFIX)]
     untrained = {name: WeightSource(seed=seed) for name in names}
     if not names or choice == "untrained" or (choice == "auto" and demo):
         return untrained
     if choice not in ("published", "auto"):
-        return {name: pinned(source) for name, source in _from_file(choice, names).items()}
+        return {name: pin_weights(source) for name, source in _sources_of_file(choice, names).items()}
     try:
-        return {name: pinned(WeightSource(_address(name, configs))) for name in names}
+        return {name: pin_weights(WeightSource(_preset_url(name, configs))) for name in names}
     except WeightsError:
-        if choice == "published" or clips > TRIAL_CLIPS:
+        if choice == "published" or clips > MAX_TRIAL_CLIPS:
             raise
         return untrained
 
 
-def pinned(source: WeightSource) -> WeightSource:
-    """`source` with its file fetched, checked, and its hash known."""
+def pin_weights(source: WeightSource) -> WeightSource:
+    """Download the file of a weight source, check it, and note its hash.
+
+    Args:
+        source: weights to pin; untrained ones have no file, and are returned as they are.
+    Raises:
+        WeightsError: If the file is missing, cannot be downloaded or has another hash.
+    """
     if source.location is None:
         return source
     return replace(source, sha256=sha256_of(fetch(source.location, source.sha256)))
 
 
-def _address(tier: str, configs: TierConfigs) -> str:
+def _preset_url(tier: str, configs: TierConfigs) -> str:
     if tier.startswith(PREFIX):
-        return published(tier.removeprefix(PREFIX))
+        return weights_url(tier.removeprefix(PREFIX))
     return PUBLISHED[f"event:{configs.event.network}" if tier == "event" else tier]
 
 
-def _from_file(choice: str, names: Sequence[str]) -> dict[str, WeightSource]:
-    path, listed = read_weights_file(choice)
-    missing = [name for name in names if name not in listed]
+def _sources_of_file(choice: str, names: Sequence[str]) -> dict[str, WeightSource]:
+    path, entries = read_weights_file(choice)
+    missing = [name for name in names if name not in entries]
     if missing:
-        raise ConfigError(f"--weights {path} names no weights for {', '.join(missing)}; it has {', '.join(listed)}")
-    return {name: _source(listed[name], name, path) for name in names}
+        raise ConfigError(f"--weights {path} names no weights for {', '.join(missing)}; it has {', '.join(entries)}")
+    return {name: _parse_entry(entries[name], name, path) for name in names}
 
 
-def _source(entry: object, name: str, file: Path) -> WeightSource:
+def _parse_entry(entry: object, name: str, file: Path) -> WeightSource:
     if isinstance(entry, str):
         entry = {"path": entry}
     if not isinstance(entry, Mapping) or not ({"path", "url"} & set(entry)):

@@ -1,8 +1,8 @@
-"""Choosing hidden layers, regularisation and epochs on parts of the train split, for tiers of unknown strength.
+"""Selection of hidden layers, regularisation and epochs on parts of the train split, for tiers of unknown strength.
 
 The paper's settings suit thousands of columns of pooled networks. On a few weak columns (captions, tags, audio) a
 network of their size learns the noise, and on a few strong ones a small network misses what there is. So each candidate
-is trained on four fifths of the train split and judged on the rest, three times over; val is never seen.
+is trained on four fifths of the train split and scored on the rest, three times over; val is never seen.
 """
 
 from __future__ import annotations
@@ -17,34 +17,41 @@ from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
 from m3ray.training.stacked import train_runs
 
-SPLITS, PART = 3, 5  # how often, and the share (a fifth) held out
-_FEWEST = 20  # clips: below, a fifth of them ranks nothing
+SPLITS, FOLDS = 3, 5  # each candidate is trained on 3 splits, with one of 5 folds of the train split held out
+_MIN_CLIPS = 20  # a fifth of fewer clips ranks nothing
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings and how they did on what was held out.
+    """Training settings and their score on the clips that were held out.
 
     Args:
-        config: as they were tried.
-        curve: Spearman after each epoch, mean over the splits.
+        config: The settings.
+        curve: Spearman's rank correlation after each epoch, mean over the splits, (epochs,).
     """
 
     config: TrainConfig
     curve: np.ndarray
 
     @property
-    def best(self) -> float:
+    def best_spearman(self) -> float:
+        """Spearman's rank correlation of the best epoch."""
         return float(self.curve.max())
 
     @property
-    def chosen(self) -> TrainConfig:
-        """The settings, stopped at their best epoch."""
+    def best_config(self) -> TrainConfig:
+        """The settings, with as many epochs as the best one."""
         return replace(self.config, epochs=int(self.curve.argmax()) + 1)
 
 
-def candidates(base: TrainConfig) -> dict[str, TrainConfig]:
-    """What is tried, from the paper's settings to a linear model with the shrinkage of a ridge regression."""
+def make_candidates(base: TrainConfig) -> dict[str, TrainConfig]:
+    """The settings to try, from the paper's to a linear model with the shrinkage of a ridge regression.
+
+    Args:
+        base: Settings that the candidates vary.
+    Returns:
+        Name of each candidate to its settings.
+    """
     return {
         "as given": base,
         "strong decay": replace(base, weight_decay=1e-3),
@@ -60,34 +67,44 @@ def candidates(base: TrainConfig) -> dict[str, TrainConfig]:
 
 
 def can_select(data: StudyData) -> bool:
-    """Whether the train split is large enough to hold a part of it out."""
-    return len(data.train) >= _FEWEST
-
-
-def judged(data: StudyData, columns: np.ndarray, config: TrainConfig, seed: int) -> Candidate:
-    """Trains a candidate on each part and judges it on what was held out.
+    """Whether the train split is large enough to hold a part of it out.
 
     Args:
-        data: of it the train rows alone are looked at.
-        columns: positions that the variant sees.
-        config: the candidate.
-        seed: of the parts and the first run.
+        data: Data of the study.
+    """
+    return len(data.train) >= _MIN_CLIPS
+
+
+def score_candidate(data: StudyData, columns: np.ndarray, config: TrainConfig, seed: int) -> Candidate:
+    """Train a candidate on parts of the train split and score it on what was held out.
+
+    Args:
+        data: Data of the study, of which only the train rows are used.
+        columns: Positions of the columns that the variant sees.
+        config: Settings of the candidate.
+        seed: Seed of the parts and of the first run.
+    Returns:
+        The settings with their curve.
     """
     order = np.random.default_rng(seed).permutation(data.train)
     curves = []
     for k in range(SPLITS):
-        held = order[k::PART]
-        kept = np.setdiff1d(order, held)
-        parts = [_tensors(data, columns, rows) for rows in (kept, held)]
-        trained = train_runs(parts[0], parts[1], config, [seed + k])
-        curves.append(trained.metrics["spearman"][0])
-    # A constant model ranks nothing: the worst there is, not an undefined one.
+        held_out = order[k::FOLDS]
+        fit_part, test_part = (_tensors(data, columns, rows) for rows in (np.setdiff1d(order, held_out), held_out))
+        curves.append(train_runs(fit_part, test_part, config, [seed + k]).metrics["spearman"][0])
+    # A constant model ranks nothing: it counts as the worst correlation, so that the mean stays defined.
     return Candidate(config, np.nan_to_num(np.stack(curves), nan=-1.0).mean(axis=0))
 
 
-def best_of(found: Mapping[str, Candidate]) -> str:
-    """The name of the candidate whose best epoch is best."""
-    return max(found, key=lambda name: found[name].best)
+def best_candidate(candidates: Mapping[str, Candidate]) -> str:
+    """Name of the candidate with the best epoch.
+
+    Args:
+        candidates: Name of each candidate to its score.
+    Returns:
+        The name; of equal ones the first.
+    """
+    return max(candidates, key=lambda name: candidates[name].best_spearman)
 
 
 def _tensors(data: StudyData, columns: np.ndarray, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Adam for stacked runs: torch's fused one where all share their settings, a batched one where each has its own."""
+"""Adam for stacked runs: PyTorch's fused one where all runs share their settings, a batched one where they differ."""
 
 from __future__ import annotations
 
@@ -12,39 +12,52 @@ from torch.optim.adam import adam
 from m3ray.config import TrainConfig
 from m3ray.model import StackedMLP
 
-_BETAS, _EPS = (0.9, 0.999), 1e-8  # Adam's own
-LARGE = 250_000  # weights a run whose gradient is worth keeping out of memory
-BLOCK = 480_000  # weights of a block: its gradient, moments and itself stay in a core's cache
+_BETAS, _EPS = (0.9, 0.999), 1e-8  # PyTorch's defaults
+# Layers with this many weights a run are updated block by block, so that their gradient is never written to memory.
+LARGE = 250_000
+# Weights of a block: they, their gradient and their two moments stay in a core's cache.
+BLOCK = 480_000
 
 
 class Optimiser(Protocol):
-    """What a training loop asks of it."""
+    """An optimiser as the training loop of stacked runs uses it."""
 
     def zero_grad(self) -> None:
-        """Forgets gradients."""
+        """Discard all gradients."""
 
     def step(self) -> None:
-        """Moves the parameters along their gradients."""
+        """Update the parameters from their gradients."""
 
     def end_epoch(self, epoch: int) -> None:
-        """Sets the learning rate of the epoch after `epoch`, counted from 0."""
+        """Set the learning rate of the next epoch.
+
+        Args:
+            epoch: Epoch that ended, from 0.
+        """
 
     def close(self) -> None:
-        """Leaves the model as it would be without training."""
+        """Detach the optimiser from the model."""
 
 
 def make_optimiser(model: StackedMLP, configs: Sequence[TrainConfig]) -> Optimiser:
-    """Adam with StepLR for a stacked model, settings from `configs`, one a run."""
+    """Make Adam with StepLR for a stacked model.
+
+    Args:
+        model: Stacked model of R runs.
+        configs: Settings of each run.
+    Returns:
+        An optimiser of all parameters.
+    """
     settings = {(c.learning_rate, c.weight_decay, c.step_size, c.gamma) for c in configs}
     return SharedAdam(model, configs[0]) if len(settings) == 1 else StackedAdam(model.parameters(), configs)
 
 
 class SharedAdam:
-    """torch's fused Adam for runs of one setting; on a CPU, large weights move while their gradient is still in cache.
+    """PyTorch's fused Adam for runs with the same settings; on a CPU, large layers are updated in the backward pass.
 
     Args:
-        model: its large layers' gradients are consumed in the backward pass.
-        config: settings of all runs.
+        model: Stacked model; the gradients of its large layers are consumed in the backward pass.
+        config: Settings of all runs.
     """
 
     def __init__(self, model: StackedMLP, config: TrainConfig) -> None:
@@ -57,13 +70,19 @@ class SharedAdam:
         self._adam = torch.optim.Adam(rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
     def zero_grad(self) -> None:
-        # Freed, not zeroed: the next backward pass then writes instead of adding to zeros.
+        """Free all gradients: the next backward pass then writes them instead of adding to zeros."""
         self._adam.zero_grad(set_to_none=True)
 
     def step(self) -> None:
+        """Update the parameters that the backward pass has not updated yet."""
         self._adam.step()
 
     def end_epoch(self, epoch: int) -> None:
+        """Set the learning rate of the next epoch.
+
+        Args:
+            epoch: Epoch that ended, from 0.
+        """
         rate = _rate(self._config, epoch + 1)
         for group in self._adam.param_groups:
             group["lr"] = rate
@@ -71,18 +90,19 @@ class SharedAdam:
             blocked.rate = rate
 
     def close(self) -> None:
+        """Give the model's layers their own gradients back."""
         self._model.consumers.clear()
 
 
 class BlockedAdam:
-    """Adam of one layer's weights, a block of rows at a time: the block's gradient is made and used up in cache.
+    """Adam of one layer's weights, a block of rows at a time, so that a block's gradient never leaves the cache.
 
     Written out whole, the gradient of M3-S's first layer would cross memory twice more a step, in pages that the system
     hands out anew. The numbers are those of `torch.optim.Adam(fused=True)`.
 
     Args:
-        weights: (R, out, in).
-        config: settings of all runs.
+        weights: Weights of the layer, (R, out, in).
+        config: Settings of all runs.
     """
 
     def __init__(self, weights: nn.Parameter, config: TrainConfig) -> None:
@@ -100,7 +120,12 @@ class BlockedAdam:
         ]
 
     def consume(self, gradient: Tensor, x: Tensor) -> None:
-        """Moves the weights along gradient^T x, from (R, B, out) and (R, B, in)."""
+        """Update the weights from the two factors of their gradient, gradient^T x.
+
+        Args:
+            gradient: Gradient of the layer's output, (R, B, out).
+            x: Input of the layer, (R, B, in).
+        """
         for run, rows, (weights, first, second), steps in self._blocks:
             product = self._buffer[: len(weights)]
             torch.mm(gradient[run, :, rows].T, x[run], out=product)
@@ -128,13 +153,13 @@ def _rate(config: TrainConfig, epoch: int) -> float:
 
 
 class StackedAdam:
-    """Adam (Kingma and Ba 2015) whose learning rate and weight decay are each run's own.
+    """Adam (Kingma and Ba 2015) with a learning rate and a weight decay for each run.
 
-    The arithmetic of `torch.optim.Adam` with L2 weight decay, a run a row of each parameter.
+    The arithmetic is that of `torch.optim.Adam` with L2 weight decay, a run a row of each parameter.
 
     Args:
-        parameters: each (R, ...).
-        configs: one a run.
+        parameters: Parameters of the stacked model, each (R, ...).
+        configs: Settings of each run.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], configs: Sequence[TrainConfig]) -> None:
@@ -146,29 +171,37 @@ class StackedAdam:
         self._rates = [c.learning_rate for c in configs]
 
     def zero_grad(self) -> None:
+        """Discard all gradients."""
         for parameter in self._parameters:
             parameter.grad = None
 
     def end_epoch(self, epoch: int) -> None:
+        """Set each run's learning rate of the next epoch.
+
+        Args:
+            epoch: Epoch that ended, from 0.
+        """
         self._rates = [_rate(config, epoch + 1) for config in self._configs]
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing: the model was not changed."""
 
     @torch.no_grad()
     def step(self) -> None:
+        """Update the parameters from their gradients."""
+        # m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
         self._steps += 1
         corrections = [1 - beta**self._steps for beta in _BETAS]
         for parameter, first, second in zip(self._parameters, self._first, self._second, strict=True):
             assert parameter.grad is not None
-            decay = _a_run([c.weight_decay for c in self._configs], parameter)
-            rate = _a_run(self._rates, parameter) / corrections[0]
+            decay = _per_run([c.weight_decay for c in self._configs], parameter)
+            rate = _per_run(self._rates, parameter) / corrections[0]
             gradient = parameter.grad + decay * parameter
             first.lerp_(gradient, 1 - _BETAS[0])
             second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
             parameter.sub_(rate * first / ((second / corrections[1]).sqrt_() + _EPS))
 
 
-def _a_run(values: Sequence[float], like: Tensor) -> Tensor:
-    """A number a run, to be multiplied with (R, ...)."""
+def _per_run(values: Sequence[float], like: Tensor) -> Tensor:
+    """A number of each run, shaped to be multiplied with (R, ...)."""
     return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.ndim - 1))

@@ -1,4 +1,4 @@
-"""When each frame of a video is shown: from the timestamps of a file to seconds since its first frame."""
+"""Presentation times of frames: from the timestamps of a file to seconds since its first frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ _HEADER_ROUNDING = 1.5e-3
 
 @dataclass(frozen=True)
 class Stamp:
-    """Timestamps of a frame or packet, in ticks of the stream's time base; None where the file has none."""
+    """Timestamps of a frame or packet, in ticks of the stream's time base.
+
+    Args:
+        pts: presentation time; None where the file has none.
+        dts: decoding time; None where the file has none.
+        duration: how long it lasts; 0 where the file does not say.
+    """
 
     pts: int | None
     dts: int | None
@@ -31,9 +37,9 @@ class Clock:
     transport and program streams, far ahead, the frames after the jump go on where those before it end.
 
     Args:
-        tick: the stream's time base, seconds.
-        period: seconds that a frame lasts where nothing else is known.
-        container: FFmpeg's name of it.
+        tick: time base of the stream, seconds.
+        period: how long a frame lasts where nothing else tells, seconds.
+        container: FFmpeg's name of the container.
     """
 
     def __init__(self, tick: Fraction, period: float, container: str) -> None:
@@ -49,39 +55,48 @@ class Clock:
         self._choice = _BestEffort()
 
     def show(self, stamp: Stamp) -> float:
-        """The time at which the next frame is shown, seconds since the first one."""
+        """Add the next frame.
+
+        Args:
+            stamp: timestamps of the frame.
+        Returns:
+            When it is shown, seconds since the first one.
+        """
         ticks = stamp.dts if self.by_dts else self._choice.choose(stamp)
         own = stamp.duration * self.tick
         if not self.times:
             self._last_stamp, time = 0.0 if ticks is None else ticks * self.tick, 0.0
             self._offset = -self._last_stamp
         else:
-            at = self._last_stamp + self._lasting() if ticks is None else ticks * self.tick
+            at = self._last_stamp + self._last_duration() if ticks is None else ticks * self.tick
             gap, time = at - self._last_stamp, max(self.times[-1], at + self._offset)
             if gap < -GLITCH_SECONDS or (self.jumps_ahead and gap > _SEAM_SECONDS):
-                time = self.times[-1] + self._lasting()
+                time = self.times[-1] + self._last_duration()
                 self._offset = time - at
             self._last_stamp = at
         self._last_own = own
         self.times.append(time)
         return time
 
-    def _lasting(self) -> float:
+    def _last_duration(self) -> float:
         """Seconds that the last frame is shown where no next one says so."""
         if self._last_own > 0:
             return self._last_own
         return median_gap(np.asarray(self.times)) or self.period
 
     def timeline(self, track_end: float | None = None, longest: float = np.inf) -> tuple[np.ndarray, float]:
-        """Seconds at which each frame is shown, (N,), the first 0; and when the last one ends.
+        """Lay out when each frame that was added is shown.
 
         Args:
-            track_end: where the durations that came with frames are those of decoding order (MP4 with frames
-                reordered): when the track ends by its header, seconds in the file's time.
-            longest: that any frame lasts by its packet, seconds: a header that says more counts what is not shown.
+            track_end: when the track ends by its header, seconds in the file's time; given where the durations that
+                came with frames are those of decoding order (MP4 with frames reordered), else None.
+            longest: longest time that any frame lasts by its packet, seconds: a header that says more counts frames
+                that are not shown.
+        Returns:
+            Seconds at which each frame is shown, (N,), the first 0; and when the last one ends.
         """
         times = np.asarray(self.times)
-        if len(times) > 1 and (np.diff(times) <= 0).mean() > 0.5:  # no timestamps worth the name
+        if len(times) > 1 and (np.diff(times) <= 0).mean() > 0.5:  # most timestamps stand still: they tell nothing
             times = np.arange(len(times)) * self.period
             return times, len(times) * self.period
         if not len(times):
@@ -89,13 +104,19 @@ class Clock:
         left = None if track_end is None else track_end - self._last_stamp
         # Headers count in thousandths: where the two agree within that, the finer one is right.
         if left is None or abs(left - self._last_own) < _HEADER_ROUNDING:
-            return times, float(times[-1] + self._lasting())
+            return times, float(times[-1] + self._last_duration())
         plausible = 0 < left < longest + _HEADER_ROUNDING
         return times, float(times[-1] + (left if plausible else median_gap(times) or self.period))
 
 
 def median_gap(times: np.ndarray) -> float:
-    """Median seconds from a frame to the next one; 0 for a single frame."""
+    """Median time from a frame to the next one.
+
+    Args:
+        times: when frames are shown, (N,), ascending; those of equal times are passed over.
+    Returns:
+        In the unit of `times`; 0 for a single frame.
+    """
     gaps = np.diff(times)
     gaps = gaps[gaps > 0]
     return float(np.median(gaps)) if len(gaps) else 0.0

@@ -1,4 +1,4 @@
-"""Whether a file is whole: what its container promises, by its own length fields, against the bytes that are there.
+"""Completeness of a file: the bytes that its container promises by its own length fields, against those it has.
 
 Only promises count. MPEG program and transport streams make none, nor does a live recording of unknown length.
 """
@@ -14,18 +14,20 @@ _GIF_TRAILER = 0x3B
 _FOURCC, _LENGTH = 4, 4
 
 
-def missing_bytes(data: bytes, container: str) -> str | None:
-    """What a container promises and the file does not hold, in words; None where nothing is missing.
+def describe_missing_bytes(data: bytes, container: str) -> str | None:
+    """Describe what a container promises and the file does not hold.
 
     Args:
-        data: the file.
-        container: FFmpeg's name of it.
+        data: bytes of the file.
+        container: FFmpeg's name of the container.
+    Returns:
+        A clause for a message; None where nothing is missing.
     """
     check = _CHECKS.get(container)
     return check(data) if check else None
 
 
-def _short(promised: int, data: bytes) -> str | None:
+def _describe_shortfall(promised: int, data: bytes) -> str | None:
     return f"{len(data)} of {promised} bytes are there" if promised > len(data) else None
 
 
@@ -41,12 +43,12 @@ def _missing_of_mov(data: bytes) -> str | None:
         if size < 8 or not name.isalnum():  # junk after the last box
             return None
         if name == b"sidx" and _end_of_index(data, at, size) > len(data):
-            return _short(_end_of_index(data, at, size), data)
+            return _describe_shortfall(_end_of_index(data, at, size), data)
         described = described or name == b"moov"
         fragmented = fragmented or name == b"moof" or (name == b"moov" and b"mvex" in data[at : at + size])
         # With a sample table beside it, a length that is too large loses nothing: the table is asked sample by sample.
         if at + size > len(data) and (fragmented or not described or name == b"moov"):
-            return _short(at + size, data)
+            return _describe_shortfall(at + size, data)
         at += size
     return "the last box is cut" if (fragmented or not described) and any(data[at:]) else None
 
@@ -71,7 +73,7 @@ def _missing_of_matroska(data: bytes) -> str | None:
         if element is None or size is None:
             return None
         if element == _EBML_SEGMENT:
-            return _short(at + size, data)
+            return _describe_shortfall(at + size, data)
         at += size
     return None
 
@@ -97,16 +99,18 @@ def _missing_of_avi(data: bytes) -> str | None:
     for at in _riff_chunks(data):
         size = struct.unpack_from("<I", data, at + _FOURCC)[0]
         if size not in _UNKNOWN_32 and at + 8 + size > len(data):
-            return _short(at + 8 + size, data)
+            return _describe_shortfall(at + 8 + size, data)
     return None
 
 
 def count_avi_entries(data: bytes, stream: int) -> int:
-    """Entries of an AVI's index for a video stream, empty ones too; 0 where no index tells of all of the file.
+    """Count the entries of an AVI's index for a video stream, empty ones too.
 
     Args:
-        data: the file, whole.
-        stream: its number, in the order of their headers.
+        data: bytes of the whole file.
+        stream: index of the stream, in the order of the headers.
+    Returns:
+        Number of entries; 0 where no index covers the whole file.
     """
     if b"AVIX" in (data[at + 8 : at + 12] for at in _riff_chunks(data)):
         return 0
@@ -166,7 +170,7 @@ def _missing_of_flv(data: bytes) -> str | None:
     while at + 11 <= len(data) and data[at] & 0x1F in _FLV_TAGS:
         end = at + 11 + int.from_bytes(data[at + 1 : at + 4], "big")
         if end > len(data):
-            return _short(end, data)
+            return _describe_shortfall(end, data)
         at = end + 4
     return "the last tag is cut" if at < len(data) < at + 11 and data[at] & 0x1F in _FLV_TAGS else None
 
@@ -180,7 +184,7 @@ def _missing_of_asf(data: bytes) -> str | None:
     if at < 0 or at + 92 > len(data):
         return None
     size, broadcast = struct.unpack_from("<Q", data, at + 40)[0], data[at + 88] & 1
-    return None if broadcast else _short(size, data)
+    return None if broadcast else _describe_shortfall(size, data)
 
 
 def _missing_of_ogg(data: bytes) -> str | None:
@@ -193,7 +197,7 @@ def _missing_of_ogg(data: bytes) -> str | None:
             return "the last page is cut"
         end = at + 27 + len(lengths) + sum(lengths)
         if end > len(data):
-            return _short(end, data)
+            return _describe_shortfall(end, data)
         at = end
     return None if ended else "the page that ends an Ogg stream is not there"
 
@@ -205,7 +209,7 @@ def _missing_of_mxf(data: bytes) -> str | None:
     """Triplets of a 16 byte key, a BER length, a value; the first one says where the last partition begins."""
     footer = int.from_bytes(data[44:52], "big") if data[16:17] == b"\x83" else 0
     if footer >= len(data):
-        return _short(footer + 1, data)
+        return _describe_shortfall(footer + 1, data)
     at = 0
     while at + 17 <= len(data) and data[at : at + 4] == _KEY:
         first = data[at + 16]
@@ -213,7 +217,7 @@ def _missing_of_mxf(data: bytes) -> str | None:
         size = int.from_bytes(data[at + 17 : at + 17 + width], "big") if width else first
         end = at + 17 + width + size
         if end > len(data):
-            return _short(end, data)
+            return _describe_shortfall(end, data)
         at = end
     left = data[at : at + 17]
     return "the last triplet is cut" if 0 < len(left) < 17 and left[:4] == _KEY[: len(left)] else None

@@ -1,4 +1,4 @@
-"""Which container a file is, by its content: a name can claim anything, and a playlist can open other files."""
+"""Container formats, told by the content of a file: a name can claim anything, and a playlist can open other files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 
 
-def container_of(data: bytes) -> str:
-    """FFmpeg's name of the demuxer for `data`.
+def detect_container(data: bytes) -> str:
+    """Detect which container a file is.
 
     Args:
-        data: the file, or its first `HEAD` bytes.
+        data: bytes of the file, or its first `HEAD` bytes.
+    Returns:
+        FFmpeg's name of the demuxer.
     Raises:
-        DecodeError: `empty_file`, or `not_a_video` for anything outside the list of allowed containers.
+        DecodeError: If the file is empty (`empty_file`), or none of the allowed containers (`not_a_video`).
     """
     if not data:
         raise DecodeError("empty_file", "the file is empty (0 bytes): copy or download it again", stage="sniff")

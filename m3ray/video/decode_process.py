@@ -1,9 +1,9 @@
-"""The decoding child: a process that may crash, eat memory or never end without taking a Ray task along.
+"""Main program of the decoding child, which may crash, run out of memory or hang without harm to a Ray task.
 
 Reads requests on standard input and answers on standard output; `sandbox.Decoder` is its other side.
 Each message is a line of JSON, then as many raw bytes as its `payload` says. A request is answered with windows of
 frames and `end`, or with `reason`; `alive` says meanwhile that work goes on. A line `stop` asks for the end of the
-answer; where it comes too late it is passed over.
+answer; one that comes too late is ignored.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.errors import DecodeError
 
 STOP = b"stop\n"
+_SKIP_BYTES = 1 << 20
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
 
 
 def main() -> None:
-    """Answers requests until standard input closes."""
+    """Answer requests until standard input closes."""
     requests, answers = sys.stdin.buffer, _private_stdout()
     isolated = _leave_network()
     _limit_memory(int(sys.argv[1]))
@@ -36,9 +37,7 @@ def main() -> None:
     while line := requests.readline():
         if line != STOP:
             request = json.loads(line)
-            data = requests.read(request["payload"])
-            _send(answers, {**_answer(decode, data, request, requests, answers), "isolated": isolated})
-            del data
+            _send(answers, {**_answer(decode, request, requests, answers), "isolated": isolated})
 
 
 def _private_stdout() -> BinaryIO:
@@ -51,9 +50,9 @@ def _private_stdout() -> BinaryIO:
 
 
 def _leave_network() -> bool:
-    """Moves into a namespace without network, so that no decoder can fetch what a file names; whether that was allowed.
+    """Move into a namespace without network, so that no decoder can fetch what a file names; tell whether that worked.
 
-    Where it is refused the list of containers still stands.
+    Where it is not allowed, the list of containers still protects.
     """
     if sys.platform != "linux":
         return False
@@ -71,16 +70,17 @@ def _limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
-class _Stopped(Exception):
+class _StopError(Exception):
     """The other side wants no more of this answer."""
 
 
-def _answer(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> dict[str, Any]:
-    """Sends the windows that are asked for, and returns what ends the answer."""
+def _answer(decode: Any, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> dict[str, Any]:
+    """Send the windows of the clip, and return the message that ends the answer."""
     try:
-        for facts, frames in _windows(decode, data, request, requests, answers):
-            _send(answers, {"facts": facts.as_dict(), "shape": frames.shape}, frames.data)
-    except _Stopped:
+        data = _read_payload(requests, request["payload"])
+        for metadata, frames in _decode_windows(decode, data, request, requests, answers):
+            _send(answers, {"metadata": metadata.as_dict(), "shape": frames.shape}, frames.data)
+    except _StopError:
         pass
     except DecodeError as error:
         return {"reason": error.reason, "message": error.message, "stage": error.stage}
@@ -93,7 +93,19 @@ def _answer(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryI
     return {"end": True}
 
 
-def _windows(decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> Iterator[Any]:
+def _read_payload(requests: BinaryIO, size: int) -> bytes:
+    """The bytes of the clip; where they do not fit into memory they are skipped, as the next request follows them."""
+    try:
+        return requests.read(size)
+    except MemoryError:
+        while size > 0 and (part := requests.read(min(size, _SKIP_BYTES))):
+            size -= len(part)
+        raise
+
+
+def _decode_windows(
+    decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO
+) -> Iterator[Any]:
     config, limits = DecodeConfig(**request["decode"]), LimitsConfig(**request["limits"])
 
     def pulse() -> None:
@@ -107,9 +119,9 @@ def _windows(decode: Any, data: bytes, request: dict[str, Any], requests: Binary
 
 
 def _check_stop(requests: BinaryIO) -> None:
-    """While an answer is on its way the other side sends nothing but `stop`, or is gone."""
+    """Stop if something arrives: during an answer the other side sends nothing but `stop`, or is gone."""
     if select.select([requests], [], [], 0)[0]:
-        raise _Stopped
+        raise _StopError
 
 
 def _send(answers: BinaryIO, header: dict[str, Any], payload: Any = b"") -> None:

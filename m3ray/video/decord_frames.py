@@ -1,4 +1,4 @@
-"""Decoding with decord, where it is proven to deliver the frames that are asked for."""
+"""Decoding with decord, for the kinds of video where it is proven to give the right frames."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 
 from m3ray.config import DecodeConfig
+from m3ray.video.metadata import VideoMetadata
 from m3ray.video.orientation import UPRIGHT
-from m3ray.video.sampling import Extent, Facts, resized, rounding_of, sampled_frames
-from m3ray.video.shown_frames import matrix_of, shown_frames
+from m3ray.video.sampling import Extent, resize, sample_frames, timestamp_rounding
+from m3ray.video.shown_frames import decode_shown_frames, display_matrix
 from m3ray.video.video_file import VideoFile
 
 
 class DecordError(Exception):
-    """decord cannot serve a clip, or not further."""
+    """A clip that decord cannot decode, or not further."""
 
 
 # Container and codec for which decord, read in order, gave the right frame in every generated ramp (tests/ramps.py),
 # and whether it did so with frames reordered too. Everything else is PyAV's.
-RIGHT = {
+PROVEN_FORMATS = {
     ("mov", "h264"): True,
     ("mov", "hevc"): True,
     ("mov", "mpeg4"): True,
@@ -35,46 +36,73 @@ RIGHT = {
 
 
 def is_decord_right(video: VideoFile) -> bool:
-    """Whether decord is there and proven right for such a video: nothing cut away, turned, hidden or without time."""
+    """Tell whether decord is installed and proven right for a video.
+
+    Args:
+        video: opened video.
+    Returns:
+        False where anything is cut away, rotated, hidden or without time, or the container and codec are not proven.
+    """
     table = video.scan.table
     kind = (video.container, video.codec)
-    if find_spec("decord") is None or kind not in RIGHT or (table.reorders() and not RIGHT[kind]):
+    if find_spec("decord") is None or kind not in PROVEN_FORMATS or (table.reorders() and not PROVEN_FORMATS[kind]):
         return False
     timed = len(np.unique(table.pts)) == len(table) == len(video.times) and not np.isnan(table.pts).any()
-    # What leads up to the first keyframe by showing order may lack what it refers to: then nobody shows it.
+    # Frames shown before the first keyframe may lack what they refer to: then no decoder shows them.
     begins = timed and table.keys[0] and table.pts[0] == min(table.pts)
-    return begins and all(table.shown) and first_matrix(video) == UPRIGHT
+    return begins and all(table.shown) and first_display_matrix(video) == UPRIGHT
 
 
-def decord_windows(video: VideoFile, config: DecodeConfig, extent: Extent) -> Iterator[tuple[Facts, np.ndarray]]:
-    """As `decode.decode`; each frame is read after the one before it, as decord's seeking lands on others.
+def decode_with_decord(
+    video: VideoFile, config: DecodeConfig, extent: Extent
+) -> Iterator[tuple[VideoMetadata, np.ndarray]]:
+    """Decode the sampled frames of a clip as `decode.decode` does, in order, as decord seeks to wrong frames.
 
+    Args:
+        video: opened video for which `is_decord_right`.
+        config: sampling rate, size of the frames and length of a window.
+        extent: what of the clip is wanted.
+    Yields:
+        The metadata of the clip, and frames: uint8, (T, size, size, 3), RGB.
     Raises:
-        DecordError: decord fails, or sees another number of frames.
+        DecordError: If decord fails, or sees another number of frames.
     """
-    positions = sampled_frames(video.times, video.duration, config.fps, rounding_of(video.container))
-    facts = facts_of(video, len(positions))
-    wanted = {"first_frame": 1, "first_window": config.window_frames}.get(extent, len(positions))
+    positions = sample_frames(video.times, video.duration, config.fps, timestamp_rounding(video.container))
+    metadata = packet_metadata(video, len(positions))
+    count = {"first_frame": 1, "first_window": config.window_frames}.get(extent, len(positions))
     if extent == "one_window" and len(positions) > config.window_frames:
-        yield facts, np.empty((0, config.size, config.size, 3), np.uint8)
+        yield metadata, np.empty((0, config.size, config.size, 3), np.uint8)
         return
     reader = _open(video)
-    for start in range(0, wanted, config.window_frames):
-        chosen = positions[start : min(wanted, start + config.window_frames)]
-        yield facts, _read(reader, chosen, 0 if start == 0 else int(positions[start - 1]) + 1, config.size)
+    for start in range(0, count, config.window_frames):
+        chosen = positions[start : min(count, start + config.window_frames)]
+        yield metadata, _read(reader, chosen, 0 if start == 0 else int(positions[start - 1]) + 1, config.size)
 
 
-def facts_of(video: VideoFile, sampled: int) -> Facts:
-    """What the packets of a video say."""
+def packet_metadata(video: VideoFile, sampled: int) -> VideoMetadata:
+    """Make the metadata of a video from what its packets say.
+
+    Args:
+        video: opened video.
+        sampled: number of frames to be taken.
+    Returns:
+        Its metadata, with decord as the decoder.
+    """
     count, size = len(video.times), (video.stream.width, video.stream.height)
     rate, stored = count / video.duration, video.scan.table.video_bytes
-    return Facts(*size, rate, video.duration, count, sampled, stored, video.container, "decord")
+    return VideoMetadata(*size, rate, video.duration, count, sampled, stored, video.container, "decord")
 
 
-def first_matrix(video: VideoFile) -> tuple[float, float, float, float]:
-    """The display matrix, as PyAV's first frame carries it; decord turns by it and does not mirror."""
-    frame = next(shown_frames(video), None)
-    return UPRIGHT if frame is None else matrix_of(frame)
+def first_display_matrix(video: VideoFile) -> tuple[float, float, float, float]:
+    """Read the display matrix that PyAV's first frame carries; decord rotates by it and does not mirror.
+
+    Args:
+        video: opened video.
+    Returns:
+        (a, b, c, d) of the matrix; that of an upright picture where there is no frame.
+    """
+    frame = next(decode_shown_frames(video), None)
+    return UPRIGHT if frame is None else display_matrix(frame)
 
 
 def _open(video: VideoFile) -> Any:
@@ -100,7 +128,7 @@ def _read(reader: Any, positions: np.ndarray, at: int, size: int) -> np.ndarray:
         try:
             for _ in range(at, int(position)):  # its own way of skipping lands on other frames of fragmented files
                 reader.next()
-            out[slot] = resized(reader.next().asnumpy(), size)
+            out[slot] = resize(reader.next().asnumpy(), size)
         except Exception as error:
             raise DecordError from error
         at = int(position) + 1

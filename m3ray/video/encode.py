@@ -1,4 +1,4 @@
-"""Frames to an H.264 file, for the demo and the tests."""
+"""Encoding of frames as H.264, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ _AUDIO_RATE = 16_000
 
 
 def encode_clip(frames: np.ndarray, fps: int, audio_hz: float | None = None) -> bytes:
-    """An H.264 .mp4 of `frames`, for the demo and the tests.
+    """Encode frames as an .mp4 file with H.264.
 
     Args:
-        frames: uint8, (T, H, W, 3), H and W even.
+        frames: RGB, uint8, (T, H, W, 3), H and W even.
         fps: frames a second.
-        audio_hz: pitch of a sine wave to accompany it; None: no audio stream.
+        audio_hz: pitch of a sine wave to accompany it, Hz; None writes no audio stream.
+    Returns:
+        Bytes of the file.
     """
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format="mp4") as file:

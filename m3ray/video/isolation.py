@@ -1,4 +1,4 @@
-"""Whether a process of this machine may leave the network, as the decoding child does, and what keeps it from that."""
+"""Trying out whether processes here may leave the network, as the decoding child does, and what forbids it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 # In a process of its own, as there is no way back; CLONE_NEWUSER and CLONE_NEWNET of linux/sched.h, as the child's.
-_TRY = """
+_SCRIPT = """
 import ctypes, sys
 libc = ctypes.CDLL(None, use_errno=True)
 sys.exit(ctypes.get_errno() if libc.unshare(0x10000000 | 0x40000000) else 0)
@@ -24,25 +24,32 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def why_not_isolated() -> str:
-    """Why `unshare` is refused here and what to do, in words; empty where it is not."""
+def find_isolation_obstacle() -> str:
+    """Try `unshare` in a child process, and find out what forbids it.
+
+    Returns:
+        Why it fails here and what to do; empty where it works.
+    """
     if sys.platform != "linux":
         return f"{sys.platform} has no network namespaces"
-    refused = _tried()
-    return f"{refused}: {way_out(_PROC)}" if refused else ""
+    error = _try_unshare()
+    return f"{error}: {advise_isolation(_PROC)}" if error else ""
 
 
-def _tried() -> str:
+def _try_unshare() -> str:
     """The name of the error that `unshare` ends with; empty where it has none."""
-    ran = subprocess.run([sys.executable, "-I", "-S", "-c", _TRY], capture_output=True, timeout=_SECONDS, check=False)
-    return errno.errorcode.get(ran.returncode, f"error {ran.returncode}") if ran.returncode else ""
+    command = [sys.executable, "-I", "-S", "-c", _SCRIPT]
+    process = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=False)
+    return errno.errorcode.get(process.returncode, f"error {process.returncode}") if process.returncode else ""
 
 
-def way_out(proc: Path) -> str:
-    """What lets `unshare` pass: the kernel's setting that forbids it, else the container's filter.
+def advise_isolation(proc: Path) -> str:
+    """Say what would let `unshare` pass: a kernel setting, or else the container's filter.
 
     Args:
-        proc: the folder that is /proc.
+        proc: folder to read the settings from, /proc but in tests.
+    Returns:
+        A clause for a message.
     """
     for name, forbids, advice in _SETTINGS:
         if _read(proc / name) == forbids:

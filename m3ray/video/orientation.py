@@ -1,4 +1,4 @@
-"""Pictures as they are shown: the display matrix of a video turns and mirrors what its stream holds."""
+"""Orientation of pictures: the display matrix of a video rotates and mirrors what its stream holds."""
 
 from __future__ import annotations
 
@@ -11,30 +11,38 @@ UPRIGHT = (1.0, 0.0, 0.0, 1.0)
 
 
 def read_display_matrix(side_data: bytes) -> tuple[float, float, float, float]:
-    """The part (a, b, c, d) of a display matrix that turns and mirrors.
+    """Read the part of a display matrix that rotates and mirrors.
 
     Args:
         side_data: FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, nine int32 in the machine's order: (a, b, u, c, d, v, x, y, w).
+    Returns:
+        (a, b, c, d), as factors.
     """
     values = struct.unpack("=9i", side_data[:36])
     return values[0] / 65536, values[1] / 65536, values[3] / 65536, values[4] / 65536
 
 
 def swaps_sides(matrix: tuple[float, float, float, float]) -> bool:
-    """Whether width and height change places."""
+    """Tell whether width and height are exchanged.
+
+    Args:
+        matrix: (a, b, c, d) of the display matrix.
+    Returns:
+        Whether it rotates by one quarter or by three.
+    """
     return _quarter_turns(matrix) % 2 == 1
 
 
 def orient(picture: np.ndarray, matrix: tuple[float, float, float, float]) -> np.ndarray:
-    """A picture as ffmpeg's autorotation shows it: one of eight orientations.
+    """Rotate and mirror a picture to one of eight orientations, as ffmpeg's autorotation does.
 
-    A matrix that turns by anything but quarters is taken for the nearest quarter.
+    A matrix that rotates by anything but quarters is taken for the nearest quarter.
 
     Args:
-        picture: (H, W, 3), as decoded.
+        picture: picture as decoded, (H, W, 3).
         matrix: (a, b, c, d) of the display matrix.
     Returns:
-        A view, (H, W, 3) or (W, H, 3).
+        A view of it, (H, W, 3) or (W, H, 3).
     """
     a, _, c, d = matrix
     turns = _quarter_turns(matrix)

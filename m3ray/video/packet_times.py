@@ -1,4 +1,4 @@
-"""What packets say of the frames in them, before any is decoded: when they are shown, and which then were not."""
+"""Times of frames by their packets, before any is decoded, and which packets then gave no picture."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from m3ray.video.clock import GLITCH_SECONDS, Stamp, median_gap
 
 # A packet this small repeats the picture before it, or holds none: losing it loses nothing that can be seen.
 TINY_BYTES = 16
-LAST_PICTURES = 4  # that a decoder still holds when a stream stops
-_MOST_LEADING = 16  # pictures that any codec here holds back for others
+LAST_PICTURES = 4  # pictures that a decoder still holds when a stream stops
+_MAX_LEADING = 16  # pictures that any codec here holds back for others
 
 
 class PacketTable:
     """The packets of a video stream, in decoding order.
 
     Args:
-        time_base: seconds a tick.
+        time_base: time base of the stream, seconds.
     """
 
     def __init__(self, time_base: Fraction) -> None:
@@ -38,11 +38,11 @@ class PacketTable:
         return len(self.sizes)
 
     def add(self, packet: Any, *, hidden: bool) -> None:
-        """Notes a packet of PyAV's.
+        """Add a packet.
 
         Args:
-            packet: one that is not empty.
-            hidden: the codec says that it is only there for others to refer to.
+            packet: packet of PyAV's that is not empty.
+            hidden: whether the codec says that its picture only serves others as a reference.
         """
         self.pts.append(np.nan if packet.pts is None else packet.pts)
         self.dts.append(np.nan if packet.dts is None else packet.dts)
@@ -54,17 +54,19 @@ class PacketTable:
         self.video_bytes += packet.size
 
     def reorders(self) -> bool:
-        """Whether the order of showing is another than that of decoding."""
+        """Whether frames are shown in another order than they are decoded in."""
         pts = np.asarray(self.pts)
         return bool((np.diff(pts[~np.isnan(pts)]) < 0).any())
 
 
-def predicted_stamps(table: PacketTable, *, by_dts: bool) -> Iterator[Stamp]:
-    """Timestamps of the frames in showing order, if each packet that is not hidden or cut away gives one.
+def predict_stamps(table: PacketTable, *, by_dts: bool) -> Iterator[Stamp]:
+    """Predict the timestamps of the frames, if each packet that is not hidden or cut away gives one.
 
     Args:
-        table: of the video stream.
-        by_dts: frames are shown in decoding order, as far as the container says.
+        table: packets of the video stream.
+        by_dts: whether the container has decoding times only, so that frames are shown in that order.
+    Yields:
+        The timestamps of each frame, in the order in which frames are shown.
     """
     shown = np.flatnonzero(table.shown) if any(table.shown) else np.arange(len(table))
     pts, dts = np.asarray(table.pts)[shown], np.asarray(table.dts)[shown]
@@ -79,17 +81,20 @@ def _ticks(value: float) -> int | None:
     return None if np.isnan(value) else int(value)
 
 
-def count_lost(table: PacketTable, stamps: np.ndarray, *, may_stop: bool = False) -> int:
-    """Packets that should have become pictures and did not, from the first one on that needs none before it.
+def count_lost_packets(table: PacketTable, stamps: np.ndarray, *, may_stop: bool = False) -> int:
+    """Count the packets that should have become pictures and did not, from the first keyframe on.
 
     Fields of one frame, hidden pictures and tiny packets lose nothing. Neither does what leads up to the first
     keyframe of a stream that begins in its middle, whether by decoding or by showing order; where times are of
     decoding order too, these are the packets right behind it.
 
     Args:
-        table: of the video stream.
+        table: packets of the video stream.
         stamps: timestamps of the frames that were shown, ticks, (N,), NaN where unknown.
-        may_stop: the recording may have been stopped anywhere: its last pictures may lack what they refer to.
+        may_stop: whether the recording may have been stopped anywhere, so that its last pictures may lack what they
+            refer to.
+    Returns:
+        Number of packets lost.
     """
     keys = np.asarray(table.keys)
     first = int(np.argmax(keys)) if keys.any() else 0
@@ -102,13 +107,13 @@ def count_lost(table: PacketTable, stamps: np.ndarray, *, may_stop: bool = False
     counted &= pts >= pts[first]
     shown = np.isin(pts, stamps)
     leading = int(np.argmax(shown[first + 1 :])) if shown[first + 1 :].any() else 0
-    counted[first + 1 : first + 1 + min(leading, _MOST_LEADING)] = False
+    counted[first + 1 : first + 1 + min(leading, _MAX_LEADING)] = False
     lost = np.unique(pts[counted & ~shown])
     return int(_in_holes(lost, np.sort(stamps)).sum()) if len(lost) else 0
 
 
 def _in_holes(lost: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-    """Which of `lost` lie where the pictures shown leave out more than the beat of the others."""
+    """Which of `lost` lie where the pictures shown are further apart than they usually are."""
     usual = 1.5 * median_gap(stamps)
     edges = np.concatenate([[-np.inf], stamps, [np.inf]])
     after = np.searchsorted(edges, lost)

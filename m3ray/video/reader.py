@@ -1,4 +1,4 @@
-"""Reading the bytes of one video, wherever it lies: one request a clip, its size known from the answer's header."""
+"""Reading the bytes of a video from disk, S3, other stores or the web, in one request that tells its size first."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ import obstore
 from obstore.exceptions import BaseError
 
 from m3ray.errors import ConfigError, DecodeError
-from m3ray.storage.fault_codes import fault_of
-from m3ray.storage.faults import StorageFault
-from m3ray.storage.filesystems import filesystem_of, has_secret, is_local, local_path, one_line, wait_after
+from m3ray.storage.fault_codes import classify_error
+from m3ray.storage.faults import StorageFaultError
+from m3ray.storage.filesystems import backoff_seconds, is_local, local_path, one_line, open_filesystem
 from m3ray.storage.object_store import open_store
-from m3ray.storage.schemes import scheme_of
-from m3ray.storage.secrets import redacted
+from m3ray.storage.schemes import parse_scheme
+from m3ray.storage.secrets import has_secret, redact
 
 T = TypeVar("T")
-# What clients raise for what they were asked, as apart from mistakes in here.
+# Errors that clients raise about what they were asked for; others are mistakes of this module.
 _ERRORS = (OSError, ValueError, BaseError, HTTPException, ConfigError)
 _HTTP_SECONDS = 60.0
-# What an object without a byte answers where its first one is asked for.
+# The answer for an empty object whose first byte is asked for.
 _EMPTY = re.compile(r"<Code>InvalidRange<|(?:status code:|HTTP Error) 416\b")
-_MOST_SAID = 300
-# Other stores than S3; attempts are counted here alone, so that a clip holds its place for seconds and not minutes.
+_MAX_MESSAGE = 300
+# For other stores than S3. Attempts are counted here alone, so that a clip takes seconds and not minutes to fail.
 _OPTIONS: dict[str, Any] = {
     "client_options": {"timeout": timedelta(minutes=10), "connect_timeout": timedelta(seconds=10)},
     "retry_config": {"max_retries": 0},
@@ -40,108 +40,122 @@ _OPTIONS: dict[str, Any] = {
 
 
 def read_video(uri: str, max_bytes: int) -> bytes:
-    """The bytes of a video, tried a few times within seconds where the storage fails.
+    """Read a video, with a few attempts within seconds if the storage fails.
 
     Args:
-        uri: path or URI.
-        max_bytes: limit.
+        uri: path or URI of the video.
+        max_bytes: largest size to read, bytes.
+    Returns:
+        Bytes of the file.
     Raises:
-        DecodeError: as `read_once`.
+        DecodeError: If `read_once` raises it, whatever the attempt.
     """
-    return patiently(lambda: read_once(uri, max_bytes))
+    return retry_read(lambda: read_once(uri, max_bytes))
 
 
-def patiently(read: Callable[[], T]) -> T:
-    """What `read` gives, tried as often as the fault it meets is worth.
+def retry_read(read: Callable[[], T]) -> T:
+    """Call a function that reads, as often as the fault that it meets is worth.
 
+    Args:
+        read: function that raises StorageFault where the storage fails.
+    Returns:
+        What it returns.
     Raises:
-        StorageFault: the last one.
+        StorageFault: If the last attempt fails too.
     """
     attempt = 0
     while True:
         try:
             return read()
-        except StorageFault as error:
+        except StorageFaultError as error:
             attempt += 1
             if attempt >= error.fault.attempts:
                 raise
-        time.sleep(wait_after(attempt))
+        time.sleep(backoff_seconds(attempt))
 
 
 def read_once(uri: str, max_bytes: int) -> bytes:
-    """The bytes of a video, in one request.
+    """Read a video in one request.
 
     Args:
-        uri: path or URI.
-        max_bytes: limit; a larger object's bytes are not fetched.
+        uri: path or URI of the video.
+        max_bytes: largest size to read, bytes; of a larger object nothing is fetched.
+    Returns:
+        Bytes of the file.
     Raises:
-        DecodeError: missing, not a regular file, larger than `max_bytes`.
-        StorageFault: a DecodeError for what says nothing of the clip: rights, keys, network, servers.
+        DecodeError: If it is missing, no regular file, or larger than `max_bytes`.
+        StorageFault: If the storage fails for a reason that says nothing of the clip: rights, keys, network, servers.
     """
     try:
-        return _reader(uri)(uri, max_bytes)
+        return _choose_reader(uri)(uri, max_bytes)
     except _ERRORS as error:
-        raise _failure(uri, error) from error
+        raise _as_decode_error(uri, error) from error
 
 
-def probe(uri: str) -> None:
-    """Reads the first byte of what was readable before, to see whether its storage answers.
+def probe_storage(uri: str) -> None:
+    """Find out whether a storage answers, by the first byte of a video that was readable before.
 
+    Args:
+        uri: path or URI of the video; a missing file is an answer too.
     Raises:
-        StorageFault: it does not.
+        StorageFault: If the storage does not answer.
     """
     try:
         read_head(uri)
-    except StorageFault:
+    except StorageFaultError:
         raise
-    except DecodeError:  # a file that is gone meanwhile is an answer
+    except DecodeError:
         return
 
 
 def read_head(uri: str) -> None:
-    """Reads the first byte of a video, if it has one.
+    """Read the first byte of a video, if it has one.
 
+    Args:
+        uri: path or URI of the video.
     Raises:
-        DecodeError: as `read_once`.
+        DecodeError: If it cannot be read, as `read_once` raises it.
     """
     try:
-        _FIRST_BYTE.get(_scheme(uri), _first_of_object)(uri)
+        _HEAD_READERS.get(_check_scheme(uri), _read_object_head)(uri)
     except _ERRORS as error:
         if not _EMPTY.search(str(error)):
-            raise _failure(uri, error) from error
+            raise _as_decode_error(uri, error) from error
 
 
-def _scheme(uri: str) -> str:
+def _check_scheme(uri: str) -> str:
     if has_secret(uri):
         raise ConfigError("the URI carries credentials: give them through the environment or a role")
-    return "file" if is_local(uri) else scheme_of(uri)
+    return "file" if is_local(uri) else parse_scheme(uri)
 
 
-def _reader(uri: str) -> Callable[[str, int], bytes]:
-    return {"file": _read_local, "s3": _read_s3, "http": _read_http, "https": _read_http}.get(_scheme(uri), _read_other)
+def _choose_reader(uri: str) -> Callable[[str, int], bytes]:
+    return {"file": _read_local, "s3": _read_s3, "http": _read_http, "https": _read_http}.get(
+        _check_scheme(uri), _read_other
+    )
 
 
-def _failure(uri: str, error: Exception) -> DecodeError:
-    """What a client's error means, in one line without secrets."""
-    where, said = redacted(uri), redacted(one_line(error))[:_MOST_SAID]
+def _as_decode_error(uri: str, error: Exception) -> DecodeError:
+    """The meaning of a client's error, in one line without secrets."""
+    where, message = redact(uri), redact(one_line(error))[:_MAX_MESSAGE]
     if isinstance(error, ConfigError) or (isinstance(error, ValueError) and not isinstance(error, OSError)):
-        return DecodeError("unreadable_file", f"cannot read {where!r}: {said}", stage="read")
-    fault = fault_of(error, local=is_local(uri), uri=uri)
+        return DecodeError("unreadable_file", f"cannot read {where!r}: {message}", stage="read")
+    fault = classify_error(error, local=is_local(uri), uri=uri)
     if fault.code == "missing_file":
         return DecodeError(fault.code, f"no file at {where}", stage="read")
     if fault.kind == "clip":
-        return DecodeError(fault.code, f"cannot read {where}: {said}", stage="read")
-    return StorageFault(fault, f"{fault.name}: cannot read {where} ({said}): {fault.advice}")
+        return DecodeError(fault.code, f"cannot read {where}: {message}", stage="read")
+    return StorageFaultError(fault, f"{fault.name}: cannot read {where} ({message}): {fault.advice}")
 
 
 def _read_local(uri: str, max_bytes: int) -> bytes:
     path = local_path(uri)
-    # Without waiting: opening a FIFO would else block until somebody writes to it.
+    # Non-blocking, as opening a FIFO would else wait until somebody writes to it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        facts = os.fstat(descriptor)
-        _check_regular(stat.S_ISREG(facts.st_mode), path)
-        _check_size(facts.st_size, max_bytes)
+        info = os.fstat(descriptor)
+        _check_regular(stat.S_ISREG(info.st_mode), path)
+        _check_size(info.st_size, max_bytes)
     except DecodeError:
         os.close(descriptor)
         raise
@@ -152,77 +166,77 @@ def _read_local(uri: str, max_bytes: int) -> bytes:
 def _read_s3(uri: str, max_bytes: int) -> bytes:
     store, key = open_store(uri, retries=0)
     try:
-        return _fetched(store, key, max_bytes)
-    except ValueError:  # a key with control characters: pyarrow asks for it, with a request more
+        return _fetch(store, key, max_bytes)
+    except ValueError:  # obstore takes no key with control characters; pyarrow does, with one more request
         return _read_by_pyarrow(uri, max_bytes)
 
 
 def _read_other(uri: str, max_bytes: int) -> bytes:
-    return _fetched(*_other_store(uri), max_bytes)
+    return _fetch(*_open_other_store(uri), max_bytes)
 
 
-def _other_store(uri: str) -> tuple[Any, str]:
+def _open_other_store(uri: str) -> tuple[Any, str]:
     scheme, _, rest = uri.partition("://")
-    place, _, key = rest.partition("/")
-    return _store_of(f"{scheme}://{place}"), key
+    bucket, _, key = rest.partition("/")
+    return _open_cached_store(f"{scheme}://{bucket}"), key
 
 
 @cache
-def _store_of(place: str) -> Any:
-    return obstore.store.from_url(place, **_OPTIONS)
+def _open_cached_store(url: str) -> Any:
+    return obstore.store.from_url(url, **_OPTIONS)
 
 
-def _fetched(store: Any, key: str, max_bytes: int) -> bytes:
+def _fetch(store: Any, key: str, max_bytes: int) -> bytes:
     reply = obstore.get(store, key)
-    _check_size(reply.meta["size"], max_bytes)  # known from the header: the body was not asked for yet
+    _check_size(reply.meta["size"], max_bytes)  # from the header: the body is not fetched yet
     return reply.bytes().to_bytes()
 
 
 def _read_by_pyarrow(uri: str, max_bytes: int) -> bytes:
-    fs, path = filesystem_of(uri)
+    fs, path = open_filesystem(uri)
     with fs.open_input_file(path) as file:
         _check_size(file.size(), max_bytes)
         return file.read()
 
 
 def _read_http(uri: str, max_bytes: int) -> bytes:
-    with _asked(uri) as reply:
+    with _open_url(uri) as reply:
         promised = reply.headers.get("Content-Length") or ""
         size = int(promised) if promised.isdecimal() else None
         _check_size(size or 0, max_bytes)
         data = reply.read(max_bytes + 1)
     _check_size(len(data), max_bytes)
-    if size is not None and len(data) < size:  # which http.client takes for the end
+    if size is not None and len(data) < size:  # http.client takes a lost connection for the end
         raise ConnectionError(f"{len(data)} of {size} bytes came, then the connection ended")
     return data
 
 
-def _asked(uri: str, headers: dict[str, str] | None = None) -> Any:
-    asked = quote(uri, safe="%/:=&?~#+!$,;'@()*[]")
-    return urlopen(Request(asked, headers={"User-Agent": "m3ray", **(headers or {})}), timeout=_HTTP_SECONDS)
+def _open_url(uri: str, headers: dict[str, str] | None = None) -> Any:
+    url = quote(uri, safe="%/:=&?~#+!$,;'@()*[]")
+    return urlopen(Request(url, headers={"User-Agent": "m3ray", **(headers or {})}), timeout=_HTTP_SECONDS)
 
 
-def _first_of_file(uri: str) -> None:
+def _read_file_head(uri: str) -> None:
     path = local_path(uri)
-    if stat.S_ISREG(os.stat(path).st_mode):  # a FIFO would let one wait
+    if stat.S_ISREG(os.stat(path).st_mode):  # reading a FIFO would wait
         with open(path, "rb") as file:
             file.read(1)
 
 
-def _first_of_object(uri: str) -> None:
-    store, key = open_store(uri, retries=0) if uri.startswith("s3://") else _other_store(uri)
+def _read_object_head(uri: str) -> None:
+    store, key = open_store(uri, retries=0) if uri.startswith("s3://") else _open_other_store(uri)
     obstore.get_range(store, key, start=0, length=1)
 
 
-def _first_over_http(uri: str) -> None:
-    with _asked(uri, {"Range": "bytes=0-0"}) as reply:
+def _read_http_head(uri: str) -> None:
+    with _open_url(uri, {"Range": "bytes=0-0"}) as reply:
         reply.read(1)
 
 
-_FIRST_BYTE: dict[str, Callable[[str], None]] = {
-    "file": _first_of_file,
-    "http": _first_over_http,
-    "https": _first_over_http,
+_HEAD_READERS: dict[str, Callable[[str], None]] = {
+    "file": _read_file_head,
+    "http": _read_http_head,
+    "https": _read_http_head,
 }
 
 

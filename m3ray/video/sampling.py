@@ -1,15 +1,15 @@
-"""Which frames of a video are taken, and what shape they get: the same whichever decoder reads them."""
+"""Sampling in time and resizing of frames: the same whichever decoder reads them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 
-# Counted up when other frames are taken of a video, or they look otherwise: features of before are then made anew.
+# Version of sampling and decoding, raised when other frames are taken or they look different: features of an earlier
+# version are then computed anew.
 DECODING = 2
 
 # Matroska rounds timestamps to a millisecond: a frame due at 66.67 ms says 67.
@@ -21,78 +21,68 @@ Extent = Literal["all", "one_window", "first_window", "first_frame"]
 """What of a clip is wanted: all its windows; the only one, or of a longer clip none; the first one; its first frame."""
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What decoding learned of a clip.
+def timestamp_rounding(container: str) -> float:
+    """Say how far timestamps of a container may be off.
 
     Args:
-        width: of a frame as shown, rotation applied, pixels.
-        height: likewise.
-        native_fps: mean frames a second.
-        duration: seconds.
-        frames: that a player shows.
-        sampled: frames taken.
-        video_bytes: size of the video stream as stored, audio not counted.
-        container: FFmpeg's name of it.
-        decoder: `decord` or `pyav`.
+        container: FFmpeg's name of the container.
+    Returns:
+        Seconds.
     """
-
-    width: int
-    height: int
-    native_fps: float
-    duration: float
-    frames: int
-    sampled: int
-    video_bytes: int
-    container: str
-    decoder: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def rounding_of(container: str) -> float:
-    """Seconds by which timestamps of a container may be off."""
     return _GIF_ROUNDING if container == "gif" else ROUNDING
 
 
-def sampled_frames(times: np.ndarray, duration: float, fps: float, rounding: float = ROUNDING) -> np.ndarray:
-    """Positions, in order of presentation, of the frames shown at k / fps seconds.
+def sample_frames(times: np.ndarray, duration: float, fps: float, rounding: float = ROUNDING) -> np.ndarray:
+    """Find the frames that are shown at k / fps seconds.
 
     Args:
-        times: presentation times in seconds, ascending, the first one the start.
-        duration: seconds from the first frame to the end of the last one.
+        times: presentation times, seconds, (N,), ascending; the first one is the start.
+        duration: time from the first frame to the end of the last one, seconds.
         fps: frames a second to take; where the video never shows more than these, every frame is taken once.
-        rounding: seconds by which times of a video at a steady `fps` may be off.
+        rounding: how far times of a video at a steady `fps` may be off, seconds.
     Returns:
-        int64, at least one position.
+        Indices of the frames in order of presentation, int64, at least one.
     """
     if not is_faster(times, fps, rounding):
         return np.arange(len(times))
     count = max(1, math.ceil(duration * fps - ROUNDING * fps))
     due = times[0] + np.arange(count) / fps
-    return np.searchsorted(shown_from(times), due, side="right") - 1
+    return np.searchsorted(selection_times(times), due, side="right") - 1
 
 
 def is_faster(times: np.ndarray, fps: float, rounding: float) -> bool:
-    """Whether a video anywhere shows more than `fps` frames a second, beyond what rounded times explain."""
+    """Tell whether a video anywhere shows more than `fps` frames a second, beyond what rounded times explain.
+
+    Args:
+        times: presentation times, seconds, (N,), ascending.
+        fps: frames a second to compare with.
+        rounding: how far times of a video at a steady `fps` may be off, seconds.
+    Returns:
+        Whether some part of it is faster.
+    """
     # Of a slower video frame j comes at least (j - i) / fps after frame i, for every i before it.
     behind = times - np.arange(len(times)) / fps
     return bool((np.maximum.accumulate(behind) - behind > rounding).any())
 
 
-def shown_from(times: np.ndarray) -> np.ndarray:
-    """From when on each frame is the one to take: its time less what rounding may have added, at most a quarter gap."""
+def selection_times(times: np.ndarray) -> np.ndarray:
+    """Compute from when on each frame is the one to take: its time less what rounding may have added to it.
+
+    Args:
+        times: presentation times, seconds, (N,), ascending.
+    Returns:
+        Seconds, (N,); at most a quarter of the gap before a frame is taken off.
+    """
     gaps = np.diff(times, prepend=times[0])
     return times - np.minimum(ROUNDING, np.maximum(gaps, 0) / 4)
 
 
 class FrameChooser:
-    """Tells frame by frame, as a video is decoded, which pictures `sampled_frames` may ask for at its end.
+    """Choice of frames while a video is decoded: those that `sample_frames` may ask for at its end.
 
     Args:
         fps: frames a second to take.
-        rounding: seconds by which times of a video at a steady `fps` may be off.
+        rounding: how far times of a video at a steady `fps` may be off, seconds.
     """
 
     def __init__(self, fps: float, rounding: float) -> None:
@@ -103,9 +93,14 @@ class FrameChooser:
         self._from = 0.0
 
     def add(self, time: float) -> bool:
-        """Takes the next frame's time; whether the frame before it may be asked for.
+        """Add the next frame, and decide on the one before it.
 
-        Until a video is seen to be faster than `fps`, any frame may: a slow one's are all taken.
+        Until a video is seen to be faster than `fps`, every frame is kept: of a slow one all are taken.
+
+        Args:
+            time: presentation time of the frame, seconds.
+        Returns:
+            Whether the frame before it may be asked for.
         """
         first = self._index == 0
         start = time if first else time - min(ROUNDING, max(time - self._previous, 0) / 4)
@@ -121,10 +116,16 @@ class FrameChooser:
         return math.ceil(start * self.fps - 1e-9) < end * self.fps + 1e-9
 
 
-def resized(frame: np.ndarray, size: int) -> np.ndarray:
-    """An RGB frame at size x size, the aspect ratio not kept; the frame itself where it has that size.
+def resize(frame: np.ndarray, size: int) -> np.ndarray:
+    """Resize a frame to a square, without keeping the aspect ratio.
 
     Area averaging where it shrinks (no aliasing to inflate HOG and blurriness), bilinear where it grows.
+
+    Args:
+        frame: RGB, uint8, (H, W, 3).
+        size: new height and width, pixels.
+    Returns:
+        uint8, (size, size, 3); the frame itself where it has that size.
     """
     height, width = frame.shape[:2]
     if (height, width) == (size, size):
@@ -133,7 +134,12 @@ def resized(frame: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_into(frame: np.ndarray, out: np.ndarray) -> None:
-    """As `resized`, written to `out`, uint8 (size, size, 3)."""
+    """Resize a frame as `resize` does, into memory that is there already.
+
+    Args:
+        frame: RGB, uint8, (H, W, 3).
+        out: array to write to, uint8, (size, size, 3).
+    """
     (height, width), size = frame.shape[:2], len(out)
     if (height, width) == (size, size):
         out[:] = frame
@@ -145,12 +151,12 @@ def _interpolation(height: int, width: int, size: int) -> int:
     return cv2.INTER_AREA if height >= size and width >= size else cv2.INTER_LINEAR
 
 
-class HeldPictures:
-    """Pictures of a video that may be sampled, side by side, so that a window of them needs no copying.
+class PictureBuffer:
+    """Buffer of pictures that may be sampled, laid out in windows, so that a window needs no copying.
 
     Args:
-        window: pictures of a window.
-        size: their height and width.
+        window: number of pictures in a window.
+        size: height and width of a picture, pixels.
     """
 
     def __init__(self, window: int, size: int) -> None:
@@ -162,20 +168,37 @@ class HeldPictures:
         return len(self._slots)
 
     def add(self, index: int, picture: np.ndarray) -> None:
-        """Holds the picture of frame `index`, (H, W, 3), resized."""
+        """Add a picture, resized.
+
+        Args:
+            index: index of its frame.
+            picture: RGB, uint8, (H, W, 3).
+        """
         block, slot = divmod(len(self._slots), self.window)
         if slot == 0:
             self._blocks.append(np.empty((self.window, self.size, self.size, 3), np.uint8))
         resize_into(picture, self._blocks[block][slot])
         self._slots[index] = len(self._slots)
 
-    def holds(self, positions: np.ndarray) -> bool:
-        """Whether all of these frames' pictures are there."""
-        return all(k in self._slots for k in positions.tolist())
+    def has_all(self, indices: np.ndarray) -> bool:
+        """Tell whether the pictures of all these frames are in the buffer.
 
-    def take(self, positions: np.ndarray) -> np.ndarray:
-        """The pictures of frames, (T, size, size, 3): a view where they lie in a row."""
-        slots = [self._slots[k] for k in positions.tolist()]
+        Args:
+            indices: indices of the frames, (T,).
+        Returns:
+            False where one is missing.
+        """
+        return all(k in self._slots for k in indices.tolist())
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """Take the pictures of frames.
+
+        Args:
+            indices: indices of the frames, (T,); all of them are in the buffer.
+        Returns:
+            uint8, (T, size, size, 3); a view where they lie in a row.
+        """
+        slots = [self._slots[k] for k in indices.tolist()]
         block, first = divmod(slots[0], self.window)
         if slots == list(range(slots[0], slots[0] + len(slots))) and first + len(slots) <= self.window:
             return self._blocks[block][first : first + len(slots)]

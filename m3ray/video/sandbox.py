@@ -19,12 +19,13 @@ import numpy as np
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
 from m3ray.errors import DecodeError
 from m3ray.video.decode_process import STOP
-from m3ray.video.sampling import Extent, Facts
+from m3ray.video.metadata import VideoMetadata
+from m3ray.video.sampling import Extent
 
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES = 4096
 _START_SECONDS = 10.0  # a child loads its libraries before it reads
-# What a child needs of its parent's environment to find Python, its libraries and a folder for temporary files.
+# Variables that a child needs to find Python, its libraries and a folder for temporary files.
 _ENVIRONMENT = frozenset(
     [
         "PATH",
@@ -39,7 +40,7 @@ _ENVIRONMENT = frozenset(
         "VIRTUAL_ENV",
     ]
 )
-# Which decoder is tried, and which one after it where the first one hangs.
+# The decoder to try first, and the one to try after it if the first one hangs.
 _ORDER = {"auto": ("pyav", "decord alone"), "pyav": ("pyav", "decord alone"), "decord": ("decord", "pyav")}
 
 
@@ -47,9 +48,9 @@ class Decoder:
     """Decodes clips in a child process.
 
     Args:
-        config: rate, size and window.
-        limits: what a clip may cost.
-        decoder: `decord` where it is proven right, else PyAV; `pyav` and `auto`: PyAV.
+        config: sampling rate, size of the frames and length of a window.
+        limits: per-clip limits of memory, time, pixels and crashes.
+        decoder: "decord" takes decord where it is proven right, else PyAV; "pyav" and "auto" take PyAV.
     """
 
     def __init__(self, config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> None:
@@ -58,17 +59,23 @@ class Decoder:
         self.order = _ORDER[decoder]
         self.isolated: bool | None = None  # whether the child has no network; None before its first answer
         self._child: subprocess.Popen[bytes] | None = None
-        self._held = b""  # what came with a header and belongs to what follows
+        self._rest = b""  # bytes that came with a header and belong to what follows it
         self._turn, self._answering = 0, False
 
-    def windows(self, data: bytes, *, extent: Extent = "all") -> Iterator[tuple[Facts, np.ndarray]]:
-        """As `decode.decode`, in the child, which serves the next clip too, however much of this one was taken.
+    def windows(self, data: bytes, *, extent: Extent = "all") -> Iterator[tuple[VideoMetadata, np.ndarray]]:
+        """Decode the sampled frames of a clip in the child.
 
-        A clip that kills the child more than `limits.strikes` times is rejected; one that it hangs on is tried with
-        the other decoder before that.
+        The child serves the next clip too, even if the caller takes only a part of this one. A clip that kills the
+        child `limits.crash_count` times is rejected; one that it hangs on is tried with the other decoder before that.
 
+        Args:
+            data: bytes of the file.
+            extent: what of the clip is wanted, as `decode.decode` takes it.
+        Yields:
+            The metadata of the clip, and frames: uint8, (T, size, size, 3), RGB.
         Raises:
-            DecodeError: as `decode.decode`, and `decoder_crashed`, `timed_out`.
+            DecodeError: If `decode.decode` raises it, the child dies of the clip (`decoder_crashed`) or hangs on it
+                (`timed_out`).
         """
         first, other = self.order
         started = False
@@ -77,24 +84,41 @@ class Decoder:
                 started = True
                 yield window
         except DecodeError as error:
-            # What was already handed on can't be taken back. decord was seen to crash on clips that PyAV reads.
-            other_may = error.reason == "timed_out" or (error.reason == "decoder_crashed" and first == "decord")
-            if started or not other_may:
+            # Frames that were handed on cannot be taken back. decord was seen to crash on clips that PyAV reads.
+            may_retry = error.reason == "timed_out" or (error.reason == "decoder_crashed" and first == "decord")
+            if started or not may_retry:
                 raise
             yield from self._windows_of(data, extent, other)
 
-    def one_window(self, data: bytes) -> tuple[Facts, np.ndarray | None]:
-        """A clip of at most one window, whole; of a longer one what its packets say, and no frame."""
-        ((facts, frames),) = self.windows(data, extent="one_window")
-        return facts, frames if len(frames) else None
+    def one_window(self, data: bytes) -> tuple[VideoMetadata, np.ndarray | None]:
+        """Decode a clip if it is no longer than a window.
+
+        Args:
+            data: bytes of the file.
+        Returns:
+            The metadata of the clip, and its frames, uint8, (T, size, size, 3). Of a longer clip, the metadata are what
+            its packets say, and the frames None.
+        Raises:
+            DecodeError: If the clip cannot be decoded.
+        """
+        ((metadata, frames),) = self.windows(data, extent="one_window")
+        return metadata, frames if len(frames) else None
 
     def first_window(self, data: bytes) -> np.ndarray:
-        """The first window of frames, (T, size, size, 3)."""
+        """Decode the first window of a clip.
+
+        Args:
+            data: bytes of the file.
+        Returns:
+            uint8, (T, size, size, 3).
+        Raises:
+            DecodeError: If the clip cannot be decoded.
+        """
         ((_, frames),) = self.windows(data, extent="first_window")
         return frames
 
-    def _windows_of(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
-        for strike in range(1, self.limits.strikes + 1):
+    def _windows_of(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[VideoMetadata, np.ndarray]]:
+        for crashes in range(1, self.limits.crash_count + 1):
             started = False
             try:
                 for window in self._windows(data, extent, decoder):
@@ -102,11 +126,11 @@ class Decoder:
                     yield window
                 return
             except DecodeError as error:
-                if error.reason != "decoder_crashed" or started or strike == self.limits.strikes:
+                if error.reason != "decoder_crashed" or started or crashes == self.limits.crash_count:
                     raise
 
     def close(self) -> None:
-        """Ends the child."""
+        """End the child."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()
@@ -116,9 +140,9 @@ class Decoder:
                         pipe.close()
             self._child = None
 
-    def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[Facts, np.ndarray]]:
+    def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[VideoMetadata, np.ndarray]]:
         turn = self._take_turn()
-        answered = False  # whether the child has said all that it will
+        answered = False  # whether the child has ended its answer
         try:
             self._request(data, extent, decoder)
             while True:
@@ -133,7 +157,7 @@ class Decoder:
                     return
                 if "shape" in header:
                     frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
-                    yield Facts(**header["facts"]), frames
+                    yield VideoMetadata(**header["metadata"]), frames
         except GeneratorExit:
             answered = turn != self._turn or self._stop()
             raise
@@ -144,14 +168,14 @@ class Decoder:
                     self.close()
 
     def _take_turn(self) -> int:
-        """Ends an answer that somebody holds half read: the next one would else begin with what is left of it."""
+        """End an answer that somebody holds half read: the next one would else begin with the rest of it."""
         if self._answering and not self._stop():
             self.close()
         self._turn, self._answering = self._turn + 1, True
         return self._turn
 
     def _stop(self) -> bool:
-        """Asks the child for the end of its answer and passes over the rest; whether it came to that."""
+        """Ask the child to end its answer, skip the rest of it, and tell whether the end came."""
         if self._child is None:
             return False
         try:
@@ -164,7 +188,7 @@ class Decoder:
             return False
 
     def _request(self, data: bytes, extent: Extent, decoder: str) -> None:
-        self._running()
+        self._ensure_child()
         header = {
             "payload": len(data),
             "decode": asdict(self.config),
@@ -176,28 +200,28 @@ class Decoder:
         self._write(data)
 
     def _write(self, data: bytes) -> None:
-        """Raises DecodeError where the child is gone, or takes nothing for as long as it may hang."""
+        """Write to the child; DecodeError if it is gone, or takes nothing for as long as it may hang."""
         assert self._child is not None
         assert self._child.stdin is not None
         pipe, view = self._child.stdin.fileno(), memoryview(data)
         deadline = time.monotonic() + max(self.limits.decode_seconds, _START_SECONDS)
-        while len(view):
+        while view:
             if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise self._hung()
+                raise self._hang_error()
             try:
                 view = view[os.write(pipe, view[:_PIPE_BYTES]) :]
             except BlockingIOError:
                 continue
             except BrokenPipeError:
-                raise self._crash() from None
+                raise self._crash_error() from None
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _ensure_child(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:
             self.close()
-            # No keys of the cloud and no tokens: whatever a hostile file does to the child, it has none to give away.
+            # Neither cloud keys nor tokens: whatever a hostile file does to the child, it has none to give away.
             environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
             environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-            self._held = b""
+            self._rest = b""
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "m3ray.video.decode_process", str(self.limits.memory_mb)],
                 stdin=subprocess.PIPE,
@@ -212,38 +236,38 @@ class Decoder:
 
     def _receive(self) -> tuple[dict[str, Any], bytearray]:
         deadline = time.monotonic() + self.limits.decode_seconds
-        line = self._held
+        line = self._rest
         while b"\n" not in line:
             line += self._read_some(_LINE_BYTES, deadline)
         end = line.index(b"\n") + 1
         header = json.loads(line[:end])
         payload = bytearray(header["payload"])
-        begun = min(len(line) - end, len(payload))
-        payload[:begun] = line[end : end + begun]
-        self._held = line[end + begun :]
-        self._read_into(memoryview(payload)[begun:], deadline)
+        count = min(len(line) - end, len(payload))
+        payload[:count] = line[end : end + count]
+        self._rest = line[end + count :]
+        self._read_into(memoryview(payload)[count:], deadline)
         return header, payload
 
     def _read_into(self, view: memoryview, deadline: float) -> None:
         while len(view):
             self._wait(deadline)
-            got = os.readv(self._descriptor, [view[:_PIPE_BYTES]])
-            if not got:
-                raise self._crash()
-            view = view[got:]
+            count = os.readv(self._descriptor, [view[:_PIPE_BYTES]])
+            if not count:
+                raise self._crash_error()
+            view = view[count:]
 
-    def _read_some(self, most: int, deadline: float) -> bytes:
+    def _read_some(self, max_bytes: int, deadline: float) -> bytes:
         self._wait(deadline)
-        got = os.read(self._descriptor, most)
-        if not got:
-            raise self._crash()
-        return got
+        data = os.read(self._descriptor, max_bytes)
+        if not data:
+            raise self._crash_error()
+        return data
 
     def _wait(self, deadline: float) -> None:
         if not select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise self._hung()
+            raise self._hang_error()
 
-    def _hung(self) -> DecodeError:
+    def _hang_error(self) -> DecodeError:
         seconds = self.limits.decode_seconds
         return DecodeError(
             "timed_out", f"no frames within {seconds:.0f} s: the clip hangs, or raise limits.decode-seconds"
@@ -255,8 +279,8 @@ class Decoder:
         assert self._child.stdout is not None
         return self._child.stdout.fileno()
 
-    def _crash(self) -> DecodeError:
+    def _crash_error(self) -> DecodeError:
         assert self._child is not None
         status = self._child.wait()
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return DecodeError("decoder_crashed", f"the decoder died of this clip ({how}), {self.limits.strikes} times")
+        return DecodeError("decoder_crashed", f"the decoder died of this clip ({how}), {self.limits.crash_count} times")

@@ -15,7 +15,7 @@ from sleeping import SleepTier, frames_without_video
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
 from m3ray.pipelines.extraction import dataflow as extraction
 from m3ray.pipelines.extraction import planning
-from m3ray.pipelines.runtime.cluster import connected
+from m3ray.pipelines.runtime.cluster import connect_cluster
 from m3ray.storage.root import Root
 
 
@@ -28,14 +28,15 @@ def main(out: str, clips: int, gpus: int) -> None:
             sizes.append((time.monotonic(), int(ray.cluster_resources().get("GPU", 0))))
 
     compute = ComputeConfig(device="gpu", actors=gpus, clips_per_batch=1, shard_clips=8)
-    with connected(compute) as on:
+    with connect_cluster(compute) as on:
         before = int(ray.cluster_resources().get("GPU", 0))
         threading.Thread(target=watch, daemon=True).start()
         ids = [f"{k:04d}" for k in range(clips)]
         catalogue = pa.table({"clip_id": ids, "uri": ids})
         root, tiers = Root(out), [SleepTier(0.5)]
         plan = planning.plan(root, catalogue, tiers, TierConfigs(), retry=False)
-        extraction.run(plan, TierConfigs(), LimitsConfig(), compute, on, decode=lambda _: frames_without_video)
+        settings = extraction.Settings(TierConfigs(), LimitsConfig(), compute, on)
+        extraction.run(plan, settings, make_decode_stage=lambda _: frames_without_video)
         rows = root.read_shards(*plan.folders["sleep"])
         assert rows is not None
         pool = len({value[0] for value in rows["sleep"].to_pylist()})

@@ -39,7 +39,7 @@ def test_workers_cost_nothing_while_idle_and_every_node_asks_for_the_token(confi
 
 @pytest.fixture
 def aws(monkeypatch, tmp_path):
-    """moto's EC2 and IAM, and a home folder of our own: the launcher writes SSH keys there."""
+    """EC2 and IAM of moto, and a home folder of our own: the launcher writes SSH keys there."""
     for name, value in {
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
         "AWS_ACCESS_KEY_ID": "test",

@@ -1,5 +1,8 @@
-"""The policies of docs/aws.md: what m3ray asks for is allowed, what would harm is not. Judged as IAM does: a request is
-allowed by a statement whose action, resource and conditions all fit, and by none that denies it."""
+"""The policies of docs/aws.md: what m3ray asks for is allowed, what would harm is not.
+
+Evaluated as IAM does: a request is allowed by a statement whose action, resource and conditions all fit, if none denies
+it.
+"""
 
 import inspect
 import json
@@ -9,12 +12,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow as pa
 import pytest
-from faulty_s3 import told_s3, upload
+from faulty_s3 import scripted_s3, upload
 
 from m3ray.datasets.registry import list_clips
 from m3ray.storage.compaction import compact
-from m3ray.storage.lock import locked
-from m3ray.storage.object_contents import object_contents
+from m3ray.storage.lock import hold_lock
+from m3ray.storage.object_contents import find_object_contents
 from m3ray.storage.root import Root
 from m3ray.video.reader import read_video
 
@@ -40,7 +43,7 @@ def fits(pattern, value):
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), value) is not None
 
 
-def listed(value):
+def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
@@ -50,25 +53,25 @@ def meets(conditions, context):
     for operator, wanted in conditions.items():
         quantifier, _, kind = operator.rpartition(":")
         for key, patterns in wanted.items():
-            found = [any(tests[kind](p, value) for p in listed(patterns)) for value in context.get(key, [])]
-            if not (all(found) if quantifier == "ForAllValues" else any(found)):
+            matches = [any(tests[kind](p, value) for p in as_list(patterns)) for value in context.get(key, [])]
+            if not (all(matches) if quantifier == "ForAllValues" else any(matches)):
                 return False
     return True
 
 
-def allowed(role, action, resource, **context):
+def is_allowed(role, action, resource, **context):
     effects = {
         s["Effect"]
         for s in role
-        if any(fits(p, action) for p in listed(s["Action"]))
-        and any(fits(p, resource) for p in listed(s["Resource"]))
+        if any(fits(p, action) for p in as_list(s["Action"]))
+        and any(fits(p, resource) for p in as_list(s["Resource"]))
         and meets(s.get("Condition", {}), context.get("context", context))
     }
     return effects == {"Allow"}
 
 
 def on_s3(role, action, key, bucket="studies"):
-    return allowed(role, f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}")
+    return is_allowed(role, f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}")
 
 
 @pytest.mark.parametrize("role", [WORKER, HEAD])
@@ -95,42 +98,42 @@ def test_videos_are_read_below_their_prefix_alone():
 def test_nothing_else_of_a_bucket_is_listed_or_set():
     for bucket, inside in (("studies", "team/root/features/"), ("films", "clips/")):
         arn = f"arn:aws:s3:::{bucket}"
-        assert allowed(WORKER, "s3:ListBucket", arn, context={"s3:prefix": [inside]})
-        assert not allowed(WORKER, "s3:ListBucket", arn, context={"s3:prefix": ["private/"]})
-        assert not allowed(WORKER, "s3:ListBucket", arn), "the whole bucket"
+        assert is_allowed(WORKER, "s3:ListBucket", arn, context={"s3:prefix": [inside]})
+        assert not is_allowed(WORKER, "s3:ListBucket", arn, context={"s3:prefix": ["private/"]})
+        assert not is_allowed(WORKER, "s3:ListBucket", arn), "the whole bucket"
         for action in ("DeleteBucket", "PutBucketPolicy", "PutLifecycleConfiguration", "ListBucketVersions"):
-            assert not allowed(HEAD, f"s3:{action}", arn)
+            assert not is_allowed(HEAD, f"s3:{action}", arn)
 
 
 def test_keys_serve_s3_alone():
     key = "arn:aws:kms:us-east-1:123456789012:key/"
     via = {"kms:ViaService": ["s3.us-east-1.amazonaws.com"]}
     for action in ("kms:Decrypt", "kms:GenerateDataKey"):
-        assert allowed(WORKER, action, f"{key}root-key", context=via)
-        assert not allowed(WORKER, action, f"{key}root-key")
-        assert not allowed(WORKER, action, f"{key}another", context=via)
-    assert allowed(WORKER, "kms:Decrypt", f"{key}video-key", context=via)
-    assert not allowed(WORKER, "kms:GenerateDataKey", f"{key}video-key", context=via)
+        assert is_allowed(WORKER, action, f"{key}root-key", context=via)
+        assert not is_allowed(WORKER, action, f"{key}root-key")
+        assert not is_allowed(WORKER, action, f"{key}another", context=via)
+    assert is_allowed(WORKER, "kms:Decrypt", f"{key}video-key", context=via)
+    assert not is_allowed(WORKER, "kms:GenerateDataKey", f"{key}video-key", context=via)
 
 
 def test_workers_have_no_right_but_on_data():
     for action in ("ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances", "iam:PassRole", "ssm:GetParameters"):
-        assert not allowed(WORKER, action, INSTANCE, context=OURS)
+        assert not is_allowed(WORKER, action, INSTANCE, context=OURS)
 
 
 def test_the_head_starts_and_stops_instances_of_this_cluster_alone():
     tagged = {"aws:RequestTag/ray-cluster-name": ["m3ray"]}
-    assert allowed(HEAD, "ec2:RunInstances", INSTANCE, context=tagged)
-    assert not allowed(HEAD, "ec2:RunInstances", INSTANCE)
-    assert allowed(HEAD, "ec2:RunInstances", "arn:aws:ec2:us-east-1::image/ami-1")
-    assert allowed(HEAD, "ec2:TerminateInstances", INSTANCE, context=OURS)
+    assert is_allowed(HEAD, "ec2:RunInstances", INSTANCE, context=tagged)
+    assert not is_allowed(HEAD, "ec2:RunInstances", INSTANCE)
+    assert is_allowed(HEAD, "ec2:RunInstances", "arn:aws:ec2:us-east-1::image/ami-1")
+    assert is_allowed(HEAD, "ec2:TerminateInstances", INSTANCE, context=OURS)
     foreign = {"aws:ResourceTag/ray-cluster-name": ["payroll"]}
-    assert not allowed(HEAD, "ec2:TerminateInstances", INSTANCE, context=foreign)
-    assert not allowed(HEAD, "ec2:TerminateInstances", INSTANCE)
+    assert not is_allowed(HEAD, "ec2:TerminateInstances", INSTANCE, context=foreign)
+    assert not is_allowed(HEAD, "ec2:TerminateInstances", INSTANCE)
 
 
 def tags(*keys, **context):
-    return allowed(HEAD, "ec2:CreateTags", INSTANCE, context={"aws:TagKeys": list(keys), **context})
+    return is_allowed(HEAD, "ec2:CreateTags", INSTANCE, context={"aws:TagKeys": list(keys), **context})
 
 
 def test_no_tag_is_set_but_those_of_the_cluster():
@@ -141,7 +144,7 @@ def test_no_tag_is_set_but_those_of_the_cluster():
     assert not tags("owner", **starting)
     assert tags("ray-node-status", **OURS)
     assert not tags("ray-node-status", **{"aws:ResourceTag/ray-cluster-name": ["payroll"]})
-    assert not allowed(HEAD, "ec2:CreateTags", INSTANCE.replace("instance/i-1", "volume/v-1"), context=starting)
+    assert not is_allowed(HEAD, "ec2:CreateTags", INSTANCE.replace("instance/i-1", "volume/v-1"), context=starting)
 
 
 def test_what_ray_tags_is_what_may_be_tagged():
@@ -159,9 +162,9 @@ def test_what_ray_tags_is_what_may_be_tagged():
 def test_the_role_that_is_passed_is_the_worker_s():
     ec2 = {"iam:PassedToService": ["ec2.amazonaws.com"]}
     role = "arn:aws:iam::123456789012:role/"
-    assert allowed(HEAD, "iam:PassRole", f"{role}m3ray-worker", context=ec2)
-    assert not allowed(HEAD, "iam:PassRole", f"{role}admin", context=ec2)
-    assert not allowed(HEAD, "iam:PassRole", f"{role}m3ray-worker", context={"iam:PassedToService": ["lambda"]})
+    assert is_allowed(HEAD, "iam:PassRole", f"{role}m3ray-worker", context=ec2)
+    assert not is_allowed(HEAD, "iam:PassRole", f"{role}admin", context=ec2)
+    assert not is_allowed(HEAD, "iam:PassRole", f"{role}m3ray-worker", context={"iam:PassedToService": ["lambda"]})
 
 
 def request_of(method, path):
@@ -181,7 +184,7 @@ def request_of(method, path):
 def work(root):
     """What jobs do to a root: shards, merging, JSON, probes, a lock, folders that go."""
     root.exists()
-    with locked(root, "extract", tell=print):
+    with hold_lock(root, "extract", tell=print):
         for name in "ab":
             root.write_shard(pa.table({"clip_id": [name]}), ("features", "raw-1"), {})
         compact(root, "features", "raw-1")
@@ -190,26 +193,26 @@ def work(root):
         root.write_bytes(b"x", "runs", "write-test")
         root.delete("runs", "write-test")
         assert not root.exists("catalogue.parquet")
-    assert root.ids("features", "raw-1").to_pylist() == ["a", "b"]
+    assert root.read_ids("features", "raw-1").to_pylist() == ["a", "b"]
     root.delete_folder("features", "raw-1")
 
 
 def test_every_request_that_a_root_s_work_makes_is_allowed(tmp_path):
     for k in range(12):  # so many that their contents are listed, not asked for one by one
         (tmp_path / f"{k}.mp4").write_bytes(b"1234")
-    with told_s3(lambda *_: None) as asked:
+    with scripted_s3(lambda *_: None) as requests_made:
         upload(tmp_path, "s3://films/clips")
         upload(tmp_path, "s3://studies/elsewhere")
-        asked.clear()
+        requests_made.clear()
         root = Root("s3://studies/team/root")
         work(root)
         clips = list_clips(root, "folder", "s3://films/clips", limit=None, seed=0, write=False).table
         uris = clips["uri"].to_pylist()
         assert read_video(uris[0], 10) == b"1234"
-        assert len(object_contents(uris)) == len(uris) == 12
-        assert len(object_contents(uris[:1])) == 1
-    requests = [request_of(*each) for each in asked if "delete" not in parse_qs(urlsplit(each[1]).query, True)]
-    refused = [each for each in requests if not allowed(WORKER, each[0], each[1], context=each[2])]
+        assert len(find_object_contents(uris)) == len(uris) == 12
+        assert len(find_object_contents(uris[:1])) == 1
+    requests = [request_of(*each) for each in requests_made if "delete" not in parse_qs(urlsplit(each[1]).query, True)]
+    refused = [each for each in requests if not is_allowed(WORKER, each[0], each[1], context=each[2])]
     assert not refused
     made = {action for action, _, _ in requests}
     assert {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= made

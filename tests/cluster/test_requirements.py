@@ -27,19 +27,19 @@ def entries():
 
 REQUIREMENTS = [Requirement(requirement) for requirement, *_ in entries()]
 LOCKED = {
-    canonicalize_name(found.name): Version(next(iter(found.specifier)).version)
-    for found in REQUIREMENTS
-    if found.marker is None or found.marker.evaluate(LINUX)
+    canonicalize_name(requirement.name): Version(next(iter(requirement.specifier)).version)
+    for requirement in REQUIREMENTS
+    if requirement.marker is None or requirement.marker.evaluate(LINUX)
 }
 
 
 def test_every_package_is_pinned_with_hashes_and_comes_from_no_named_place():
     assert len(REQUIREMENTS) > 50
-    for (_, *hashes), found in zip(entries(), REQUIREMENTS, strict=True):
-        (pin,) = found.specifier
+    for (_, *hashes), requirement in zip(entries(), REQUIREMENTS, strict=True):
+        (pin,) = requirement.specifier
         assert pin.operator == "=="
         assert "*" not in pin.version
-        assert found.url is None
+        assert requirement.url is None
         assert hashes
         assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in hashes)
     assert not re.search(r"^\s*-|://|# via|@ ", TEXT.replace("    --hash", "hash"), re.MULTILINE)
@@ -64,20 +64,21 @@ def test_it_names_what_its_packages_need():
         assert LOCKED[name] in wanted.specifier
         if (name, frozenset(wanted.extras)) not in seen:
             seen.add((name, frozenset(wanted.extras)))
-            waiting += [needed for needed in needs(name) if applies(needed, wanted.extras)]
+            waiting += [needed for needed in requirements_of(name) if applies(needed, wanted.extras)]
     assert len({name for name, _ in seen}) > 20
 
 
-def applies(wanted, extras=()):
-    return wanted.marker is None or any(wanted.marker.evaluate({**LINUX, "extra": extra}) for extra in ("", *extras))
+def applies(requirement, extras=()):
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({**LINUX, "extra": extra}) for extra in ("", *extras))
 
 
-def needs(name):
+def requirements_of(name):
     try:
-        found = distribution(name)
+        package = distribution(name)
     except PackageNotFoundError:
         return []
-    return [Requirement(text) for text in found.requires or []] if Version(found.version) == LOCKED[name] else []
+    return [Requirement(text) for text in package.requires or []] if Version(package.version) == LOCKED[name] else []
 
 
 def test_nodes_install_it_and_then_m3ray_without_dependencies():

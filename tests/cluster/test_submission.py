@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty_s3 import patched_environment, s3_environment, s3_server, upload
+from faulty_s3 import patch_environment, s3_environment, s3_server, upload
 
 from m3ray.storage.root import Root
 
@@ -26,9 +26,8 @@ DEMO = f"--limit {CLIPS} --tiers raw scene --fps 2 --runs 1 --epochs 2 --tables 
 def cluster(marked_environment, tmp_path_factory):
     """A head node whose token only its own clients know; S3 through the environment, as on AWS."""
     home = tmp_path_factory.mktemp("home")
-    token = subprocess.run(
-        [RAY, "get-auth-token", "--generate"], env={**os.environ, "HOME": str(home)}, capture_output=True, text=True
-    ).stdout.split()[-1]
+    command, environment = [RAY, "get-auth-token", "--generate"], {**os.environ, "HOME": str(home)}
+    token = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()[-1]
     with s3_server() as endpoint:
         settings = {**s3_environment(endpoint), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": str(home)}
         settings |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": f"http://127.0.0.1:{DASHBOARD}"}
@@ -43,7 +42,7 @@ def cluster(marked_environment, tmp_path_factory):
 
 def submit(environment, *arguments, wait=True):
     command = [RAY, "job", "submit", *([] if wait else ["--no-wait"]), "--working-dir", ".", "--", "python", *arguments]
-    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=400, check=False)
 
 
 def objects(prefix):
@@ -59,7 +58,7 @@ def objects(prefix):
 def submitted(cluster):
     """The demo on S3, submitted twice."""
     environment, home = cluster
-    with patched_environment({name: environment[name] for name in s3_environment("x")}):
+    with patch_environment({name: environment[name] for name in s3_environment("x")}):
         upload(home / "nothing", "s3://studies/x")
         arguments = ("jobs/reproduce.py", "--out", "s3://studies/demo", *DEMO)
         first = submit(environment, *arguments)
@@ -89,8 +88,8 @@ def test_no_secret_and_no_bulk_leaves_the_machine(submitted):
     secret = environment["AWS_SECRET_ACCESS_KEY"]
     root = Root("s3://studies/demo")
     texts = [first.stdout, first.stderr, second.stdout]
-    for run in root.names("runs"):
-        texts += [root.read_bytes("runs", run, name).decode() for name in root.names("runs", run)]
+    for run in root.list_names("runs"):
+        texts += [root.read_bytes("runs", run, name).decode() for name in root.list_names("runs", run)]
     texts.append(root.read_bytes("report", "index.html").decode())
     assert all(secret not in text and environment["RAY_AUTH_TOKEN"] not in text for text in texts)
     packages = [int(size) for size in re.findall(r"\(([0-9]+)\.[0-9]+MiB\)", first.stderr + first.stdout)]
@@ -126,14 +125,15 @@ def test_a_stopped_job_goes_on_where_it_was(cluster):
     (name,) = re.findall(r"raysubmit_\w+", begun.stdout)[:1]
     root = Root(out)
     deadline = time.monotonic() + 200
-    while not [n for n in root.names("features") if n.startswith("raw") and root.names("features", n)]:
+    while not [n for n in root.list_names("features") if n.startswith("raw") and root.list_names("features", n)]:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     subprocess.run([RAY, "job", "stop", name], env=environment, check=True, capture_output=True, timeout=60)
-    status = subprocess.run([RAY, "job", "status", name], env=environment, capture_output=True, text=True, timeout=60)
+    command = [RAY, "job", "status", name]
+    status = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert "STOPPED" in (status.stdout + status.stderr).upper()
     committed = len(
-        set(root.ids("features", next(n for n in root.names("features") if n.startswith("raw"))).to_pylist())
+        set(root.read_ids("features", next(n for n in root.list_names("features") if n.startswith("raw"))).to_pylist())
     )
     assert 0 < committed < 24
     again = submit(environment, *job)
@@ -157,7 +157,7 @@ def test_metrics_are_there_for_prometheus(submitted):
 
 def test_the_run_s_summary_is_json(submitted):
     root = Root("s3://studies/demo")
-    summaries = [root.read_json("runs", run, "summary.json") for run in root.names("runs") if run != "locks"]
+    summaries = [root.read_json("runs", run, "summary.json") for run in root.list_names("runs") if run != "locks"]
     assert [summary["status"] for summary in summaries] == ["success", "success"]
     assert sorted(summary.get("clips_done", 0) for summary in summaries) == [0, CLIPS]
     assert json.dumps(summaries)

@@ -42,7 +42,7 @@ def test_a_table_is_read_as_it_is_written(tmp_path, case):
 
 
 def test_a_header_alone_is_one_line_and_exit_status_2(tmp_path):
-    """header-only-csv"""
+    """The case header-only-csv."""
     with pytest.raises(UserError, match=r"clips\.csv holds no clip: there is no row beneath its header") as error:
         listed(tmp_path, "uri,score\n")
     assert error.value.exit_status == 2

@@ -7,9 +7,8 @@ import pytest
 from drawn import pictures
 
 from m3ray.datasets import folder
-from m3ray.datasets.folder import list_folder, named_videos, read_folder
-from m3ray.datasets.registry import list_clips
-from m3ray.datasets.table import list_table
+from m3ray.datasets.folder import find_named_videos, read_folder
+from m3ray.datasets.table import read_table
 from m3ray.errors import ConfigError, SchemaError
 from m3ray.storage.root import Root
 from m3ray.video.encode import encode_clip
@@ -41,7 +40,7 @@ def test_a_video_is_known_by_its_content_where_its_name_says_nothing(tmp_path, c
 @pytest.mark.parametrize("ending", ["flv", "wmv", "asf", "ogv", "mxf", "f4v", "3g2", "mpe", "m2v", "FLV"])
 def test_usual_endings_are_videos(tmp_path, ending):
     put(tmp_path, f"a.{ending}")
-    assert list_folder(str(tmp_path))[0]["clip_id"].to_pylist() == [f"a.{ending}"]
+    assert read_folder(str(tmp_path)).table["clip_id"].to_pylist() == [f"a.{ending}"]
 
 
 def test_all_that_is_passed_over_is_counted(tmp_path, monkeypatch):
@@ -78,45 +77,6 @@ def test_a_folder_without_videos_says_what_it_holds(tmp_path):
         read_folder(str(tmp_path))
 
 
-def test_nothing_outside_the_folder_is_opened(tmp_path, clip):
-    """A link with an unknown ending is looked into only where it stays inside."""
-    inside = tmp_path / "videos"
-    inside.mkdir()
-    shutil.copy(clip, inside / "a.mp4")
-    (inside / "in").symlink_to(inside / "a.mp4")
-    (inside / "out").symlink_to(clip)
-    (inside / "out.mp4").symlink_to(clip)
-    found = read_folder(str(inside))
-    assert found.table["clip_id"].to_pylist() == ["a.mp4", "in", "out.mp4"]
-    assert found.refused["clip_id"].to_pylist() == ["out.mp4"]
-    assert found.notes == ("folder: 1 passed over: 1 without an ending (no videos, by name or content)",)
-
-
-def test_links_that_lead_round_are_walked_once(tmp_path):
-    put(tmp_path, "a/b/c.mp4")
-    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path)
-    assert sorted(named_videos(str(tmp_path))) == [f"{tmp_path}/a/b/c.mp4"]
-    assert list(named_videos(str(tmp_path / "none"))) == []
-
-
-def test_notes_reach_whoever_lists(tmp_path):
-    put(tmp_path / "v", "a.mp4", "b.txt")
-    found = list_clips(Root(str(tmp_path)), "folder", str(tmp_path / "v"), limit=None, seed=0)
-    assert found.notes == ("folder: 1 passed over: 1 .txt (no videos, by name or content)",)
-
-
-@pytest.mark.parametrize("error", [ValueError("of some\nlibrary"), OSError("of the disk")])
-def test_what_a_library_raises_is_one_line_about_the_file(tmp_path, monkeypatch, error):
-    from m3ray.datasets import registry
-
-    def fail(source, read):
-        raise error
-
-    monkeypatch.setitem(registry.LISTERS, "table", fail)
-    with pytest.raises(SchemaError, match=r"--root x\.csv cannot be read as table: of \w+ \w+$"):
-        list_clips(Root(str(tmp_path)), "table", "x.csv", limit=None, seed=0)
-
-
 def fill(client, name, *keys):
     client.create_bucket(Bucket=name)
     for key in keys:
@@ -125,14 +85,14 @@ def fill(client, name, *keys):
 
 def counted(monkeypatch, most):
     """Listings, of which there must not be more than a few."""
-    calls, listed = [], folder._listed
+    calls, listed = [], folder._list_folder
 
     def count(fs, path):
         calls.append(path)
         assert len(calls) <= most, f"endless: {calls[-3:]}"
         return listed(fs, path)
 
-    monkeypatch.setattr(folder, "_listed", count)
+    monkeypatch.setattr(folder, "_list_folder", count)
 
 
 ODD = ("v//b.mp4", "v/sub///c.mp4", "v/./d.mp4", "v/../e.mp4", "v/f.mp4/")
@@ -143,10 +103,10 @@ def test_keys_that_cannot_be_asked_for_are_rejects(s3, monkeypatch):
     fill(s3, "odd", "v/a.mp4", "v/sub/g.mp4", "v/sub/", "v/notes.txt", "v/.hidden.mp4", "w/h.mp4", *ODD)
     counted(monkeypatch, 10)
     found = read_folder("s3://odd/v/")
-    refused = ["../e.mp4", "./d.mp4", "/b.mp4", "f.mp4/", "sub///c.mp4"]
-    assert found.table["clip_id"].to_pylist() == sorted([*refused, "a.mp4", "sub/g.mp4"])
-    assert sorted(found.refused["clip_id"].to_pylist()) == refused
-    assert set(found.refused["error"].to_pylist()) == {"unreadable_key"}
+    rejected = ["../e.mp4", "./d.mp4", "/b.mp4", "f.mp4/", "sub///c.mp4"]
+    assert found.table["clip_id"].to_pylist() == sorted([*rejected, "a.mp4", "sub/g.mp4"])
+    assert sorted(found.rejected["clip_id"].to_pylist()) == rejected
+    assert set(found.rejected["error"].to_pylist()) == {"unreadable_key"}
     assert found.notes == ("folder: 2 passed over: 1 .txt (no videos, by name or content); 1 hidden",)
     assert "s3://odd/v//b.mp4" in found.table["uri"].to_pylist()
 
@@ -154,9 +114,9 @@ def test_keys_that_cannot_be_asked_for_are_rejects(s3, monkeypatch):
 def test_a_bucket_with_a_key_that_begins_with_a_slash_is_listed(s3, monkeypatch):
     fill(s3, "slash", "/a.mp4", "b.mp4")
     counted(monkeypatch, 3)
-    clips, refused = list_folder("s3://slash")
-    assert clips["clip_id"].to_pylist() == ["/a.mp4", "b.mp4"]
-    assert refused["clip_id"].to_pylist() == ["/a.mp4"]
+    found = read_folder("s3://slash")
+    assert found.table["clip_id"].to_pylist() == ["/a.mp4", "b.mp4"]
+    assert found.rejected["clip_id"].to_pylist() == ["/a.mp4"]
 
 
 def test_objects_are_not_opened_to_be_listed(s3, caplog):
@@ -164,7 +124,7 @@ def test_objects_are_not_opened_to_be_listed(s3, caplog):
     fill(s3, "plain", "v/a.mp4", "v/b.dat", "v/c.wmv")
     caplog.clear()
     caplog.set_level("INFO", "werkzeug")
-    assert list_folder("s3://plain/v")[0]["clip_id"].to_pylist() == ["a.mp4", "c.wmv"]
+    assert read_folder("s3://plain/v").table["clip_id"].to_pylist() == ["a.mp4", "c.wmv"]
     requests = [record.getMessage() for record in caplog.records if record.name == "werkzeug"]
     assert any("/plain?" in request for request in requests)
     assert not [request for request in requests if "/plain/v/" in request]
@@ -172,17 +132,33 @@ def test_objects_are_not_opened_to_be_listed(s3, caplog):
 
 def test_videos_of_a_published_set_are_found_in_a_bucket(s3):
     fill(s3, "named", "v/a.mp4", "v/x//b.mp4", "v/c.txt")
-    assert sorted(named_videos("s3://named/v")) == ["s3://named/v/a.mp4", "s3://named/v/x//b.mp4"]
+    assert sorted(find_named_videos("s3://named/v")) == ["s3://named/v/a.mp4", "s3://named/v/x//b.mp4"]
 
 
-@pytest.mark.parametrize("use", [list_folder, list_table, Root])
+@pytest.mark.parametrize("use", [read_folder, read_table, Root])
 def test_an_empty_part_of_an_s3_path_is_one_line(use):
-    with pytest.raises(ConfigError, match=r"'s3://bkt//v' has an empty part \(//\), which cannot be asked for"):
+    with pytest.raises(ConfigError, match=r"'s3://bkt//v' has an empty part \(//\), which cannot be requested"):
         use("s3://bkt//v")
 
 
 def test_a_bucket_that_is_not_there_is_one_line(s3):
-    for use in (list_folder, list_table):
+    for use in (read_folder, read_table):
         with pytest.raises((SchemaError, ConfigError), match="s3://nowhere-at-all/v") as error:
             use("s3://nowhere-at-all/v")
         assert "\n" not in str(error.value)
+
+
+def test_folders(tmp_path):
+    for name in ("a/x.mp4", "b/x.mp4", "b/Y.MOV", "notes.txt", ".hidden.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = read_folder(str(tmp_path))
+    listed, rejected = found.table, found.rejected
+    assert listed["clip_id"].to_pylist() == ["a/x.mp4", "b/Y.MOV", "b/x.mp4"]
+    assert listed == read_folder(str(tmp_path) + "/").table, "stable under re-listing"
+    assert rejected.num_rows == 0
+    with pytest.raises(SchemaError, match="no folder at"):
+        read_folder(str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SchemaError, match="no file named like a video"):
+        read_folder(str(tmp_path / "empty"))

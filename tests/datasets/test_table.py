@@ -9,10 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from published import clips_of
 
 from m3ray.datasets import table
-from m3ray.datasets.table import list_table, read_table
+from m3ray.datasets.catalogue import add_video_metadata
+from m3ray.datasets.table import read_table
 from m3ray.errors import SchemaError
+from m3ray.schema import Clip, catalogue_table
+from m3ray.storage.root import Root
 
 
 def listed(tmp_path, text, kind="csv"):
@@ -74,7 +78,7 @@ def test_ids_stay_as_written_in_json(tmp_path):
 def test_ids_of_a_parquet_file_have_the_type_of_its_schema(tmp_path, kind, values, expected):
     table = pa.table({"uri": ["uri 0", "uri 1"], "clip_id": pa.array(values, kind)})
     pq.write_table(table, tmp_path / "clips.parquet")
-    assert list_table(str(tmp_path / "clips.parquet"))["clip_id"].to_pylist() == expected
+    assert read_table(str(tmp_path / "clips.parquet")).table["clip_id"].to_pylist() == expected
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_ids_of_a_parquet_file_have_the_type_of_its_schema(tmp_path, kind, value
 def test_ids_that_would_lose_something_are_refused(tmp_path, values, words):
     pq.write_table(pa.table({"uri": ["a", "b"], "clip_id": values}), tmp_path / "clips.parquet")
     with pytest.raises(SchemaError, match=rf"clips\.parquet: {words}"):
-        list_table(str(tmp_path / "clips.parquet"))
+        read_table(str(tmp_path / "clips.parquet"))
 
 
 @pytest.mark.parametrize(
@@ -107,14 +111,14 @@ def test_numeric_labels_are_labels(tmp_path, text, kind):
 @pytest.mark.parametrize("values", [[3, np.nan], pd.array([3, None], "Int64"), ["3", None], [[3], None], [[3.0], []]])
 def test_numeric_labels_of_a_parquet_file_are_labels(tmp_path, values):
     pd.DataFrame({"uri": ["a", "b"], "labels": values}).to_parquet(tmp_path / "clips.parquet")
-    assert list_table(str(tmp_path / "clips.parquet"))["labels"].to_pylist() == [["3"], []]
+    assert read_table(str(tmp_path / "clips.parquet")).table["labels"].to_pylist() == [["3"], []]
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.string()), pa.list_(pa.int64(), 2)])
 def test_labels_are_lists_of_any_kind(tmp_path, kind):
     values = [["3", "7"] if "string" in str(kind) else [3, 7]]
     pq.write_table(pa.table({"uri": ["a"], "labels": pa.array(values, kind)}), tmp_path / "clips.parquet")
-    assert list_table(str(tmp_path / "clips.parquet"))["labels"].to_pylist() == [["3", "7"]]
+    assert read_table(str(tmp_path / "clips.parquet")).table["labels"].to_pylist() == [["3", "7"]]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_labels_are_lists_of_any_kind(tmp_path, kind):
         ('{"uri":["a"]}', r'row 1: uri is \["a"\], expected text or a number'),
         ('{"uri":"a"', "row 1 is no JSON"),
         ('{"uri":"a"}\n["b"]', "row 2 is .*; expected one object a line"),
-        ('{"uri":"a","uri":"b"}', "row 1 is no JSON: one of uri, uri stands twice"),
+        ('{"uri":"a","uri":"b"}', "row 1 is no JSON: one of uri, uri occurs twice"),
         ('{"uri":' + "[" * 100_000, "row 1 is no JSON"),
         (b'{"uri":"\xe9"}', "no UTF-8 text"),
         ("\n", "uri is empty in every row"),
@@ -249,7 +253,7 @@ def test_the_index_that_pandas_carries_along_is_no_column(tmp_path):
 
 def test_an_index_of_ids_is_the_ids(tmp_path):
     pd.DataFrame({"uri": ["a", "b"]}, index=pd.Index([7, 8], name="clip_id")).to_parquet(tmp_path / "clips.parquet")
-    assert list_table(str(tmp_path / "clips.parquet"))["clip_id"].to_pylist() == ["7", "8"]
+    assert read_table(str(tmp_path / "clips.parquet")).table["clip_id"].to_pylist() == ["7", "8"]
 
 
 @pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl", "clips.parquet"])
@@ -260,7 +264,7 @@ def test_any_bytes_give_one_line_that_names_the_file(tmp_path, name):
         for head in (b"", b"PAR1", b"uri,score\n", b'{"uri": '):
             (tmp_path / name).write_bytes(head + rng.bytes(size))
             try:
-                list_table(str(tmp_path / name))
+                read_table(str(tmp_path / name))
             except SchemaError as error:
                 said.append(str(error))
     assert len(said) >= 10
@@ -270,13 +274,78 @@ def test_any_bytes_give_one_line_that_names_the_file(tmp_path, name):
 def test_dots_lead_somewhere_beneath_a_bucket():
     """Beside a table in S3; keys with dots of their own cannot be asked for."""
     sheet = table.read_csv_text(b"uri\n./a.mp4\nx/../b.mp4\n../c.mp4\ns3://o/./d.mp4\n/v/e.mp4\n", "t.csv")
-    found = table._catalogue(sheet, "s3://bkt/t/clips.csv")["uri"].to_pylist()
+    found = table._as_catalogue(sheet, "s3://bkt/t/clips.csv")["uri"].to_pylist()
     assert found == ["s3://bkt/t/a.mp4", "s3://bkt/t/b.mp4", "s3://bkt/c.mp4", "s3://o/./d.mp4", "/v/e.mp4"]
     with pytest.raises(SchemaError, match=r"row 1: uri .* climbs out of its bucket"):
-        table._catalogue(table.read_csv_text(b"uri\n../../a.mp4\n", "t.csv"), "s3://bkt/t/clips.csv")
+        table._as_catalogue(table.read_csv_text(b"uri\n../../a.mp4\n", "t.csv"), "s3://bkt/t/clips.csv")
 
 
 def test_a_table_by_file_uri_names_its_neighbours_as_they_are(tmp_path):
     (tmp_path / "clips.csv").write_text("uri\n50%25.mp4\nfile:/v/a.mp4\n")
     for uri in (f"file://{tmp_path}/clips.csv", f"file:{tmp_path}/clips.csv", f"file://localhost{tmp_path}/clips.csv"):
-        assert list_table(uri)["uri"].to_pylist() == [f"{tmp_path}/50%25.mp4", "file:/v/a.mp4"]
+        assert read_table(uri).table["uri"].to_pylist() == [f"{tmp_path}/50%25.mp4", "file:/v/a.mp4"]
+
+
+DECODED = pa.table({"clip_id": ["b"], "duration": [3.0], "frames": [90], "decoder": ["pyav"]})
+
+
+def test_a_catalogue_given_as_a_table_keeps_the_user_s_columns_alone(tmp_path):
+    """The clips are decoded anew; what was learned of them elsewhere is no column of the user's."""
+    table = add_video_metadata(catalogue_table([Clip("a", "/v/a", "val", 0.5, ("x",), {"frames": "mine"})]), DECODED)
+    Root(str(tmp_path)).write_table(table, "catalogue.parquet")
+    found = read_table(str(tmp_path / "catalogue.parquet"))
+    assert clips_of(found.table) == [Clip("a", "/v/a", "val", 0.5, ("x",), {"frames": "mine"})]
+    assert found.notes == (
+        "table: what an earlier job's decoding learned (duration, decoded_frames, decoder) left out",
+    )
+
+
+ROWS = [
+    {"uri": "a/x.mp4", "clip_id": "007", "score": 0.5, "labels": "run|jump", "camera": "left"},
+    {"uri": "b/x.mp4", "clip_id": "8", "score": None, "labels": None, "camera": None},
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_tables(tmp_path, kind):
+    path = tmp_path / f"clips.{kind}"
+    frame = pd.DataFrame(ROWS)
+    if kind == "csv":
+        path.write_bytes(b"\xef\xbb\xbf" + frame.to_csv(index=False, lineterminator="\r\n").encode())
+    elif kind == "parquet":
+        frame.to_parquet(path)
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in ROWS))
+    first, second = clips_of(read_table(str(path)).table)
+    assert first == Clip("007", f"{tmp_path}/a/x.mp4", None, 0.5, ("run", "jump"), {"camera": "left"})
+    assert (second.clip_id, second.score, second.labels) == ("8", None, ())
+
+
+def test_labels_may_be_lists(tmp_path):
+    pd.DataFrame({"uri": ["s3://b/x.mp4"], "labels": [["a", "b"]]}).to_parquet(tmp_path / "t.parquet")
+    (clip,) = clips_of(read_table(str(tmp_path / "t.parquet")).table)
+    assert clip.labels == ("a", "b")
+    assert clip.uri == clip.clip_id == "s3://b/x.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,score\na,1\n", "no column uri; it has path, score"),
+        ("uri,score\na,2\n", "row 1: score 2"),
+        ("uri\n,\n", "uri is empty"),
+        ("", "cannot be read"),
+    ],
+)
+def test_bad_tables(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(SchemaError, match=words):
+        read_table(str(tmp_path / "t.csv"))
+
+
+def test_missing_tables_and_unknown_kinds(tmp_path):
+    with pytest.raises(SchemaError, match="no table at"):
+        read_table(str(tmp_path / "none.csv"))
+    (tmp_path / "t.xls").write_text("")
+    with pytest.raises(SchemaError, match="expected a name ending in"):
+        read_table(str(tmp_path / "t.xls"))

@@ -10,7 +10,7 @@ CLIPS = 14
 
 @pytest.fixture(autouse=True)
 def _ctrl_c_is_the_job_s():
-    """Ray Train and Tune take it for their own, and do not give it back."""
+    """Ray Train and Tune take the handler of SIGINT, and do not restore it."""
     yield
     left = signal.signal(signal.SIGINT, signal.default_int_handler)
     assert left is signal.default_int_handler
@@ -30,7 +30,7 @@ def jobs():
 
 @pytest.fixture(scope="session")
 def demo(jobs, tmp_path_factory):
-    """The whole way on a small demo: two frames a second, two runs, three epochs. To be read, or copied."""
+    """A root of the whole pipeline on a small demo (2 frames a second, 2 runs, 3 epochs): to be read, or copied."""
     from m3ray.config.options import ReproduceOptions
     from m3ray.reports.page import build_report
 

@@ -1,4 +1,4 @@
-"""Real jobs where something is wrong, missing or degenerate: each ends well, or in one line, and keeps others' work."""
+"""Jobs with wrong, missing or degenerate input: each succeeds, or ends in one line, and keeps what others computed."""
 
 import json
 import os
@@ -28,7 +28,7 @@ TOP = Path(__file__).parents[2]
 
 
 def listing(folder):
-    """All of a folder: names, sizes, times of change."""
+    """Names, sizes and times of change of everything in a folder."""
     return {
         str(path.relative_to(folder)): (path.stat().st_size if path.is_file() else None, path.stat().st_mtime_ns)
         for path in (folder, *folder.rglob("*"))
@@ -37,7 +37,7 @@ def listing(folder):
 
 @pytest.fixture
 def root(demo, tmp_path):
-    """A root of its own, as the whole way leaves it."""
+    """A copy of the demo's root."""
     shutil.copytree(demo[0], tmp_path / "root")
     return tmp_path / "root"
 
@@ -129,7 +129,7 @@ def test_predict_leaves_the_study_s_predictions(jobs, root, videos, tmp_path, ca
     assert (root / "predictions.parquet").read_bytes() == kept
     assert (root / "catalogue.parquet").read_bytes() == catalogue
     assert str(beside) in capsys.readouterr().out
-    assert Root(str(root)).metadata("predict", "predictions.parquet")["catalogue"] == "predict"
+    assert Root(str(root)).read_metadata("predict", "predictions.parquet")["catalogue"] == "predict"
     first = pd.read_parquet(beside)
     assert sorted(first["clip_id"]) == ["new0.mp4", "new1.mp4", "new2.mp4"]
     # Another folder with a video of the same name: its own score, not the first one's.
@@ -152,7 +152,7 @@ def test_predict_leaves_the_study_s_predictions(jobs, root, videos, tmp_path, ca
 
 
 def test_clips_that_begin_alike_go_the_whole_way(jobs, tmp_path, capsys):
-    """The case of the bug report: t-SNE of equal rows was a segmentation fault."""
+    """Regression: t-SNE of equal rows was a segmentation fault."""
     out, table = tmp_path / "out", write_clips(tmp_path / "clips", 12)
     settings = {"tiers": ("scene",), "weights": "untrained", "tables": (3,), "runs": 1, "epochs": 1}
     jobs.reproduce(ReproduceOptions(out=str(out), dataset="table", root=str(table), **settings))
@@ -169,8 +169,8 @@ def test_one_video_alone(jobs, demo, tmp_path, capsys):
     table = write_clips(tmp_path / "clips", 1, first=90)
     out = str(tmp_path / "out")
     jobs.extract(ExtractOptions(out=out, dataset="table", root=str(table), tiers=("raw",), fps=6))
-    said = capsys.readouterr().out
-    assert "hog: 10 of its 10 numbers are 0 for every clip, as the 1 first frames that its PCA was fitted on" in said
+    output = capsys.readouterr().out
+    assert "hog: 10 of its 10 numbers are 0 for every clip, as the 1 first frames that its PCA was fitted on" in output
     raw = pd.read_parquet(next((tmp_path / "out" / "features").glob("raw-*")))
     assert raw["hog"].iloc[0].tolist() == [0] * 10
     assert raw["brightness"].iloc[0] > 0
@@ -189,8 +189,8 @@ def test_one_video_alone(jobs, demo, tmp_path, capsys):
     table.write_text("uri\n00.mp4\n")
     bare = {"dataset": "table", "root": str(table), "tiers": ("raw", "scene"), "weights": "untrained", "fps": 6}
     jobs.reproduce(ReproduceOptions(out=str(tmp_path / "bare"), **bare))
-    said = capsys.readouterr().out
-    assert said.index("study: no clip has a score") < said.index("similarity: skipped: ")
+    output = capsys.readouterr().out
+    assert output.index("study: no clip has a score") < output.index("similarity: skipped: ")
 
 
 def test_one_video_that_is_none(jobs, tmp_path):
@@ -253,16 +253,16 @@ def test_a_worker_that_dies_is_one_line(jobs, root, monkeypatch):
     monkeypatch.setattr(fit, "_project_task", dying)
     with pytest.raises(JobFailedError) as caught:
         jobs.reproduce(ReproduceOptions(out=str(root)))
-    said = str(caught.value)
-    assert said.startswith(f"study under {root}: a worker process died (WorkerCrashedError")
-    assert "\n" not in said
-    log = Path(said.rpartition("; traceback in ")[2])
+    output = str(caught.value)
+    assert output.startswith(f"study under {root}: a worker process died (WorkerCrashedError")
+    assert "\n" not in output
+    log = Path(output.rpartition("; traceback in ")[2])
     assert root in log.parents
     assert "WorkerCrashedError" in log.read_text()
 
 
 def test_what_a_worker_of_ray_data_raises_is_one_line(jobs, tmp_path, monkeypatch):
-    """A disk that fills up while shards are written: the error comes out of Ray Data, its traceback as text."""
+    """The disk fills up while shards are written: the error comes out of Ray Data with its traceback as text."""
     from m3ray.pipelines.extraction import dataflow
 
     class Full(dataflow.WriteStage):
@@ -273,10 +273,10 @@ def test_what_a_worker_of_ray_data_raises_is_one_line(jobs, tmp_path, monkeypatc
     out = tmp_path / "out"
     with pytest.raises(JobFailedError) as caught:
         jobs.extract(ExtractOptions(out=str(out), limit=2, tiers=("scene",), fps=2))
-    said = str(caught.value)
-    assert said.startswith(f"extract under {out}: the disk is full (OSError: [Errno 28] No space left on device")
-    assert "\n" not in said
-    assert "run the same command again" in said
+    output = str(caught.value)
+    assert output.startswith(f"extract under {out}: the disk is full (OSError: [Errno 28] No space left on device")
+    assert "\n" not in output
+    assert "run the same command again" in output
 
 
 def test_a_machine_that_is_odd(tmp_path):

@@ -11,12 +11,13 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 import m3ray
-from m3ray.config import ComputeConfig, MomentConfig
+from m3ray.config import ComputeConfig, SlidingWindowConfig
 from m3ray.config.options import ExtractOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.errors import ConfigError, M3RayError, RootBusyError, SchemaError
 from m3ray.reports.page import build_report
@@ -82,7 +83,7 @@ def test_the_study_s_tables_agree_with_its_runs(demo):
     runs = pd.read_parquet(study / "runs.parquet")
     # Tables 1 to 4, the full model counted once: 7 + 6 + 8, eight other measures alone and within M3, its own alone.
     assert not trials["status"].str.contains("failed").any()
-    # A model of few columns may see no difference between three val clips, which is said; the full ones do.
+    # A model of few columns may see no difference between three val clips, which the output says; the full ones do.
     assert trials.loc[["M3-S", "M3"], "status"].eq("done").all()
     assert len(trials) == 7 + 6 + 8 + 2 * 8 + 1
     assert trials.loc["M3", "features"] == 15 + 720 + 2048
@@ -96,7 +97,7 @@ def test_the_study_s_tables_agree_with_its_runs(demo):
 def test_predictions_are_the_bundle_s(demo):
     out, _ = demo
     frame = pd.read_parquet(out / "predictions.parquet")
-    assert Root(str(out)).metadata("predictions.parquet")["catalogue"] == "", "its clips are the root's own"
+    assert Root(str(out)).read_metadata("predictions.parquet")["catalogue"] == "", "its clips are the root's own"
     assert len(frame) == CLIPS
     assert frame["score"].between(0, 1).all()
     assert (frame["low"] <= frame["score"]).all()
@@ -157,12 +158,12 @@ def test_a_second_call_computes_just_what_is_missing(demo, jobs, capsys):
     assert "nothing to compute" in capsys.readouterr().out
     assert {f: f.stat().st_mtime_ns for f in out.rglob("features/[rse]*-*/*.parquet")} == before
     jobs.extract(ExtractOptions(out=str(out), limit=CLIPS + 2, fps=2))
-    said = capsys.readouterr().out
-    assert f"event    2 to compute, {CLIPS} cached" in said
+    output = capsys.readouterr().out
+    assert f"event    2 to compute, {CLIPS} cached" in output
     assert len(pd.read_parquet(folder_of(out, "event"))) == CLIPS + 2
 
 
-def bad_folder(tmp_path, demo):
+def make_bad_folder(tmp_path, demo):
     good = sorted((demo[0] / "demo").glob("*.mp4"))[:3]
     folder = tmp_path / "videos"
     (folder / "sub").mkdir(parents=True)
@@ -175,12 +176,12 @@ def bad_folder(tmp_path, demo):
 
 
 def test_bad_clips_are_rejected_and_the_others_computed(demo, jobs, tmp_path, capsys):
-    folder, whole = bad_folder(tmp_path, demo)
+    folder, whole = make_bad_folder(tmp_path, demo)
     options = ExtractOptions(out=str(tmp_path / "out"), dataset="folder", root=str(folder), tiers=("raw",), fps=2)
     with pytest.raises(M3RayError, match=r"3 clips are rejected, more than the 1 of --max-rejects .*truncated"):
         jobs.extract(options)
-    said = capsys.readouterr().out
-    assert "2 clips have features, 3 rejected, 5 in the catalogue" in said
+    output = capsys.readouterr().out
+    assert "2 clips have features, 3 rejected, 5 in the catalogue" in output
     raw = pd.read_parquet(folder_of(tmp_path / "out", "raw"))
     assert sorted(raw["clip_id"]) == ["good.mp4", "sub/good.mp4"]
     rejects = pd.read_parquet(tmp_path / "out" / "rejects").set_index("clip_id")
@@ -204,7 +205,7 @@ def test_a_job_whose_every_clip_fails_fails(jobs, tmp_path):
 
 
 def test_without_scores_features_stay_and_the_job_says_what_to_do(demo, jobs, tmp_path, capsys):
-    folder, _ = bad_folder(tmp_path, demo)
+    folder, _ = make_bad_folder(tmp_path, demo)
     options = ReproduceOptions(out=str(tmp_path / "o"), dataset="folder", root=str(folder), tiers=("raw",), fps=2)
     jobs.reproduce(replace(options, max_rejects="60%"))
     assert "A study needs scores" in capsys.readouterr().out
@@ -235,17 +236,17 @@ def test_impossible_requests_stop_before_anything_is_written(jobs, tmp_path, opt
 
 
 def test_two_jobs_on_a_root_refuse_each_other(jobs, tmp_path):
-    from m3ray.storage.lock import locked
+    from m3ray.storage.lock import hold_lock
 
-    with locked(Root(str(tmp_path)), "train"), pytest.raises(RootBusyError, match="in use by train"):
+    with hold_lock(Root(str(tmp_path)), "train"), pytest.raises(RootBusyError, match="in use by train"):
         jobs.extract(ExtractOptions(out=str(tmp_path), limit=1))
 
 
 def test_a_dry_run_prints_the_plan_and_computes_nothing(jobs, tmp_path, capsys):
     jobs.extract(ExtractOptions(out=str(tmp_path), limit=2, tiers=("raw", "scene"), dry_run=True))
-    said = capsys.readouterr().out
-    assert "scene    2 to compute, 0 cached" in said
-    assert "raw: 2 to compute, after HOG's PCA is fitted" in said
+    output = capsys.readouterr().out
+    assert "scene    2 to compute, 0 cached" in output
+    assert "raw: 2 to compute, after HOG's PCA is fitted" in output
     assert list(tmp_path.iterdir()) == [], "nothing at all"
 
 
@@ -254,33 +255,30 @@ def test_long_clips_are_read_window_by_window(demo, jobs, tmp_path):
     from m3ray.config import DecodeConfig, LimitsConfig, RawConfig
     from m3ray.pipelines.extraction.decode_stage import DecodeStage
     from m3ray.pipelines.extraction.hog_pca import read_projection
-    from m3ray.pipelines.extraction.records import WORK, decoded_rows
+    from m3ray.pipelines.extraction.records import WORK, unpack_decoded_clips
     from m3ray.pipelines.extraction.tier_stage import TierStage
     from m3ray.tiers import RawTier
 
     out, _ = demo
     clip = pd.read_parquet(out / "catalogue.parquet").iloc[0]
     tier = RawTier(RawConfig(), read_projection(Root(str(out)), "artifacts"))
-    work = pq.ParquetFile(out / "catalogue.parquet").read().slice(0, 1).select(["clip_id", "uri"])
-    import pyarrow as pa
-
     work = pa.Table.from_pylist([{"clip_id": clip["clip_id"], "uri": clip["uri"], "tiers": ["raw"]}], schema=WORK)
-    found = []
+    values = []
     for window in (128, 5):
         decode = DecodeConfig(fps=10, window_frames=window)
         (decoded,) = DecodeStage(decode, LimitsConfig())(work)
-        (row,) = TierStage([tier], decode, LimitsConfig(), 2).compute(decoded_rows(decoded))
+        (row,) = TierStage([tier], decode, LimitsConfig(), 2).compute(unpack_decoded_clips(decoded))
         assert row.failure is None
-        found.append(np.concatenate([np.atleast_1d(row.values["raw"][c]) for c in tier.schema.names[1:]]))
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+        values.append(np.concatenate([np.atleast_1d(row.values["raw"][c]) for c in tier.schema.names[1:]]))
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-4, atol=1e-5)
 
 
 def check_curves(jobs, tmp_path, bundle, folder, whole):
     """Scores over time: in process and as a job the same; a window as long as the clip is the clip."""
     scorer = m3ray.load(bundle)
-    for config in (MomentConfig(window=1, step=0.5), MomentConfig(window=60)):
+    for config in (SlidingWindowConfig(window=1, step=0.5), SlidingWindowConfig(window=60)):
         options = PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder), max_rejects="100%")
-        jobs.predict(replace(options, over_time=True, moments=config))
+        jobs.predict(replace(options, over_time=True, sliding_windows=config))
         frame = pd.read_parquet(tmp_path / "p" / "predictions.parquet").set_index("clip_id")
         alone = scorer.over_time(folder / "good.mp4", config)
         np.testing.assert_allclose(frame.loc["good.mp4", "times"], alone["seconds"])
@@ -296,16 +294,16 @@ def check_curves(jobs, tmp_path, bundle, folder, whole):
 def test_train_and_predict(demo, jobs, tmp_path):
     """A bundle of chosen tiers and a search's settings, then new videos through it, one of them broken."""
     out, _ = demo
-    found = {
+    settings_of_search = {
         "training": {"hidden": [24], "loss": "mse_to_spearman", "epochs": 2, "learning_rate": 3e-3},
         "metric": "mse",
     }
-    (tmp_path / "best.json").write_text(json.dumps(found))
+    (tmp_path / "best.json").write_text(json.dumps(settings_of_search))
     settings = {"tiers": ("raw",), "runs": 2, "name": "rawonly", "config": str(tmp_path / "best.json")}
     jobs.train(TrainOptions(out=str(out), limit=CLIPS, fps=2, **settings))
     variant = json.loads((out / "models" / "rawonly" / "bundle.json").read_text())["variant"]
     assert (variant["training"]["hidden"], variant["training"]["loss"]) == ([24], "mse_to_spearman")
-    folder, _ = bad_folder(tmp_path, demo)
+    folder, _ = make_bad_folder(tmp_path, demo)
     bundle = str(out / "models" / "rawonly")
     with pytest.raises(M3RayError, match="3 clips are rejected, more than the 1 of --max-rejects"):
         jobs.predict(PredictOptions(out=str(tmp_path / "p"), bundle=bundle, root=str(folder)))
@@ -328,8 +326,8 @@ def test_train_and_predict(demo, jobs, tmp_path):
 def test_errors_are_one_line_and_a_status(tmp_path, arguments, status, words):
     (tmp_path / "t.csv").write_text("uri,score\na.mp4,0.5\nb.mp4,7\n")
     arguments = [a.format(out=tmp_path / "o", table=tmp_path / "t.csv") for a in arguments]
-    found = subprocess.run([sys.executable, *arguments], cwd=TOP, capture_output=True, text=True, check=False)
-    assert found.returncode == status, found.stderr
-    assert words in found.stderr
-    assert "Traceback" not in found.stderr
+    process = subprocess.run([sys.executable, *arguments], cwd=TOP, capture_output=True, text=True, check=False)
+    assert process.returncode == status, process.stderr
+    assert words in process.stderr
+    assert "Traceback" not in process.stderr
     assert not (tmp_path / "o" / "features").exists()

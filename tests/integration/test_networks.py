@@ -32,7 +32,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Weight files with every published key, one wrapped and one prefixed, as such files come; made by the recipe."""
+    """Weight files with every published key, filled by the recipe; one wrapped and one prefixed, as such files come."""
     folder = tmp_path_factory.mktemp("weights")
     states = {
         name: fill({k: torch.zeros(s) for k, s in json.loads((GOLDEN / f"{name}.keys.json").read_text()).items()})
@@ -78,9 +78,9 @@ def test_features_of_named_weights_are_the_plain_network_s(jobs, videos, publish
     }
     for tier, features in expected.items():
         (folder,) = (out / "features").glob(f"{tier}-*")
-        found = pd.read_parquet(folder).set_index("clip_id").loc[row["clip_id"], tier]
+        computed = pd.read_parquet(folder).set_index("clip_id").loc[row["clip_id"], tier]
         bound = 1e-5 if "float32" in (out / "artifacts" / "tiers.json").read_text() else 2e-2
-        assert np.linalg.norm(found - features) / np.linalg.norm(features) < bound
+        assert np.linalg.norm(computed - features) / np.linalg.norm(features) < bound
     identity = json.loads((out / "artifacts" / "tiers.json").read_text())["event"]["identity"]
     assert identity["weights"] == {"sha256": sha256_of(published / "event.pth")}
 

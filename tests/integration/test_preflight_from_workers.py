@@ -1,4 +1,4 @@
-"""Workers' rights are not the driver's: looked at from a worker, before the first clip."""
+"""Preflight checks from the workers, whose rights are not the driver's: before the first clip."""
 
 import json
 import os
@@ -17,14 +17,16 @@ TOP = HERE.parents[1]
 def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rights")
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS" and not name.startswith("AWS_")}
-    env["PYTHONPATH"] = os.pathsep.join(str(place) for place in (TOP / "benchmarks", TOP / "tests", TOP))
+    env["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in (TOP / "benchmarks", TOP / "tests", TOP))
     command = [sys.executable, str(HERE / "workers_rights.py"), str(folder / "clips")]
-    ran = subprocess.run(
+    process = subprocess.run(
         command, env={**env, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True, timeout=400, check=False
     )
-    lines = [json.loads(line.removeprefix("FACTS ")) for line in ran.stdout.splitlines() if line.startswith("FACTS ")]
-    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
-    return {facts.pop("case"): facts for facts in lines}
+    lines = [
+        json.loads(line.removeprefix("RESULT ")) for line in process.stdout.splitlines() if line.startswith("RESULT ")
+    ]
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return {result.pop("case"): result for result in lines}
 
 
 @pytest.mark.parametrize(
@@ -37,17 +39,17 @@ def cases(tmp_path_factory):
 )
 def test_what_the_workers_may_not_do_is_one_line_before_the_first_clip(cases, case, words):
     """Before, the message spoke of HOG's PCA, and came of its first clips."""
-    facts = cases[case]
-    assert facts["status"] == 2
-    assert facts["error"].startswith("preflight: the workers of ")
-    assert "(2 CPUs, " in facts["error"], "the kind of the node"
-    assert words in facts["error"]
-    assert "403 AccessDenied" in facts["error"]
-    assert "though the driver can: give the workers' role s3:" in facts["error"]
-    assert "\n" not in facts["error"]
-    assert not facts["hog"]
-    assert facts["rejected"] == 0
-    assert not any("hog" in line for line in facts["said"])
+    result = cases[case]
+    assert result["status"] == 2
+    assert result["error"].startswith("preflight: the workers of ")
+    assert "(2 CPUs, " in result["error"], "the kind of the node"
+    assert words in result["error"]
+    assert "403 AccessDenied" in result["error"]
+    assert "though the driver can: give the workers' role s3:" in result["error"]
+    assert "\n" not in result["error"]
+    assert not result["hog"]
+    assert result["rejected"] == 0
+    assert not any("hog" in line for line in result["log"])
 
 
 def test_the_advice_names_the_right_that_lacks(cases):
@@ -57,24 +59,24 @@ def test_the_advice_names_the_right_that_lacks(cases):
 
 
 def test_a_node_that_comes_later_stops_the_job_with_the_same_words_and_rejects_nothing(cases):
-    facts = cases["later_node"]
-    assert facts["status"] == 1
-    assert "cannot read s3://videos/v/0.mp4: 403 AccessDenied" in facts["error"]
-    assert "give the workers' role s3:GetObject on arn:aws:s3:::videos/*" in facts["error"]
-    assert "\n" not in facts["error"]
-    assert facts["rejected"] == 0
+    result = cases["later_node"]
+    assert result["status"] == 1
+    assert "cannot read s3://videos/v/0.mp4: 403 AccessDenied" in result["error"]
+    assert "give the workers' role s3:GetObject on arn:aws:s3:::videos/*" in result["error"]
+    assert "\n" not in result["error"]
+    assert result["rejected"] == 0
 
 
 def test_one_clip_that_is_forbidden_is_no_matter_of_rights(cases):
-    facts = cases["one_clip_refused"]
-    assert facts["rejected"] == 1, "a row that the next job tries again"
-    assert any("5 clips have features, 1 rejected" in line for line in facts["said"])
+    result = cases["one_clip_denied"]
+    assert result["rejected"] == 1, "a row that the next job tries again"
+    assert any("5 clips have features, 1 rejected" in line for line in result["log"])
 
 
 def test_a_driver_without_rights_is_told_and_the_job_goes_on(cases):
-    facts = cases["driver_cannot_read"]
-    assert (facts["status"], facts["rejected"]) == (0, 0)
-    (line,) = [line for line in facts["said"] if line.startswith("preflight: the driver")]
+    result = cases["driver_cannot_read"]
+    assert (result["status"], result["rejected"]) == (0, 0)
+    (line,) = [line for line in result["log"] if line.startswith("preflight: the driver")]
     assert "cannot read s3://videos/v/" in line
     assert "403 AccessDenied" in line
     assert "though the workers can: the job goes on" in line
@@ -82,13 +84,13 @@ def test_a_driver_without_rights_is_told_and_the_job_goes_on(cases):
 
 
 def test_workers_of_a_ray_that_somebody_else_started_say_that_the_requester_pays(cases):
-    facts = cases["requester_pays"]
-    assert (facts["status"], facts["rejected"]) == (0, 0)
-    assert len(facts["videos"]) > 6, "the clips, and the preflight's own"
-    assert {payer for _, payer in facts["videos"]} == {"requester"}
-    assert set(facts["roots"]) == {None}
+    result = cases["requester_pays"]
+    assert (result["status"], result["rejected"]) == (0, 0)
+    assert len(result["videos"]) > 6, "the clips, and the preflight's own"
+    assert {payer for _, payer in result["videos"]} == {"requester"}
+    assert set(result["roots"]) == {None}
 
 
 def test_no_test_object_is_left(cases):
-    left = {case: facts["left"] for case, facts in cases.items() if facts["left"]}
+    left = {case: result["left"] for case, result in cases.items() if result["left"]}
     assert set(left) <= {"no_deleting"}, "it may not be deleted there"

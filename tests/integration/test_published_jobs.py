@@ -19,10 +19,10 @@ pytestmark = pytest.mark.integration
 def trained(jobs, tmp_path_factory):
     """MediaEval's Memento10k with a tier of text alone: a root with a bundle."""
     folder = tmp_path_factory.mktemp("memento")
-    known = memento_csv(folder / "data", 200, 80)
-    text = text_tier(folder / "text.npz", known)
+    annotations = memento_csv(folder / "data", 200, 80)
+    text = text_tier(folder / "text.npz", annotations)
     jobs.train(train_options(folder, text))
-    return folder, known, text
+    return folder, annotations, text
 
 
 def train_options(folder, text, **changes):
@@ -30,53 +30,53 @@ def train_options(folder, text, **changes):
     return TrainOptions(dataset="memento10k", root=str(folder / "data"), runs=2, **settings)
 
 
-def test_a_data_set_without_videos_trains_on_a_brought_tier(trained):
-    folder, known, _ = trained
+def test_a_data_set_without_videos_trains_on_a_user_provided_tier(trained):
+    folder, annotations, _ = trained
     trials = pd.read_parquet(folder / "out" / "study" / "m3s" / "trials.parquet")
     # Three hidden numbers make the score, with noise of a third of their effect's size: published.rows.
     assert trials["spearman"].item() > 0.8
     predictions = pd.read_parquet(folder / "out" / "study" / "m3s" / "predictions.parquet")
-    assert set(predictions["clip_id"]) == {name for name in known if len(name) == 4}, "judged on dev"
+    assert set(predictions["clip_id"]) == {name for name in annotations if len(name) == 4}, "judged on dev"
     catalogue = pd.read_parquet(folder / "out" / "catalogue.parquet")
     assert catalogue["alpha"].notna().all()
     assert (folder / "out" / "artifacts" / "missing_videos.txt").read_text().count("\n") == 280
 
 
-def test_predict_scores_with_the_tier_brought_and_at_a_delay(jobs, trained):
-    folder, known, text = trained
+def test_predict_scores_with_the_user_provided_tier_and_at_a_delay(jobs, trained):
+    folder, annotations, text = trained
     out = str(folder / "out")
     jobs.predict(PredictOptions(out=out, tier=(f"text={text}",), delay=400))
-    found = pd.read_parquet(folder / "out" / "predictions.parquet").set_index("clip_id")
-    assert set(found.index) == set(known)
+    scores = pd.read_parquet(folder / "out" / "predictions.parquet").set_index("clip_id")
+    assert set(scores.index) == set(annotations)
     bundle = Bundle.load(f"{out}/models/m3s")
-    np.testing.assert_allclose(found["share_text"], found["score"] - bundle.baseline_score(), atol=1e-5)
+    np.testing.assert_allclose(scores["share_text"], scores["score"] - bundle.baseline_score(), atol=1e-5)
     # The rows were made with alpha = -2e-4 - 1e-3 (1 - score): a line, so the fit must find it.
-    alpha = -2e-4 - 1e-3 * (1 - found["score"])
-    expected = (found["score"] + alpha * (400 - 80)).clip(0, 1)
-    np.testing.assert_allclose(found["score_at_delay"], expected, atol=2e-3)
-    truth = pd.Series({name: row["score"] for name, row in known.items()})
-    assert found["score"].corr(truth[found.index], method="spearman") > 0.8
+    alpha = -2e-4 - 1e-3 * (1 - scores["score"])
+    expected = (scores["score"] + alpha * (400 - 80)).clip(0, 1)
+    np.testing.assert_allclose(scores["score_at_delay"], expected, atol=2e-3)
+    truth = pd.Series({name: row["score"] for name, row in annotations.items()})
+    assert scores["score"].corr(truth[scores.index], method="spearman") > 0.8
 
 
-def test_in_process_scoring_takes_the_tier_brought(jobs, trained):
-    folder, known, text = trained
+def test_in_process_scoring_takes_the_user_provided_tier(jobs, trained):
+    folder, annotations, text = trained
     jobs.predict(PredictOptions(out=str(folder / "out"), tier=(f"text={text}",)))
     batch = pd.read_parquet(folder / "out" / "predictions.parquet").set_index("clip_id")["score"]
     scorer = m3ray.load(folder / "out" / "models" / "m3s")
-    names = list(known)[:5]
-    vectors = np.stack([known[name]["hidden"] for name in names])
-    found = scorer.predict(names, {"text": {"text": vectors}})
-    np.testing.assert_allclose(found["score"], batch[names], atol=1e-4)
-    with pytest.raises(FeatureError, match=r"sees the tier text, brought by a user.*\(5, 3\).*got nothing"):
+    names = list(annotations)[:5]
+    vectors = np.stack([annotations[name]["hidden"] for name in names])
+    scores = scorer.predict(names, {"text": {"text": vectors}})
+    np.testing.assert_allclose(scores["score"], batch[names], atol=1e-4)
+    with pytest.raises(FeatureError, match=r"sees the user-provided tier text: give.*\(5, 3\).*got nothing"):
         scorer.predict(names)
     scorer.close()
 
 
 def test_predict_needs_the_tier_and_refuses_another_one(jobs, trained, tmp_path):
-    folder, known, _ = trained
-    with pytest.raises(ConfigError, match="sees text, brought by a user"):
+    folder, annotations, _ = trained
+    with pytest.raises(ConfigError, match="sees text, provided by a user"):
         jobs.predict(PredictOptions(out=str(folder / "out")))
-    np.savez(tmp_path / "wide.npz", clip_id=np.array(list(known)), text=np.zeros((len(known), 5)))
+    np.savez(tmp_path / "wide.npz", clip_id=np.array(list(annotations)), text=np.zeros((len(annotations), 5)))
     with pytest.raises(BundleError, match=r"trained on another text than this: columns: \{'text': 3\} then"):
         jobs.predict(PredictOptions(out=str(folder / "out"), tier=(f"text={tmp_path / 'wide.npz'}",)))
     with pytest.raises(SchemaError, match="expected a file ending in"):
@@ -90,16 +90,16 @@ def test_tiers_of_videos_need_videos(jobs, trained):
 
 
 def test_a_tier_that_lacks_clips_stops_the_job(jobs, trained, tmp_path):
-    folder, known, _ = trained
-    part = text_tier(tmp_path / "part.npz", dict(list(known.items())[:200]))
+    folder, annotations, _ = trained
+    part = text_tier(tmp_path / "part.npz", dict(list(annotations.items())[:200]))
     with pytest.raises(FeatureError, match="200 of 280 clips, 80 missing"):
         jobs.train(train_options(folder, part, out=str(tmp_path / "out")))
 
 
 @pytest.mark.parametrize("dataset", ["memento10k", "videomem"])
-def test_each_adapter_to_a_table_3_with_a_similarity_of_brought_vectors(jobs, tmp_path, dataset):
-    known = (memento_json if dataset == "memento10k" else videomem_csv)(tmp_path / "data")
-    text = text_tier(tmp_path / "text.npz", known)
+def test_each_adapter_to_a_table_3_with_a_similarity_of_user_provided_vectors(jobs, tmp_path, dataset):
+    annotations = (memento_json if dataset == "memento10k" else videomem_csv)(tmp_path / "data")
+    text = text_tier(tmp_path / "text.npz", annotations)
     jobs.reproduce(
         ReproduceOptions(
             out=str(tmp_path / "out"),
@@ -123,8 +123,8 @@ def test_each_adapter_to_a_table_3_with_a_similarity_of_brought_vectors(jobs, tm
 
 def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
     folder, _, text = trained
-    known = videomem_csv(tmp_path / "data", 120)
-    other = text_tier(tmp_path / "text.npz", known)
+    annotations = videomem_csv(tmp_path / "data", 120)
+    other = text_tier(tmp_path / "text.npz", annotations)
     settings = {"dataset": "videomem", "root": str(tmp_path / "data"), "tier": (f"text={other}",), "tiers": ("text",)}
     jobs.train(TrainOptions(out=str(tmp_path / "videomem"), runs=2, epochs=5, fit="paper", **settings))
     jobs.evaluate(
@@ -136,9 +136,9 @@ def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
     )
     frame = pd.read_parquet(tmp_path / "across" / "evaluation" / "evaluation.parquet")
     assert frame["own"].tolist() == [True, False, False, True]
-    drawn = (pd.read_parquet(tmp_path / "videomem" / "catalogue.parquet")["split"] == "val").sum()
-    assert 11 <= drawn <= 37, "a fifth of 120 by hash, within three standard deviations of the binomial"
-    assert frame["clips"].tolist() == [80, drawn, 80, drawn]
+    val_clips = (pd.read_parquet(tmp_path / "videomem" / "catalogue.parquet")["split"] == "val").sum()
+    assert 11 <= val_clips <= 37, "a fifth of 120 by hash, within three standard deviations of the binomial"
+    assert frame["clips"].tolist() == [80, val_clips, 80, val_clips]
     # Both data sets were made with the same function of the same hidden numbers.
     assert frame["spearman"].iloc[1] > 0.7
     # On its own dev split a bundle does what its study said of the mean of its runs.

@@ -1,4 +1,4 @@
-"""Training from frames through Ray Train: its row, its bundle, and what kills leave of it."""
+"""Finetuning through Ray Train: its row in the tables, its bundle, and its resumption after kills."""
 
 import json
 import os
@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 import m3ray
-from m3ray.config.finetuning import UnfrozenConfig, UnfrozenOverrides
+from m3ray.config.finetuning import FinetuneConfig, FinetuneOverrides
 from m3ray.config.options import TuneOptions
-from m3ray.pipelines.finetuning.streams import mend_snapshot, steps_done
+from m3ray.pipelines.finetuning.checkpoints import delete_truncated_index, read_completed_steps
 from m3ray.reports.page import build_report
 from m3ray.storage.root import Root
 from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152
@@ -39,7 +39,7 @@ def trained(jobs, demo, tmp_path_factory):
     """The shared demo once more, with the unfrozen row; all else is cached."""
     out = tmp_path_factory.mktemp("unfrozen") / "root"
     shutil.copytree(demo[0], out)
-    options = replace(demo[1], out=str(out), unfrozen="small", full=UnfrozenOverrides(epochs=EPOCHS))
+    options = replace(demo[1], out=str(out), unfrozen="small", finetune=FinetuneOverrides(epochs=EPOCHS))
     jobs.reproduce(options)
     build_report(str(out))
     return out, options
@@ -64,8 +64,8 @@ def test_its_row_stands_in_table_2_and_its_curve_in_figure_2(trained):
 def test_its_bundle_predicts_what_training_judged(trained):
     """New videos go through the same decoder, the fine-tuned networks and the frozen ones for similarity."""
     out, _ = trained
-    found = check_bundle(out)
-    assert {c for c in found if c.startswith("share_")} == {
+    scores = check_bundle(out)
+    assert {c for c in scores if c.startswith("share_")} == {
         "share_raw",
         "share_tuned:scene",
         "share_tuned:event",
@@ -90,18 +90,18 @@ def check_bundle(out, name="m3s-unfrozen"):
     own = predictions[predictions["variant"] == NAME].set_index("clip_id")["score"]
     catalogue = pd.read_parquet(out / "catalogue.parquet").set_index("clip_id")
     scorer = m3ray.load(out / "models" / name)
-    found = scorer.predict([catalogue.loc[clip, "uri"] for clip in own.index])
+    scores = scorer.predict([catalogue.loc[clip, "uri"] for clip in own.index])
     scorer.close()
-    np.testing.assert_allclose(found["score"], own, atol=1e-4)
-    return found
+    np.testing.assert_allclose(scores["score"], own, atol=1e-4)
+    return scores
 
 
 @pytest.mark.slow
 def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
-    full = UnfrozenOverrides(epochs=1, refit_similarity=True)
-    jobs.reproduce(replace(demo[1], out=str(out), tables=(2,), unfrozen="small", full=full))
+    overrides = FinetuneOverrides(epochs=1, refit_similarity=True)
+    jobs.reproduce(replace(demo[1], out=str(out), tables=(2,), unfrozen="small", finetune=overrides))
     check_bundle(out)
     bundle = m3ray.load(out / "models" / "m3s-unfrozen").bundle
     assert [tier for tier in bundle.tiers if tier.startswith("similarity")] == ["similarity"]
@@ -114,11 +114,11 @@ def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
 def test_rates_are_searched_with_the_same_trainer(jobs, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
-    full = UnfrozenOverrides(epochs=1)
-    jobs.tune(TuneOptions(out=str(out), trials=2, runs=1, epochs=3, name="rates", unfrozen="small", full=full))
+    overrides = FinetuneOverrides(epochs=1)
+    jobs.tune(TuneOptions(out=str(out), trials=2, runs=1, epochs=3, name="rates", unfrozen="small", finetune=overrides))
     trials = pd.read_parquet(out / "study" / "rates" / "trials.parquet")
     assert len(trials) == 2
-    assert UnfrozenConfig().head_learning_rate in set(trials["head_learning_rate"]), "the preset's are tried first"
+    assert FinetuneConfig().head_learning_rate in set(trials["head_learning_rate"]), "the preset's are tried first"
     best = json.loads((out / "study" / "rates" / "unfrozen.json").read_text())
     assert best["full"]["backbone_learning_rate"] == trials["backbone_learning_rate"].iloc[0]
     assert trials["spearman"].is_monotonic_decreasing
@@ -130,7 +130,7 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
     command = [sys.executable, "jobs/ablate.py", "--out", str(out), "--tables", "2", "--unfrozen", "small"]
-    command += ["--runs", "2", "--epochs", "3", "--full.epochs", str(EPOCHS), "--full.cache", "none"]
+    command += ["--runs", "2", "--epochs", "3", "--finetune.epochs", str(EPOCHS), "--finetune.cache", "none"]
     env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     log = (tmp_path / "log").open("w")
     job = subprocess.Popen(command, cwd=TOP, env=env, stdout=log, stderr=log, start_new_session=True)
@@ -143,36 +143,42 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
     job.wait()
     time.sleep(3)
     done = subprocess.run(
-        [*command, "--full.workers", "2"], cwd=TOP, env=env, capture_output=True, text=True, timeout=300
+        [*command, "--finetune.workers", "2"],
+        cwd=TOP,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert "2 workers x 1 rounds x 4 clips" in done.stdout
-    found, expected = rows_of(out), rows_of(trained[0])
+    assert "2 workers x 1 micro-batches x 4 clips" in done.stdout
+    scores, expected = rows_of(out), rows_of(trained[0])
     for column in ("train_loss", "val_mse", "val_mae"):
-        np.testing.assert_allclose(found[column], expected[column], rtol=1e-3)
+        np.testing.assert_allclose(scores[column], expected[column], rtol=1e-3)
 
 
 def test_a_note_of_checkpoints_cut_short_is_no_dead_end(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     note = run / "checkpoint_manager_snapshot.json"
-    assert steps_done(str(run)) == 0
+    assert read_completed_steps(Root(str(run))) == 0
     note.write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": "step-00000012"}}))
-    mend_snapshot(Root(str(run)))
-    assert steps_done(str(run)) == 12
+    delete_truncated_index(Root(str(run)))
+    assert read_completed_steps(Root(str(run))) == 12
     note.write_text('{"latest_chec')
-    mend_snapshot(Root(str(run)))
-    assert steps_done(str(run)) == 0
+    delete_truncated_index(Root(str(run)))
+    assert read_completed_steps(Root(str(run))) == 0
 
 
 def checkpoints(out):
-    """Those that Ray Train has registered."""
-    found = []
+    """The checkpoints that Ray Train has registered."""
+    names = []
     for snapshot in (out / "study" / "ablation" / "unfrozen").glob("*/checkpoint_manager_snapshot.json"):
         text = snapshot.read_text()  # which Ray may be writing
         latest = json.loads(text).get("latest_checkpoint_result") if text.endswith("}") else None
-        found += [latest["checkpoint_dir_name"]] if latest else []
-    return found
+        names += [latest["checkpoint_dir_name"]] if latest else []
+    return names
 
 
 def title(process):

@@ -1,6 +1,6 @@
-"""Jobs whose workers reach S3 by another way than their driver: run as a driver by test_preflight_from_workers.
+"""Jobs whose workers reach S3 through another proxy than their driver; run by test_preflight_from_workers.
 
-Each has its own proxy before one moto, which answers as a case says. Prints what became of each case as JSON.
+Driver and workers have a proxy each before one moto, which answers as the case says. Prints each result as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 from drawn import pictures
-from faulty_s3 import _proxy, s3_environment, s3_server, upload
+from faulty_s3 import run_proxy, s3_environment, s3_server, upload
 
 from m3ray.config import StorageConfig
 from m3ray.config.options import ExtractOptions
@@ -24,8 +24,8 @@ from m3ray.console import LineKeeper
 from m3ray.errors import M3RayError
 from m3ray.pipelines import jobs
 from m3ray.pipelines.extraction import preflight
+from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import rejected_ids
 from m3ray.video.encode import encode_clip
 
 Choose = Callable[[str, str], str | None]
@@ -38,8 +38,8 @@ def main(folder: Path) -> None:
     record_headers()
     with (
         s3_server() as server,
-        _proxy(server, lambda *asked: chosen["driver"](*asked), []) as drivers,
-        _proxy(server, lambda *asked: chosen["workers"](*asked), []) as workers,
+        run_proxy(server, driver_fault, []) as drivers,
+        run_proxy(server, worker_fault, []) as workers,
     ):
         os.environ |= s3_environment(drivers)
         ray.init(
@@ -50,16 +50,24 @@ def main(folder: Path) -> None:
             log_to_driver=False,
             runtime_env={"env_vars": s3_environment(workers)},
         )
-        forgive()
+        allow_all()
         write_clips(folder)
         port = int(workers.rpartition(":")[2])
         for name, case in CASES.items():
-            forgive()
+            allow_all()
             del headers[:]
-            began = time.monotonic()
-            facts = case(f"s3://roots/{name}", str(folder / "t.csv"), port)
-            print("FACTS " + json.dumps({"case": name, "seconds": time.monotonic() - began, **facts}), flush=True)
+            start = time.monotonic()
+            result = case(f"s3://roots/{name}", str(folder / "t.csv"), port)
+            print("RESULT " + json.dumps({"case": name, "seconds": time.monotonic() - start, **result}), flush=True)
         ray.shutdown()
+
+
+def driver_fault(method: str, path: str) -> str | None:
+    return chosen["driver"](method, path)
+
+
+def worker_fault(method: str, path: str) -> str | None:
+    return chosen["workers"](method, path)
 
 
 def record_headers() -> None:
@@ -74,7 +82,7 @@ def record_headers() -> None:
     BaseHTTPRequestHandler.parse_request = recording  # type: ignore[method-assign]
 
 
-def forgive() -> None:
+def allow_all() -> None:
     chosen.update(driver=lambda *_: None, workers=lambda *_: None)
 
 
@@ -87,66 +95,66 @@ def write_clips(folder: Path) -> None:
     (folder / "t.csv").write_text("uri\n" + "".join(f"s3://videos/v/{k}.mp4\n" for k in range(CLIPS)))
 
 
-def ran(out: str, table: str, **options: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {"error": None, "status": 0}
-    with LineKeeper() as said:
+def extract(out: str, table: str, **options: Any) -> dict[str, Any]:
+    result: dict[str, Any] = {"error": None, "status": 0}
+    with LineKeeper() as log:
         try:
             jobs.extract(ExtractOptions(out=out, dataset="table", root=table, tiers=("raw",), fps=2, **options))
         except M3RayError as error:
-            facts = {"error": str(error), "status": error.exit_status}
+            result = {"error": str(error), "status": error.exit_status}
     root = Root(out)
-    rejected = len(rejected_ids(root)) if root.exists("rejects") else 0
-    left = [name for name in root.names("runs") if name.startswith("write-test")]
+    rejected = len(read_rejected_ids(root)) if root.exists("rejects") else 0
+    left = [name for name in root.list_names("runs") if name.startswith("write-test")]
     hog = root.exists("artifacts", "hog_pca.json")
-    lines = [line.partition(" ")[2] for line in said.lines]  # after its time
-    return {**facts, "said": lines, "rejected": rejected, "hog": hog, "left": left}
+    lines = [line.partition(" ")[2] for line in log.lines]  # after its time
+    return {**result, "log": lines, "rejected": rejected, "hog": hog, "left": left}
 
 
-def refusing(method: str, part: str) -> Choose:
-    return lambda asked, path: "403" if asked == method and part in path else None
+def deny(method: str, part: str) -> Choose:
+    return lambda command, path: "403" if command == method and part in path else None
 
 
 def no_reading(out: str, table: str, port: int) -> dict[str, Any]:
-    chosen["workers"] = refusing("GET", "/videos/")
-    return ran(out, table)
+    chosen["workers"] = deny("GET", "/videos/")
+    return extract(out, table)
 
 
 def no_writing(out: str, table: str, port: int) -> dict[str, Any]:
-    chosen["workers"] = refusing("PUT", "write-test")
-    return ran(out, table)
+    chosen["workers"] = deny("PUT", "write-test")
+    return extract(out, table)
 
 
 def no_deleting(out: str, table: str, port: int) -> dict[str, Any]:
-    chosen["workers"] = refusing("DELETE", "write-test")
-    return ran(out, table)
+    chosen["workers"] = deny("DELETE", "write-test")
+    return extract(out, table)
 
 
-def one_clip_refused(out: str, table: str, port: int) -> dict[str, Any]:
+def one_clip_denied(out: str, table: str, port: int) -> dict[str, Any]:
     """S3 calls a missing object forbidden where the bucket may not be listed."""
-    chosen["workers"] = refusing("GET", "/videos/v/0.mp4")
-    return ran(out, table)
+    chosen["workers"] = deny("GET", "/videos/v/0.mp4")
+    return extract(out, table)
 
 
 def driver_cannot_read(out: str, table: str, port: int) -> dict[str, Any]:
-    chosen["driver"] = refusing("GET", "/videos/v/")
-    return ran(out, table)
+    chosen["driver"] = deny("GET", "/videos/v/")
+    return extract(out, table)
 
 
 def later_node(out: str, table: str, port: int) -> dict[str, Any]:
-    """No node was there when the job began."""
+    """Run a job that saw no node when it began."""
     working, preflight.working_nodes = preflight.working_nodes, lambda _: []
-    chosen["workers"] = refusing("GET", "/videos/")
+    chosen["workers"] = deny("GET", "/videos/")
     try:
-        return ran(out, table)
+        return extract(out, table)
     finally:
         preflight.working_nodes = working
 
 
 def requester_pays(out: str, table: str, port: int) -> dict[str, Any]:
-    found = ran(out, table, storage=StorageConfig(requester_pays=("videos",)))
-    asked = [(line, payer) for there, line, payer in headers if there == port and "/videos/" in line]
-    roots = [payer for there, line, payer in headers if there == port and "/roots/" in line]
-    return {**found, "videos": asked, "roots": roots}
+    result = extract(out, table, storage=StorageConfig(requester_pays=("videos",)))
+    videos = [(line, payer) for number, line, payer in headers if number == port and "/videos/" in line]
+    roots = [payer for number, line, payer in headers if number == port and "/roots/" in line]
+    return {**result, "videos": videos, "roots": roots}
 
 
 CASES = {
@@ -156,7 +164,7 @@ CASES = {
         no_writing,
         no_deleting,
         later_node,
-        one_clip_refused,
+        one_clip_denied,
         driver_cannot_read,
         requester_pays,
     )

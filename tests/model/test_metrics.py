@@ -26,3 +26,12 @@ def test_agrees_with_its_peer(name):
 
 def test_a_constant_prediction_has_no_rank_correlation():
     assert np.isnan(METRICS["spearman"](np.ones((1, 5)), np.arange(5.0))).all()
+
+
+def test_metrics_by_hand():
+    """Of four clips two are swapped: one of six pairs is discordant, and the squared rank differences sum to 2."""
+    prediction, score = np.array([[0.1, 0.3, 0.2, 0.4]]), np.array([0.1, 0.2, 0.3, 0.4])
+    assert METRICS["spearman"](prediction, score).item() == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert METRICS["kendall"](prediction, score).item() == pytest.approx((5 - 1) / 6)
+    assert METRICS["mse"](prediction, score).item() == pytest.approx(2 * 0.1**2 / 4)
+    assert METRICS["mae"](prediction, score).item() == pytest.approx(2 * 0.1 / 4)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report import made_up_root
+from report import make_synthetic_root
 
 from m3ray.reports.page import build_report
 
@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script>\"' ü漢 " + "x" * 300
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    root = made_up_root(tmp_path_factory.mktemp("root") / "root", 300)
+    root = make_synthetic_root(tmp_path_factory.mktemp("root") / "root", 300)
     catalogue = root.read_table("catalogue.parquet")
     labels = [[HOSTILE]] * catalogue.num_rows
     place = catalogue.column_names.index("labels")

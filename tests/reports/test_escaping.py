@@ -6,7 +6,6 @@ import io
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from report import made_up_root
 
 from m3ray.reports.page import build_report
 from m3ray.reports.tables import study as tables
@@ -38,11 +37,11 @@ def trials():
 
 
 def table():
-    return tables.study_table(3, trials(), [NAME, f"b{UNFROZEN_MARK}"])
+    return tables.build_study_table(3, trials(), [NAME, f"b{UNFROZEN_MARK}"])
 
 
 def test_latex_runs_no_command_of_a_name():
-    text = tables.latex(table())
+    text = tables.to_latex(table())
     assert r"\textbackslash{}input\{/etc/passwd\}" in text
     assert r"\input" not in text
     assert r"a\_b" in text.lower(), "heads are names too"
@@ -52,7 +51,7 @@ def test_latex_runs_no_command_of_a_name():
 
 
 def test_markdown_holds_no_tag_of_a_name():
-    text = tables.markdown(table())
+    text = tables.to_markdown(table())
     assert "<img" not in text
     assert "<i>" not in text.lower()
     assert "&lt;img" in text
@@ -61,8 +60,7 @@ def test_markdown_holds_no_tag_of_a_name():
     assert len({line.replace("\\|", "").count("|") for line in rows}) == 1, "a bar within a name is no column"
 
 
-def test_no_cell_of_a_report_is_a_formula(tmp_path):
-    root = made_up_root(tmp_path / "root", 240)
+def test_no_cell_of_a_report_is_a_formula(root):
     catalogue = root.read_table("catalogue.parquet")
     place, kind = catalogue.column_names.index("labels"), catalogue.schema.field("labels").type
     labels = pa.array([['=HYPERLINK("https://example.org")', "@SUM(1)", "+1+cmd|' /C calc'!A0"]] * len(catalogue), kind)
@@ -71,7 +69,7 @@ def test_no_cell_of_a_report_is_a_formula(tmp_path):
     found = [
         cell
         for folder in ("tables", "figures")
-        for name in root.names("report", folder, suffix=".csv")
+        for name in root.list_names("report", folder, suffix=".csv")
         for row in csv.reader(io.StringIO(root.read_bytes("report", folder, name).decode()))
         for cell in row
     ]

@@ -1,17 +1,15 @@
 """Requests are checked before anything heavy is imported, and nothing is written: what is wrong is told in words."""
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from m3ray.config import ComputeConfig, LimitsConfig, MomentConfig
-from m3ray.config.finetuning import UnfrozenOverrides
+from m3ray.config import ComputeConfig, LimitsConfig, SlidingWindowConfig
+from m3ray.config.finetuning import FinetuneOverrides
 from m3ray.config.options import (
     AblateOptions,
     EvaluateOptions,
@@ -23,17 +21,13 @@ from m3ray.config.options import (
     TuneOptions,
 )
 from m3ray.errors import (
-    BundleError,
     ConfigError,
-    FeatureError,
     M3RayError,
     SchemaError,
     StudyError,
     UserError,
-    WeightsError,
 )
-from m3ray.request.checks import prepared
-from m3ray.request.names import OWN_TIERS, torchvision_models
+from m3ray.request.checks import check_request
 from m3ray.request.ranges import RANGES
 
 TOP = Path(__file__).parents[2]
@@ -71,7 +65,7 @@ WRONG = [
     (TrainOptions, {"name": "../up"}, ConfigError, "--name '../up': expected letters"),
     (TrainOptions, {"name": "ablation"}, ConfigError, "kept for the study's own tables"),
     (TrainOptions, {"tiers": ("raw",), "unfrozen": "small"}, ConfigError, "no scene and no event to train"),
-    (TrainOptions, {"full": UnfrozenOverrides(batch=0)}, ConfigError, "--full.batch 0"),
+    (TrainOptions, {"finetune": FinetuneOverrides(batch=0)}, ConfigError, "--finetune.batch 0"),
     (ReproduceOptions, {"tables": (1, 7)}, ConfigError, "--tables 7: choose from 1, 2, 3, 4"),
     (ReproduceOptions, {"price": ("CPU",)}, ConfigError, "expected DEVICE=DOLLARS"),
     (ReproduceOptions, {"carbon": -1.0}, ConfigError, "--carbon -1.0"),
@@ -80,7 +74,7 @@ WRONG = [
     (TuneOptions, {"trials": 0}, ConfigError, "--trials 0"),
     (TuneOptions, {}, StudyError, "holds no features"),
     (PredictOptions, {}, ConfigError, "no bundle at"),
-    (PredictOptions, {"moments": MomentConfig(step=0.0)}, ConfigError, "--moments.step 0.0"),
+    (PredictOptions, {"sliding_windows": SlidingWindowConfig(step=0.0)}, ConfigError, "--sliding-windows.step 0.0"),
     (PredictOptions, {"delay": -3.0}, ConfigError, "--delay -3.0"),
     (EvaluateOptions, {"bundles": ("/none",), "roots": ("/none",)}, ConfigError, "no bundle at /none"),
     (ReportOptions, {}, StudyError, "does not exist: run jobs/extract.py"),
@@ -91,7 +85,7 @@ WRONG = [
 def test_a_mistake_is_told_and_nothing_is_written(tmp_path, kind, given, error, words):
     before = listing(tmp_path)
     with pytest.raises(error) as caught:
-        prepared(kind(out=str(tmp_path / "o"), **given))
+        check_request(kind(out=str(tmp_path / "o"), **given))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert listing(tmp_path) == before
@@ -104,12 +98,12 @@ import sys
 sys.path.insert(0, {str(TOP / "tests" / "request")!r})
 from test_checks import WRONG
 from m3ray.errors import M3RayError
-from m3ray.request.checks import prepared
+from m3ray.request.checks import check_request
 import m3ray.cli
 sys.modules.pop("pytest", None)
 for kind, given, *_ in WRONG:
     try:
-        prepared(kind(out={str(tmp_path / "o")!r}, **given))
+        check_request(kind(out={str(tmp_path / "o")!r}, **given))
     except M3RayError:
         continue
     raise SystemExit("nothing was wrong")
@@ -149,15 +143,15 @@ def test_a_place_that_cannot_be_a_root_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ConfigError, match="is no folder"):
-            prepared(ExtractOptions(out=str(out)))
+            check_request(ExtractOptions(out=str(out)))
     with pytest.raises(ConfigError, match="--out is empty"):
-        prepared(ExtractOptions(out=" "))
+        check_request(ExtractOptions(out=" "))
     with pytest.raises(ConfigError, match="names no bucket"):
-        prepared(ExtractOptions(out="s3://"))
+        check_request(ExtractOptions(out="s3://"))
     monkeypatch.setattr(os, "access", lambda place, mode: False)  # as for a folder of another user's
     with pytest.raises(ConfigError, match=f"no right to write in {tmp_path}"):
-        prepared(ExtractOptions(out=str(tmp_path / "new" / "o")))
-    assert prepared(ExtractOptions(out=str(tmp_path / "new"), dry_run=True)), "a dry run writes nothing"
+        check_request(ExtractOptions(out=str(tmp_path / "new" / "o")))
+    assert check_request(ExtractOptions(out=str(tmp_path / "new"), dry_run=True)), "a dry run writes nothing"
 
 
 def test_a_full_disk_is_told_before_anything_else(tmp_path, monkeypatch):
@@ -166,81 +160,7 @@ def test_a_full_disk_is_told_before_anything_else(tmp_path, monkeypatch):
     full = os.statvfs_result((*found[:3], 0, 0, *found[5:]))
     monkeypatch.setattr(os, "statvfs", lambda place: full)
     with pytest.raises(ConfigError, match=f"--out {tmp_path}: the disk of {tmp_path} is full"):
-        prepared(ExtractOptions(out=str(tmp_path)))
-
-
-def test_weights_of_a_file_are_looked_for(tmp_path):
-    listed = tmp_path / "weights.json"
-    options = ExtractOptions(out=str(tmp_path / "o"), tiers=("scene",), weights=str(listed))
-    listed.write_text("{")
-    with pytest.raises(ConfigError, match="is not JSON"):
-        prepared(options)
-    listed.write_text("[]")
-    with pytest.raises(ConfigError, match="expected an object"):
-        prepared(options)
-    listed.write_text('{"event": "e.pth"}')
-    with pytest.raises(ConfigError, match="names no weights for scene; it has event"):
-        prepared(options)
-    listed.write_text('{"scene": "s.pth"}')
-    with pytest.raises(WeightsError, match=f"no weight file for scene at {tmp_path}/s.pth"):
-        prepared(options)
-    (tmp_path / "s.pth").write_bytes(b"x")
-    assert prepared(options).options.weights == str(listed)
-
-
-def test_a_bundle_that_lacks_something_is_told(tmp_path):
-    folder = tmp_path / "b"
-    folder.mkdir()
-    options = PredictOptions(out=str(tmp_path / "o"), bundle=str(folder), root=str(tmp_path))
-    (folder / "bundle.json").write_text('{"name": ')
-    with pytest.raises(BundleError, match=r"bundle\.json is damaged or cut short"):
-        prepared(options)
-    (folder / "bundle.json").write_text('{"name": "m"}')
-    with pytest.raises(BundleError, match="lacks blocks, files, tiers"):
-        prepared(options)
-    whole = {"name": "m", "blocks": [], "files": {"model.safetensors": "0"}, "tiers": {}, "configs": {}, "sources": {}}
-    (folder / "bundle.json").write_text(json.dumps({**whole, "untrained": True}))
-    with pytest.raises(BundleError, match=r"model\.safetensors is missing"):
-        prepared(options)
-
-
-def test_what_was_read_is_handed_on(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    (tmp_path / "t.csv").write_text("uri,score\na.mp4,0.5\n")
-    np.savez(tmp_path / "text.npz", clip_id=np.array(["a.mp4"]), text=np.zeros((1, 3)))
-    options = ExtractOptions(
-        out=str(tmp_path / "o"), dataset="table", root=str(tmp_path / "t.csv"), tier=(f"text={tmp_path / 'text.npz'}",)
-    )
-    asked = prepared(options)
-    assert asked.listed.table["clip_id"].to_pylist() == ["a.mp4"]
-    assert [tier.name for tier in asked.brought] == ["text"]
-    assert prepared(asked) is asked, "what is prepared is not prepared again"
-
-
-def test_a_tier_that_lacks_the_clips_is_told_and_not_brought(tmp_path):
-    (tmp_path / "t.csv").write_text("uri,score\na.mp4,0.5\nb.mp4,0.6\n")
-    np.savez(tmp_path / "text.npz", clip_id=np.array(["a.mp4"]), text=np.zeros((1, 3)))
-    options = TrainOptions(
-        out=str(tmp_path / "o"),
-        dataset="table",
-        root=str(tmp_path / "t.csv"),
-        tier=(f"text={tmp_path / 'text.npz'}",),
-        tiers=("text",),
-    )
-    with pytest.raises(FeatureError, match="1 of 2 clips, 1 missing"):
-        prepared(options)
-    assert prepared(dataclasses.replace(options, allow_missing=True)).brought
-    assert not (tmp_path / "o").exists()
-
-
-def test_light_names_are_those_of_the_heavy_modules():
-    from torchvision import models
-
-    from m3ray.tiers.factory import TIERS
-
-    assert [name for name in TIERS if ":" not in name] == list(OWN_TIERS)
-    known = {*models.list_models(module=models), *models.list_models(module=models.video)}
-    assert torchvision_models() == known
+        check_request(ExtractOptions(out=str(tmp_path)))
 
 
 def test_every_number_among_the_options_has_a_range():

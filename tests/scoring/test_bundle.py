@@ -9,9 +9,11 @@ from m3ray.errors import BundleError, FeatureError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block, Features
 from m3ray.model import StackedMLP
-from m3ray.scoring.bundle import Bundle, as_text, conformal_half_width, version_note
+from m3ray.scoring.bundle import Bundle, conformal_half_width, describe_bundle, describe_software
+from m3ray.scoring.bundle_metadata import BundleMetadata
 from m3ray.storage.root import Root
-from m3ray.storage.versions import software
+from m3ray.storage.tier_index import TierEntry
+from m3ray.storage.versions import software_versions
 
 BLOCKS = (Block("raw", ("a", "b"), True), Block("text", ("t",), False), Block("noise", ("n",), False))
 
@@ -30,7 +32,7 @@ def bundle(runs=3, planted=False):
         scaling=scaling,
         baseline=np.array([0, 0, 0.5, -0.5], np.float32),
         residuals=np.sort(rng.random(40)).astype(np.float32),
-        facts={"untrained": True},
+        metadata=BundleMetadata(untrained=True),
         files={"hog_pca.json": b"{}"},
     )
 
@@ -44,7 +46,7 @@ def test_the_score_is_the_mean_of_the_runs():
     small, some = bundle(), clips()
     scaled = torch.from_numpy((some.values - small.scaling.mean) / small.scaling.deviation)
     with torch.no_grad():
-        runs = torch.stack([small.model.run(k)(scaled) for k in range(3)]).double().numpy()
+        runs = torch.stack([small.model.extract_run(k)(scaled) for k in range(3)]).double().numpy()
     frame = small.score(some)
     np.testing.assert_allclose(frame["score"], runs.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(frame["spread"], runs.std(axis=0, ddof=1), atol=1e-6)
@@ -111,15 +113,15 @@ def test_too_few_residuals_give_the_widest_interval():
     assert conformal_half_width(np.array([0.1] * 5)) == 1.0
 
 
-def made_with(environments, **facts):
-    tiers = {"raw": {"folder": "raw-1"}, "text": {"folder": "text-1", "brought": True}}
-    return replace(bundle(), facts={"untrained": False, "tiers": tiers, "environments": environments, **facts})
+def made_with(environments, **metadata):
+    tiers = {"raw": TierEntry("raw-1"), "text": TierEntry("text-1", user_provided=True)}
+    return replace(bundle(), metadata=BundleMetadata(False, tiers, environments=environments, **metadata))
 
 
 def test_a_bundle_of_other_software_says_so_in_a_line_and_scores():
-    now = software()
+    now = software_versions()
     other = made_with({"raw": [{**now, "torch": "2.0.1"}, {**now, "opencv": "3.4.0"}]})
-    line = as_text(other)
+    line = describe_bundle(other)
     assert f"PyTorch 2.0.1 then and {now['torch']} now" in line
     assert line.count("PyTorch 2.0.1 then") == line.count("OpenCV 3.4.0 then") == 1
     assert "\n" not in line
@@ -127,7 +129,7 @@ def test_a_bundle_of_other_software_says_so_in_a_line_and_scores():
 
 
 def test_a_bundle_of_the_same_software_or_of_none_noted_says_nothing():
-    now = software()
+    now = software_versions()
     for noted in (
         {"raw": [now]},
         {"raw": [None]},
@@ -135,15 +137,15 @@ def test_a_bundle_of_the_same_software_or_of_none_noted_says_nothing():
         {"raw": [{**now, "numpy": "1.0.0"}]},
         {"text": [{"torch": "1"}]},
     ):
-        assert version_note(made_with(noted)) is None
-    assert version_note(bundle()) is None
+        assert describe_software(made_with(noted)) is None
+    assert describe_software(bundle()) is None
 
 
 def test_older_bundles_name_the_software_that_trained_them():
-    older = made_with({}, versions={"python": "3.9.1", "torch": "2.0.1", "av": software()["av"]})
-    assert "PyTorch 2.0.1 then" in version_note(older)
+    older = made_with({}, versions={"python": "3.9.1", "torch": "2.0.1", "av": software_versions()["av"]})
+    assert "PyTorch 2.0.1 then" in describe_software(older)
 
 
 def test_what_a_bundle_was_made_with_survives_a_round_trip(tmp_path):
     made_with({"raw": [{"torch": "2.0.1"}]}).save(Root(str(tmp_path)), "b")
-    assert "PyTorch 2.0.1 then" in as_text(Bundle.load(str(tmp_path / "b")))
+    assert "PyTorch 2.0.1 then" in describe_bundle(Bundle.load(str(tmp_path / "b")))

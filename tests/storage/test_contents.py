@@ -7,13 +7,10 @@ import pyarrow as pa
 import pytest
 
 from m3ray.storage import contents as module
-from m3ray.storage import object_contents
-from m3ray.storage.contents import contents, same, stamps, strong, unseen
+from m3ray.storage.contents import content_hashes, find_contents, is_same_content, is_unknown_content, make_stamps
 
 # sha256sum of "one", from coreutils.
 ONE = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
-# md5sum of "one": what S3 gives as the etag of an object that was put whole.
-ONE_ETAG = "f97c5d29941bfb1b2fdab0874906ab82"
 
 
 def texts(*values):
@@ -21,7 +18,7 @@ def texts(*values):
 
 
 def of(*uris, home="/none", by="fast"):
-    return contents(texts(*uris), home, by).to_pylist()
+    return find_contents(texts(*uris), home, by).to_pylist()
 
 
 def test_a_local_file_is_its_size_and_time(tmp_path):
@@ -43,13 +40,13 @@ def test_files_below_the_root_are_known_by_their_bytes_up_to_a_bound(tmp_path, m
         (tmp_path / "demo" / name).write_bytes(b"one")
     uris = [f"{tmp_path}/demo/{name}" for name in "ab"]
     assert all(text.endswith(f":sha256-{ONE}") for text in of(*uris, home=str(tmp_path)))
-    monkeypatch.setattr(module, "_MOST_HASHED", 5)
+    monkeypatch.setattr(module, "_MAX_HASHED_BYTES", 5)
     assert [text.count(":") for text in of(*uris, home=str(tmp_path))] == [2, 1]
 
 
 def test_places_below_the_root_are_relative_and_signed_addresses_cut():
     uris = texts("/r/demo/a", "/rest/a", "s3://b/k?x", "https://h/a.mp4?sig=hush", "", None)
-    found = stamps(texts("1:2", None, "3:4:etag-x", None, "5:6", "7:8"), uris, "/r").to_pylist()
+    found = make_stamps(texts("1:2", None, "3:4:etag-x", None, "5:6", "7:8"), uris, "/r").to_pylist()
     assert found == ["1:2 ./demo/a", "? /rest/a", "3:4:etag-x s3://b/k?x", "? https://h/a.mp4", None, None]
 
 
@@ -78,20 +75,20 @@ PAIRS = [
 
 @pytest.mark.parametrize(("now", "then", "expected"), PAIRS)
 def test_one_content(now, then, expected):
-    assert same(texts(now), texts(then)).tolist() == [expected]
-    assert same(texts(then), texts(now)).tolist() == [expected]
+    assert is_same_content(texts(now), texts(then)).tolist() == [expected]
+    assert is_same_content(texts(then), texts(now)).tolist() == [expected]
 
 
 def test_many_pairs_at_once_are_as_each_alone():
     now, then, expected = zip(*PAIRS, strict=True)
-    assert same(texts(*now), texts(*then)).tolist() == list(expected)
-    assert same(texts(), texts()).tolist() == []
+    assert is_same_content(texts(*now), texts(*then)).tolist() == list(expected)
+    assert is_same_content(texts(), texts()).tolist() == []
 
 
 def test_what_tells_the_bytes():
-    found = strong(texts(f"3:1:etag-x-2 {A}", f"3:1 {A}", f"? {A}", None)).to_pylist()
+    found = content_hashes(texts(f"3:1:etag-x-2 {A}", f"3:1 {A}", f"? {A}", None)).to_pylist()
     assert found == ["3:etag-x-2", None, None, None]
-    assert unseen(texts(f"? {A}", f"3:1 {A}", None)).to_pylist() == [True, False, False]
+    assert is_unknown_content(texts(f"? {A}", f"3:1 {A}", None)).to_pylist() == [True, False, False]
 
 
 def put(client, bucket, *keys, body=b"one"):
@@ -100,74 +97,15 @@ def put(client, bucket, *keys, body=b"one"):
         client.put_object(Bucket=bucket, Key=key, Body=body)
 
 
-def requests(caplog):
-    """Method and what is asked for, of each request that the server saw."""
-    lines = [record.getMessage() for record in caplog.records if record.name == "werkzeug"]
-    caplog.clear()
-    return [line.partition('"')[2].replace("\x1b[33m", "").split(" HTTP")[0] for line in lines]
-
-
-def test_an_object_is_its_size_and_etag(s3):
-    odd = ("v/a.mp4", "v/b %20?#+é.mp4", "v/sub/c.mp4", "w.mp4")
-    put(s3, "stamped", *odd)
-    found = of(*(f"s3://stamped/{key}" for key in (*odd, "v/none.mp4", "v/sub", "", "v//a.mp4", "v/../w.mp4")))
-    seconds = int(s3.head_object(Bucket="stamped", Key="w.mp4")["LastModified"].timestamp())
-    for text in found[:4]:
-        size, time, told = text.split(":")
-        assert (size, told) == ("3", f"etag-{ONE_ETAG}")
-        assert abs(int(time) - seconds) < 60
-    assert found[4:] == [None] * 5
-
-
 def test_a_replaced_object_and_a_new_version_of_one_size_are_noticed(s3):
     put(s3, "replaced", "a", "b")
     s3.put_bucket_versioning(Bucket="replaced", VersioningConfiguration={"Status": "Enabled"})
     uris = texts("s3://replaced/a", "s3://replaced/b")
-    then = stamps(contents(uris, "/r"), uris, "/r")
+    then = make_stamps(find_contents(uris, "/r"), uris, "/r")
     s3.put_object(Bucket="replaced", Key="a", Body=b"two")
     s3.put_object(Bucket="replaced", Key="b", Body=b"one")  # a new version of the same bytes
-    now = stamps(contents(uris, "/r"), uris, "/r")
-    assert same(now, then).tolist() == [False, True]
-
-
-def test_objects_side_by_side_cost_a_request_a_thousand(s3, caplog):
-    """The issue allows 0.1 requests a clip beside the reads; S3 lists 1,000 keys at once."""
-    keys = [f"v/{k // 40:03d}/{k:05d}.mp4" for k in range(2100)]
-    put(s3, "dense", *keys)
-    requests(caplog)
-    caplog.set_level("INFO", "werkzeug")
-    found = of(*(f"s3://dense/{key}" for key in keys))
-    seen = requests(caplog)
-    assert None not in found
-    assert len(seen) == 3
-    assert not [request for request in seen if request.startswith("HEAD")]
-
-
-def test_few_among_many_cost_no_more_than_a_request_each(s3, caplog, monkeypatch):
-    monkeypatch.setattr(object_contents, "_PAGE", 5)
-    put(s3, "sparse", *(f"v/{k:04d}.mp4" for k in range(300)))
-    wanted = [f"s3://sparse/v/{k:04d}.mp4" for k in range(0, 300, 10)]
-    caplog.set_level("INFO", "werkzeug")
-    requests(caplog)
-    found = of(*wanted)
-    assert None not in found
-    asked = requests(caplog)
-    assert len(asked) <= len(wanted)
-    assert sum(request.startswith("HEAD") for request in asked) > 10, "once listings were seen not to pay"
-
-
-def test_a_key_that_cannot_be_listed_takes_no_other_with_it(s3):
-    put(s3, "deleted", "v/a.mp4", "v/b//b.mp4", "v/sub/c.mp4")
-    found = of("s3://deleted/v/a.mp4", "s3://deleted/v/sub/c.mp4", "s3://deleted/v/none.mp4")
-    assert [text and text.split(":")[::2] for text in found] == [["3"], ["3"], None], "size and time, no etag"
-    s3.delete_object(Bucket="deleted", Key="v/b//b.mp4")
-    uris = texts("s3://deleted/v/a.mp4", "s3://deleted/v/sub/c.mp4")
-    then, now = texts(*(f"{text} s3://deleted/x" for text in found[:2])), contents(uris, "/r")
-    assert same(texts(*(f"{text} s3://deleted/x" for text in now.to_pylist())), then).all(), "nothing is computed again"
-
-
-def test_a_bucket_that_is_not_there_has_no_contents(s3):
-    assert of("s3://nowhere-at-all/a.mp4") == [None]
+    now = make_stamps(find_contents(uris, "/r"), uris, "/r")
+    assert is_same_content(now, then).tolist() == [False, True]
 
 
 def test_a_million_files_are_looked_at_as_fast_as_they_can_be(tmp_path):
@@ -178,6 +116,6 @@ def test_a_million_files_are_looked_at_as_fast_as_they_can_be(tmp_path):
         (tmp_path / f"{k}.mp4").write_bytes(b"x")
     uris = pa.chunked_array([pa.array([f"{tmp_path}/{k % 2000}.mp4" for k in range(20_000)])])
     start = time.process_time()
-    assert contents(uris, "/r").null_count == 0
+    assert find_contents(uris, "/r").null_count == 0
     assert time.process_time() - start < 2
-    assert np.unique(contents(uris, "/r").to_numpy()).size <= 2000
+    assert np.unique(find_contents(uris, "/r").to_numpy()).size <= 2000

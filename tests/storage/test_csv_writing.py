@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from m3ray.storage.csv_text import read_csv_text
+from m3ray.storage.csv_reading import read_csv_text
 from m3ray.storage.csv_writing import as_text_cell, csv_bytes
 
 

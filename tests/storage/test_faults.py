@@ -1,67 +1,12 @@
-"""Errors by class: what clients say, against the one table."""
+"""The table of errors: complete, free of secrets, and the one in the documentation."""
 
 import ast
-import errno
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-
-import pyarrow as pa
-import pytest
-from obstore.exceptions import GenericError, PermissionDeniedError
 
 import m3ray
-from m3ray.storage.fault_codes import are_passing, fault_of
-from m3ray.storage.faults import BY_CODE, FAULTS, as_markdown, told
+from m3ray.storage.faults import BY_CODE, FAULTS, StorageFaultError, as_markdown, describe_fault, is_transient
 
 TOP = Path(m3ray.__file__).parent
-
-
-def obstore_says(status, code):
-    said = f"Server returned non-2xx status code: {status} X: <Error><Code>{code}</Code></Error>"
-    return f"Generic S3 error: Error performing GET http://h/b/k in 4ms - {said}"
-
-
-# The texts are those that obstore 0.12, pyarrow 25 and urllib gave to a server that answered so.
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (PermissionDeniedError(obstore_says(403, "AccessDenied")), "AccessDenied"),
-        (PermissionDeniedError(obstore_says(403, "RequestTimeTooSkewed")), "RequestTimeTooSkewed"),
-        (PermissionDeniedError(obstore_says(403, "InvalidObjectState")), "InvalidObjectState"),
-        (GenericError(obstore_says(400, "ExpiredToken")), "ExpiredToken"),
-        (GenericError(obstore_says(503, "SlowDown")), "SlowDown"),
-        (GenericError(obstore_says(400, "KMS.DisabledException")), "KMS"),
-        (GenericError(obstore_says(429, "x")), "SlowDown"),
-        (GenericError(obstore_says(502, "x")), "ServiceUnavailable"),
-        (FileNotFoundError(obstore_says(404, "NoSuchBucket")), "NoSuchBucket"),
-        (FileNotFoundError(obstore_says(404, "NoSuchKey")), "missing_file"),
-        (GenericError("Generic S3 error: error sending request Debug source: kind: Connect"), "ConnectionFailed"),
-        (GenericError("Generic S3 error: response body error Debug source: kind: Timeout, TimedOut"), "TimedOut"),
-        (GenericError("Error performing PUT http://169.254.169.254/latest/api/token: 403 Forbidden"), "NoCredentials"),
-        (OSError("When reading key 'k' in bucket 'b': AWS Error ACCESS_DENIED during HeadObject"), "AccessDenied"),
-        (OSError("AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 7"), "ConnectionFailed"),
-        (OSError("AWS Error UNKNOWN (HTTP status 400) during HeadObject operation: No response body."), "StorageError"),
-        (OSError("AWS Error UNKNOWN (HTTP status 301) during HeadObject operation"), "PermanentRedirect"),
-        (HTTPError("http://h/x", 403, "Forbidden", None, None), "AccessDenied"),
-        (HTTPError("http://h/x", 410, "Gone", None, None), "missing_file"),
-        (URLError(ConnectionRefusedError(111, "Connection refused")), "ConnectionFailed"),
-        (TimeoutError("timed out"), "TimedOut"),
-        (GenericError("something that nobody has seen yet"), "StorageError"),
-    ],
-)  # fmt: skip
-def test_what_clients_say(error, code):
-    assert fault_of(error, local=False).code == code
-
-
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        (errno.EIO, "EIO"), (errno.ESTALE, "ESTALE"), (errno.EACCES, "EACCES"), (errno.ENOTCONN, "ENOTCONN"),
-        (errno.ENOENT, "missing_file"), (errno.ELOOP, "unreadable_file"), (errno.ENXIO, "unreadable_file"),
-    ],
-)  # fmt: skip
-def test_what_the_system_says_of_a_local_file(number, code):
-    assert fault_of(OSError(number, "words"), local=True).code == code
 
 
 def test_every_reason_that_is_raised_stands_in_the_table():
@@ -80,51 +25,18 @@ def test_the_table_in_the_docs_is_the_one_in_the_code():
 
 
 def test_words_hold_no_secret():
-    words = told(BY_CODE["AccessDenied"], "s3://KEY:hush@b/x")
+    words = describe_fault(BY_CODE["AccessDenied"], "s3://KEY:hush@b/x")
     assert words == "403 AccessDenied on s3://***: check the role's policy, and the bucket's"
 
 
-# What earlier versions wrote, word for word.
-OLDER = "cannot read s3://b/k: When reading information for key 'k' in bucket 'b': AWS Error {} during HeadObject"
+def test_what_may_pass_is_retried_and_the_rest_is_not():
+    assert is_transient(BY_CODE["SlowDown"])
+    assert is_transient(BY_CODE["EIO"])
+    assert not is_transient(BY_CODE["AccessDenied"])
+    assert not is_transient(BY_CODE["InvalidObjectState"])
+    assert not is_transient(BY_CODE["damaged"])
 
 
-@pytest.mark.parametrize(
-    ("error", "message", "passing"),
-    [
-        ("storage_failed", "anything", True),
-        ("unreadable_file", OLDER.format("ACCESS_DENIED"), True),
-        ("unreadable_file", OLDER.format("NO_SUCH_BUCKET"), True),
-        ("unreadable_file", OLDER.format("REQUEST_TIME_TOO_SKEWED"), True),
-        ("unreadable_file", OLDER.format("INVALID_OBJECT_STATE"), True),
-        ("unreadable_file", OLDER.format("UNKNOWN (HTTP status 403)"), True),
-        ("unreadable_file", "cannot read s3://b/k: ... ExpiredToken ...", True),
-        ("unreadable_file", "cannot read /v/x.mp4: [Errno 13] Permission denied: '/v/x.mp4'", True),
-        ("unreadable_file", "cannot read /v/x.mp4: [Errno 5] Input/output error: '/v/x.mp4'", True),
-        ("unreadable_file", "cannot read /v/loop.mp4: [Errno 40] Too many levels of symbolic links", False),
-        ("unreadable_file", "cannot read 'ftp://h/x': unknown scheme", False),
-        ("missing_file", "no file at s3://b/ACCESS_DENIED", False),
-        ("damaged", "HTTP status 403", False),
-    ],
-)
-def test_rejects_of_older_versions(error, message, passing):
-    row = pa.table({"stage": ["read"], "error": [error], "message": [message]})
-    assert are_passing(row).to_pylist() == [passing]
-
-
-def test_a_reject_of_the_listing_stays():
-    row = pa.table({"stage": ["list"], "error": ["unreadable_file"], "message": ["AWS Error ACCESS_DENIED"]})
-    assert are_passing(row).to_pylist() == [False]
-
-
-@pytest.mark.parametrize("name", ["169.254.mp4", "no credentials.mp4", "<Code>AccessDenied</Code>.mp4", "SlowDown.mp4"])
-def test_the_words_of_a_key_are_no_error(name):
-    said = f"Object at location v/{name} not found: <Code>NoSuchKey</Code><Key>v/{name}</Key>"
-    assert fault_of(FileNotFoundError(said), local=False, uri=f"s3://b/v/{name}").code == "missing_file"
-
-
-@pytest.mark.parametrize(
-    "message", ["cannot read /d/AccessDenied.mp4: a socket", "[Errno 36] too long: '/d/SlowDown/a'"]
-)
-def test_the_words_of_a_path_make_no_older_reject_passing(message):
-    row = {"uri": "/d/AccessDenied.mp4", "stage": "read", "error": "unreadable_file", "message": message}
-    assert are_passing(pa.table({name: [value] for name, value in row.items()})).to_pylist() == [False]
+def test_a_clip_s_error_of_the_storage_is_a_reject_that_the_next_job_retries():
+    error = StorageFaultError(BY_CODE["SlowDown"], "503 SlowDown on s3://b/a.mp4")
+    assert (error.reason, error.stage, error.fault.name) == ("storage_failed", "read", "503 SlowDown")

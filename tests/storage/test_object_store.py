@@ -5,67 +5,67 @@ from contextlib import suppress
 from urllib import request as urlrequest
 
 import pytest
-from faulty_s3 import patched_environment, s3_environment, s3_server
+from faulty_s3 import patch_environment, s3_environment, s3_server
 from late_s3 import late_puts
 
 from m3ray.errors import ConfigError
 from m3ray.storage import object_store
-from m3ray.storage.conditional_file import conditional_file
-from m3ray.storage.object_store import ChangedError, check_bucket, get_bytes, open_store, put_if
+from m3ray.storage.conditional_file import open_conditional_file
+from m3ray.storage.object_store import ChangedError, check_bucket, get_object, open_store, put_object_if
 from m3ray.storage.root import Root
 
 
 @pytest.fixture(scope="module")
 def bucket():
-    with s3_server() as endpoint, patched_environment(s3_environment(endpoint)):
+    with s3_server() as endpoint, patch_environment(s3_environment(endpoint)):
         urlrequest.urlopen(urlrequest.Request(f"{endpoint}/objects", method="PUT"))
         yield "s3://objects"
 
 
 def test_an_object_is_made_once(bucket):
-    etag = put_if(f"{bucket}/once", b"one", expected=None)
+    etag = put_object_if(f"{bucket}/once", b"one", expected=None)
     with pytest.raises(ChangedError):
-        put_if(f"{bucket}/once", b"two", expected=None)
-    found = get_bytes(f"{bucket}/once")
+        put_object_if(f"{bucket}/once", b"two", expected=None)
+    found = get_object(f"{bucket}/once")
     assert (found.data, found.size, found.etag) == (b"one", 3, etag)
 
 
 def test_an_object_is_replaced_if_it_is_the_version_expected(bucket):
-    first = put_if(f"{bucket}/twice", b"one", expected=None)
-    second = put_if(f"{bucket}/twice", b"two", expected=first)
+    first = put_object_if(f"{bucket}/twice", b"one", expected=None)
+    second = put_object_if(f"{bucket}/twice", b"two", expected=first)
     for stale in (first, '"another"'):
         with pytest.raises(ChangedError):
-            put_if(f"{bucket}/twice", b"three", expected=stale)
-    assert get_bytes(f"{bucket}/twice").data == b"two"
-    assert get_bytes(f"{bucket}/twice").etag == second
+            put_object_if(f"{bucket}/twice", b"three", expected=stale)
+    assert get_object(f"{bucket}/twice").data == b"two"
+    assert get_object(f"{bucket}/twice").etag == second
 
 
 def test_an_object_that_is_gone_is_not_the_version_expected(bucket):
-    etag = put_if(f"{bucket}/gone", b"one", expected=None)
+    etag = put_object_if(f"{bucket}/gone", b"one", expected=None)
     Root(bucket).delete("gone")
     with pytest.raises(ChangedError):
-        put_if(f"{bucket}/gone", b"two", expected=etag)
+        put_object_if(f"{bucket}/gone", b"two", expected=etag)
 
 
 def test_what_is_absent_is_told_apart(bucket):
     with pytest.raises(FileNotFoundError, match="s3://objects/none: NoSuchKey"):
-        get_bytes(f"{bucket}/none")
+        get_object(f"{bucket}/none")
     with pytest.raises(FileNotFoundError, match="s3://nowhere/none: NoSuchBucket"):
-        get_bytes("s3://nowhere/none")
+        get_object("s3://nowhere/none")
     with pytest.raises(FileNotFoundError, match="NoSuchBucket"):
-        put_if("s3://nowhere/none", b"", expected=None)
+        put_object_if("s3://nowhere/none", b"", expected=None)
 
 
 @pytest.mark.parametrize("key", ["a b#c%20?*~[x]é+&=.mp4", "x%2Fy", "back\\slash", "a:b{}^|<>\"'`@$,;"])
 def test_keys_are_taken_as_they_stand(bucket, key):
-    """pyarrow wrote them; both must mean the same object."""
+    """What pyarrow wrote, obstore reads under the same key."""
     Root(bucket).write_bytes(b"odd", "keys", key)
-    assert get_bytes(f"{bucket}/keys/{key}").data == b"odd"
+    assert get_object(f"{bucket}/keys/{key}").data == b"odd"
 
 
 def test_a_key_that_cannot_be_asked_for_is_named(bucket):
     with pytest.raises(ConfigError, match=r"a/\.\./b"):
-        get_bytes(f"{bucket}/a/../b")
+        get_object(f"{bucket}/a/../b")
 
 
 def test_one_store_a_bucket(bucket):
@@ -83,11 +83,11 @@ def test_other_places_are_refused_without_their_secrets(uri):
 
 def test_of_many_that_write_on_one_version_one_does(bucket):
     uri, won = f"{bucket}/race", []
-    first = put_if(uri, b"start", expected=None)
+    first = put_object_if(uri, b"start", expected=None)
 
     def write(number):
         with suppress(ChangedError):
-            won.append((put_if(uri, str(number).encode(), expected=first), number))
+            won.append((put_object_if(uri, str(number).encode(), expected=first), number))
 
     with late_puts(lambda _: 0.05):
         threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
@@ -96,7 +96,7 @@ def test_of_many_that_write_on_one_version_one_does(bucket):
         for thread in threads:
             thread.join()
     assert len(won) == 1
-    assert get_bytes(uri).data == str(won[0][1]).encode()
+    assert get_object(uri).data == str(won[0][1]).encode()
 
 
 def test_a_profile_is_read_where_the_environment_has_no_keys(bucket, tmp_path, monkeypatch):
@@ -120,7 +120,7 @@ def test_a_profile_without_boto3_is_said(monkeypatch):
 
 
 def test_a_local_file_is_replaced_on_the_same_terms(tmp_path):
-    file = conditional_file(str(tmp_path / "folder" / "f.json"))
+    file = open_conditional_file(str(tmp_path / "folder" / "f.json"))
     assert file.read() is None
     first = file.replace(b"one", None)
     for stale in (None, "another"):
@@ -139,5 +139,5 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_done(bucket):
 
 
 def test_an_endpoint_that_does_not_answer_is_told_before_anything_is_done():
-    with patched_environment(s3_environment("http://127.0.0.1:9")), pytest.raises(ConfigError, match="does not answer"):
+    with patch_environment(s3_environment("http://127.0.0.1:9")), pytest.raises(ConfigError, match="does not answer"):
         check_bucket("s3://bucket/x", "--root")

@@ -9,14 +9,21 @@ import pytest
 from m3ray.config import StorageConfig
 from m3ray.datasets.table import read_table
 from m3ray.errors import ConfigError, SchemaError
-from m3ray.storage.filesystems import looked_at
-from m3ray.storage.schemes import READABLE, access_environment, access_of, as_environment, check_uris, scheme_of
+from m3ray.storage.filesystems import stat_uri
+from m3ray.storage.schemes import (
+    READABLE,
+    access_as_environment,
+    check_uris,
+    parse_scheme,
+    read_access_environment,
+    s3_access_options,
+)
 
 
 @pytest.fixture
 def told(monkeypatch):
     def tell(**buckets):
-        for name, value in as_environment(StorageConfig(**buckets)).items():
+        for name, value in access_as_environment(StorageConfig(**buckets)).items():
             monkeypatch.setenv(name, value)
 
     return tell
@@ -24,7 +31,7 @@ def told(monkeypatch):
 
 @pytest.mark.parametrize("scheme", READABLE)
 def test_schemes_that_are_read(scheme):
-    assert scheme_of(f"{scheme}://place/x.mp4") == scheme
+    assert parse_scheme(f"{scheme}://place/x.mp4") == scheme
     check_uris(pa.chunked_array([[f"{scheme}://place/x.mp4"]]))
 
 
@@ -75,16 +82,16 @@ def test_names_with_colons_are_paths():
 
 def test_the_environment_tells_another_process(told):
     told(anonymous=("open", "s3://public/videos/"), requester_pays=("theirs",))
-    assert access_of("open") == access_of("public") == {"skip_signature": True}
-    assert access_of("theirs") == {"request_payer": True}
-    assert access_of("ours") == {}
-    found = access_environment()
+    assert s3_access_options("open") == s3_access_options("public") == {"skip_signature": True}
+    assert s3_access_options("theirs") == {"request_payer": True}
+    assert s3_access_options("ours") == {}
+    found = read_access_environment()
     assert found == {name: os.environ[name] for name in found}
     told()
-    assert access_of("open") == access_of("theirs") == {}, "the next job's options are its own"
+    assert s3_access_options("open") == s3_access_options("theirs") == {}, "the next job's options are its own"
 
 
 def test_what_cannot_list_a_requester_pays_bucket_says_so(told):
     told(requester_pays=("theirs",))
     with pytest.raises(ConfigError, match=r"read clip by clip, not listed.*--dataset table"):
-        looked_at("s3://theirs/videos")
+        stat_uri("s3://theirs/videos")

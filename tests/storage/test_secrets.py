@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from m3ray.datasets.catalogue import checked
+from m3ray.datasets.clip_checks import check_clips
 from m3ray.datasets.table import read_table
 from m3ray.errors import ConfigError, SchemaError
 from m3ray.schema import Clip, catalogue_table
-from m3ray.storage.filesystems import absolute_uri, filesystem_of
-from m3ray.storage.secrets import has_secret, redacted, secret_rows
+from m3ray.storage.filesystems import absolute_uri, open_filesystem
+from m3ray.storage.secrets import find_secret_rows, has_secret, redact
 
 
 def words(text):
@@ -116,21 +116,21 @@ WITHOUT = [
 @pytest.mark.parametrize("uri", WITH)
 def test_a_secret_is_found_hidden_and_refused(uri):
     assert has_secret(uri)
-    assert "hush" not in redacted(uri)
-    assert "hu/sh" not in redacted(f"cannot read {uri}: Error performing GET {uri} in 3 ms")
+    assert "hush" not in redact(uri)
+    assert "hu/sh" not in redact(f"cannot read {uri}: Error performing GET {uri} in 3 ms")
     with pytest.raises(ConfigError, match="credentials") as error:
-        filesystem_of(absolute_uri(uri))
+        open_filesystem(absolute_uri(uri))
     assert "hu" not in str(error.value).replace("through", "")
 
 
 @pytest.mark.parametrize("uri", WITHOUT)
 def test_what_is_none_stays(uri):
     assert not has_secret(uri)
-    assert redacted(f"cannot read {uri}: no") == f"cannot read {uri}: no"
+    assert redact(f"cannot read {uri}: no") == f"cannot read {uri}: no"
 
 
 def test_marks_of_the_sentence_around_stay():
-    assert redacted("RAY=ray://u:hush@h:1: no such (https://h/x?sig=hush), s3://K:hush@b.") == (
+    assert redact("RAY=ray://u:hush@h:1: no such (https://h/x?sig=hush), s3://K:hush@b.") == (
         "RAY=ray://***: no such (https://***), s3://***."
     )
 
@@ -141,13 +141,13 @@ def test_marks_of_the_sentence_around_stay():
 def test_long_texts_are_searched_in_short_time(uri):
     start = time.process_time()
     assert not has_secret(uri)
-    assert redacted(uri) == uri
+    assert redact(uri) == uri
     assert time.process_time() - start < 5  # seconds; a quadratic search takes minutes
 
 
 def test_rows_of_a_column():
     column = pa.chunked_array([[*WITHOUT, None], WITH])
-    assert secret_rows(column).tolist() == list(np.arange(len(WITH)) + len(WITHOUT) + 1)
+    assert find_secret_rows(column).tolist() == list(np.arange(len(WITH)) + len(WITHOUT) + 1)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_rows_of_a_column():
 )
 def test_a_catalogue_is_refused_before_its_first_clip_is_read(uri, words):
     with pytest.raises(SchemaError, match=words) as error:
-        checked(catalogue_table([Clip("a", "/x.mp4"), Clip("b", uri), Clip("c", "")]))
+        check_clips(catalogue_table([Clip("a", "/x.mp4"), Clip("b", uri), Clip("c", "")]))
     assert error.value.exit_status == 2
     assert "hush" not in str(error.value)
     assert "hu/sh" not in str(error.value)
@@ -171,7 +171,7 @@ def test_a_catalogue_is_refused_before_its_first_clip_is_read(uri, words):
 def test_what_is_read_passes():
     uris = ["gs://b/x.mp4", "az://c/x.mp4", "abfs://c@a.dfs.core.windows.net/x.mp4", "https://h/x.mp4?id=3", "s3://b/x"]
     clips = catalogue_table([Clip(uri, uri) for uri in [*uris, "file:///x.mp4", "", "x:y@z.mp4"]])
-    assert checked(clips) is clips
+    assert check_clips(clips) is clips
 
 
 def test_a_table_is_refused_before_its_rows_are_put_beneath_its_folder(tmp_path):

@@ -10,13 +10,13 @@ import pytest
 
 from m3ray.errors import LostLockError, RootBusyError
 from m3ray.storage.fence import Pace
-from m3ray.storage.lock import locked
-from m3ray.storage.owner import Owner, Place, here
+from m3ray.storage.lock import hold_lock
+from m3ray.storage.lock_owner import Owner, ProcessIdentity, this_process
 from m3ray.storage.root import Root
 from m3ray.storage.unlocking import unlock
 
 QUICK = Pace(beat=0.2, lease=2.0, fresh=0.5, write=0.3, line=0.5)
-ELSEWHERE = Place("node-7", "another machine", 123, "1")
+ELSEWHERE = ProcessIdentity("node-7", "another machine", 123, "1")
 FILE = ("runs", "locks", "study.json")
 TOP = Path(__file__).parents[2]
 
@@ -48,22 +48,22 @@ def standing(root):
 
 def test_without_a_lock_there_is_nothing_to_do(root, said):
     assert said() == [f"no lock is held in {root.uri}"]
-    with locked(root, "extract"):
+    with hold_lock(root, "extract"):
         pass
     assert said() == [f"no lock is held in {root.uri}"]
 
 
 def test_a_dead_owners_lock_is_removed_and_its_token_kept(root, said):
-    left_by(Owner("extract", replace(here(), pid=2**22 + 5), token=4, since=0.0, sign=60.0), root)
+    left_by(Owner("extract", replace(this_process(), pid=2**22 + 5), token=4, since=0.0, sign=60.0), root)
     first, last = said()
     assert first.startswith(
-        f"study: held by extract (process {2**22 + 5} on {here().host}), since 1970-01-01 00:00:00 UTC, "
-        "last sign 1970-01-01 00:01:00 UTC ("
+        f"study: held by extract (process {2**22 + 5} on {this_process().host}), since 1970-01-01 00:00:00 UTC, "
+        "last renewal 1970-01-01 00:01:00 UTC ("
     )
     assert first.endswith("token 4")
     assert "removed the lock of extract" in last
     assert standing(root).released
-    with locked(root, "train") as lock:
+    with hold_lock(root, "train") as lock:
         assert lock.fence.token == 5
 
 
@@ -73,8 +73,8 @@ def test_an_owner_elsewhere_is_watched_for_a_lease_before_its_lock_is_removed(ro
     lines = said()
     assert time.monotonic() - start >= QUICK.lease
     assert lines[1] == (
-        "waiting for the lock of extract (process 123 on node-7, last sign 0 s ago): removed in 2 s "
-        "unless it gives a sign"
+        "waiting for the lock of extract (process 123 on node-7, last renewal 0 s ago): removed in 2 s "
+        "unless it is renewed"
     )
     assert standing(root).released
     assert not standing(root).settled, "whoever takes it next waits for its last writes"
@@ -83,14 +83,14 @@ def test_an_owner_elsewhere_is_watched_for_a_lease_before_its_lock_is_removed(ro
 @pytest.mark.parametrize(
     ("place", "would"),
     [
-        (replace(here(), pid=2**22 + 5), "its lock would be removed"),
-        (here(), "its process runs: its lock would stay"),
-        (ELSEWHERE, "it is elsewhere: its lock would be removed after a while without a sign"),
+        (replace(this_process(), pid=2**22 + 5), "its lock would be removed"),
+        (this_process(), "its process runs: its lock would stay"),
+        (ELSEWHERE, "it runs on another machine: its lock would be removed after a while without a renewal"),
     ],
     ids=["dead", "alive", "elsewhere"],
 )
 def test_a_dry_run_says_what_would_become_of_the_lock(root, said, place, would):
-    with locked(root, "extract", pace=QUICK, me=place) as lock:
+    with hold_lock(root, "extract", pace=QUICK, me=place) as lock:
         assert said(dry=True)[0].rpartition("; ")[2].startswith(would)
         assert said(dry=True, force=True)[0].endswith("; its lock would be removed")
         lock.fence.check()
@@ -98,21 +98,21 @@ def test_a_dry_run_says_what_would_become_of_the_lock(root, said, place, would):
 
 def test_an_owner_that_runs_here_is_refused_at_once(root, said):
     lines = []
-    with locked(root, "extract", pace=QUICK), pytest.raises(RootBusyError, match="is alive"):
+    with hold_lock(root, "extract", pace=QUICK), pytest.raises(RootBusyError, match="is alive"):
         unlock(root, tell=lines.append, pace=QUICK, force=False)
     assert len(lines) == 1, "there is nothing to wait for"
 
 
 @pytest.mark.parametrize("place", [None, ELSEWHERE], ids=["here", "elsewhere"])
 def test_a_living_owner_keeps_its_lock(root, said, place):
-    with locked(root, "extract", pace=QUICK, me=place) as lock:
+    with hold_lock(root, "extract", pace=QUICK, me=place) as lock:
         with pytest.raises(RootBusyError, match=r"extract \(process \d+ on .*\) is alive: .*--force"):
             said()
         lock.fence.check()
 
 
 def test_force_removes_a_living_owners_lock_and_it_stops(root, said):
-    with locked(root, "extract", pace=QUICK) as lock:
+    with hold_lock(root, "extract", pace=QUICK) as lock:
         assert "it stops at its next commit" in said(force=True)[-1]
         time.sleep(QUICK.fresh + 0.1)
         with pytest.raises(LostLockError, match=r"jobs/unlock\.py"):
@@ -121,7 +121,7 @@ def test_force_removes_a_living_owners_lock_and_it_stops(root, said):
 
 
 def test_one_of_two_locks(root, said):
-    with locked(root, "extract", pace=QUICK) as study, locked(root, "predict", pace=QUICK) as predict:
+    with hold_lock(root, "extract", pace=QUICK) as study, hold_lock(root, "predict", pace=QUICK) as predict:
         said(works=("predict",), force=True)
         time.sleep(QUICK.fresh + 0.1)
         study.fence.check()
@@ -145,7 +145,7 @@ def test_an_unreadable_lock_is_described_and_removed_by_force(root, said, file, 
     root.write_bytes(data, *file)
     assert "held by an unreadable lock (process 0 on unknown)" in said(dry=True)[0]
     assert "removed the lock of an unreadable lock" in said(force=True)[-1]
-    with locked(root, "train", pace=QUICK) as lock:
+    with hold_lock(root, "train", pace=QUICK) as lock:
         lock.fence.check()
 
 
@@ -158,7 +158,7 @@ def test_a_lock_of_an_older_version(root, said):
 
 def test_the_command_names_the_owner_and_refuses_with_status_2(root):
     command = [sys.executable, str(TOP / "jobs" / "unlock.py"), "--out", root.uri, "--work", "study"]
-    with locked(root, "extract") as lock:
+    with hold_lock(root, "extract") as lock:
         shown = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False, cwd=TOP)
         assert (shown.returncode, shown.stdout.count("study: held by extract (process")) == (0, 1), shown.stderr
         lock.fence.check()

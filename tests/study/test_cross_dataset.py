@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from m3ray.study.cross_dataset import as_markdown, judge, spearman_interval
+from m3ray.study.cross_dataset import as_markdown, evaluate_predictions, spearman_confidence_interval
 
 
 def test_the_interval_is_the_published_formula():
     half = 1.959964 * math.sqrt((1 + 0.25 / 2) / 97)
     expected = math.tanh(math.atanh(0.5) - half), math.tanh(math.atanh(0.5) + half)
-    assert spearman_interval(0.5, 100) == pytest.approx(expected)
+    assert spearman_confidence_interval(0.5, 100) == pytest.approx(expected)
 
 
 def test_the_interval_covers():
@@ -21,20 +21,20 @@ def test_the_interval_covers():
     truth, inside = 6 / math.pi * math.asin(r / 2), 0
     for _ in range(400):
         x = rng.standard_normal(80)
-        found = judge("a", "b", "val", False, r * x + math.sqrt(1 - r * r) * rng.standard_normal(80), x)
+        found = evaluate_predictions("a", "b", "val", False, r * x + math.sqrt(1 - r * r) * rng.standard_normal(80), x)
         inside += found.low <= truth <= found.high
     assert 0.92 <= inside / 400 <= 0.98
 
 
 def test_constant_predictions_are_said_to_be_undefined():
-    found = judge("a", "b", "test", True, np.full(9, 0.5), np.linspace(0, 1, 9))
+    found = evaluate_predictions("a", "b", "test", True, np.full(9, 0.5), np.linspace(0, 1, 9))
     assert found.spearman is None
     assert "undefined (9 test clips)" in as_markdown([found])
 
 
 def test_what_a_bundle_was_trained_on_is_in_italics():
     x = np.linspace(0, 1, 9)
-    rows = [judge(a, b, "val", a == b, x + 0.01, x) for a in "mv" for b in "mv"]
+    rows = [evaluate_predictions(a, b, "val", a == b, x + 0.01, x) for a in "mv" for b in "mv"]
     lines = as_markdown(rows).splitlines()
     assert lines[0] == "| trained on | on m | on v |"
     assert lines[2].startswith("| m | *1.000 [")
@@ -43,6 +43,9 @@ def test_what_a_bundle_was_trained_on_is_in_italics():
 
 def test_untrained_weights_are_named_under_the_table():
     x = np.linspace(0, 1, 9)
-    rows = [judge("m", "m", "val", True, x, x), replace(judge("v", "m", "val", False, x, x), untrained=True)]
+    rows = [
+        evaluate_predictions("m", "m", "val", True, x, x),
+        replace(evaluate_predictions("v", "m", "val", False, x, x), untrained=True),
+    ]
     assert as_markdown(rows).splitlines()[-1].startswith("UNTRAINED weights made the features of v:")
     assert "UNTRAINED" not in as_markdown(rows[:1])

@@ -38,3 +38,23 @@ def test_equal_frames_span_none(count):
 def test_no_frame_is_an_error():
     with pytest.raises(StudyError, match="at least 1 decodable train clip"):
         fit_hog_projection([])
+
+
+def test_hog_projection_equals_scikit_learn_s_exact_pca():
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(1)
+    rows = (rng.standard_normal((60, 12)) * np.linspace(9, 1, 12)) @ rng.standard_normal((12, 300))
+    found = fit_hog_projection(iter(rows)).transform(rows)
+    expected = PCA(10, whiten=True).fit_transform(rows)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-3, atol=1e-3)
+
+
+def test_hog_projection_needs_a_clip():
+    with pytest.raises(StudyError, match="at least 1"):
+        fit_hog_projection(iter(np.zeros((0, 30))))
+
+
+def test_hog_projection_of_identical_clips_is_zero_not_noise():
+    projection = fit_hog_projection(iter(np.ones((5, 30))))
+    assert np.all(projection.transform(np.ones((2, 30))) == 0)

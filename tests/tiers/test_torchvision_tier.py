@@ -7,10 +7,10 @@ from torchvision import models
 
 from m3ray.config import DecodeConfig, TierConfigs, VisionConfig
 from m3ray.errors import ConfigError
-from m3ray.tiers import VisionTier, WeightSource, Window, clip_values, fingerprint_of
-from m3ray.tiers.backbones import untrained_
-from m3ray.tiers.factory import Ingredients, check_names, make_tiers
-from m3ray.tiers.torchvision_tier import build, classifier, is_video, published
+from m3ray.tiers import VisionTier, WeightSource, Window, average_windows, tier_fingerprint
+from m3ray.tiers.backbones import fill_untrained_
+from m3ray.tiers.factory import TierInputs, check_names, make_tiers
+from m3ray.tiers.torchvision_tier import build_model, find_classifier, is_video, weights_url
 from m3ray.tiers.weight_sources import weight_sources
 
 CPU = torch.device("cpu")
@@ -40,16 +40,16 @@ def tier():
 def logits(name, frames):
     """By torchvision alone: the whole model on its own transforms of one image or one clip."""
     entry = models.get_model_weights(name).DEFAULT
-    network = untrained_(models.get_model(name, weights=None), 3).eval()
+    network = fill_untrained_(models.get_model(name, weights=None), 3).eval()
     pixels = torch.from_numpy(frames if is_video(name) else frames[0]).movedim(-1, -3)
     with torch.inference_mode():
-        return network(entry.transforms()(pixels)[None])[0], classifier(network, entry)[1]
+        return network(entry.transforms()(pixels)[None])[0], find_classifier(network, entry)[1]
 
 
 @pytest.mark.parametrize("name", [*IMAGES, *VIDEOS])
 def test_the_classifier_on_our_vector_gives_the_model_s_own_logits(tier, name):
     frames = clip(16)
-    vector = clip_values(tier(name).measure([Window(frames)]))[name]
+    vector = average_windows(tier(name).compute([Window(frames)]))[name]
     expected, layer = logits(name, frames)
     assert vector.shape == (tier(name).width,)
     with torch.inference_mode():
@@ -60,16 +60,16 @@ def test_the_classifier_on_our_vector_gives_the_model_s_own_logits(tier, name):
 @pytest.mark.parametrize("name", IMAGES)
 def test_image_models_see_the_first_frame_alone(tier, name):
     frames = clip(3)
-    first, later = tier(name).measure([Window(frames), Window(frames[1:], index=1)])
+    first, later = tier(name).compute([Window(frames), Window(frames[1:], index=1)])
     assert later == {}
-    assert np.array_equal(first[name].value, tier(name).measure([Window(frames[:1])])[0][name].value)
+    assert np.array_equal(first[name].value, tier(name).compute([Window(frames[:1])])[0][name].value)
 
 
 def test_a_long_clip_is_the_mean_of_its_pieces_each_counting_by_its_frames(tier):
     frames = clip(40)
-    whole = tier("r3d_18").measure([Window(frames)])[0]["r3d_18"]
+    whole = tier("r3d_18").compute([Window(frames)])[0]["r3d_18"]
     parts = [
-        tier("r3d_18").measure([Window(piece)])[0]["r3d_18"] for piece in (frames[:16], frames[16:32], frames[32:])
+        tier("r3d_18").compute([Window(piece)])[0]["r3d_18"] for piece in (frames[:16], frames[16:32], frames[32:])
     ]
     assert [part.weight for part in parts] == [16, 16, 8]
     mean = sum(part.value * part.weight for part in parts) / 40
@@ -83,7 +83,7 @@ def test_a_clip_shorter_than_the_model_takes_repeats_its_last_frame():
     short = VisionTier(CONFIG, WeightSource(), "mvit_v2_s")
     short.loaded = lambda batches: [seen.append(b.numpy()) or np.zeros((len(b), 768)) for b in batches]
     frames = clip(5)
-    short.measure([Window(frames)])
+    short.compute([Window(frames)])
     assert seen[0].shape[:2] == (1, 16)
     assert np.array_equal(seen[0][0, :5], frames)
     assert (seen[0][0, 5:] == frames[-1]).all()
@@ -91,14 +91,14 @@ def test_a_clip_shorter_than_the_model_takes_repeats_its_last_frame():
 
 def test_batches_keep_their_order(tier):
     clips = [clip(n, seed=n) for n in (9, 20, 9)]
-    together = [m["r3d_18"].value for m in tier("r3d_18").measure([Window(c) for c in clips])]
-    apart = [tier("r3d_18").measure([Window(c)])[0]["r3d_18"].value for c in clips]
+    together = [m["r3d_18"].value for m in tier("r3d_18").compute([Window(c) for c in clips])]
+    apart = [tier("r3d_18").compute([Window(c)])[0]["r3d_18"].value for c in clips]
     np.testing.assert_allclose(together, apart, rtol=1e-3, atol=1e-5)
 
 
 def test_their_fingerprints_name_model_weights_and_transforms():
     tiers = [VisionTier(CONFIG, source, name) for name in ("resnet18", "resnet34") for source in two_sources()]
-    assert len({fingerprint_of(tier, DecodeConfig()) for tier in tiers}) == 4
+    assert len({tier_fingerprint(tier, DecodeConfig()) for tier in tiers}) == 4
     assert "resize_size" in tiers[0].identity()["transforms"]
     assert tiers[0].untrained
     assert not tiers[1].untrained
@@ -118,7 +118,7 @@ def test_names_that_torchvision_does_not_have_are_refused_with_near_ones():
 def test_they_are_made_beside_the_paper_s_tiers():
     names = ["torchvision:r3d_18", "scene"]
     sources = weight_sources("untrained", names, TierConfigs(), clips=1)
-    made = make_tiers(names, Ingredients(TierConfigs(), sources, None))
+    made = make_tiers(names, TierInputs(TierConfigs(), sources, None))
     assert [(t.name, t.column if t.name != "scene" else "scene", t.whole_clip) for t in made] == [
         ("scene", "scene", False),
         ("torchvision:r3d_18", "r3d_18", True),
@@ -127,16 +127,16 @@ def test_they_are_made_beside_the_paper_s_tiers():
 
 
 def test_published_addresses_are_torchvision_s():
-    assert published("resnet50") == models.ResNet50_Weights.DEFAULT.url
+    assert weights_url("resnet50") == models.ResNet50_Weights.DEFAULT.url
 
 
 def test_a_published_densenet_s_old_keys_are_seen_through(tmp_path):
     """DenseNet's files were saved with keys such as `denselayer1.norm.1.weight`."""
     from m3ray.tiers.backbones import load_weights
 
-    state = untrained_(build("densenet121"), 1).state_dict()
+    state = fill_untrained_(build_model("densenet121"), 1).state_dict()
     old = {k.replace("norm1", "norm.1").replace("conv2", "conv.2"): v for k, v in state.items() if "denselayer" in k}
     torch.save({**{k: v for k, v in state.items() if "denselayer" not in k}, **old}, tmp_path / "d.pth")
-    network = build("densenet121")
+    network = build_model("densenet121")
     load_weights(network, tmp_path / "d.pth")
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())

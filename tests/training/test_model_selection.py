@@ -8,7 +8,7 @@ import pytest
 from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
 from m3ray.features.matrix import Block, Features
-from m3ray.training.model_selection import Candidate, best_of, can_select, candidates, judged
+from m3ray.training.model_selection import Candidate, best_candidate, can_select, make_candidates, score_candidate
 
 BASE = TrainConfig(hidden=(64, 16), epochs=12)
 
@@ -25,31 +25,31 @@ def study(function, rows=500, columns=20, noise=0.0, seed=0):
 
 def found(data, names):
     columns = np.arange(data.scaled.shape[1])
-    return {name: judged(data, columns, candidates(BASE)[name], 0) for name in names}
+    return {name: score_candidate(data, columns, make_candidates(BASE)[name], 0) for name in names}
 
 
 def test_a_bent_signal_is_not_given_to_a_linear_model():
     """The score follows products of columns, which no linear model ranks."""
     data = study(lambda x: x[:, 0] * x[:, 1] + x[:, 2] ** 2, rows=1000, columns=3)
-    assert best_of(found(data, ["as given", "linear, fast"])) == "as given"
+    assert best_candidate(found(data, ["as given", "linear, fast"])) == "as given"
 
 
 def test_a_weak_linear_signal_among_many_columns_is():
     data = study(lambda x: x @ np.linspace(1, 0.1, x.shape[1]), rows=400, columns=60, noise=0.15)
-    assert best_of(found(data, ["as given", "linear, fast, strong decay"])).startswith("linear")
+    assert best_candidate(found(data, ["as given", "linear, fast, strong decay"])).startswith("linear")
 
 
 def test_val_is_never_looked_at():
     data = study(lambda x: x[:, 0])
     changed = replace(data, scores=np.where(np.isin(np.arange(500), data.val), 0.0, data.scores).astype(np.float32))
-    one, two = (judged(d, np.arange(20), BASE, 0).curve for d in (data, changed))
+    one, two = (score_candidate(d, np.arange(20), BASE, 0).curve for d in (data, changed))
     np.testing.assert_array_equal(one, two)
 
 
 def test_the_best_epoch_is_where_training_will_stop():
     candidate = Candidate(BASE, np.array([0.1, 0.5, 0.3]))
-    assert (candidate.best, candidate.chosen.epochs) == (0.5, 2)
-    assert candidate.chosen.hidden == BASE.hidden
+    assert (candidate.best_spearman, candidate.best_config.epochs) == (0.5, 2)
+    assert candidate.best_config.hidden == BASE.hidden
 
 
 @pytest.mark.parametrize(("rows", "enough"), [(110, False), (130, True)])

@@ -9,9 +9,7 @@ from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.model import MLP
 from m3ray.model.losses import mse
-from m3ray.training import optimiser
-from m3ray.training.optimiser import StackedAdam
-from m3ray.training.stacked import stack_size, train_runs
+from m3ray.training.stacked import make_loss, stack_size, stacking_key, train_runs
 
 
 def data(rows=180, columns=9, seed=0, dtype=torch.float64):
@@ -95,41 +93,7 @@ def test_stacked_runs_of_different_settings_equal_separate_runs(loss):
     assert np.ptp(together.val, axis=0).max() > 1e-3, "settings make a difference"
 
 
-@pytest.mark.parametrize("block", [40, 10_000])
-def test_large_layers_moved_block_by_block_are_torch_s_fused_adam_s(block, monkeypatch):
-    """Reference: the same runs with every gradient written out; blocks that don't divide the layer included."""
-    train, val = data()
-    config = TrainConfig(hidden=(11, 5), epochs=7)
-    whole = train_runs(train, val, config, [3, 4], stack=2)
-    monkeypatch.setattr(optimiser, "LARGE", 50)
-    monkeypatch.setattr(optimiser, "BLOCK", block)
-    blocked = train_runs(train, val, config, [3, 4], stack=2)
-    np.testing.assert_allclose(blocked.val, whole.val, atol=1e-12)
-    np.testing.assert_allclose(blocked.train_loss, whole.train_loss, atol=1e-12)
-    assert not blocked.model.consumers
-
-
-def test_the_stacked_adam_is_torch_s():
-    torch.manual_seed(0)
-    configs = [TrainConfig(learning_rate=1e-2, weight_decay=0.1), TrainConfig(learning_rate=1e-3, weight_decay=0.0)]
-    stacked = torch.nn.Parameter(torch.randn(2, 3, 4, dtype=torch.float64))
-    singles = [torch.nn.Parameter(row.detach().clone()) for row in stacked]
-    ours = StackedAdam([stacked], configs)
-    theirs = [
-        torch.optim.Adam([p], lr=c.learning_rate, weight_decay=c.weight_decay)
-        for p, c in zip(singles, configs, strict=True)
-    ]
-    for step in range(5):
-        gradient = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
-        stacked.grad = gradient
-        ours.step()
-        for peer, single, row in zip(theirs, singles, gradient, strict=True):
-            single.grad = row
-            peer.step()
-    torch.testing.assert_close(stacked, torch.stack(list(singles)), rtol=1e-12, atol=1e-14)
-
-
-def test_runs_that_cannot_be_one_model_are_refused():
+def test_runs_that_cannot_be_one_model_are_rejected():
     train, val = data()
     with pytest.raises(ConfigError, match="share hidden, loss, epochs and batch"):
         train_runs(train, val, [TrainConfig(), TrainConfig(batch=64)], [0, 1])
@@ -144,3 +108,22 @@ def test_each_epoch_is_told_with_its_runs_metrics():
     trained = train_runs(train, val, config, [0, 1], stack=2, on_epoch=lambda e, m: told.append((e, m["spearman"])))
     assert [epoch for epoch, _ in told] == [0, 1, 2]
     np.testing.assert_array_equal(np.stack([rho for _, rho in told], axis=1), trained.metrics["spearman"])
+
+
+def test_a_loss_takes_each_run_s_numbers():
+    """Reference: each run's loss on its own; both have runs in the leading dimension."""
+    generator = torch.Generator().manual_seed(0)
+    p, y = torch.rand(2, 40, generator=generator), torch.rand(2, 40, generator=generator)
+    for loss in ("mse", "mse_tails", "spearman", "mse_to_spearman"):
+        configs = [TrainConfig(loss=loss), TrainConfig(loss=loss, tails_gain=9.0, strength=0.5, spearman_scale=0.2)]
+        together = make_loss(configs, 0.25, p)(p, y)
+        apart = [make_loss([config], 0.25, p)(p[k], y[k]) for k, config in enumerate(configs)]
+        torch.testing.assert_close(together, torch.stack(apart))
+    torch.testing.assert_close(make_loss([TrainConfig()], 0.0, p)(p[0], y[0]), (p[0] - y[0]).square().mean())
+
+
+def test_runs_stack_where_the_shape_of_their_training_is_the_same():
+    base = TrainConfig()
+    assert stacking_key(replace(base, learning_rate=0.1, strength=1.0)) == stacking_key(base)
+    for change in ({"hidden": (4,)}, {"loss": "spearman"}, {"epochs": 3}, {"batch": 8}):
+        assert stacking_key(replace(base, **change)) != stacking_key(base)

@@ -73,7 +73,7 @@ def test_dropped_frames_of_an_avi_leave_the_one_before_on_the_screen():
 
 
 def test_presentation_times_that_run_backwards_more_often_than_decoding_times_are_not_believed():
-    """libavcodec's best effort: after the first fault, decoding times."""
+    """As libavcodec's best effort: after the first fault, decoding times."""
     stamps = [(100, 0, 40), *((0, dts, 40) for dts in (40, 80, 120, 160, 200))]
     assert shown(stamps) == ([0, 0, 0, 0.02, 0.06, 0.1], 0.14)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from drawn import pictures
 
-from m3ray.video.completeness import count_avi_entries, missing_bytes
-from m3ray.video.containers import container_of
+from m3ray.video.completeness import count_avi_entries, describe_missing_bytes
+from m3ray.video.containers import detect_container
 from m3ray.video.encode import encode_clip
 
 
@@ -47,40 +47,40 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_whole_files_are_whole_and_cut_ones_are_not(name):
     data = FILES[name]()
-    container = container_of(data)
-    assert missing_bytes(data, container) is None
+    container = detect_container(data)
+    assert describe_missing_bytes(data, container) is None
     # Where the sample table comes first, the decoder asks it sample by sample (test_decode).
     if name != "faststart":
         lengths = (np.linspace(0.05, 0.99, 48) * len(data)).astype(int)
-        assert [length for length in lengths if not missing_bytes(data[:length], container)] == []
+        assert [length for length in lengths if not describe_missing_bytes(data[:length], container)] == []
 
 
 @pytest.mark.parametrize("container", ["mpegts", "mpeg"])
 def test_streams_promise_nothing(container):
     data = written(container, "mpeg2video")
-    assert missing_bytes(data[: len(data) // 2], container) is None
+    assert describe_missing_bytes(data[: len(data) // 2], container) is None
 
 
 def test_unknown_lengths_are_no_promise():
     matroska = written("matroska", "libx264")
     at = matroska.index(b"\x18\x53\x80\x67") + 4
     live = matroska[:at] + b"\x01" + b"\xff" * 7 + matroska[at + 8 :]
-    assert missing_bytes(live[:-100], "matroska") is None
+    assert describe_missing_bytes(live[:-100], "matroska") is None
     avi = FILES["avi"]()
     for unknown in (0, 0xFFFFFFFF):
-        assert missing_bytes(avi[:4] + struct.pack("<I", unknown) + avi[8:-100], "avi") is None
+        assert describe_missing_bytes(avi[:4] + struct.pack("<I", unknown) + avi[8:-100], "avi") is None
 
 
 def test_a_mov_box_that_is_too_long_loses_nothing_beside_its_sample_table():
     data = written("mp4", "libx264", {"movflags": "faststart"})
     at = data.index(b"mdat") - 4
     size = struct.unpack_from(">I", data, at)[0]
-    assert missing_bytes(data[:at] + struct.pack(">I", size + 999) + data[at + 4 :], "mov") is None
+    assert describe_missing_bytes(data[:at] + struct.pack(">I", size + 999) + data[at + 4 :], "mov") is None
 
 
 def test_the_header_of_a_clip_is_said_in_words():
     data = encode_clip(pictures(20), 10)
-    words = missing_bytes(data[:-10], "mov")
+    words = describe_missing_bytes(data[:-10], "mov")
     assert words == f"{len(data) - 10} of {len(data)} bytes are there"
 
 
@@ -98,7 +98,8 @@ def test_entries_of_an_avi_index_count_empty_ones_too():
 
 def test_bytes_behind_the_end_are_no_part_of_it():
     for name, container in (("flv", "flv"), ("mxf", "mxf"), ("fragmented", "mov"), ("matroska", "matroska")):
-        assert [missing_bytes(FILES[name]() + bytes(count), container) for count in (1, 4, 16, 4096)] == [None] * 4
+        data = FILES[name]()
+        assert [describe_missing_bytes(data + bytes(count), container) for count in (1, 4, 16, 4096)] == [None] * 4
 
 
 def page(flags, payload):
@@ -108,15 +109,15 @@ def page(flags, payload):
 
 def test_an_ogg_stream_ends_with_a_page_that_says_so():
     data = page(2, b"begin") + page(0, b"middle") + page(4, b"end")
-    assert missing_bytes(data, "ogg") is None
-    assert missing_bytes(data[:-1], "ogg")
-    assert missing_bytes(page(2, b"begin") + page(0, b"middle"), "ogg")
-    assert missing_bytes(page(2, b"begin") + page(0, b"middle") + b"Og", "ogg")
+    assert describe_missing_bytes(data, "ogg") is None
+    assert describe_missing_bytes(data[:-1], "ogg")
+    assert describe_missing_bytes(page(2, b"begin") + page(0, b"middle"), "ogg")
+    assert describe_missing_bytes(page(2, b"begin") + page(0, b"middle") + b"Og", "ogg")
 
 
 def test_fragments_that_an_index_lists_must_be_there():
     options = {"movflags": "dash+global_sidx+frag_keyframe+empty_moov"}
     data = written("mp4", "libx264", options)
     assert b"sidx" in data
-    assert missing_bytes(data, "mov") is None
-    assert missing_bytes(data[: data.rindex(b"moof") - 4], "mov")
+    assert describe_missing_bytes(data, "mov") is None
+    assert describe_missing_bytes(data[: data.rindex(b"moof") - 4], "mov")

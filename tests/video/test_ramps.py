@@ -10,7 +10,7 @@ from ramp_matrix import RAMPS
 from ramps import numbers_of, sampled
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.video.decord_frames import RIGHT, is_decord_right
+from m3ray.video.decord_frames import PROVEN_FORMATS, is_decord_right
 from m3ray.video.sandbox import Decoder
 from m3ray.video.video_file import VideoFile
 
@@ -46,7 +46,7 @@ def parts():
 
 
 def expected_decoder(decoder, data):
-    """decord where it is asked for, there, and in the table of what it is right for: it must then do the work."""
+    """That is decord where it is asked for, installed and proven right: it must then do the work."""
     with VideoFile(data, LimitsConfig()) as video:
         return "decord" if decoder.order[0] == "decord" and is_decord_right(video) else "pyav"
 
@@ -71,12 +71,12 @@ def assert_shown(numbers, expected):
 @pytest.mark.parametrize("name", cases(RAMPS))
 def test_the_frames_shown_are_sampled(decoder, name):
     ramp = RAMPS[name]()
-    facts, numbers = read(decoder, ramp.data)
-    assert facts.decoder == expected_decoder(decoder, ramp.data)
+    metadata, numbers = read(decoder, ramp.data)
+    assert metadata.decoder == expected_decoder(decoder, ramp.data)
     assert_shown(numbers, sampled(ramp, FPS))
-    assert (facts.frames, facts.sampled) == (len(ramp.frames), len(numbers))
+    assert (metadata.frames, metadata.sampled) == (len(ramp.frames), len(numbers))
     # An ASF does not say how long its last frame lasts.
-    assert facts.duration == pytest.approx(float(ramp.seconds), abs=0.002 if facts.container != "asf" else 0.04)
+    assert metadata.duration == pytest.approx(float(ramp.seconds), abs=0.002 if metadata.container != "asf" else 0.04)
 
 
 @pytest.mark.parametrize("name", cases(RAMPS))
@@ -94,7 +94,7 @@ def test_every_kind_that_decord_serves_is_among_the_ramps():
         with VideoFile(make().data, LimitsConfig()) as video:
             if is_decord_right(video):
                 served.add((video.container, video.codec, video.scan.table.reorders()))
-    assert served == {(*kind, order) for kind, reordered in RIGHT.items() for order in {False, reordered}}
+    assert served == {(*kind, order) for kind, reordered in PROVEN_FORMATS.items() for order in {False, reordered}}
 
 
 @pytest.mark.parametrize("name", cases(name for name in RAMPS if not any(word in name for word in NOT_FFPROBES)))
@@ -103,8 +103,8 @@ def test_duration_is_ffprobe_s(decoder, name, tmp_path):
         pytest.skip("ffprobe is not installed: durations are held to what was written alone")
     ramp = RAMPS[name]()
     (tmp_path / "ramp").write_bytes(ramp.data)
-    facts, _ = read(decoder, ramp.data)
-    assert facts.duration == pytest.approx(probed_seconds(tmp_path / "ramp"), abs=float(max(ramp.durations)))
+    metadata, _ = read(decoder, ramp.data)
+    assert metadata.duration == pytest.approx(probed_seconds(tmp_path / "ramp"), abs=float(max(ramp.durations)))
 
 
 def probed_seconds(path):

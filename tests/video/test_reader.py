@@ -7,13 +7,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import obstore
 import pytest
-from faulty_s3 import told_s3
+from faulty_s3 import scripted_s3
 
 from m3ray.errors import DecodeError
-from m3ray.storage.faults import StorageFault
+from m3ray.storage.faults import StorageFaultError
 from m3ray.storage.object_store import open_store
 from m3ray.video import reader
-from m3ray.video.reader import probe, read_once, read_video
+from m3ray.video.reader import probe_storage, read_once, read_video
 
 MIB = 1 << 20
 
@@ -37,7 +37,7 @@ def quick(monkeypatch):
 def test_one_get_a_clip_and_nothing_else():
     """The issue's number: at most 1.2 GET and 0.1 other a clip, of 1 to 50 MB."""
     sizes = [1, 5, 20, 50]
-    with told_s3(lambda *_: None) as asked:
+    with scripted_s3(lambda *_: None) as asked:
         upload(**{f"{size}.mp4": os.urandom(size * MIB) for size in sizes})
         del asked[:]
         for size in sizes:
@@ -46,7 +46,7 @@ def test_one_get_a_clip_and_nothing_else():
 
 
 def test_what_is_too_large_is_not_fetched():
-    with told_s3(lambda *_: None) as asked:
+    with scripted_s3(lambda *_: None) as asked:
         upload(large=bytes(20 * MIB))
         del asked[:]
         with pytest.raises(DecodeError, match=f"{20 * MIB} bytes, limit 5: raise limits.max-bytes") as error:
@@ -63,10 +63,10 @@ def test_what_is_too_large_is_not_fetched():
 )  # fmt: skip
 def test_a_fault_of_the_storage_is_tried_again_and_is_none_of_the_clip(quick, fault, code, tries):
     """Seconds, not minutes: 7.5 s on average for what passes, and an expired token is not asked with for long."""
-    with told_s3(lambda method, _: fault if method == "GET" else None) as asked:
+    with scripted_s3(lambda method, _: fault if method == "GET" else None) as asked:
         upload(**{"a.mp4": b"x"})
         del asked[:]
-        with pytest.raises(StorageFault, match=f"{code}: cannot read s3://clips/a.mp4") as error:
+        with pytest.raises(StorageFaultError, match=f"{code}: cannot read s3://clips/a.mp4") as error:
             read_video("s3://clips/a.mp4", 10)
     assert error.value.reason == "storage_failed"
     assert len(asked) == tries
@@ -76,13 +76,13 @@ def test_a_fault_of_the_storage_is_tried_again_and_is_none_of_the_clip(quick, fa
 
 def test_once_403_and_then_none_reads(quick):
     answers = iter(["403"])
-    with told_s3(lambda method, _: next(answers, None) if method == "GET" else None):
+    with scripted_s3(lambda method, _: next(answers, None) if method == "GET" else None):
         upload(**{"a.mp4": b"bytes"})
         assert read_video("s3://clips/a.mp4", 10) == b"bytes"
 
 
 def test_missing_objects_are_the_clips_own(quick):
-    with told_s3(lambda *_: None) as asked:
+    with scripted_s3(lambda *_: None) as asked:
         upload(a=b"x")
         del asked[:]
         with pytest.raises(DecodeError, match="no file at s3://clips/none") as error:
@@ -92,21 +92,21 @@ def test_missing_objects_are_the_clips_own(quick):
 
 def test_keys_may_hold_nearly_anything():
     key = "a b/ü?c#d%20e&f=g+h@i:j.mp4"
-    with told_s3(lambda *_: None):
+    with scripted_s3(lambda *_: None):
         upload(**{key: b"bytes"})
         assert read_video(f"s3://clips/{key}", 10) == b"bytes"
 
 
 def test_a_probe_asks_for_one_byte():
     failing = []
-    with told_s3(lambda method, _: failing[0] if failing and method == "GET" else None) as asked:
+    with scripted_s3(lambda method, _: failing[0] if failing and method == "GET" else None) as asked:
         upload(a=b"bytes")
         del asked[:]
-        probe("s3://clips/a")
-        probe("s3://clips/gone")  # the storage answers
+        probe_storage("s3://clips/a")
+        probe_storage("s3://clips/gone")  # the storage answers
         failing.append("403")
-        with pytest.raises(StorageFault):
-            probe("s3://clips/a")
+        with pytest.raises(StorageFaultError):
+            probe_storage("s3://clips/a")
     assert len(asked) == 3
 
 
@@ -117,7 +117,7 @@ def test_a_mount_that_fails_is_no_clips_fault(tmp_path, monkeypatch, quick):
         raise OSError(116, "Stale file handle")
 
     monkeypatch.setattr(reader.os, "open", stale)
-    with pytest.raises(StorageFault, match="ESTALE"):
+    with pytest.raises(StorageFaultError, match="ESTALE"):
         read_video(str(tmp_path / "a.mp4"), 10)
 
 
@@ -153,7 +153,7 @@ def website():
 
 
 def test_a_body_that_ends_early_is_the_connection_s_fault_and_no_shorter_video(website):
-    with pytest.raises(StorageFault, match=r"ConnectionFailed: .*5 of 50 bytes came"):
+    with pytest.raises(StorageFaultError, match=r"ConnectionFailed: .*5 of 50 bytes came"):
         read_once(f"{website}/cut.ts", 100)
 
 
@@ -203,9 +203,9 @@ def test_public_and_requester_pays_buckets(monkeypatch):
 
 def reading_environment():
     from m3ray.config import StorageConfig
-    from m3ray.storage.schemes import as_environment
+    from m3ray.storage.schemes import access_as_environment
 
-    return as_environment(StorageConfig(anonymous=("public",), requester_pays=("theirs",)))
+    return access_as_environment(StorageConfig(anonymous=("public",), requester_pays=("theirs",)))
 
 
 @pytest.mark.parametrize(
@@ -218,5 +218,24 @@ def reading_environment():
 )
 def test_other_stores_are_opened_from_the_environment(monkeypatch, uri, kind, key):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
-    store, found = reader._other_store(uri)
+    store, found = reader._open_other_store(uri)
     assert (type(store).__name__, found) == (kind, key)
+
+
+def test_the_storage_is_told_apart_from_the_clip():
+    with pytest.raises(DecodeError) as error:
+        read_once("/nowhere/x.mp4", 5)
+    assert not isinstance(error.value, StorageFaultError)
+
+
+def test_reading_videos(tmp_path):
+    (tmp_path / "v").write_bytes(b"12345")
+    assert read_video(str(tmp_path / "v"), 10) == b"12345"
+    for uri, reason in (
+        (tmp_path / "none", "missing_file"),
+        (tmp_path, "not_a_file"),
+        (tmp_path / "v", "too_many_bytes"),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            read_video(str(uri), 4)
+        assert caught.value.reason == reason

@@ -115,11 +115,11 @@ FLAT = {
 @pytest.mark.parametrize("source", ["made", "reported"])
 def test_what_is_shown_and_for_how_long(decoder, source, name):
     path, make, frames, seconds, expected = FLAT[name]
-    facts, shown = read(decoder, make() if source == "made" else reported(path))
-    assert facts.frames == frames
+    metadata, shown = read(decoder, make() if source == "made" else reported(path))
+    assert metadata.frames == frames
     last = 0.5 if source == "reported" and path.startswith(("vfr", "still")) else 0.002
-    assert facts.duration == pytest.approx(seconds, abs=last)
-    assert len(shown) == facts.sampled == math.ceil(round(facts.duration * 15, 2))
+    assert metadata.duration == pytest.approx(seconds, abs=last)
+    assert len(shown) == metadata.sampled == math.ceil(round(metadata.duration * 15, 2))
     assert brightness(shown) == pytest.approx(expected, abs=0.005)
 
 
@@ -161,9 +161,9 @@ def corners(frame):
 
 @pytest.mark.parametrize("matrix", TURNED, ids=str)
 def test_all_eight_orientations(decoder, matrix):
-    facts, frames = read(decoder, quarters(matrix))
+    metadata, frames = read(decoder, quarters(matrix))
     assert [corners(frame) for frame in frames] == [TURNED[matrix]] * 10
-    assert (facts.width, facts.height) == ((128, 64) if matrix[0] else (64, 128))
+    assert (metadata.width, metadata.height) == ((128, 64) if matrix[0] else (64, 128))
 
 
 def test_the_reported_mirrored_picture(decoder):
@@ -237,8 +237,8 @@ def test_a_file_cut_short_is_rejected(decoder, name):
 def test_a_recording_that_was_stopped_is_shown_as_far_as_it_goes(decoder, name):
     data = whole(PROMISE_NOTHING[name])
     _, all_ = read(decoder, data)
-    facts, part = read(decoder, data[: int(len(data) * 0.6)])
-    assert 0.4 * len(NOISY) < facts.frames < 0.8 * len(NOISY)
+    metadata, part = read(decoder, data[: int(len(data) * 0.6)])
+    assert 0.4 * len(NOISY) < metadata.frames < 0.8 * len(NOISY)
     np.testing.assert_array_equal(part[:-1], all_[: len(part) - 1])  # the last picture may be cut
 
 

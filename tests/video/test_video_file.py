@@ -21,11 +21,7 @@ def flat(level, size=(64, 64)):
 
 
 def encoded(container, streams, codec="libx264", options=None, rate=10, frames=12):
-    """A file of flat streams.
-
-    Args:
-        streams: (level, size, is default) of each.
-    """
+    """A file of flat streams, of each of which level, size and whether it is the default are given."""
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format=container) as file:
         outs = []
@@ -104,8 +100,8 @@ def test_what_an_edit_list_cuts_away_is_not_shown_and_is_no_damage():
     with av.open(io.BytesIO(data)) as file:
         per_frame = Fraction(1, 30) / file.streams.video[0].time_base
     first = struct.unpack_from(">i", data, data.index(b"elst") + 16)[0]
-    ((facts, frames),) = windows(with_edit(data, 500, first + int(30 * per_frame)), fps=30)
-    assert (facts.frames, facts.duration) == (15, pytest.approx(0.5))
+    ((metadata, frames),) = windows(with_edit(data, 500, first + int(30 * per_frame)), fps=30)
+    assert (metadata.frames, metadata.duration) == (15, pytest.approx(0.5))
     ((_, whole),) = windows(data, fps=30)
     assert np.array_equal(frames, whole[30:45])
 
@@ -113,18 +109,18 @@ def test_what_an_edit_list_cuts_away_is_not_shown_and_is_no_damage():
 def test_a_stream_that_begins_in_the_middle_shows_what_can_be_decoded():
     data = ramp("mpegts", options={"bf": "2"})
     packets = len(data) // 188
-    ((facts, frames),) = windows(data[188 * (packets // 3) :], fps=30)
+    ((metadata, frames),) = windows(data[188 * (packets // 3) :], fps=30)
     ((_, whole),) = windows(data, fps=30)
-    assert 12 <= facts.frames < 60
-    assert facts.duration == pytest.approx(facts.frames / 30)
+    assert 12 <= metadata.frames < 60
+    assert metadata.duration == pytest.approx(metadata.frames / 30)
     assert np.array_equal(frames, whole[-len(frames) :]), "the last ones, each as it is in the whole"
 
 
 def test_hidden_pictures_are_not_counted():
-    """libvpx's alternate references are packets that nobody sees."""
+    """Those are libvpx's alternate references are packets that nobody sees."""
     options = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "30k"}
-    ((facts, _),) = windows(ramp("webm", "libvpx", options=options))
-    assert (facts.frames, facts.native_fps) == (60, pytest.approx(30, rel=0.01))
+    ((metadata, _),) = windows(ramp("webm", "libvpx", options=options))
+    assert (metadata.frames, metadata.native_fps) == (60, pytest.approx(30, rel=0.01))
 
 
 def test_a_hole_in_the_middle_is_damage():
@@ -181,8 +177,8 @@ def test_a_dropped_frame_of_an_avi_repeats_the_one_before(dropped, shown):
     """Ten slots at 50 frames a second; at 25 every second one is due."""
     levels = 20 + 20 * np.arange(10)
     chunks = [b"" if k in dropped else data for k, data in enumerate(jpegs(levels))]
-    ((facts, frames),) = windows(avi(chunks), fps=25)
-    assert (facts.frames, facts.duration) == (10 - len(dropped), pytest.approx(0.2))
+    ((metadata, frames),) = windows(avi(chunks), fps=25)
+    assert (metadata.frames, metadata.duration) == (10 - len(dropped), pytest.approx(0.2))
     np.testing.assert_allclose(frames[:, 128, 128, 0], levels[shown], atol=3)
 
 
@@ -202,8 +198,8 @@ def copied(data, container):
 def test_h264_copied_into_avi_shows_the_same(rate):
     """Its time base is then half a frame, and its packets have times of decoding alone."""
     data = ramp("mpegts", rate=rate, options={"bf": "2"})
-    ((facts, frames),), ((known, expected),) = windows(copied(data, "avi")), windows(data)
-    assert (facts.frames, facts.duration) == (60, pytest.approx(known.duration))
+    ((metadata, frames),), ((known, expected),) = windows(copied(data, "avi")), windows(data)
+    assert (metadata.frames, metadata.duration) == (60, pytest.approx(known.duration))
     assert np.array_equal(frames, expected)
 
 
@@ -221,8 +217,8 @@ def test_an_empty_edit_is_not_counted_twice():
         tick = stream.time_base
     at = data.index(b"elst")
     first = struct.unpack_from(">i", data, at + 16)[0]
-    ((facts, _),) = windows(with_edit(data, 1000, first + int(1 / tick)), fps=30)
-    assert (facts.frames, facts.duration) == (30, pytest.approx(1.0, abs=0.002))
+    ((metadata, _),) = windows(with_edit(data, 1000, first + int(1 / tick)), fps=30)
+    assert (metadata.frames, metadata.duration) == (30, pytest.approx(1.0, abs=0.002))
 
 
 def test_times_without_worth_lose_no_picture():
@@ -236,6 +232,6 @@ def test_times_without_worth_lose_no_picture():
             packet.stream, packet.time_base = out, Fraction(1, 1000)
             packet.pts = packet.dts = 100 * (k // 3)
             file.mux(packet)
-    ((facts, frames),) = windows(buffer.getvalue())
-    assert (facts.frames, facts.sampled) == (30, len(frames))
+    ((metadata, frames),) = windows(buffer.getvalue())
+    assert (metadata.frames, metadata.sampled) == (30, len(frames))
     assert (np.diff(frames[:, 128, 128, 0].astype(int)) >= 5).all()

@@ -1,7 +1,7 @@
-"""Clips that kill the process that computes them: found out, computed alone, and given up after a few strikes.
+"""Crash guard: count the crashes of each clip, compute suspects alone, and reject a clip after too many (quarantine).
 
 Ray repeats a task whose worker died, without end. The ledger lives in another process and remembers which clips were
-being computed when one died; the next attempt computes those alone, so that the others of the batch go through.
+being computed when a worker died; the next attempt computes those alone, so that the others of the batch go through.
 """
 
 from __future__ import annotations
@@ -14,145 +14,187 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 
 from m3ray.config import LimitsConfig
-from m3ray.pipelines.extraction.breaker import Breaker
-from m3ray.pipelines.runtime.worker_entry import readable_clip
+from m3ray.pipelines.extraction.circuit_breaker import CircuitBreaker
+from m3ray.pipelines.runtime.worker_entry import get_readable_clip
 
 C = TypeVar("C", bound="HasId")
 R = TypeVar("R")
 
 
 class HasId(Protocol):
+    """Anything that belongs to a clip."""
+
     @property
-    def clip_id(self) -> str: ...
+    def clip_id(self) -> str:
+        """The clip's id."""
 
 
 @dataclass
-class Past:
-    """What earlier attempts left of a clip.
+class CrashRecord:
+    """What earlier attempts left of a suspect clip.
 
     Args:
-        strikes: processes that died while they computed it.
-        result: of an attempt that got through, while the task as a whole did not.
+        crash_count: Number of processes that died while they computed the clip.
+        result: Result of an attempt that got through while the task as a whole did not; None if there is none.
     """
 
-    strikes: int = 0
+    crash_count: int = 0
     result: Any = None
 
 
 @dataclass
 class Ledger:
-    """Who computes what, what became of it, and whether the storage answers.
+    """Which process computes which clips, their crash counts, and the circuit breakers of the storage.
 
     Args:
-        storage_seconds: how long the job waits for that.
-        known: a clip that a worker has read before the first one; empty: none.
+        storage_seconds: Seconds that the job waits for a storage that does not answer.
+        readable_uri: URI that a worker has read before the first clip, to probe; empty if there is none.
+        in_progress: Stage and clip (`stage:clip_id`) to the id of the node that computes it.
+        suspects: Stage and clip to its crash record.
     """
 
     storage_seconds: float = LimitsConfig.storage_seconds
-    known: str = ""
-    running: dict[str, str] = field(default_factory=dict)
-    suspects: dict[str, Past] = field(default_factory=dict)
-    breakers: dict[str, Breaker] = field(init=False)
-    _since: dict[str, float] = field(default_factory=dict)
-    _ended: int = 0
+    readable_uri: str = ""
+    in_progress: dict[str, str] = field(default_factory=dict)
+    suspects: dict[str, CrashRecord] = field(default_factory=dict)
+    breakers: dict[str, CircuitBreaker] = field(init=False)
+    _started: dict[str, float] = field(default_factory=dict)
+    _completed: int = 0
 
     def __post_init__(self) -> None:
         seconds = self.storage_seconds
-        self.breakers = {"reads": Breaker(seconds, known=self.known), "writes": Breaker(seconds, spares=False)}
+        reads = CircuitBreaker(seconds, readable_uri=self.readable_uri)
+        self.breakers = {"reads": reads, "writes": CircuitBreaker(seconds, may_give_up=False)}
 
-    def begin(self, ids: Sequence[str], node: str) -> dict[str, Past]:
-        """Notes that a process on `node` takes on clips; those with a past are returned and must be begun alone.
+    def begin(self, keys: Sequence[str], node: str) -> dict[str, CrashRecord]:
+        """Record that a process starts to compute clips.
 
-        A clip that was begun and not ended earlier was in the hands of a process that died. Where its whole node
-        went (a spot node, say), that is no strike.
+        A clip that was begun and never ended was in the hands of a process that died. A process that went with its
+        whole node (a spot node, say) does not count.
+
+        Args:
+            keys: Stage and clip of each, `stage:clip_id`.
+            node: Ray's id of the process's node.
+        Returns:
+            Crash records of the suspects, which are not begun: each must be begun alone.
         """
-        for name in ids:
-            before = self.running.pop(name, None)
-            if before is not None and self.is_alive(before):
-                self.suspects.setdefault(name, Past()).strikes += 1
-        past = {name: self.suspects[name] for name in ids if name in self.suspects}
-        self._take([name for name in ids if name not in past], node)
-        return past
+        for key in keys:
+            previous = self.in_progress.pop(key, None)
+            if previous is not None and self.is_node_alive(previous):
+                self.suspects.setdefault(key, CrashRecord()).crash_count += 1
+        records = {key: self.suspects[key] for key in keys if key in self.suspects}
+        self._start([key for key in keys if key not in records], node)
+        return records
 
-    def begin_alone(self, name: str, node: str) -> None:
-        """Notes that a suspect is computed now."""
-        self._take([name], node)
+    def begin_alone(self, key: str, node: str) -> None:
+        """Record that a process starts to compute a suspect.
 
-    def _take(self, names: Sequence[str], node: str) -> None:
-        self.running.update(dict.fromkeys(names, node))
-        self._since.update(dict.fromkeys(names, time.monotonic()))
+        Args:
+            key: Stage and clip, `stage:clip_id`.
+            node: Ray's id of the process's node.
+        """
+        self._start([key], node)
+
+    def _start(self, keys: Sequence[str], node: str) -> None:
+        self.in_progress.update(dict.fromkeys(keys, node))
+        self._started.update(dict.fromkeys(keys, time.monotonic()))
 
     def end(self, results: Mapping[str, Any]) -> None:
-        """Notes that clips are through; of suspects the result is kept, the task may yet die of another one."""
-        self._ended += len(results)
-        for name, result in results.items():
-            self.running.pop(name, None)
-            self._since.pop(name, None)
-            if name in self.suspects:
-                self.suspects[name].result = result
+        """Record that clips are computed; keep the results of suspects, as another clip may still kill the task.
 
-    def ended(self) -> int:
-        """How often a clip got through a stage so far."""
-        return self._ended
+        Args:
+            results: Stage and clip to the result; None for those that are not suspects.
+        """
+        self._completed += len(results)
+        for key, result in results.items():
+            self.in_progress.pop(key, None)
+            self._started.pop(key, None)
+            if key in self.suspects:
+                self.suspects[key].result = result
 
-    def held(self) -> list[tuple[str, str, float]]:
-        """Stage and clip, node, and seconds of each clip in the hands of a process, the longest first."""
+    def count_completed(self) -> int:
+        """Number of times that a clip got through a stage so far."""
+        return self._completed
+
+    def list_in_progress(self) -> list[tuple[str, str, float]]:
+        """Stage and clip, node id, and seconds of each clip that is being computed, the longest first."""
         now = time.monotonic()
-        found = [(name, node, now - self._since.get(name, now)) for name, node in self.running.items()]
-        return sorted(found, key=lambda entry: -entry[2])
+        entries = [(key, node, now - self._started.get(key, now)) for key, node in self.in_progress.items()]
+        return sorted(entries, key=lambda entry: -entry[2])
 
-    def is_alive(self, node: str) -> bool:
-        """Whether a node is still there."""
+    def is_node_alive(self, node: str) -> bool:
+        """Whether Ray still has a node.
+
+        Args:
+            node: Ray's id of the node.
+        """
         return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())
 
-    def storage(self, name: str, what: str, *facts: Any) -> Any:
-        """A call of the breaker of `reads` or `writes`."""
-        return getattr(self.breakers[name], what)(*facts)
+    def call_breaker(self, name: str, method: str, *args: Any) -> Any:
+        """Call a method of a circuit breaker.
 
-    def storage_state(self) -> tuple[float, str] | None:
-        """Seconds that the job is paused for, and why; None: it is not."""
-        return next(filter(None, (breaker.state() for breaker in self.breakers.values())), None)
+        Args:
+            name: `reads` or `writes`.
+            method: Name of a method of `CircuitBreaker`.
+            *args: Its arguments.
+        Returns:
+            What the method returns.
+        """
+        return getattr(self.breakers[name], method)(*args)
 
-    def storage_stop(self) -> str:
-        """Why the job stops; empty where it does not."""
-        return next(filter(None, (breaker.stopped for breaker in self.breakers.values())), "")
+    def pause_state(self) -> tuple[float, str] | None:
+        """Seconds that the job has been paused and the reason; None while it goes on."""
+        return next(filter(None, (breaker.pause_state() for breaker in self.breakers.values())), None)
+
+    def stop_reason(self) -> str:
+        """Why the job stops; empty while it goes on."""
+        return next(filter(None, (breaker.stop_reason for breaker in self.breakers.values())), "")
 
 
 @dataclass(frozen=True)
-class Guard(Generic[C, R]):
+class CrashGuard(Generic[C, R]):
     """Computes clips so that one which kills its process does so alone, and not for ever.
 
     Args:
-        ledger: the handle of a `Ledger` actor; None: no guard.
-        stage: its clips are told apart from those of another stage.
-        strikes: how often a clip may kill its process.
-        given_up: the result of a clip that did.
+        ledger: Handle of a `Ledger` actor; None computes without a guard.
+        stage: Name of the stage, which tells its clips from those of another stage.
+        max_crashes: Crash count at which a clip is rejected.
+        reject: From a clip and its crash count to the result of a rejected clip.
     """
 
     ledger: Any
     stage: str
-    strikes: int
-    given_up: Callable[[C, int], R]
+    max_crashes: int
+    reject: Callable[[C, int], R]
 
-    def results(self, clips: Sequence[C], compute: Callable[[Sequence[C]], Sequence[R]]) -> list[R]:
-        """`compute(clips)`, in order."""
+    def run(self, clips: Sequence[C], compute: Callable[[Sequence[C]], Sequence[R]]) -> list[R]:
+        """Compute clips: those without a crash together, suspects one by one.
+
+        Args:
+            clips: The clips of a task.
+            compute: From clips to their results, in order.
+        Returns:
+            A result for each clip, in order.
+        """
         if self.ledger is None:
             return list(compute(clips))
         node = ray.get_runtime_context().get_node_id()
-        past: dict[str, Past] = ray.get(self.ledger.begin.remote([self._key(clip) for clip in clips], node))
-        fresh = [clip for clip in clips if self._key(clip) not in past]
-        found = dict(zip(map(self._key, fresh), compute(fresh), strict=True)) if fresh else {}
-        self.ledger.end.remote(dict.fromkeys(found))
+        records: dict[str, CrashRecord] = ray.get(self.ledger.begin.remote([self._key(clip) for clip in clips], node))
+        fresh = [clip for clip in clips if self._key(clip) not in records]
+        results = dict(zip(map(self._key, fresh), compute(fresh), strict=True)) if fresh else {}
+        self.ledger.end.remote(dict.fromkeys(results))
         for clip in clips:
-            if self._key(clip) in past:
-                found[self._key(clip)] = self._suspect(clip, past[self._key(clip)], compute, node)
-        return [found[self._key(clip)] for clip in clips]
+            if self._key(clip) in records:
+                results[self._key(clip)] = self._compute_suspect(clip, records[self._key(clip)], compute, node)
+        return [results[self._key(clip)] for clip in clips]
 
-    def _suspect(self, clip: C, past: Past, compute: Callable[[Sequence[C]], Sequence[R]], node: str) -> R:
-        if past.result is not None:
-            return past.result
-        if past.strikes >= self.strikes:
-            return self.given_up(clip, past.strikes)
+    def _compute_suspect(
+        self, clip: C, record: CrashRecord, compute: Callable[[Sequence[C]], Sequence[R]], node: str
+    ) -> R:
+        if record.result is not None:
+            return record.result
+        if record.crash_count >= self.max_crashes:
+            return self.reject(clip, record.crash_count)
         ray.get(self.ledger.begin_alone.remote(self._key(clip), node))
         (result,) = compute([clip])
         ray.get(self.ledger.end.remote({self._key(clip): result}))
@@ -162,7 +204,13 @@ class Guard(Generic[C, R]):
         return f"{self.stage}:{clip.clip_id}"
 
 
-def make_ledger(limits: LimitsConfig) -> Any:
-    """A ledger in a process of its own, which holds no clip and no network."""
+def start_ledger(limits: LimitsConfig) -> Any:
+    """Start a ledger actor, a process of its own that holds no clip and no network.
+
+    Args:
+        limits: Per-clip resource limits; `storage_seconds` of them is used.
+    Returns:
+        Handle of the actor.
+    """
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger)
-    return actor.remote(limits.storage_seconds, readable_clip())
+    return actor.remote(limits.storage_seconds, get_readable_clip())

@@ -1,4 +1,4 @@
-"""The decoding stage: catalogue rows to frames, in tasks on CPUs."""
+"""Decoding stage: read clips and decode their frames, in tasks on CPUs."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ import pyarrow as pa
 
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
 from m3ray.errors import DecodeError
-from m3ray.pipelines.extraction.crash_guard import Guard
-from m3ray.pipelines.extraction.patience import patience
-from m3ray.pipelines.extraction.records import Decoded, crashed, decoded_table, failure_of, work_rows
-from m3ray.pipelines.extraction.versions import check_worker
+from m3ray.pipelines.extraction.crash_guard import CrashGuard
+from m3ray.pipelines.extraction.records import DecodedClip, crash_failure, failure_of, pack_decoded_clips, unpack_work
+from m3ray.pipelines.extraction.storage_retries import make_retry
+from m3ray.pipelines.extraction.version_checks import check_worker
 from m3ray.pipelines.runtime.worker_entry import enter_worker
 from m3ray.storage.filesystems import is_local
-from m3ray.storage.versions import software
+from m3ray.storage.versions import software_versions
 from m3ray.video.sandbox import Decoder
 
-_MOST_TRAVELLING = 64 << 20  # bytes of a clip: two windows and a half of frames
+_MAX_FORWARDED_BYTES = 64 << 20  # bytes of a clip: two windows and a half of frames
 
 
 class DecodeStage:
-    """Turns a batch of clips into their frames, one table a clip, so that memory holds one at a time.
+    """Decodes clips, one table a clip, so that memory holds the frames of one at a time.
 
     Args:
-        config: rate, size and window.
-        limits: what a clip may cost.
-        first_frame_only: no more than the first frame of each.
-        first_frame_tiers: names of tiers that look no further: a clip that lacks just these is not decoded on.
-        decoder: which one reads.
-        ledger: of `strikes`; None: a clip that kills the process is repeated for ever, and each process finds out by
-            itself whether the storage answers.
+        config: Rate, size and window of the frames.
+        limits: Per-clip resource limits.
+        first_frame_only: Whether no more than the first frame of each clip is decoded.
+        first_frame_tiers: Names of tiers that see the first frame alone: a clip that lacks no other tier is decoded no
+            further.
+        decoder: Decoder that reads the videos.
+        ledger: Handle of a `crash_guard.Ledger` actor; None repeats a clip that kills its process for ever, and lets
+            each process find out by itself whether the storage answers.
     """
 
     def __init__(
@@ -54,48 +55,68 @@ class DecodeStage:
         self.first_frame_only = first_frame_only
         self.first_frame_tiers = frozenset(first_frame_tiers)
         self.decoder = decoder
-        self.guard: Guard[Decoded, Decoded] = Guard(ledger, "decode", limits.strikes, _given_up)
-        self.patience = patience(limits, ledger)
-        self.software = software()  # of the job: a stage is made there, and travels
+        self.guard: CrashGuard[DecodedClip, DecodedClip] = CrashGuard(
+            ledger, "decode", limits.crash_count, _reject_crashing
+        )
+        self.retry = make_retry(limits, ledger)
+        self.software = software_versions()  # the driver's: a stage is made there, and travels to the workers
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Decode a batch of clips.
+
+        Args:
+            batch: Rows of `records.WORK`.
+        Yields:
+            A row of `records.DECODED` for each clip.
+        Raises:
+            ConfigError: If this node has other software, which changes numbers.
+            StorageError: If the storage answered no request as long as the job waits.
+        """
         enter_worker()
         check_worker(self.software)
-        decoder = shared_decoder(self.config, self.limits, self.decoder)
-        for row in work_rows(batch):
-            yield decoded_table(self.guard.results([row], lambda rows: [self._decode(decoder, *rows)]))
+        decoder = process_decoder(self.config, self.limits, self.decoder)
+        for row in unpack_work(batch):
+            yield pack_decoded_clips(self.guard.run([row], lambda rows: [self._decode(decoder, *rows)]))
 
-    def _decode(self, decoder: Decoder, row: Decoded) -> Decoded:
+    def _decode(self, decoder: Decoder, row: DecodedClip) -> DecodedClip:
         start = time.perf_counter()
-        facts, frames, failure, video = None, None, None, None
+        metadata, frames, failure, video = None, None, None, None
         try:
-            data = self.patience.read(row.uri, self.limits.max_bytes)
-            if self._looks_at_first_frame(row):
-                ((facts, frames),) = decoder.windows(data, extent="first_frame")
-            else:  # longer than a window, a clip's frames are too many to travel: the tier actor decodes it
-                facts, frames = decoder.one_window(data)
-                video = _travelling(row.uri, data) if frames is None else None
+            data = self.retry.read(row.uri, self.limits.max_bytes)
+            if self._needs_first_frame_only(row):
+                ((metadata, frames),) = decoder.windows(data, extent="first_frame")
+            else:  # The frames of a clip longer than a window are too many to travel: the tier actor decodes it.
+                metadata, frames = decoder.one_window(data)
+                video = _bytes_to_forward(row.uri, data) if frames is None else None
         except DecodeError as error:
             failure = failure_of(error, error.stage)
         seconds = time.perf_counter() - start
-        return replace(row, facts=facts, frames=frames, failure=failure, seconds=seconds, video=video)
+        return replace(row, metadata=metadata, frames=frames, failure=failure, seconds=seconds, video=video)
 
-    def _looks_at_first_frame(self, row: Decoded) -> bool:
+    def _needs_first_frame_only(self, row: DecodedClip) -> bool:
         return self.first_frame_only or (bool(row.tiers) and self.first_frame_tiers.issuperset(row.tiers))
 
 
-def _travelling(uri: str, data: bytes) -> np.ndarray | None:
-    """The bytes of a clip that go with it, rather than be fetched a second time; None where that costs more."""
-    return None if is_local(uri) or len(data) > _MOST_TRAVELLING else np.frombuffer(data, np.uint8)
+def _bytes_to_forward(uri: str, data: bytes) -> np.ndarray | None:
+    """Bytes of a clip that travel with it so that they are not fetched twice; None if that costs more."""
+    return None if is_local(uri) or len(data) > _MAX_FORWARDED_BYTES else np.frombuffer(data, np.uint8)
 
 
-def _given_up(row: Decoded, strikes: int) -> Decoded:
-    return replace(row, failure=crashed("decode", strikes))
+def _reject_crashing(row: DecodedClip, crash_count: int) -> DecodedClip:
+    return replace(row, failure=crash_failure("decode", crash_count))
 
 
 @cache
-def shared_decoder(config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> Decoder:
-    """One child a worker process: starting it costs more than decoding a clip."""
+def process_decoder(config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> Decoder:
+    """The decoder of this worker process, with one child: starting one costs more than decoding a clip.
+
+    Args:
+        config: Rate, size and window of the frames.
+        limits: Per-clip resource limits.
+        decoder: Decoder that reads the videos.
+    Returns:
+        The decoder, the same for the same arguments; it is closed when the process ends.
+    """
     shared = Decoder(config, limits, decoder)
     atexit.register(shared.close)
     return shared

@@ -1,4 +1,4 @@
-"""What there is to compute: the catalogue against what a root holds, column by column; and a tidy root at the end."""
+"""Plan of an extraction: compare the catalogue with what a root holds, column by column, and list what is missing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config import DecodeConfig, TierConfigs, as_json, fingerprint
-from m3ray.console import say
-from m3ray.datasets.clip_contents import homes_of, stamps_of
-from m3ray.datasets.known_contents import known_contents, note_contents, resolved
-from m3ray.pipelines.extraction.changes import Stand, copy_rows, drop_stale, held_back, stand_of
+from m3ray.datasets.clip_contents import clip_stamps, read_canonical_folders
+from m3ray.datasets.known_contents import read_known_contents, resolve_contents
+from m3ray.pipelines.extraction.clip_comparison import (
+    Folder,
+    FolderStatus,
+    compare_with_folder,
+    compare_with_rejects,
+)
 from m3ray.pipelines.extraction.records import WORK
-from m3ray.schema import CONTENT, LISTING, SIMILARITY
-from m3ray.storage.compaction import compact
-from m3ray.storage.contents import strong
+from m3ray.schema import CONTENT, METADATA_TABLE, SIMILARITY
+from m3ray.storage.contents import content_hashes
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import NONE, REJECTS, current_tiers, feature_folder, rejected_ids, remember_tiers, stamped
-from m3ray.tiers import Tier, fingerprint_of
-from m3ray.tiers.factory import computed
+from m3ray.storage.shard_stamps import read_stamps
+from m3ray.storage.tier_index import TierEntry, feature_folder, read_tier_index
+from m3ray.tiers import Tier, tier_fingerprint
 from m3ray.video.sampling import DECODING
 
 _DECODING_STAGES = ("sniff", "demux", "decode")
-
-Folder = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,22 @@ class Plan:
     """What there is to compute.
 
     Args:
-        folders: path of each tier, and of `facts`.
-        work: the clips that lack a tier, as rows of `WORK`.
-        missing: clips that each tier lacks, rejected ones left out.
-        cached: clips that each tier has.
-        rejected: clips rejected earlier and not tried again.
-        waiting: clips of each tier that take the rows of one that is computed first.
-        stale: of each folder, `clip_id, content` of clips whose rows were computed from something else than this.
-        copies: of each folder, the same of clips whose content it holds under another clip's id.
-        changed: clips that are stale somewhere.
-        twins: ids of clips that wait for one of their content, which is computed first; they then take its rows.
-        known: of `known_contents`.
-        telling: `clip_id, content` of clips of which more is known than their rows say.
-        anew: the same plan once more, after the root was put in order; `only` as in `plan`.
+        root: Root that gets the features.
+        tiers: Tiers to compute.
+        folders: Path of the feature folder of each tier, and of `METADATA_TABLE`.
+        work: Clips that lack a tier, as rows of `records.WORK`.
+        missing: Number of clips that each tier lacks, rejected ones left out.
+        cached: Number of clips that each tier has.
+        rejected: Number of clips that were rejected earlier and are not tried again.
+        deferred: Number of clips of each tier that take the rows of a clip of the same content, computed first.
+        stale: Folder to `clip_id` and `content` of the clips whose rows were computed from another content.
+        copies: Folder to `clip_id` and `content` of the clips whose content it holds under another clip's id.
+        changed: Number of clips that are stale in any folder.
+        duplicates: Ids of the clips that are deferred in any tier.
+        known_contents: Contents known of clips, from `read_known_contents`.
+        new_stamps: `clip_id` and `content` of clips of whose content more is known than the root says.
+        tier_index: The root's tiers when the plan was made.
+        replan: Makes the same plan once more after the root was put in order; takes `only` as `plan` does.
     """
 
     root: Root
@@ -58,35 +62,52 @@ class Plan:
     missing: Mapping[str, int]
     cached: Mapping[str, int]
     rejected: int
-    waiting: Mapping[str, int] = field(default_factory=dict)
+    deferred: Mapping[str, int] = field(default_factory=dict)
     stale: Mapping[Folder, pa.Table] = field(default_factory=dict)
     copies: Mapping[Folder, pa.Table] = field(default_factory=dict)
     changed: int = 0
-    twins: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    known: pa.Table | None = None
-    telling: pa.Table | None = None
-    anew: Callable[..., Plan] | None = None
+    duplicates: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    known_contents: pa.Table | None = None
+    new_stamps: pa.Table | None = None
+    tier_index: Mapping[str, TierEntry] = field(default_factory=dict)
+    replan: Callable[..., Plan] | None = None
 
     def lines(self) -> list[str]:
-        """The plan in words, a line a tier, and one more where clips have changed."""
+        """The plan in words: a line a tier, and one more if clips have changed."""
         again = "those and what was fitted on them are computed again"
         changed = [f"  {self.changed} clips changed since they were computed: {again}"] if self.changed else []
         return [*changed, *(self._line(tier) for tier in self.tiers)]
 
     def _line(self, tier: Tier) -> str:
         copies = self.copies.get(self.folders[tier.name])
-        taken = (0 if copies is None else copies.num_rows) + self.waiting.get(tier.name, 0)
-        copied = f", {taken} taken from clips of the same content" if taken else ""
+        count = (0 if copies is None else copies.num_rows) + self.deferred.get(tier.name, 0)
+        copied = f", {count} taken from clips of the same content" if count else ""
         return (
             f"  {tier.name:<8} {self.missing[tier.name]} to compute, {self.cached[tier.name]} cached, "
             f"{self.rejected} rejected earlier{copied}{', untrained weights' if tier.untrained else ''}"
         )
 
     def metadata(self, decode: DecodeConfig) -> dict[str, dict[str, Any]]:
-        """What stands in each shard's Arrow metadata: enough to know how its numbers were made."""
+        """Arrow metadata of each tier's shards: enough to know how their numbers were made.
+
+        Args:
+            decode: Settings of decoding.
+        Returns:
+            Tier, or `METADATA_TABLE`, to its metadata.
+        """
         common = {"decode": as_json(decode)}
-        tiers = {tier.name: {**common, **_entry(self, tier)} for tier in self.tiers}
-        return {**tiers, "facts": common}
+        tiers = {tier.name: {**common, **self.make_entry(tier).as_json()} for tier in self.tiers}
+        return {**tiers, METADATA_TABLE: common}
+
+    def make_entry(self, tier: Tier) -> TierEntry:
+        """Make the entry of a tier of the plan for the root's tier index.
+
+        Args:
+            tier: One of the plan's tiers.
+        Returns:
+            The entry.
+        """
+        return TierEntry(self.folders[tier.name][1], tier.untrained, tier.identity())
 
 
 def plan(
@@ -99,185 +120,130 @@ def plan(
     only: pa.Array | None = None,
     home: Root | None = None,
 ) -> Plan:
-    """Compares the catalogue with what the root holds: an anti-join a tier, of hashes and not of Python objects.
+    """Compare the catalogue with what the root holds: an anti-join a tier, of hashes and not of Python objects.
 
     Args:
-        root: holds features and rejects.
-        catalogue: `clip_id, uri`, and what each clip's content is, if it was looked at.
-        tiers: to compute.
-        configs: their settings.
-        retry: whether rejected clips are tried again; those that the storage failed, and those that have changed since,
-            are in any case.
-        only: ids of the clips to compute, each itself, whoever else has its content; None: all, one of each content.
-        home: the root that the catalogue was made for; None: this one.
+        root: Root that holds features and rejects.
+        catalogue: Columns `clip_id` and `uri`, and the content of each clip if it was looked at.
+        tiers: Tiers to compute.
+        configs: Settings of the tiers.
+        retry: Whether all rejected clips are tried again; those that the storage failed, and those that have changed
+            since, are in any case.
+        only: Ids of the clips to compute, each itself, whoever else has its content; None computes all clips, one of
+            each content.
+        home: Root that the catalogue was made for; None if it is `root`.
+    Returns:
+        The plan.
     """
-    folders = _folders(tiers, configs)
-    held = _compare(root, _clips(home or root, catalogue), homes_of(catalogue.schema), folders, retry=retry)
-    clips, stands = held.clips, held.stands
-    of_tier = {tier.name: stands[folders[tier.name]] for tier in tiers}
-    asked = ~held.rejected if only is None else ~held.rejected & pc.is_in(clips["clip_id"], value_set=only).to_numpy()
-    lacking = {name: ~stand.done & asked & ~stand.copied for name, stand in of_tier.items()}
-    twins = _twins(clips, lacking) if only is None else np.zeros(clips.num_rows, bool)
+    folders, clips = _make_folders(tiers, configs), _select_clips(home or root, catalogue)
+    status = _compare_with_root(root, clips, read_canonical_folders(catalogue.schema), folders, retry=retry)
+    candidates = ~status.rejected
+    if only is not None:
+        candidates &= pc.is_in(clips["clip_id"], value_set=only).to_numpy()
+    by_tier = {tier.name: status.folders[folders[tier.name]] for tier in tiers}
+    missing = {name: ~tier.done & candidates & ~tier.copyable for name, tier in by_tier.items()}
+    duplicates = _find_duplicates(clips, missing) if only is None else np.zeros(clips.num_rows, bool)
+    copyable = {folder: status.folders[folder].copyable for folder in folders.values()}
     return Plan(
         root,
         tuple(tiers),
         folders,
-        work=_work(clips, {name: mask & ~twins for name, mask in lacking.items()}),
-        missing={name: int((mask & ~twins).sum()) for name, mask in lacking.items()},
-        waiting={name: int((mask & twins).sum()) for name, mask in lacking.items()},
-        cached={name: int(stand.done.sum()) for name, stand in of_tier.items()},
-        rejected=int(held.rejected.sum()),
-        stale={folder: _chosen(clips, stand.stale) for folder, stand in stands.items() if stand.stale.any()},
-        copies={f: _chosen(clips, stands[f].copied) for f in folders.values() if stands[f].copied.any()},
-        changed=int(held.stale.sum()),
-        twins=clips["clip_id"].filter(pa.array(twins)).combine_chunks(),
-        known=held.known,
-        telling=_chosen(clips, held.untold),
-        anew=partial(plan, root, catalogue, tiers, configs, retry=retry, only=only, home=home),
+        work=_make_work(clips, {name: mask & ~duplicates for name, mask in missing.items()}),
+        missing={name: int((mask & ~duplicates).sum()) for name, mask in missing.items()},
+        deferred={name: int((mask & duplicates).sum()) for name, mask in missing.items()},
+        cached={name: int(tier.done.sum()) for name, tier in by_tier.items()},
+        rejected=int(status.rejected.sum()),
+        stale={f: _select_contents(clips, each.stale) for f, each in status.folders.items() if each.stale.any()},
+        copies={folder: _select_contents(clips, mask) for folder, mask in copyable.items() if mask.any()},
+        changed=int(status.stale.sum()),
+        duplicates=clips["clip_id"].filter(pa.array(duplicates)).combine_chunks(),
+        known_contents=status.known_contents,
+        new_stamps=_select_contents(clips, status.outdated_stamp),
+        tier_index=status.tier_index,
+        replan=partial(plan, root, catalogue, tiers, configs, retry=retry, only=only, home=home),
     )
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What a root holds of some clips; arrays are (clips,).
+class _RootStatus:
+    """What a root holds of some clips; arrays are bool, (clips,).
 
     Args:
-        clips: `clip_id`, `uri` and stamps, as they are now.
-        known: of `known_contents`.
-        rejected: whether each stays rejected.
-        untold: whether its row says less of its content than is known now.
-        stale: whether it changed since some folder's row of it was computed.
-        stands: folder to what it has of the clips.
+        tier_index: The root's tiers.
+        known_contents: Contents known of clips.
+        rejected: Whether each clip stays rejected.
+        outdated_stamp: Whether more is known now of a clip's content than its row or reject says.
+        stale: Whether a clip changed since some folder's row of it was computed.
+        folders: Path of a folder to what it holds of the clips.
     """
 
-    clips: pa.Table
-    known: pa.Table
+    tier_index: Mapping[str, TierEntry]
+    known_contents: pa.Table
     rejected: np.ndarray
-    untold: np.ndarray
+    outdated_stamp: np.ndarray
     stale: np.ndarray
-    stands: Mapping[Folder, Stand]
+    folders: Mapping[Folder, FolderStatus]
 
 
-def _compare(
+def _compare_with_root(
     root: Root, clips: pa.Table, homes: Mapping[str, str], folders: Mapping[str, Folder], *, retry: bool
-) -> _Held:
-    current, known = current_tiers(root), known_contents(root, homes)
-    # What another way of decoding rejected, this one may read.
-    stages = _DECODING_STAGES if current.get("facts", {}).get("folder") != folders["facts"][1] else ()
-    rejected, untold = held_back(root, clips, known, retry=retry, stages=stages)
-    rows = {folder: resolved(stamped(root, *folder), known) for folder in _looked_at(current, folders)}
-    stands = {folder: stand_of(clips, found, ~rejected) for folder, found in rows.items()}
-    stale = np.any([stand.stale for stand in stands.values()], axis=0)
-    untold = np.any([untold, *(stand.telling for stand in stands.values())], axis=0) & ~stale
-    return _Held(clips, known, rejected, untold, stale, stands)
+) -> _RootStatus:
+    index, known_contents = read_tier_index(root), read_known_contents(root, homes)
+    # Another way of decoding may read what this one rejected, and the other way round.
+    entry = index.get(METADATA_TABLE)
+    stages = _DECODING_STAGES if entry is None or entry.path != folders[METADATA_TABLE] else ()
+    rejected, outdated_stamp = compare_with_rejects(root, clips, known_contents, retry=retry, stages=stages)
+    stamps = {f: resolve_contents(read_stamps(root, *f), known_contents) for f in _list_folders(index, folders)}
+    by_folder = {folder: compare_with_folder(clips, rows, ~rejected) for folder, rows in stamps.items()}
+    stale = np.any([each.stale for each in by_folder.values()], axis=0)
+    outdated_stamp = np.any([outdated_stamp, *(each.outdated_stamp for each in by_folder.values())], axis=0)
+    return _RootStatus(index, known_contents, rejected, outdated_stamp & ~stale, stale, by_folder)
 
 
-def _folders(tiers: Sequence[Tier], configs: TierConfigs) -> dict[str, Folder]:
-    """Where the rows of each tier go, and of `facts`."""
-    folders = {tier.name: feature_folder(tier.name, fingerprint_of(tier, configs.decode)) for tier in tiers}
-    return {**folders, "facts": feature_folder("facts", fingerprint("facts", DECODING, configs.decode))}
+def _make_folders(tiers: Sequence[Tier], configs: TierConfigs) -> dict[str, Folder]:
+    """Path of the feature folder of each tier, and of `METADATA_TABLE`."""
+    folders = {tier.name: feature_folder(tier.name, tier_fingerprint(tier, configs.decode)) for tier in tiers}
+    metadata = feature_folder(METADATA_TABLE, fingerprint(METADATA_TABLE, DECODING, configs.decode))
+    return {**folders, METADATA_TABLE: metadata}
 
 
-def _clips(root: Root, catalogue: pa.Table) -> pa.Table:
+def _select_clips(root: Root, catalogue: pa.Table) -> pa.Table:
     ids, uris = catalogue["clip_id"].cast(pa.string()), catalogue["uri"].cast(pa.string())
-    return pa.table({"clip_id": ids, "uri": uris, CONTENT: stamps_of(root, catalogue).cast(pa.large_string())})
+    return pa.table({"clip_id": ids, "uri": uris, CONTENT: clip_stamps(root, catalogue).cast(pa.large_string())})
 
 
-def _looked_at(current: Mapping[str, Any], folders: Mapping[str, Folder]) -> list[Folder]:
-    """The folders of a plan, and those of the root's other computed tiers: a changed clip must not stand in them."""
+def _list_folders(index: Mapping[str, TierEntry], folders: Mapping[str, Folder]) -> list[Folder]:
+    """The folders of a plan, and those of the root's other computed tiers: no row of a changed clip may stay there."""
     others = (
-        ("features", entry["folder"])
-        for tier, entry in current.items()
-        if not entry.get("brought") and tier.partition(":")[0] != SIMILARITY
+        entry.path for tier, entry in index.items() if not entry.user_provided and tier.partition(":")[0] != SIMILARITY
     )
     return list(dict.fromkeys([*folders.values(), *others]))
 
 
-def _chosen(clips: pa.Table, rows: np.ndarray) -> pa.Table:
-    return clips.select(["clip_id", CONTENT]).filter(pa.array(rows))
+def _select_contents(clips: pa.Table, mask: np.ndarray) -> pa.Table:
+    return clips.select(["clip_id", CONTENT]).filter(pa.array(mask))
 
 
-def _twins(clips: pa.Table, lacking: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Whether an earlier clip of those that lack something has the very content; bool, (clips,)."""
-    twins = np.zeros(clips.num_rows, bool)
-    rows = np.flatnonzero(np.any(list(lacking.values()), axis=0))
-    contents = strong(clips[CONTENT].take(rows))
-    told = np.flatnonzero(pc.is_valid(contents).to_numpy())
-    values = contents.take(told)
+def _find_duplicates(clips: pa.Table, missing: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Whether an earlier clip of those that lack a tier has the same content; bool, (clips,)."""
+    duplicates = np.zeros(clips.num_rows, bool)
+    rows = np.flatnonzero(np.any(list(missing.values()), axis=0))
+    contents = content_hashes(clips[CONTENT].take(rows))
+    hashed = np.flatnonzero(pc.is_valid(contents).to_numpy())
+    values = contents.take(hashed)
     if pc.count_distinct(values).as_py() < len(values):
-        first = pc.index_in(values, value_set=pc.unique(values)).to_numpy()
-        _, firsts = np.unique(first, return_index=True)
-        twins[rows[np.delete(told, firsts)]] = True
-    return twins
+        codes = pc.index_in(values, value_set=pc.unique(values)).to_numpy()
+        _, first_rows = np.unique(codes, return_index=True)
+        duplicates[rows[np.delete(hashed, first_rows)]] = True
+    return duplicates
 
 
-def _work(clips: pa.Table, lacking: Mapping[str, np.ndarray]) -> pa.Table:
+def _make_work(clips: pa.Table, missing: Mapping[str, np.ndarray]) -> pa.Table:
     """The clips that lack a tier, each with the list of those it lacks."""
-    masks = np.stack(list(lacking.values()), axis=1)
+    masks = np.stack(list(missing.values()), axis=1)
     rows = masks.any(axis=1)
     _, columns = np.nonzero(masks[rows])
     offsets = np.concatenate([[0], np.cumsum(masks[rows].sum(axis=1))]).astype(np.int32)
-    names = pa.array(list(lacking), pa.string()).take(pa.array(columns))
-    chosen = clips.filter(pa.array(rows))
+    names = pa.array(list(missing), pa.string()).take(pa.array(columns))
     tiers = pa.ListArray.from_arrays(pa.array(offsets), names)
-    return chosen.append_column("tiers", tiers).select(WORK.names).cast(WORK)
-
-
-def prepare(plan: Plan) -> Plan:
-    """Puts the root in order before anything is computed, and returns what is then left to compute.
-
-    Rows of the same content are copied, then rows of changed clips go, and rejects that are tried again: a job that is
-    killed after it has lost nothing but time.
-    """
-    ids = rejected_ids(plan.root)
-    again = ids.filter(pc.is_in(ids, value_set=plan.work["clip_id"]))
-    compact(plan.root, *REJECTS, without=again if len(again) else None)
-    if plan.known is not None and plan.telling is not None:
-        note_contents(plan.root, plan.known, plan.telling)
-    for folder, clips in plan.copies.items():
-        copy_rows(plan.root, folder, clips, plan.known)
-    for folder, clips in plan.stale.items():
-        drop_stale(plan.root, folder, clips, known=plan.known)
-    if plan.anew is None or not (plan.stale or plan.copies):
-        return plan
-    copied = max((clips.num_rows for clips in plan.copies.values()), default=0)
-    if plan.changed:
-        say(f"extract: {plan.changed} clips changed since they were computed")
-    if copied:
-        say(f"extract: {copied} clips have the content of others, whose rows are copied")
-    return plan.anew()
-
-
-def tidy(plan: Plan) -> None:
-    """Merges small shards, takes clips that now succeeded out of `rejects/`, notes the current folders."""
-    for folder in plan.folders.values():
-        compact(plan.root, *folder)
-    compact(plan.root, *REJECTS, without=_succeeded(plan))
-    current = {tier.name: _entry(plan, tier) for tier in plan.tiers}
-    remember_tiers(plan.root, {**current, "facts": {"folder": plan.folders["facts"][1]}})
-
-
-def _succeeded(plan: Plan) -> pa.ChunkedArray:
-    """Rejects that now have what was asked for; those that a tier failed must have all that the root holds."""
-    table = plan.root.read_shards(*REJECTS, columns=["clip_id", "stage"])
-    if table is None:
-        return NONE
-    asked = [plan.folders[tier.name] for tier in plan.tiers]
-    current = current_tiers(plan.root)
-    others = [tier for tier in computed(current) if tier not in plan.folders]
-    held = [("features", current[tier]["folder"]) for tier in others]
-    by_tier = pc.starts_with(table["stage"], "tier")
-    read = table.filter(pc.and_(pc.invert(by_tier), pc.not_equal(table["stage"], LISTING)))["clip_id"]
-    found = [_in_all(plan.root, read, asked), _in_all(plan.root, table.filter(by_tier)["clip_id"], [*asked, *held])]
-    return pa.chunked_array([chunk for ids in found for chunk in ids.chunks], pa.string())
-
-
-def _in_all(root: Root, ids: pa.ChunkedArray, folders: Sequence[tuple[str, str]]) -> pa.ChunkedArray:
-    """Those of some clips that all of these folders hold."""
-    for folder in folders if len(ids) else ():
-        ids = ids.filter(pc.is_in(ids, value_set=root.ids(*folder)))
-    return ids
-
-
-def _entry(plan: Plan, tier: Tier) -> dict[str, Any]:
-    return {"folder": plan.folders[tier.name][1], "untrained": tier.untrained, "identity": tier.identity()}
+    return clips.filter(pa.array(rows)).append_column("tiers", tiers).select(WORK.names).cast(WORK)

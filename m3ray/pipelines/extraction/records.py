@@ -1,8 +1,7 @@
-"""The rows that travel between the stages of extraction, as explicit Arrow tables."""
+"""Records that travel between the stages of an extraction, as dataclasses and as Arrow tables."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,17 +11,22 @@ import pyarrow as pa
 
 from m3ray.errors import DecodeError, M3RayError
 from m3ray.schema import CONTENT
-from m3ray.video.sampling import Facts
+from m3ray.video.metadata import VideoMetadata
+from m3ray.video.metadata_columns import METADATA_TYPE, metadata_array, metadata_from_struct
 
-# Frames are one binary value a clip with its shape beside it: Arrow counts its bytes right, so Ray's
-# backpressure holds, and the actor reads it without a copy.
 WORK = pa.schema(
     [("clip_id", pa.string()), ("uri", pa.string()), ("tiers", pa.list_(pa.string())), (CONTENT, pa.string())]
 )
+# Of a row that is a sliding window: the id of its clip, and its first frame, counted in sampled frames. A clip that
+# could not be cut into windows has the id alone; rows that are whole clips have neither.
+WINDOW = pa.schema([("source_clip_id", pa.string()), ("window_start", pa.int64())])
+# Frames are one binary value a clip with its shape beside it: Arrow counts its bytes right, so that Ray's backpressure
+# holds, and the actor reads it without a copy.
 DECODED = pa.schema(
     [
         *WORK,
-        ("facts", pa.string()),
+        *WINDOW,
+        ("metadata", METADATA_TYPE),
         ("frames", pa.large_binary()),
         ("shape", pa.list_(pa.int32())),
         ("video", pa.large_binary()),
@@ -33,10 +37,18 @@ DECODED = pa.schema(
     ]
 )
 
+SECONDS = pa.map_(pa.string(), pa.float64())  # stage, or tier, to seconds
+
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a clip was rejected."""
+    """Why a clip was rejected; the columns of a reject.
+
+    Args:
+        stage: Where it failed: `read`, `sniff`, `demux`, `decode`, `tier`, or `tier:NAME`.
+        error: Machine-readable word for the reason.
+        message: What was got, what was expected, and what to do.
+    """
 
     stage: str
     error: str
@@ -44,88 +56,149 @@ class Failure:
 
 
 def failure_of(error: Exception, stage: str) -> Failure:
-    """The reject row of an exception."""
+    """Failure of a clip, from the exception that it raised.
+
+    Args:
+        error: The exception.
+        stage: Where it was raised, unless the exception says so itself.
+    Returns:
+        The failure.
+    """
     if isinstance(error, DecodeError):
         return Failure(error.stage, error.reason, error.message)
     name = type(error).__name__
     return Failure(stage, name, str(error) if isinstance(error, M3RayError) else f"{name}: {error}")
 
 
-def crashed(stage: str, strikes: int) -> Failure:
-    """The reject row of a clip that killed the process it was computed in, again and again."""
+def crash_failure(stage: str, crash_count: int) -> Failure:
+    """Failure of a clip that killed its process again and again.
+
+    Args:
+        stage: Stage that the process ran: `decode` or `tier`.
+        crash_count: Number of processes that died.
+    Returns:
+        The failure.
+    """
     return Failure(
         stage,
         "worker_crashed",
-        f"the process that had it in hand died {strikes} times, the last times with this clip alone: a crash in native "
-        "code, or memory (limits.strikes; Ray's logs tell which)",
+        f"the process that computed it died {crash_count} times, the last times with this clip alone: a crash in "
+        "native code, or memory (limits.crash-count; Ray's logs tell which)",
     )
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One clip after decoding.
+class DecodedClip:
+    """A clip, or a sliding window of one, after decoding.
 
     Args:
-        frames: the only window, uint8 (T, H, W, 3); None where the clip failed, or is longer than a window: then
-            the tier actor decodes it itself.
-        content: its stamp when it was listed.
-        video: the bytes of such a clip, uint8 (N,), so that it is fetched once; None: the tier actor reads it.
+        clip_id: Id of the clip, or of the window.
+        uri: Path or URI of the video.
+        tiers: Names of the tiers to compute.
+        metadata: Metadata of the video; None if it could not be decoded.
+        frames: The only window, uint8 (T, H, W, 3); None if the clip failed, or is longer than a window: then the tier
+            actor decodes it itself.
+        failure: Why the clip was rejected; None if it was not.
+        seconds: Time that decoding took, seconds.
+        content: Content stamp from when the clip was listed; None if it was not looked at.
+        video: Bytes of a clip without frames, uint8 (N,), so that it is fetched once; None if the tier actor reads it.
+        source_clip_id: Id of the clip that a window was cut from; None of a whole clip.
+        window_start: First frame of a window, counted in sampled frames; None of a whole clip.
     """
 
     clip_id: str
     uri: str
     tiers: tuple[str, ...]
-    facts: Facts | None = None
+    metadata: VideoMetadata | None = None
     frames: np.ndarray | None = None
     failure: Failure | None = None
     seconds: float = 0.0
     content: str | None = None
     video: np.ndarray | None = None
+    source_clip_id: str | None = None
+    window_start: int | None = None
 
 
 @dataclass(frozen=True)
-class Computed:
-    """One clip after the tiers: column values of each tier, or why it failed."""
+class ComputedClip:
+    """A clip, or a sliding window of one, after the tiers.
+
+    Args:
+        clip_id: Id of the clip, or of the window.
+        uri: Path or URI of the video.
+        metadata: Metadata of the video; None if it could not be decoded.
+        values: Tier to its column values.
+        failure: Why the clip was rejected; None if it was not.
+        decode_seconds: Time that decoding took, seconds.
+        tier_seconds: Tier to the time that it took, seconds.
+        content: Content stamp from when the clip was listed; None if it was not looked at.
+        source_clip_id: Id of the clip that a window was cut from; None of a whole clip.
+        window_start: First frame of a window, counted in sampled frames; None of a whole clip.
+    """
 
     clip_id: str
     uri: str
-    facts: Facts | None
+    metadata: VideoMetadata | None
     values: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     failure: Failure | None = None
     decode_seconds: float = 0.0
     tier_seconds: Mapping[str, float] = field(default_factory=dict)
     content: str | None = None
+    source_clip_id: str | None = None
+    window_start: int | None = None
 
-    def failed(self, failure: Failure) -> Computed:
+    def with_failure(self, failure: Failure) -> ComputedClip:
+        """The clip as rejected, without values.
+
+        Args:
+            failure: Why it is rejected.
+        Returns:
+            A copy.
+        """
         return replace(self, values={}, failure=failure)
 
 
-def work_of(clips: pa.Table) -> pa.Table:
-    """Clips as work for no tier: to be decoded, and no more.
+def make_work_table(clips: pa.Table) -> pa.Table:
+    """Make work of clips for no tier: they are decoded, and no more.
 
     Args:
-        clips: `clip_id`, `uri`.
+        clips: Columns `clip_id` and `uri`.
+    Returns:
+        Rows of `WORK`.
     """
     count = clips.num_rows
     columns = {"tiers": pa.array([[]] * count, WORK.field("tiers").type), CONTENT: pa.nulls(count, pa.string())}
     return pa.table({"clip_id": clips["clip_id"], "uri": clips["uri"], **columns}).cast(WORK)
 
 
-def work_rows(batch: pa.Table) -> list[Decoded]:
-    """The clips of a batch of work."""
+def unpack_work(batch: pa.Table) -> list[DecodedClip]:
+    """Clips to decode, from a batch of work.
+
+    Args:
+        batch: Rows of `WORK`.
+    Returns:
+        A clip a row.
+    """
     rows = batch.select(WORK.names).to_pylist()
-    return [Decoded(row["clip_id"], row["uri"], tuple(row["tiers"]), content=row[CONTENT]) for row in rows]
+    return [DecodedClip(row["clip_id"], row["uri"], tuple(row["tiers"]), content=row[CONTENT]) for row in rows]
 
 
-def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
-    """Clips after decoding, as an Arrow table."""
+def pack_decoded_clips(rows: Sequence[DecodedClip]) -> pa.Table:
+    """Decoded clips as an Arrow table.
+
+    Args:
+        rows: The clips.
+    Returns:
+        Rows of `DECODED`.
+    """
     failures = [row.failure for row in rows]
     columns: dict[str, Any] = {
         "clip_id": [row.clip_id for row in rows],
         "uri": [row.uri for row in rows],
         "tiers": [list(row.tiers) for row in rows],
         CONTENT: [row.content for row in rows],
-        "facts": [None if row.facts is None else json.dumps(row.facts.as_dict()) for row in rows],
+        **_window_columns(rows),
+        "metadata": metadata_array([row.metadata for row in rows]),
         "frames": _binary([row.frames for row in rows]),
         "shape": [None if row.frames is None else list(row.frames.shape) for row in rows],
         "video": _binary([row.video for row in rows]),
@@ -137,8 +210,28 @@ def decoded_table(rows: Sequence[Decoded]) -> pa.Table:
     return pa.table(columns, schema=DECODED)
 
 
+def _window_columns(rows: Sequence[DecodedClip] | Sequence[ComputedClip]) -> dict[str, pa.Array]:
+    return {column.name: pa.array([getattr(row, column.name) for row in rows], column.type) for column in WINDOW}
+
+
+def add_window_columns(table: pa.Table, rows: pa.Table) -> pa.Table:
+    """Append which window of which clip each row is, if rows are sliding windows.
+
+    Args:
+        table: The rows as they go to disk.
+        rows: The same rows with the columns of `WINDOW`.
+    Returns:
+        The table with the columns of `WINDOW`; `table` itself if the rows are whole clips.
+    """
+    if rows["source_clip_id"].null_count == rows.num_rows:
+        return table
+    for name in WINDOW.names:
+        table = table.append_column(name, rows[name])
+    return table
+
+
 def _binary(clips: Sequence[np.ndarray | None]) -> pa.Array:
-    """Arrays as bytes; that of one clip, as the decoding stage gives them, without a copy."""
+    """Arrays as bytes; a single one, as the decoding stage has it, without a copy."""
     if len(clips) == 1 and clips[0] is not None:
         frames = np.ascontiguousarray(clips[0])
         ends = np.array([0, frames.nbytes], np.int64)
@@ -146,11 +239,17 @@ def _binary(clips: Sequence[np.ndarray | None]) -> pa.Array:
     return pa.array([None if frames is None else frames.tobytes() for frames in clips], pa.large_binary())
 
 
-def decoded_rows(batch: pa.Table) -> list[Decoded]:
-    """The clips of a batch of decoded ones; their frames and bytes are views of the batch's memory."""
-    light = batch.drop_columns(["frames", "video"]).to_pylist()
+def unpack_decoded_clips(batch: pa.Table) -> list[DecodedClip]:
+    """Clips from a batch of decoded ones.
+
+    Args:
+        batch: Rows of `DECODED`.
+    Returns:
+        A clip a row; frames and bytes are views of the batch's memory.
+    """
+    scalars = batch.drop_columns(["frames", "video"]).to_pylist()
     frames, videos = _views(batch["frames"]), _views(batch["video"])
-    return [_decoded(*parts) for parts in zip(light, frames, videos, strict=True)]
+    return [_unpack_decoded_clip(*parts) for parts in zip(scalars, frames, videos, strict=True)]
 
 
 def _views(column: pa.ChunkedArray) -> list[np.ndarray | None]:
@@ -158,26 +257,40 @@ def _views(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     return [np.frombuffer(value.as_buffer(), np.uint8) if value.is_valid else None for value in array]
 
 
-def _decoded(row: dict[str, Any], frames: np.ndarray | None, video: np.ndarray | None) -> Decoded:
+def _unpack_decoded_clip(row: dict[str, Any], frames: np.ndarray | None, video: np.ndarray | None) -> DecodedClip:
     failure = None if row["error"] is None else Failure(row["stage"], row["error"], row["message"])
     pixels = None if frames is None else frames.reshape(row["shape"])
-    facts = None if row["facts"] is None else Facts(**json.loads(row["facts"]))
+    metadata = metadata_from_struct(row["metadata"])
     tiers, seconds = tuple(row["tiers"]), row["decode_seconds"]
-    return Decoded(row["clip_id"], row["uri"], tiers, facts, pixels, failure, seconds, row[CONTENT], video)
+    window = {name: row[name] for name in WINDOW.names}
+    clip = (row["clip_id"], row["uri"], tiers)
+    return DecodedClip(*clip, metadata, pixels, failure, seconds, row[CONTENT], video, **window)
 
 
-def computed_table(rows: Sequence[Computed], packed: Mapping[str, Sequence[bytes | None]]) -> pa.Table:
-    """Clips after the tiers; `packed` holds each tier's columns as bytes, None where it was not asked for."""
+def _stage_seconds(row: ComputedClip) -> dict[str, float]:
+    return {"decode": row.decode_seconds, **row.tier_seconds}
+
+
+def pack_computed_clips(rows: Sequence[ComputedClip], packed: Mapping[str, Sequence[bytes | None]]) -> pa.Table:
+    """Computed clips as an Arrow table.
+
+    Args:
+        rows: The clips.
+        packed: Tier to the bytes of each clip's columns; None where the tier was not computed.
+    Returns:
+        A row a clip: its id, URI, content, window, metadata, failure and seconds a stage, and `tier_NAME` of each tier.
+    """
     failures = [row.failure for row in rows]
     columns: dict[str, Any] = {
         "clip_id": pa.array([row.clip_id for row in rows], pa.string()),
         "uri": pa.array([row.uri for row in rows], pa.string()),
         CONTENT: pa.array([row.content for row in rows], pa.string()),
-        "facts": pa.array([None if r.facts is None else json.dumps(r.facts.as_dict()) for r in rows], pa.string()),
+        **_window_columns(rows),
+        "metadata": metadata_array([row.metadata for row in rows]),
         "stage": pa.array([None if f is None else f.stage for f in failures], pa.string()),
         "error": pa.array([None if f is None else f.error for f in failures], pa.string()),
         "message": pa.array([None if f is None else f.message for f in failures], pa.string()),
-        "seconds": pa.array([json.dumps({"decode": r.decode_seconds, **r.tier_seconds}) for r in rows], pa.string()),
+        "seconds": pa.array([list(_stage_seconds(row).items()) for row in rows], SECONDS),
     }
     for tier, values in packed.items():
         columns[f"tier_{tier}"] = pa.array(list(values), pa.large_binary())

@@ -1,4 +1,4 @@
-"""The tier stage: an actor that holds the networks and computes every tier asked for of each clip.
+"""Tier stage: an actor that holds the networks and computes all missing tiers of each clip.
 
 One actor computes all tiers, so that a clip's frames cross the object store once.
 """
@@ -8,41 +8,51 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
-import numpy as np
 import pyarrow as pa
 import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.errors import M3RayError, StorageError
-from m3ray.pipelines.extraction.crash_guard import Guard
-from m3ray.pipelines.extraction.decode_stage import shared_decoder
-from m3ray.pipelines.extraction.patience import patience
-from m3ray.pipelines.extraction.records import Computed, Decoded, computed_table, crashed, decoded_rows, failure_of
-from m3ray.pipelines.extraction.versions import check_worker, told_environment, with_environment
+from m3ray.pipelines.extraction.crash_guard import CrashGuard
+from m3ray.pipelines.extraction.decode_stage import process_decoder
+from m3ray.pipelines.extraction.environments import add_environment, describe_environment
+from m3ray.pipelines.extraction.records import (
+    ComputedClip,
+    DecodedClip,
+    crash_failure,
+    failure_of,
+    pack_computed_clips,
+    unpack_decoded_clips,
+)
+from m3ray.pipelines.extraction.storage_retries import make_retry
+from m3ray.pipelines.extraction.tier_columns import pack_values
+from m3ray.pipelines.extraction.version_checks import check_worker
 from m3ray.pipelines.runtime.worker_entry import enter_worker
-from m3ray.tiers import Measured, Tier, Window, check_finite, clip_values
+from m3ray.tiers import Tier, Window, WindowFeatures, average_windows, check_finite
+from m3ray.tiers.base import iter_clip_windows
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.video.sampling import Facts
+from m3ray.video.metadata import VideoMetadata
 
 
 class TierStage:
     """Computes tiers of decoded clips.
 
     Args:
-        tiers: light descriptions; their networks are built here.
-        decode: to read the windows of long clips.
-        limits: likewise.
-        threads: of torch, on CPU.
-        compute: whether a GPU's networks go through torch.compile, and where the raw tier runs.
-        ledger: of `strikes`; None: a clip that kills the process is repeated for ever.
-        software: of the job; None: this process' own.
+        tiers: Tiers, light to send; their networks are built in this process.
+        decode: Rate, size and window of the frames of long clips, which are decoded here.
+        limits: Per-clip resource limits.
+        threads: Threads of torch and OpenCV if the tiers run on the CPU.
+        compute: Whether a GPU's networks go through torch.compile, and where the raw tier runs; None takes the
+            defaults.
+        ledger: Handle of a `crash_guard.Ledger` actor; None repeats a clip that kills its process for ever.
+        software: Versions that the driver has; None compares with nothing.
     Raises:
-        ConfigError: this node has other software, which changes numbers.
+        ConfigError: If this node has other software, which changes numbers.
     """
 
     def __init__(
@@ -58,8 +68,10 @@ class TierStage:
         enter_worker()
         check_worker(software or {})
         compute = compute or ComputeConfig()
-        self.guard: Guard[Decoded, Computed] = Guard(ledger, "tier", limits.strikes, _given_up)
-        self.patience = patience(limits, ledger)
+        self.guard: CrashGuard[DecodedClip, ComputedClip] = CrashGuard(
+            ledger, "tier", limits.crash_count, _reject_crashing
+        )
+        self.retry = make_retry(limits, ledger)
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
@@ -73,7 +85,7 @@ class TierStage:
             tier.setup(self._device_of(tier, compute))
             if compute.compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
                 tier.compile()
-        self.environment = told_environment(self.tiers, lambda tier: self._device_of(tier, compute))
+        self.environment = describe_environment(self.tiers, lambda tier: self._device_of(tier, compute))
 
     def _device_of(self, tier: Tier, compute: ComputeConfig) -> torch.device:
         if tier.name == "raw" and compute.raw_device != "auto":
@@ -81,142 +93,127 @@ class TierStage:
         return self.device
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        rows = self.guard.results(decoded_rows(batch), self.compute)
-        table = computed_table(rows, {tier.name: [packed(row, tier) for row in rows] for tier in self.tiers})
-        return with_environment(table, self.environment)
+        """Compute the missing tiers of a batch of clips.
 
-    def compute(self, clips: Sequence[Decoded]) -> list[Computed]:
-        """The tiers of clips, in order; a clip that fails takes no other with it."""
-        whole = [clip for clip in clips if clip.frames is not None]
-        results = {row.clip_id: row for row in self._together(whole)}
+        Args:
+            batch: Rows of `records.DECODED`.
+        Returns:
+            Rows of `records.pack_computed_clips`, with their environment.
+        """
+        rows = self.guard.run(unpack_decoded_clips(batch), self.compute)
+        table = pack_computed_clips(rows, {tier.name: [pack_values(row, tier) for row in rows] for tier in self.tiers})
+        return add_environment(table, self.environment)
+
+    def compute(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
+        """Compute the missing tiers of clips; a clip that fails takes no other with it.
+
+        Args:
+            clips: Decoded clips.
+        Returns:
+            A result for each clip, in order.
+        """
+        single_window = [clip for clip in clips if clip.frames is not None]
+        results = {row.clip_id: row for row in self._compute_together(single_window)}
         for clip in clips:
             if clip.frames is None:
-                results[clip.clip_id] = self._alone(clip)
+                results[clip.clip_id] = self._compute_alone(clip)
         return [results[clip.clip_id] for clip in clips]
 
-    def _together(self, clips: Sequence[Decoded]) -> list[Computed]:
-        """Clips of one window: each tier computes them as a batch."""
+    def _compute_together(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
+        """Compute clips of one window: each tier takes them as a batch."""
         try:
-            return self._batch(clips)
-        except Exception:  # whichever clip it was, the others must not suffer
-            return [self._alone(clip) for clip in clips]
+            return self._compute_batch(clips)
+        except Exception:  # Whichever clip it was, the others must not fail.
+            return [self._compute_alone(clip) for clip in clips]
 
-    def _batch(self, clips: Sequence[Decoded]) -> list[Computed]:
-        rows = [started(clip) for clip in clips]
+    def _compute_batch(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
+        rows = [start_row(clip) for clip in clips]
         for tier in self.tiers:
-            asked = [k for k, clip in enumerate(clips) if tier.name in clip.tiers]
-            if not asked:
+            indices = [k for k, clip in enumerate(clips) if tier.name in clip.tiers]
+            if not indices:
                 continue
             start = time.perf_counter()
-            measured = tier.measure([_window(clips[k]) for k in asked])
-            seconds = (time.perf_counter() - start) / len(asked)
-            for k, windows in zip(asked, measured, strict=True):
-                rows[k] = _with_tier(rows[k], tier, [windows], seconds)
+            features = tier.compute([_window(clips[k]) for k in indices])
+            seconds = (time.perf_counter() - start) / len(indices)
+            for k, windows in zip(indices, features, strict=True):
+                rows[k] = _add_tier(rows[k], tier, [windows], seconds)
         return rows
 
-    def _alone(self, clip: Decoded) -> Computed:
-        row = started(clip)
+    def _compute_alone(self, clip: DecodedClip) -> ComputedClip:
+        row = start_row(clip)
         if clip.failure is not None:
             return row
         try:
-            return self._windows(clip, row)
-        except StorageError:  # says nothing of the clip: the job stops
+            return self._compute_windows(clip, row)
+        except StorageError:  # It says nothing of the clip: the job stops.
             raise
         except Exception as error:
-            return row.failed(failure_of(error, "tier"))
+            return row.with_failure(failure_of(error, "tier"))
 
-    def _windows(self, clip: Decoded, row: Computed) -> Computed:
-        """A clip window by window: memory is bounded by the window, however long the clip."""
-        asked = [tier for tier in self.tiers if tier.name in clip.tiers]
-        measured: dict[str, list[Measured]] = defaultdict(list)
+    def _compute_windows(self, clip: DecodedClip, row: ComputedClip) -> ComputedClip:
+        """Compute a clip window by window: memory is bounded by the window, however long the clip."""
+        tiers = [tier for tier in self.tiers if tier.name in clip.tiers]
+        features: dict[str, list[WindowFeatures]] = defaultdict(list)
         seconds: dict[str, float] = defaultdict(float)
-        begun = time.perf_counter()
-        for facts, window in self._read(clip):
-            if clip.frames is None:  # the decoding stage knew no more than its packets say, and spent no time on it
-                row = replace(row, facts=facts, decode_seconds=row.decode_seconds + time.perf_counter() - begun)
-            for tier in asked:
+        last = time.perf_counter()
+        for metadata, window in self._read(clip):
+            if clip.frames is None:  # The decoding stage read no more than its packets, and spent no time on frames.
+                row = replace(row, metadata=metadata, decode_seconds=row.decode_seconds + time.perf_counter() - last)
+            for tier in tiers:
                 start = time.perf_counter()
-                measured[tier.name] += tier.measure([window])
+                features[tier.name] += tier.compute([window])
                 seconds[tier.name] += time.perf_counter() - start
-            begun = time.perf_counter()
-        for tier in asked:
-            row = _with_tier(row, tier, measured[tier.name], seconds[tier.name])
+            last = time.perf_counter()
+        for tier in tiers:
+            row = _add_tier(row, tier, features[tier.name], seconds[tier.name])
         return row
 
-    def _read(self, clip: Decoded) -> Iterator[tuple[Facts | None, Window]]:
+    def _read(self, clip: DecodedClip) -> Iterator[tuple[VideoMetadata | None, Window]]:
         if clip.frames is not None:
-            yield clip.facts, _window(clip)
+            yield clip.metadata, _window(clip)
             return
         video = clip.video
-        data = self.patience.read(clip.uri, self.limits.max_bytes) if video is None else video.tobytes()
-        lead = None
-        decoder = shared_decoder(self.decode, self.limits, self.decoder)
-        for index, (facts, frames) in enumerate(decoder.windows(data)):
-            yield facts, Window(frames, index, lead, facts.video_bytes)
-            lead = frames[-1]
+        data = self.retry.read(clip.uri, self.limits.max_bytes) if video is None else video.tobytes()
+        yield from iter_clip_windows(process_decoder(self.decode, self.limits, self.decoder).windows(data))
 
 
-def _given_up(clip: Decoded, strikes: int) -> Computed:
-    return started(clip).failed(crashed("tier", strikes))
+def _reject_crashing(clip: DecodedClip, crash_count: int) -> ComputedClip:
+    return start_row(clip).with_failure(crash_failure("tier", crash_count))
 
 
-def started(clip: Decoded) -> Computed:
-    """The row of a clip before its tiers."""
-    return Computed(
-        clip.clip_id, clip.uri, clip.facts, failure=clip.failure, decode_seconds=clip.seconds, content=clip.content
+def start_row(clip: DecodedClip) -> ComputedClip:
+    """Start the result of a clip, before its tiers are computed.
+
+    Args:
+        clip: The decoded clip.
+    Returns:
+        The result, without values.
+    """
+    return ComputedClip(
+        clip.clip_id,
+        clip.uri,
+        clip.metadata,
+        failure=clip.failure,
+        decode_seconds=clip.seconds,
+        content=clip.content,
+        source_clip_id=clip.source_clip_id,
+        window_start=clip.window_start,
     )
 
 
-def _window(clip: Decoded) -> Window:
+def _window(clip: DecodedClip) -> Window:
     assert clip.frames is not None
-    assert clip.facts is not None
-    return Window(clip.frames, video_bytes=clip.facts.video_bytes)
+    assert clip.metadata is not None
+    return Window(clip.frames, video_bytes=clip.metadata.video_bytes)
 
 
-def _with_tier(row: Computed, tier: Tier, measured: Sequence[Measured], seconds: float) -> Computed:
+def _add_tier(row: ComputedClip, tier: Tier, features: Sequence[WindowFeatures], seconds: float) -> ComputedClip:
     if row.failure is not None:
         return row
-    values = clip_values(measured)
+    values = average_windows(features)
     try:
         check_finite(values, tier.name)
     except M3RayError as error:
-        return row.failed(failure_of(error, f"tier:{tier.name}"))
-    spent = {**row.tier_seconds, tier.name: seconds}
-    return replace(row, values={**row.values, tier.name: values}, tier_seconds=spent)
-
-
-# A tier's columns travel to the writer as one float64 array, in the order of its schema.
-
-
-def packed(row: Computed, tier: Tier) -> bytes | None:
-    """The columns of `tier` as bytes; None where they were not computed."""
-    if tier.name not in row.values:
-        return None
-    values = row.values[tier.name]
-    columns = [np.atleast_1d(values[name]).astype(np.float64) for name in tier.schema.names[1:]]
-    return np.concatenate(columns).tobytes()
-
-
-@dataclass(frozen=True)
-class TierColumns:
-    """What the writer needs of a tier: no network, no weights."""
-
-    name: str
-    schema: pa.Schema
-
-    def table(self, ids: Sequence[str], data: Sequence[bytes]) -> pa.Table:
-        """The tier's rows, in its own column types."""
-        matrix = np.stack([np.frombuffer(row, np.float64) for row in data])
-        arrays: list[pa.Array] = [pa.array(ids, pa.string())]
-        start = 0
-        for column in list(self.schema)[1:]:
-            width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1
-            arrays.append(_array(matrix[:, start : start + width], column.type))
-            start += width
-        return pa.Table.from_arrays(arrays, schema=self.schema)
-
-
-def _array(block: np.ndarray, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_fixed_size_list(kind):
-        return pa.array(block[:, 0], kind)
-    return pa.FixedSizeListArray.from_arrays(pa.array(block.astype(np.float32).ravel()), type=kind)
+        return row.with_failure(failure_of(error, f"tier:{tier.name}"))
+    tier_seconds = {**row.tier_seconds, tier.name: seconds}
+    return replace(row, values={**row.values, tier.name: values}, tier_seconds=tier_seconds)

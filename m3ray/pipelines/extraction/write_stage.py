@@ -1,8 +1,7 @@
-"""The writing stage: computed clips to Parquet shards, a folder a tier, and rejects."""
+"""Writing stage: commit computed clips as Parquet shards, a folder a tier, and rejects."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,26 +10,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config import LimitsConfig
-from m3ray.pipelines.extraction.patience import Patience, unsparing_patience, written
-from m3ray.pipelines.extraction.tier_stage import TierColumns
-from m3ray.pipelines.extraction.versions import noted_environments
+from m3ray.pipelines.extraction.environments import environments_metadata
+from m3ray.pipelines.extraction.records import SECONDS, add_window_columns
+from m3ray.pipelines.extraction.storage_retries import StorageRetry, make_persistent_retry, write_or_fault
+from m3ray.pipelines.extraction.tier_columns import TierColumns
 from m3ray.pipelines.runtime.prometheus import count_clips, count_seconds, log_rejects
 from m3ray.pipelines.runtime.worker_entry import enter_worker
-from m3ray.schema import CONTENT, FACTS, REJECTS, STORAGE_FAILED
+from m3ray.schema import CONTENT, METADATA_TABLE, REJECTS, STORAGE_FAILED
+from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.root import Root
+from m3ray.video.metadata_columns import metadata_table
 
-REJECTS_FOLDER = ("rejects",)
+COUNTS = pa.schema(
+    [("done", pa.int64()), ("rejected", pa.int64()), ("storage_failed", pa.int64()), ("seconds", SECONDS)]
+)
 
 
 class WriteStage:
-    """Commits shards and returns a row of counts for each batch.
+    """Commits shards of features, video metadata and rejects.
 
     Args:
-        root: where to.
-        columns: what to make of each tier's bytes.
-        folders: path of each tier, and of `facts`.
-        metadata: goes into each tier's shards.
-        patience: with a storage that fails; None: of this process alone.
+        root: Root that gets the shards.
+        columns: Columns of each tier.
+        folders: Path of the feature folder of each tier, and of `METADATA_TABLE`.
+        metadata: Arrow metadata of each tier's shards, and of `METADATA_TABLE`.
+        retry: Retries of requests to the storage; None uses those of this process alone.
     """
 
     def __init__(
@@ -39,63 +43,71 @@ class WriteStage:
         columns: Sequence[TierColumns],
         folders: Mapping[str, tuple[str, ...]],
         metadata: Mapping[str, Mapping[str, Any]],
-        patience: Patience | None = None,
+        retry: StorageRetry | None = None,
     ) -> None:
         self.root = root
         self.columns = list(columns)
         self.folders = dict(folders)
         self.metadata = dict(metadata)
-        self.patience = patience or unsparing_patience(LimitsConfig())
+        self.retry = retry or make_persistent_retry(LimitsConfig())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """Commit a batch of computed clips.
+
+        Args:
+            batch: Rows from `records.pack_computed_clips`.
+        Returns:
+            One row of `COUNTS`.
+        Raises:
+            StorageError: If the storage answered no request as long as the job waits.
+        """
         enter_worker()
         failed = np.array([value is not None for value in batch["error"].to_pylist()])
         good = batch.filter(pa.array(~failed))
         for tier in self.columns:
             self._write_tier(good, tier)
-        self._write_facts(good)
+        self._write_video_metadata(good)
         self._write_rejects(batch.filter(pa.array(failed)))
-        seconds, waiting = _stage_seconds(batch), batch["error"].to_pylist().count(STORAGE_FAILED)
+        seconds, storage_failed = _sum_seconds(batch), batch["error"].to_pylist().count(STORAGE_FAILED)
         count_clips(good.num_rows, batch["error"].drop_null().to_pylist())
         count_seconds(seconds)
-        counts = {"done": good.num_rows, "rejected": int(failed.sum()), "storage_failed": waiting}
-        return pa.Table.from_pylist([{**counts, "seconds": json.dumps(seconds)}])
+        counts = {"done": good.num_rows, "rejected": int(failed.sum()), "storage_failed": storage_failed}
+        return pa.Table.from_pylist([{**counts, "seconds": list(seconds.items())}], schema=COUNTS)
 
     def _write_tier(self, good: pa.Table, tier: TierColumns) -> None:
         rows = good.filter(pc.fill_null(pc.greater(pc.binary_length(good[f"tier_{tier.name}"]), 0), False))
         if rows.num_rows:
-            table = tier.table(rows["clip_id"].to_pylist(), rows[f"tier_{tier.name}"].to_pylist())
+            table = tier.unpack(rows["clip_id"].to_pylist(), rows[f"tier_{tier.name}"].to_pylist())
             self._write(table, rows, tier.name)
 
-    def _write_facts(self, good: pa.Table) -> None:
-        rows = good.filter(pc.is_valid(good["facts"]))
+    def _write_video_metadata(self, good: pa.Table) -> None:
+        rows = good.filter(pc.is_valid(good["metadata"]))
         if rows.num_rows:
-            facts = zip(rows["clip_id"].to_pylist(), rows["facts"].to_pylist(), strict=True)
-            table = pa.Table.from_pylist([{"clip_id": clip, **json.loads(text)} for clip, text in facts], schema=FACTS)
-            self._write(table, rows, "facts")
+            table = metadata_table(rows["clip_id"], rows["metadata"])
+            self._write(add_window_columns(table, rows), rows, METADATA_TABLE)
 
     def _write(self, table: pa.Table, rows: pa.Table, name: str) -> None:
-        """A tier's rows, beside each what it was computed from, and with all what they were computed with."""
+        """Commit a tier's rows with the content stamp of each and the environments of all."""
         contents = rows[CONTENT]
         if contents.null_count < len(contents):
             table = table.append_column(CONTENT, contents)
-        self._commit(table, self.folders[name], {**self.metadata[name], **noted_environments(rows, name)})
+        self._commit(table, self.folders[name], {**self.metadata[name], **environments_metadata(rows, name)})
 
     def _commit(self, table: pa.Table, folder: Sequence[str], metadata: Mapping[str, Any]) -> None:
-        where = self.root.display(*folder)
-        self.patience.call(where, lambda: written(where, lambda: self.root.write_shard(table, folder, metadata)))
+        uri = self.root.display(*folder)
+        self.retry.call(uri, lambda: write_or_fault(uri, lambda: self.root.write_shard(table, folder, metadata)))
 
     def _write_rejects(self, bad: pa.Table) -> None:
         if bad.num_rows:
             rejects = bad.select(REJECTS.names).cast(REJECTS)
-            self._commit(rejects, REJECTS_FOLDER, {})
+            self._commit(add_window_columns(rejects, bad), REJECTS_FOLDER, {})
             log_rejects(rejects)
 
 
-def _stage_seconds(batch: pa.Table) -> dict[str, float]:
-    """The seconds that each stage spent on the clips of this batch."""
+def _sum_seconds(batch: pa.Table) -> dict[str, float]:
+    """Seconds that each stage spent on the clips of a batch."""
     seconds: dict[str, float] = {}
-    for text in batch["seconds"].to_pylist():
-        for stage, spent in json.loads(text).items():
+    for stages in batch["seconds"].to_pylist():
+        for stage, spent in stages:
             seconds[stage] = seconds.get(stage, 0.0) + spent
     return seconds

@@ -1,4 +1,4 @@
-"""Frames for training: a place in the stream of all epochs to a clip's frames, in tasks on CPUs."""
+"""Frames for finetuning: from indices of the stream of all epochs to the frames of clips, in tasks on CPUs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pyarrow as pa
 
 from m3ray.config import LimitsConfig
 from m3ray.errors import DecodeError, M3RayError, StorageError
-from m3ray.pipelines.extraction.decode_stage import shared_decoder
-from m3ray.pipelines.extraction.patience import unsparing_patience
+from m3ray.pipelines.extraction.decode_stage import process_decoder
+from m3ray.pipelines.extraction.storage_retries import make_persistent_retry
 from m3ray.pipelines.runtime.worker_entry import enter_worker
-from m3ray.storage.faults import StorageFault
-from m3ray.training.finetuning.sampler import Order
-from m3ray.video.frame_cache import FrameStore, stretch
+from m3ray.storage.faults import StorageFaultError
+from m3ray.training.finetuning.sampler import ClipSampler
+from m3ray.video.frame_cache import FrameCache, temporal_crop
 
 FRAMES = pa.schema(
     [
-        ("place", pa.int64()),
+        ("index", pa.int64()),
         ("row", pa.int64()),
-        ("counts", pa.bool_()),
+        ("mask", pa.bool_()),
         ("frames", pa.large_binary()),
         ("shape", pa.list_(pa.int32())),
     ]
@@ -30,47 +30,57 @@ FRAMES = pa.schema(
 
 @dataclass(frozen=True)
 class FramesStage:
-    """Reads the clips of a block of places.
+    """Read the frames of a block of the stream's indices.
 
     Args:
-        order: which clip stands where.
-        rows: positions of its clips in the study's matrix.
-        uris: of all clips of the matrix.
-        store: of their frames.
-        limits: what a clip may cost.
-        most: frames of a clip, at most.
-        start: the first place of the stream.
+        sampler: Says which clip each index is.
+        rows: Row of each of the sampler's clips in the study's matrix, (C,), int64.
+        uris: Address of each clip of the matrix.
+        cache: Keeps decoded frames.
+        limits: Per-clip resource limits.
+        max_frames: Number of frames of a clip, at most; of a longer clip a temporal crop.
+        start: Index that the stream starts from.
     """
 
-    order: Order
+    sampler: ClipSampler
     rows: np.ndarray
     uris: Sequence[str]
-    store: FrameStore
+    cache: FrameCache
     limits: LimitsConfig
-    most: int
+    max_frames: int
     start: int = 0
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """Read the frames of a block.
+
+        Args:
+            batch: Indices, counted from `start`, in the column `id`.
+        Returns:
+            A row an index: `FRAMES`.
+        Raises:
+            StorageError: If the storage does not answer.
+            M3RayError: If a clip cannot be read any more.
+        """
         enter_worker()
-        places = batch["id"].to_numpy() + self.start
-        clips, counts, epochs = self.order.at(places)
+        indices = batch["id"].to_numpy() + self.start
+        clips, mask, epochs = self.sampler.samples(indices)
         rows = self.rows[clips]
-        frames = [self._frames(row, int(epoch)) for row, epoch in zip(rows, epochs, strict=True)]
-        columns = {"place": places, "row": rows, "counts": counts, "frames": [f.tobytes() for f in frames]}
+        frames = [self._read(row, int(epoch)) for row, epoch in zip(rows, epochs, strict=True)]
+        columns = {"index": indices, "row": rows, "mask": mask, "frames": [f.tobytes() for f in frames]}
         return pa.table({**columns, "shape": [list(f.shape) for f in frames]}, schema=FRAMES)
 
-    def _frames(self, row: int, epoch: int) -> np.ndarray:
+    def _read(self, row: int, epoch: int) -> np.ndarray:
         uri = self.uris[row]
         try:
-            decoder = shared_decoder(self.store.decode, self.limits)
+            decoder = process_decoder(self.cache.decode, self.limits)
             # The stream cannot go on without this clip.
-            frames = self.store.frames(decoder, uri, self.limits, unsparing_patience(self.limits).read)
-        except StorageFault as error:
+            frames = self.cache.frames(decoder, uri, self.limits, make_persistent_retry(self.limits).read)
+        except StorageFaultError as error:
             raise StorageError(f"{error.message}. Then run the same command again") from error
         except DecodeError as error:
             raise M3RayError(
                 f"{uri} has features and cannot be read any more ({error.reason}: {error.message}): bring it back, or "
                 "drop the clip from the catalogue"
             ) from error
-        drawn = None if self.order.seed is None else np.random.default_rng([self.order.seed, epoch, row])
-        return np.ascontiguousarray(stretch(frames, self.most, drawn))
+        generator = None if self.sampler.seed is None else np.random.default_rng([self.sampler.seed, epoch, row])
+        return np.ascontiguousarray(temporal_crop(frames, self.max_frames, generator))

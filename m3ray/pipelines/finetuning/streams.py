@@ -1,8 +1,8 @@
-"""The streams of frames that the workers of an unfrozen training read."""
+"""Streams of frames that the workers of a finetuning read."""
 
 from __future__ import annotations
 
-import re
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,107 +11,118 @@ import ray.data
 
 from m3ray.config import DecodeConfig, EventConfig, LimitsConfig, fingerprint
 from m3ray.config.serialization import from_json
-from m3ray.console import say
-from m3ray.datasets.catalogue import learned, read_catalogue
-from m3ray.datasets.clip_contents import stamps_of
+from m3ray.datasets.catalogue import metadata_column
+from m3ray.datasets.clip_contents import clip_stamps
+from m3ray.pipelines.finetuning.checkpoints import read_completed_steps
 from m3ray.pipelines.finetuning.frame_stage import FramesStage
+from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import current_tiers
+from m3ray.storage.tier_index import read_tier_index
 from m3ray.study.finetuned_trial import NETWORKS
 from m3ray.study.study import Study
-from m3ray.training.finetuning.sampler import Order
-from m3ray.training.finetuning.spec import Work
-from m3ray.video.frame_cache import FrameStore
+from m3ray.training.finetuning.sampler import ClipSampler
+from m3ray.training.finetuning.spec import FinetuneSpec
+from m3ray.video.frame_cache import FrameCache
 
-SNAPSHOT = "checkpoint_manager_snapshot.json"
+logger = logging.getLogger(__name__)
+
 # A block is what one step takes of one worker; Ray must not cut it.
-_MOST_BLOCK = 8 << 30
+_MAX_BLOCK_BYTES = 8 << 30
 
 
-def frame_settings(root: Root, tiers: tuple[str, ...]) -> tuple[DecodeConfig, EventConfig]:
-    """How the root's frames were sampled, and its event network."""
-    current = current_tiers(root)
+def read_frame_settings(root: Root, tiers: tuple[str, ...]) -> tuple[DecodeConfig, EventConfig]:
+    """Read how a root's frames were sampled, and which event network it has.
+
+    Args:
+        root: Root with the features.
+        tiers: Names of the tiers that the model sees, scene or event among them.
+    Returns:
+        Settings of decoding and of the event tier.
+    """
+    index = read_tier_index(root)
     first = next(tier for tier in NETWORKS if tier in tiers)
-    decode = root.shard_metadata("features", current[first]["folder"])["decode"]
-    event = current["event"]["identity"]["config"] if "event" in current else {}
+    decode = root.read_shard_metadata(*index[first].path)["decode"]
+    event = index["event"].config if "event" in index else {}
     return from_json(DecodeConfig, decode), from_json(EventConfig, event)
 
 
-def uris_of(study: Study) -> list[str]:
+def read_uris(study: Study) -> list[str]:
+    """Read where the study's videos are.
+
+    Args:
+        study: The study.
+    Returns:
+        Address of each clip, in the order of the study's matrix.
+    """
     frame = read_catalogue(study.root).select(["clip_id", "uri"]).to_pandas().set_index("clip_id")["uri"]
     return frame.loc[list(study.data.features.clip_ids)].tolist()
 
 
-def frame_store(work: Work, decode: DecodeConfig, root: Root) -> FrameStore:
-    """Frames are kept where they fit; else each epoch decodes."""
-    config = work.config
+def make_frame_cache(spec: FinetuneSpec, decode: DecodeConfig, root: Root) -> FrameCache:
+    """Make the cache of decoded frames: none where they do not fit, so that each epoch decodes them.
+
+    Args:
+        spec: What the workers are given.
+        decode: Settings of decoding.
+        root: Root with the catalogue.
+    Returns:
+        The cache.
+    """
+    config = spec.config
     catalogue = read_catalogue(root)
-    sampled = learned(catalogue, "sampled")
+    sampled = metadata_column(catalogue, "sampled")
     length = decode.window_frames if sampled is None else sampled.to_pandas().clip(upper=decode.window_frames).mean()
-    clips = len(work.train) + len(work.judged)
-    need = clips * float(length) * config.size**2 * 3 / 2**30
-    fits = config.cache != "none" and need <= config.cache_gb
+    clips = len(spec.train) + len(spec.evaluated)
+    size_gb = clips * float(length) * config.size**2 * 3 / 2**30
+    fits = config.cache != "none" and size_gb <= config.cache_gb
     folder = {"disk": Path(tempfile.gettempdir()), "memory": Path("/dev/shm"), "none": None}[config.cache]
-    say(
-        f"unfrozen: the frames of {clips} clips take {need:.1f} GiB: "
+    logger.info(
+        f"unfrozen: the frames of {clips} clips take {size_gb:.1f} GiB: "
         + (
             f"kept in {config.cache} after the first epoch"
             if fits
             else f"decoded each epoch (cache_gb {config.cache_gb:g})"
         )
     )
-    kept = str(folder / f"m3ray-frames-{fingerprint(root.uri)}") if fits and folder else None
-    contents = dict(zip(catalogue["uri"].to_pylist(), stamps_of(root, catalogue).to_pylist(), strict=True))
-    return FrameStore(decode, config.size, kept, contents)
+    cache = str(folder / f"m3ray-frames-{fingerprint(root.uri)}") if fits and folder else None
+    contents = dict(zip(catalogue["uri"].to_pylist(), clip_stamps(root, catalogue).to_pylist(), strict=True))
+    return FrameCache(decode, config.size, cache, contents)
 
 
-def streams(
-    work: Work, uris: list[str], store: FrameStore, limits: LimitsConfig, run: str
+def make_streams(
+    spec: FinetuneSpec, uris: list[str], cache: FrameCache, limits: LimitsConfig, run: Root
 ) -> dict[str, Callable[[], ray.data.Dataset]]:
-    """Stream to what makes it, called anew whenever workers start, and then from where the last checkpoint was."""
-    batch, rows = work.order.batch, {"train": work.train, "means": work.train, "judged": work.judged}
+    """Make the streams: `train` over all epochs, `means` over the train split, `evaluated` over val and test.
 
-    def stage(name: str, order: Order, start: int = 0) -> FramesStage:
-        return FramesStage(order, rows[name], uris, store, limits, work.config.frames, start)
+    Args:
+        spec: What the workers are given.
+        uris: Address of each clip of the study's matrix.
+        cache: Keeps decoded frames.
+        limits: Per-clip resource limits.
+        run: Folder of the run's checkpoints.
+    Returns:
+        Name of each stream to what makes it; called whenever workers start, it begins at the latest checkpoint.
+    """
+    batch, rows = spec.sampler.batch, {"train": spec.train, "means": spec.train, "evaluated": spec.evaluated}
 
-    def train() -> ray.data.Dataset:
-        done = min(steps_done(run), work.steps - 1)
-        return _stream(stage("train", work.order, done * batch), (work.steps - done) * batch, work.layout.micro)
+    def make_stage(name: str, sampler: ClipSampler, start: int = 0) -> FramesStage:
+        return FramesStage(sampler, rows[name], uris, cache, limits, spec.config.frames, start)
 
-    def in_order(name: str) -> Callable[[], ray.data.Dataset]:
-        order = Order(len(rows[name]), batch)
-        return lambda: _stream(stage(name, order), order.steps * batch, work.layout.micro)
+    def make_train() -> ray.data.Dataset:
+        done = min(read_completed_steps(run), spec.steps - 1)
+        left = (spec.steps - done) * batch
+        return _make_stream(make_stage("train", spec.sampler, done * batch), left, spec.layout.micro_batch)
 
-    return {"train": train, "judged": in_order("judged"), "means": in_order("means")}
+    def make_ordered(name: str) -> Callable[[], ray.data.Dataset]:
+        sampler = ClipSampler(len(rows[name]), batch)
+        return lambda: _make_stream(make_stage(name, sampler), sampler.steps * batch, spec.layout.micro_batch)
+
+    return {"train": make_train, "evaluated": make_ordered("evaluated"), "means": make_ordered("means")}
 
 
-def _stream(stage: FramesStage, places: int, micro: int) -> ray.data.Dataset:
+def _make_stream(stage: FramesStage, indices: int, micro_batch: int) -> ray.data.Dataset:
     """A block for each micro-batch: numbers alone until a task reads the clips behind them."""
     context = ray.data.DataContext.get_current()
-    context.target_max_block_size, context.enable_progress_bars = _MOST_BLOCK, False
-    numbers = ray.data.range(places, override_num_blocks=places // micro)
+    context.target_max_block_size, context.enable_progress_bars = _MAX_BLOCK_BYTES, False
+    numbers = ray.data.range(indices, override_num_blocks=indices // micro_batch)
     return numbers.map_batches(stage, batch_size=None, batch_format="pyarrow")
-
-
-def mend_snapshot(run: Root) -> None:
-    """Deletes Ray Train's note of checkpoints where a killed driver left it cut short: else no training could begin."""
-    if not run.exists(SNAPSHOT):
-        return
-    try:
-        run.read_json(SNAPSHOT)
-    except ValueError:
-        say(f"unfrozen: {run.display(SNAPSHOT)} was cut short: this run begins anew")
-        run.delete(SNAPSHOT)
-
-
-def steps_done(run: str) -> int:
-    """Steps of the run's latest checkpoint, as Ray Train notes it; 0 where it is not known.
-
-    Too few is safe: workers pass over what they were trained on already, and refuse a stream that begins too late.
-    """
-    root = Root(run)
-    if not root.exists(SNAPSHOT):
-        return 0
-    latest = root.read_json(SNAPSHOT).get("latest_checkpoint_result") or {}
-    found = re.match(r"step-(\d+)", latest.get("checkpoint_dir_name", ""))
-    return int(found.group(1)) if found else 0

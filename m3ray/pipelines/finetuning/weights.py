@@ -1,47 +1,48 @@
-"""Where the weights lie that a finetuning starts from."""
+"""Locations of the weights that a finetuning starts from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from m3ray.errors import ConfigError
+from m3ray.scoring.bundle_metadata import BUNDLE_FILE, read_manifest
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import current_tiers
+from m3ray.storage.tier_index import read_tier_index
 from m3ray.study.finetuned_trial import NETWORKS
 from m3ray.tiers.network import WeightSource
 
 
-def weights_of(root: Root, tiers: tuple[str, ...], given: Mapping[str, WeightSource]) -> dict[str, WeightSource]:
-    """Where the weights lie that the root's features were made with.
+def find_weights(root: Root, tiers: tuple[str, ...], sources: Mapping[str, WeightSource]) -> dict[str, WeightSource]:
+    """Find the weights that a root's features were made with.
 
     Args:
-        root: its features.
-        tiers: that the model sees.
-        given: sources that the job knows.
+        root: Root with the features.
+        tiers: Names of the tiers that the model sees.
+        sources: Name of each tier to where the job knows its weights to be.
+    Returns:
+        Name of each network among the tiers to where its weights are.
     Raises:
-        ConfigError: a file that nothing here names any more.
+        ConfigError: If neither the job nor a bundle of the root names the weights' file.
     """
-    current, found = current_tiers(root), {}
+    index, weights = read_tier_index(root), {}
     for tier in (name for name in NETWORKS if name in tiers):
-        known = current[tier]["identity"]["weights"]
-        if "untrained_seed" in known:
-            found[tier] = WeightSource(seed=known["untrained_seed"])
+        identity = index[tier].weights
+        if "untrained_seed" in identity:
+            weights[tier] = WeightSource(seed=identity["untrained_seed"])
             continue
-        candidates = [source for name, source in (*given.items(), *_of_bundles(root)) if name == tier]
-        matching = [source for source in candidates if source.sha256 == known["sha256"]]
+        candidates = [source for name, source in (*sources.items(), *_read_bundle_sources(root)) if name == tier]
+        matching = [source for source in candidates if source.sha256 == identity["sha256"]]
         if not matching:
             raise ConfigError(
                 f"--unfrozen: no bundle of {root.uri} names the weights that its {tier} features were made with "
-                f"(SHA-256 {known['sha256'][:16]}): run jobs/reproduce.py or jobs/train.py with their --weights"
+                f"(SHA-256 {identity['sha256'][:16]}): run jobs/reproduce.py or jobs/train.py with their --weights"
             )
-        found[tier] = matching[0]
-    return found
+        weights[tier] = matching[0]
+    return weights
 
 
-def _of_bundles(root: Root) -> list[tuple[str, WeightSource]]:
-    facts = [
-        root.read_json("models", n, "bundle.json")
-        for n in root.names("models")
-        if root.exists("models", n, "bundle.json")
-    ]
-    return [(tier, WeightSource(**entry)) for known in facts for tier, entry in known["sources"].items()]
+def _read_bundle_sources(root: Root) -> list[tuple[str, WeightSource]]:
+    """Tier and weights of every network that a bundle of the root names."""
+    names = [name for name in root.list_names("models") if root.exists("models", name, BUNDLE_FILE)]
+    manifests = [read_manifest(root.subroot("models", name)) for name in names]
+    return [(tier, WeightSource(**entry)) for bundle in manifests for tier, entry in bundle.metadata.sources.items()]

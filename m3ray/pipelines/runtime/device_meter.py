@@ -1,4 +1,4 @@
-"""Which devices a job held, and for how long: sampled, as nodes of an autoscaled cluster come and go."""
+"""Which devices a job used, and for how long: sampled, as nodes of an autoscaled cluster come and go."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 
 import ray
 
-from m3ray.costs import CPU, Spent, spent
+from m3ray.costs import CPU, DeviceUsage, estimate_usage
 
 _EVERY_SECONDS = 5.0
 _KIND = "accelerator_type:"
 
 
-class Meter:
-    """Adds up device hours while it runs; energy is measured on a cluster of one node where it can be."""
+class DeviceMeter:
+    """Add up device hours; on a cluster of one node the energy is measured too, where it can be."""
 
     def __init__(self) -> None:
         self.hours: dict[str, float] = defaultdict(float)
         self.measured: dict[str, float] = {}
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Samples Ray's nodes for the length of the block; Ray is up from its start to its end."""
+    def measure(self) -> Iterator[None]:
+        """Sample Ray's nodes for the length of the block; Ray is up from its start to its end."""
         stop = threading.Event()
         watch = threading.Thread(target=self._watch, args=(stop,), daemon=True)
-        with _energy(self.measured):
+        with _measure_energy(self.measured):
             watch.start()
             try:
                 yield
@@ -37,14 +37,14 @@ class Meter:
                 stop.set()
                 watch.join()
 
-    def devices(self) -> list[Spent]:
-        """What each kind of device spent so far."""
-        found = dict(self.hours)
-        gpus = [device for device in found if device != CPU]
+    def devices(self) -> list[DeviceUsage]:
+        """Hours and energy of each kind of device so far."""
+        hours_by_device = dict(self.hours)
+        gpus = [device for device in hours_by_device if device != CPU]
         kwh = {CPU: self.measured.get("cpu")}
         if len(gpus) == 1:
             kwh[gpus[0]] = self.measured.get("gpu")
-        return [spent(device, hours, kwh.get(device)) for device, hours in found.items()]
+        return [estimate_usage(device, hours, kwh.get(device)) for device, hours in hours_by_device.items()]
 
     def _watch(self, stop: threading.Event) -> None:
         last = time.monotonic()
@@ -52,31 +52,37 @@ class Meter:
             ended = stop.wait(_EVERY_SECONDS)
             now = time.monotonic()
             with suppress(Exception):  # a sample that the cluster does not answer is one missed
-                for device, count in held(ray.nodes()).items():
+                for device, count in count_devices(ray.nodes()).items():
                     self.hours[device] += count * (now - last) / 3600
                 last = now
             if ended:
                 return
 
 
-def held(nodes: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """Devices of the nodes that are alive: vCPUs, and GPUs by their kind."""
-    found: Counter[str] = Counter()
+def count_devices(nodes: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Count the devices of the nodes that are alive.
+
+    Args:
+        nodes: nodes as `ray.nodes()` lists them.
+    Returns:
+        Number of vCPUs, under `CPU`, and of each kind of GPU.
+    """
+    counts: Counter[str] = Counter()
     for node in nodes:
         if not node["Alive"]:
             continue
-        has = node["Resources"]
-        found[CPU] += int(has.get("CPU", 0))
-        if has.get("GPU"):
-            kind = next((name.removeprefix(_KIND) for name in has if name.startswith(_KIND)), "GPU")
-            found[kind] += int(has["GPU"])
-    return +found
+        resources = node["Resources"]
+        counts[CPU] += int(resources.get("CPU", 0))
+        if resources.get("GPU"):
+            kind = next((name.removeprefix(_KIND) for name in resources if name.startswith(_KIND)), "GPU")
+            counts[kind] += int(resources["GPU"])
+    return +counts
 
 
 @contextmanager
-def _energy(measured: dict[str, float]) -> Iterator[None]:
-    """kWh of this machine's processor and GPUs into `measured`, where codecarbon is there and counters can be read."""
-    tracker, parts = _tracker()
+def _measure_energy(measured: dict[str, float]) -> Iterator[None]:
+    """Add the kWh of this machine's processor and GPUs to `measured`, if codecarbon is installed and can read them."""
+    tracker, parts = _make_tracker()
     if tracker is None:
         yield
         return
@@ -91,8 +97,8 @@ def _energy(measured: dict[str, float]) -> Iterator[None]:
                 measured[part] = measured.get(part, 0.0) + float(getattr(data, f"{part}_energy"))
 
 
-def _tracker() -> tuple[Any, list[str]]:
-    """codecarbon's tracker and what it can measure: `cpu` by RAPL, `gpu` by NVML; None where it would only guess."""
+def _make_tracker() -> tuple[Any, list[str]]:
+    """Tracker of codecarbon and what it can measure: `cpu` by RAPL, `gpu` by NVML; None where it would only guess."""
     if len([node for node in ray.nodes() if node["Alive"]]) != 1:
         return None, []
     try:
@@ -101,8 +107,8 @@ def _tracker() -> tuple[Any, list[str]]:
     except ImportError:
         return None, []
     with suppress(Exception):
-        checks = {"cpu": cpu.is_rapl_available, "gpu": gpu.is_gpu_details_available}
-        parts = [part for part, can in checks.items() if can()]
+        probes = {"cpu": cpu.is_rapl_available, "gpu": gpu.is_gpu_details_available}
+        parts = [part for part, can_read in probes.items() if can_read()]
         if parts:
             settings: dict[str, Any] = {"save_to_file": False, "log_level": "critical", "allow_multiple_runs": True}
             return OfflineEmissionsTracker(country_iso_code="USA", **settings), parts

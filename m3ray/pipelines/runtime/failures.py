@@ -12,7 +12,7 @@ import traceback
 import m3ray.errors
 from m3ray.errors import DecodeError, JobFailedError, M3RayError
 
-_MOST = 600
+_MOST_CHARACTERS = 600
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # The last line of a traceback, of which a chain has several.
 _RAISED = re.compile(r"^((?:[a-z_]\w*\.)+[A-Z]\w*|[A-Z]\w*(?:Error|Exception|Exit|Interrupt)): ?(.*)$", re.MULTILINE)
@@ -63,64 +63,90 @@ _BY_NAME = {
 }
 
 
-def in_one_line(text: str) -> str:
-    """`text` on a line, without colours, and not endless."""
+def as_one_line(text: str) -> str:
+    """Text on one line, without terminal colours.
+
+    Args:
+        text: any text.
+    Returns:
+        The text with single blanks in place of line breaks, cut after 600 characters.
+    """
     line = " ".join(_COLOURS.sub("", text).split())
-    return line if len(line) <= _MOST else f"{line[:_MOST]} ..."
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]} ..."
 
 
-def foreseen(error: BaseException) -> M3RayError:
-    """An error that says what happened and what to do: `error` itself if it is m3ray's, else one made of it."""
-    cause = _cause(error)
+def as_m3ray_error(error: BaseException) -> M3RayError:
+    """The exception as one that says what happened and what to do.
+
+    Args:
+        error: exception of this process, or of a worker inside one of Ray's.
+    Returns:
+        The exception itself, or the worker's, if it is m3ray's; else a JobFailedError.
+    """
+    cause = _unwrap_task_error(error)
     if isinstance(cause, M3RayError):
-        return cause if cause is error else _as_raised(cause)
-    name, text = raised(cause)
+        return cause if cause is error else _without_ray_hints(cause)
+    name, text = name_and_text(cause)
     kind = getattr(m3ray.errors, name.removeprefix(_OWN), None) if name.startswith(_OWN) else None
     if isinstance(kind, type) and issubclass(kind, M3RayError) and not issubclass(kind, DecodeError):
-        return kind(in_one_line(text))
-    return JobFailedError(words(name, text))
+        return kind(as_one_line(text))
+    return JobFailedError(explain_exception(name, text))
 
 
-def _as_raised(cause: M3RayError) -> M3RayError:
-    """A worker's error without what Ray appends to its one line; its own hints are of no use to whoever reads it."""
+def _without_ray_hints(cause: M3RayError) -> M3RayError:
+    """The worker's error without the lines that Ray appends, whose hints are of no use to a user."""
     line, _, more = str(cause).partition("\n")
     return type(cause)(line) if more else cause
 
 
-def _cause(error: BaseException) -> BaseException:
-    """What a Ray task raised, where it arrived whole."""
+def _unwrap_task_error(error: BaseException) -> BaseException:
+    """The exception that a Ray task raised, where it arrived whole."""
     cause = getattr(error, "cause", None)
     is_ours = isinstance(cause, M3RayError) and not isinstance(cause, DecodeError)
     return cause if is_ours else error  # type: ignore[return-value]
 
 
-def raised(error: BaseException) -> tuple[str, str]:
-    """Name and text of what was raised, be it in another process: m3ray's own words, else what the chain began with."""
+def name_and_text(error: BaseException) -> tuple[str, str]:
+    """Name and text of what was raised, be it in another process.
+
+    Args:
+        error: exception of this process, or one whose text holds a worker's traceback.
+    Returns:
+        Name of the class with its module, and its text; of a worker's chain m3ray's own exception, else the first.
+    """
     text = _COLOURS.sub("", str(error))
-    far = _RAISED.findall(text) if 'File "' in text or "Traceback" in text else []
-    if far:
-        own = [found for found in far if found[0].startswith(_OWN)]
-        return (own or far[:1])[-1]
+    remote = _RAISED.findall(text) if 'File "' in text or "Traceback" in text else []
+    if remote:
+        own = [match for match in remote if match[0].startswith(_OWN)]
+        return (own or remote[:1])[-1]
     kind = type(error)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}", text
 
 
-def words(name: str, text: str) -> str:
-    """A line of what happened and what to do.
+def explain_exception(name: str, text: str) -> str:
+    """Explain an exception in one line: what happened and what to do.
 
     Args:
-        name: of the exception's class, with its module.
-        text: that it says.
+        name: name of the exception's class, with its module.
+        text: text of the exception.
+    Returns:
+        The line.
     """
     short = name.rpartition(".")[2]
     number = _ERRNO.search(text)
     form = _BY_ERRNO.get(int(number[1])) if number else None
     if form is None:
-        form = next((found for marked, found in _BY_WORDS.items() if marked in text), None)
-    said = in_one_line(f"{short}: {text}" if text else short)
-    return in_one_line((form or _BY_NAME.get(short, _UNFORESEEN)).format(said))
+        form = next((form for words, form in _BY_WORDS.items() if words in text), None)
+    cause = as_one_line(f"{short}: {text}" if text else short)
+    return as_one_line((form or _BY_NAME.get(short, _UNFORESEEN)).format(cause))
 
 
 def as_traceback(error: BaseException) -> str:
-    """The whole traceback, for a log."""
+    """The whole traceback, for a log.
+
+    Args:
+        error: exception, with its causes.
+    Returns:
+        Text of several lines.
+    """
     return "".join(traceback.format_exception(error)).rstrip()

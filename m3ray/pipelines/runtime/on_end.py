@@ -25,13 +25,19 @@ _OTHER_SCHEME = re.compile(r"^\s*(?!https?://)[a-z][a-z0-9+.-]*://", re.IGNORECA
 _WEB = re.compile(r"^\s*https?://", re.IGNORECASE)
 # The path of a webhook lets anyone post there who knows it; so does its query, and a user before its host.
 _ADDRESS = re.compile(r"(https?)://[^\s'\"<>]+", re.IGNORECASE)
-_MOST_WORDS = 200
+_MOST_CHARACTERS = 200
 
 Tell = Callable[[str], None]
 
 
 def check_on_end(target: str | None) -> None:
-    """Raises ConfigError for an address that cannot be posted to; what it says names no secret."""
+    """Check that the target can be called; no message names a secret.
+
+    Args:
+        target: `--on-end`, a shell command or an address; None if the option is not given.
+    Raises:
+        ConfigError: If it is an address that cannot be posted to.
+    """
     if target is None:
         return
     if not target.strip() or _OTHER_SCHEME.match(target):
@@ -47,78 +53,98 @@ def check_on_end(target: str | None) -> None:
 
 
 def is_address(target: str) -> bool:
-    """Whether `--on-end` is posted to rather than run."""
+    """Whether the target is posted to rather than run.
+
+    Args:
+        target: `--on-end`, a shell command or an address.
+    Returns:
+        True for an http or https address.
+    """
     return _WEB.match(target) is not None
 
 
-def shown(target: str) -> str:
-    """`--on-end` as it may be kept and said: a webhook's scheme and host alone, and of a command not a word."""
-    return without_secrets(target.strip()) if is_address(target) else "a command (it may hold secrets: not kept)"
-
-
-def without_secrets(text: str) -> str:
-    """`text`, each web address in it reduced to scheme and host."""
-    return _ADDRESS.sub(_reduced, text)
-
-
-def _reduced(found: re.Match[str]) -> str:
-    try:
-        host = urlsplit(found[0]).hostname or ""
-    except ValueError:
-        host = ""
-    return f"{found[1].lower()}://{host}/***"
-
-
-def call(target: str, event: Mapping[str, Any], environment: Mapping[str, str], tell: Tell) -> None:
-    """Runs the command, or posts to the address; a failure is one line to `tell`.
+def redact_target(target: str) -> str:
+    """The target as it may be stored and logged.
 
     Args:
-        target: `--on-end`.
+        target: `--on-end`, a shell command or an address.
+    Returns:
+        Scheme and host of an address; of a command not a word.
+    """
+    return redact_addresses(target.strip()) if is_address(target) else "a command (it may hold secrets: not kept)"
+
+
+def redact_addresses(text: str) -> str:
+    """Reduce each web address in a text to its scheme and host.
+
+    Args:
+        text: any text, such as the last line that a command printed.
+    Returns:
+        The text, with `***` in place of paths and queries.
+    """
+    return _ADDRESS.sub(_reduce_address, text)
+
+
+def _reduce_address(match: re.Match[str]) -> str:
+    try:
+        host = urlsplit(match[0]).hostname or ""
+    except ValueError:
+        host = ""
+    return f"{match[1].lower()}://{host}/***"
+
+
+def call_target(target: str, event: Mapping[str, Any], environment: Mapping[str, str], tell: Tell) -> None:
+    """Run the command, or post to the address; a failure is one line.
+
+    Args:
+        target: `--on-end`, a shell command or an address.
         event: how the job ended; as JSON it is the command's standard input, or what is posted.
         environment: variables that the command has beside the job's own.
-        tell: takes the line.
+        tell: function that takes the line.
     """
     data = json.dumps(event).encode() + b"\n"
     try:
-        why = _posted(target.strip(), data) if is_address(target) else _run(target, data, environment)
+        reason = _post(target.strip(), data) if is_address(target) else _run_command(target, data, environment)
     except Exception as error:  # whatever it is, the job has ended as it has; its text may hold the address
-        why = type(error).__name__
-    if why:
-        tell(f"on-end: {shown(target) if is_address(target) else 'the command'}: {why}; the job's result stays")
+        reason = type(error).__name__
+    if reason:
+        name = redact_target(target) if is_address(target) else "the command"
+        tell(f"on-end: {name}: {reason}; the job's result stays")
 
 
-def _posted(address: str, data: bytes) -> str:
-    """Empty, or why it could not be posted; what may pass is tried again."""
+def _post(address: str, data: bytes) -> str:
+    """Post the data; return why that failed, or nothing. What may pass is tried again."""
     headers = {"Content-Type": "application/json", "User-Agent": "m3ray"}
     request = urllib.request.Request(address, data, headers, method="POST")
-    why = ""
+    reason = ""
     for attempt in range(_TRIES):
         time.sleep(attempt)
         try:
             with urllib.request.urlopen(request, timeout=_POST_SECONDS):
                 return ""
         except urllib.error.HTTPError as error:
-            why = f"answered {error.code}"
+            reason = f"answered {error.code}"
             if error.code < 500 and error.code not in (408, 429):
-                return why
+                return reason
         except urllib.error.URLError as error:
-            why = without_secrets(f"cannot be reached ({error.reason})")
+            reason = redact_addresses(f"cannot be reached ({error.reason})")
         except TimeoutError:
-            why = f"did not answer within {_POST_SECONDS:.0f} s"
-    return f"{why}, {_TRIES} times"
+            reason = f"did not answer within {_POST_SECONDS:.0f} s"
+    return f"{reason}, {_TRIES} times"
 
 
-def _run(command: str, data: bytes, environment: Mapping[str, str]) -> str:
-    """Empty, or why the command failed. Files, not pipes: what it leaves running may hold on to them."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-        given.write(data)
-        given.seek(0)
+def _run_command(command: str, data: bytes, environment: Mapping[str, str]) -> str:
+    """Run the command; return why it failed, or nothing."""
+    # Files, not pipes: what the command leaves running may hold on to them.
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        stdin.write(data)
+        stdin.seek(0)
         process = subprocess.Popen(
             command,
             shell=True,
-            stdin=given,
+            stdin=stdin,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=stderr,
             env={**os.environ, **environment},
             start_new_session=True,
         )
@@ -129,17 +155,18 @@ def _run(command: str, data: bytes, environment: Mapping[str, str]) -> str:
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             return f"took more than {_COMMAND_SECONDS:.0f} s and was killed"
-        return f"exit status {status}{_last_words(said)}" if status else ""
+        return f"exit status {status}{_read_last_line(stderr)}" if status else ""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kills the command and all that it started."""
+    """Kill the command and all that it started."""
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _last_words(said: IO[bytes]) -> str:
-    said.seek(max(0, said.seek(0, os.SEEK_END) - 4096))
-    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-    return f" ({without_secrets(lines[-1])[:_MOST_WORDS]})" if lines else ""
+def _read_last_line(stderr: IO[bytes]) -> str:
+    """The last line that the command printed, in brackets; empty if it printed none."""
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
+    lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
+    return f" ({redact_addresses(lines[-1])[:_MOST_CHARACTERS]})" if lines else ""

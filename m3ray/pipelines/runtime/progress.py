@@ -1,7 +1,8 @@
-"""What a job says while it runs, and the summary it leaves."""
+"""Progress of a job's clips: counts, lines with pace and time left, and warnings when nothing moves."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -10,18 +11,27 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from m3ray.console import announce, say
+from m3ray.console import publish
 from m3ray.pipelines.runtime.rate import RecentRate, duration
+
+logger = logging.getLogger(__name__)
 
 # Between two lines of progress: every 5 s at first, a minute from the first hour on, or a week's log has 120,000 lines.
 _LINE_SECONDS, _MOST_LINE_SECONDS, _LINES = 5.0, 60.0, 60
 _STILL_SECONDS = 60.0
-# Of a standstill it is said after so many minutes, then every hour.
+# Minutes of a standstill after which a warning is logged; then one every hour.
 _WARNINGS = (1, 2, 5, 10, 20, 30, 60)
 
 
 def run_name(job: str, started: float) -> str:
-    """The folder of a run under `runs/`: by time, and no other's."""
+    """Name of a run's folder under `runs/`: its time, its job and four random digits.
+
+    Args:
+        job: name of the job.
+        started: when the run began, seconds since 1970.
+    Returns:
+        Name such as `20260102T030405Z-extract-1a2b`; names sort by time.
+    """
     return time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime(started)) + f"{job}-{uuid.uuid4().hex[:4]}"
 
 
@@ -32,6 +42,11 @@ class StageSeconds:
     by_stage: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, seconds: dict[str, float]) -> None:
+        """Add seconds of work.
+
+        Args:
+            seconds: stage to seconds.
+        """
         for stage, spent in seconds.items():
             self.by_stage[stage] += spent
 
@@ -40,7 +55,14 @@ class StageSeconds:
         return max(self.by_stage, key=lambda stage: self.by_stage[stage]) if self.by_stage else None
 
     def lines(self, clips: int, wall: float) -> list[str]:
-        """A line a stage: its seconds a clip, its share of all work, and the clips a second of the whole."""
+        """Lines that show where the time went.
+
+        Args:
+            clips: number of clips that were finished.
+            wall: seconds from beginning to end.
+        Returns:
+            A line with the clips a second of the whole, then one a stage: seconds a clip, and its share of all work.
+        """
         total = sum(self.by_stage.values()) or 1.0
         out = [f"  {clips} clips in {wall:.1f} s: {clips / max(wall, 1e-9):.2f} clips/s"]
         for stage, spent in sorted(self.by_stage.items(), key=lambda item: -item[1]):
@@ -51,12 +73,12 @@ class StageSeconds:
 
 
 class Progress:
-    """Counts clips, prints a line now and then, and says so when nothing moves.
+    """Count clips, log a line now and then, and warn when nothing moves.
 
     Args:
-        stage: its name, for the lines.
-        total: clips to do.
-        waiting_for: what to look at when nothing moves.
+        stage: name of the stage, for the lines.
+        total: number of clips to do.
+        waiting_for: what the stage waits for when nothing moves, for the warning.
     """
 
     def __init__(self, stage: str, total: int, waiting_for: str) -> None:
@@ -64,13 +86,13 @@ class Progress:
         self.done = self.rejected = 0
         self.seconds = StageSeconds()
         self._rate = RecentRate()
-        self.start = self._moved = self._said = time.monotonic()
+        self.start = self._last_change = self._last_line = time.monotonic()
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._warn_when_still, daemon=True)
 
     def __enter__(self) -> Progress:
-        say(f"{self.stage}: {self.total} clips to do")
-        announce(self)
+        logger.info(f"{self.stage}: {self.total} clips to do")
+        publish(self)
         self._watch.start()
         return self
 
@@ -80,19 +102,15 @@ class Progress:
             finished = self.done + self.rejected
             self._line(f"{finished / max(self.wall, 1e-9):.2f} clips/s")
             for line in self.seconds.lines(finished, self.wall):
-                say(line)
+                logger.info(line)
 
     @property
     def wall(self) -> float:
+        """Seconds since the work began."""
         return time.monotonic() - self.start
 
-    @property
-    def moved(self) -> float:
-        """When the latest clip was finished, on the monotonic clock; at first, when the work began."""
-        return self._moved
-
     def counts(self) -> dict[str, Any]:
-        """Clips done, rejected and to do, their pace over the last minutes and the seconds left; None: not known."""
+        """Clips done, rejected and to do, the pace over the last minutes and the seconds left; None: not yet known."""
         pace, left = self._rate.per_second(), self._rate.seconds_left(self.total - self.done - self.rejected)
         return {
             "clips_done": self.done,
@@ -103,17 +121,27 @@ class Progress:
         }
 
     def add(self, done: int, rejected: int, seconds: dict[str, float]) -> None:
-        """Counts clips that were committed."""
+        """Count clips that were committed, and log a line if one is due.
+
+        Args:
+            done: number of clips with features.
+            rejected: number of rejected clips.
+            seconds: stage to seconds of work on these clips.
+        """
         self.done += done
         self.rejected += rejected
         self.seconds.add(seconds)
-        self._moved = time.monotonic()
+        self._last_change = time.monotonic()
         self._rate.add(self.done + self.rejected)
-        if self._moved - self._said >= min(max(_LINE_SECONDS, self.wall / _LINES), _MOST_LINE_SECONDS):
+        if self._last_change - self._last_line >= min(max(_LINE_SECONDS, self.wall / _LINES), _MOST_LINE_SECONDS):
             self._line(self._pace())
 
     def include(self, other: Progress) -> None:
-        """Counts what another part of the same work did."""
+        """Add what another part of the same work did.
+
+        Args:
+            other: progress of that part, at its end.
+        """
         self.done, self.rejected = self.done + other.done, self.rejected + other.rejected
         self.seconds.add(other.seconds.by_stage)
 
@@ -124,20 +152,26 @@ class Progress:
         return f"{counts['clips_per_second']:.2f} clips/s, about {duration(counts['seconds_left'])} left"
 
     def _line(self, pace: str) -> None:
-        self._said = time.monotonic()
-        say(f"{self.stage}: {self.done + self.rejected}/{self.total} done, {self.rejected} rejected, {pace}")
+        self._last_line = time.monotonic()
+        logger.info(f"{self.stage}: {self.done + self.rejected}/{self.total} done, {self.rejected} rejected, {pace}")
 
     def _warn_when_still(self) -> None:
-        moved, said = self._moved, 0
+        last_change, warnings = self._last_change, 0
         while not self._stop.wait(_STILL_SECONDS / 4):
-            if self._moved != moved:
-                moved, said = self._moved, 0
-            still = time.monotonic() - moved
-            if still >= _STILL_SECONDS * warning_after(said):
-                said += 1
-                say(f"{self.stage}: nothing finished for {duration(still)}; waiting for {self.waiting_for}")
+            if self._last_change != last_change:
+                last_change, warnings = self._last_change, 0
+            still = time.monotonic() - last_change
+            if still >= _STILL_SECONDS * warning_minutes(warnings):
+                warnings += 1
+                logger.warning(f"{self.stage}: nothing finished for {duration(still)}; waiting for {self.waiting_for}")
 
 
-def warning_after(said: int) -> int:
-    """Minutes of a standstill after which the next warning is due, where `said` were given: ever more rarely."""
-    return _WARNINGS[said] if said < len(_WARNINGS) else _WARNINGS[-1] * (said - len(_WARNINGS) + 2)
+def warning_minutes(warnings: int) -> int:
+    """Minutes of a standstill after which the next warning is due; the gaps grow up to an hour.
+
+    Args:
+        warnings: number of warnings that this standstill has had.
+    Returns:
+        Minutes since the last clip was finished.
+    """
+    return _WARNINGS[warnings] if warnings < len(_WARNINGS) else _WARNINGS[-1] * (warnings - len(_WARNINGS) + 2)

@@ -1,7 +1,8 @@
-"""A search in Tune that goes on from our own table of settings: nothing that Tune keeps is read in another process."""
+"""A search in Tune that resumes from our own table of settings; no file of Tune's is ever read again."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -13,94 +14,134 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from m3ray.console import say
 from m3ray.errors import ConfigError, M3RayError
-from m3ray.storage.root import damaged
+from m3ray.storage.parquet_tables import file_damage_error
+from m3ray.study.search_history import DONE, FAILED, SearchHistory, Setting, parse_setting, read_settings
 from m3ray.study.search_space import MODES
 from m3ray.study.study import Study
-from m3ray.study.tried import DONE, FAILED, Setting, Tried, checked_setting, read_settings
+
+logger = logging.getLogger(__name__)
 
 _REPORTED = ("epoch", "spearman", "mse", "spearman_std")
-_WHAT = "search.json"
+_REQUEST = "search.json"
 
 
-class Keeper(tune.Callback):
-    """Notes on the root, from the driver, what Tune's trials do."""
+class TrialRecorder(tune.Callback):
+    """Callback that records on the root, from the driver, what Tune's trials do.
 
-    def __init__(self, tried: Tried) -> None:
-        self.tried = tried
+    Args:
+        history: the search's settings so far.
+    """
+
+    def __init__(self, history: SearchHistory) -> None:
+        self.history = history
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.tried.begin(trial.trial_id, trial.config)
+        """Record that a setting is being tried.
+
+        Args:
+            iteration: count of Tune's loop.
+            trials: all trials of the tuner.
+            trial: trial that begins.
+            **info: further values of Tune's, not used.
+        """
+        self.history.begin(trial.trial_id, trial.config)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self.tried.report(trial.trial_id, {name: result[name] for name in _REPORTED if name in result})
+        """Record the metrics of an epoch.
+
+        Args:
+            iteration: count of Tune's loop.
+            trials: all trials of the tuner.
+            trial: trial that reports.
+            result: metrics of the epoch, as the trial reported them.
+            **info: further values of Tune's, not used.
+        """
+        self.history.report(trial.trial_id, {name: result[name] for name in _REPORTED if name in result})
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.tried.end(trial.trial_id, DONE)
+        """Record that a setting has ended.
+
+        Args:
+            iteration: count of Tune's loop.
+            trials: all trials of the tuner.
+            trial: trial that ended.
+            **info: further values of Tune's, not used.
+        """
+        self.history.end(trial.trial_id, DONE)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.tried.end(trial.trial_id, FAILED)
+        """Record that a setting has failed.
+
+        Args:
+            iteration: count of Tune's loop.
+            trials: all trials of the tuner.
+            trial: trial that failed.
+            **info: further values of Tune's, not used.
+        """
+        self.history.end(trial.trial_id, FAILED)
 
 
-def begun(
-    study: Study, space: Mapping[str, BaseDistribution], first: Mapping[str, Any], asked: Mapping[str, Any]
-) -> Tried:
-    """The settings that an earlier call of the same search has tried, if there was one.
+def resume_search(
+    study: Study, space: Mapping[str, BaseDistribution], first: Mapping[str, Any], request: Mapping[str, Any]
+) -> SearchHistory:
+    """Resume the search with the settings that an earlier call of it has tried, if there was one.
 
     Args:
-        study: where it is kept.
-        space: that it draws from.
-        first: the first point.
-        asked: all that must be as it was.
+        study: study that the search belongs to.
+        space: hyper-parameter to the distribution that it is drawn from.
+        first: point that a new search tries first, hyper-parameter to value.
+        request: all that must be as it was: number of trials, metric, data and so on; plain JSON.
+    Returns:
+        The table of settings; empty for a new search.
     Raises:
-        ConfigError: the earlier search was on other data or settings.
-        DamagedFileError: its table of settings is none.
+        ConfigError: If the earlier search was on other data or settings.
+        DamagedFileError: If its table of settings cannot be read.
     """
-    was_there = _check_same(study, asked)
+    was_there = _check_same(study, request)
     before = read_settings(study.root, study.folder, space, first)
     if before is None and was_there:
-        before = _of_older(study, space, first)
-    tried = Tried(study.root, study.folder, space, before or ())
+        before = _read_older_search(study, space, first)
+    history = SearchHistory(study.root, study.folder, space, before or ())
     if before:
-        say(
-            f"search: goes on from {study.root.display(*study.folder)}; {len(tried.ended)} finished settings are kept, "
-            f"{len(tried.waiting)} that were cut short or failed are tried again first"
+        logger.info(
+            f"search: goes on from {study.root.display(*study.folder)}; {len(history.ended)} finished settings are "
+            f"kept, {len(history.waiting)} that were cut short or failed are tried again first"
         )
-    return tried
+    return history
 
 
-def _check_same(study: Study, asked: Mapping[str, Any]) -> bool:
-    """Whether the search was begun before; it goes on only as what it began as."""
-    kept = (*study.folder, _WHAT)
-    there = study.root.exists(*kept)
-    if there and (before := study.root.read_json(*kept)) != asked:
-        changed = [name for name in {**before, **asked} if before.get(name) != asked.get(name)]
+def _check_same(study: Study, request: Mapping[str, Any]) -> bool:
+    """Whether the search was begun before; raise ConfigError if it was another one."""
+    path = (*study.folder, _REQUEST)
+    was_there = study.root.exists(*path)
+    if was_there and (before := study.root.read_json(*path)) != request:
+        changed = [name for name in {**before, **request} if before.get(name) != request.get(name)]
         raise ConfigError(
             f"the search {study.name} was begun with other {', '.join(changed)}: give this one another --name"
         )
-    study.root.write_json(asked, *kept)
-    return there
+    study.root.write_json(request, *path)
+    return was_there
 
 
-def _of_older(study: Study, space: Mapping[str, BaseDistribution], first: Mapping[str, Any]) -> list[Setting]:
-    """What an older m3ray's search left, from its table alone: its other files are Tune's, and would run code."""
+def _read_older_search(study: Study, space: Mapping[str, BaseDistribution], first: Mapping[str, Any]) -> list[Setting]:
+    """Read what an older m3ray's search left from its table alone: its other files are Tune's, and would run code."""
     root, folder = study.root, study.folder
     if not root.exists(*folder, "tune"):
         return []
     table = (*folder, "trials.parquet")
     finished = root.exists(*table) and {*space, "epochs"} <= set(root.read_schema(*table).names)
-    say(
+    logger.info(
         f"search: {root.display(*folder, 'tune')} is an older m3ray's, and going on from it would run code out of the "
         f"root: {'its finished table is taken' if finished else 'the search begins anew'}, that folder may be deleted"
     )
     rows = root.read_table(*table).to_pylist() if finished else []
     try:
-        return [checked_setting(_entry(row, space), space, first) for row in rows]
+        return [parse_setting(_entry(row, space), space, first) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(root.display(*table), error) from error
+        raise file_damage_error(root.display(*table), error) from error
 
 
 def _entry(row: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
@@ -110,46 +151,67 @@ def _entry(row: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> dic
     return {"point": {name: row[name] for name in space}, "epochs": [last] if done else [], "status": row["status"]}
 
 
-def optimiser_of(tried: Tried, first: Mapping[str, Any], metric: str, seed: int) -> OptunaSearch:
-    """TPE that knows what has ended, and tries first what was cut short."""
-    known = tried.all()
-    waiting = [dict(setting.point) for setting in tried.waiting]
+def make_optimiser(history: SearchHistory, first: Mapping[str, Any], metric: str, seed: int) -> OptunaSearch:
+    """Make a TPE optimiser that knows the finished settings, and tries first those that were cut short.
+
+    Args:
+        history: the search's settings so far.
+        first: point that a new search tries first, hyper-parameter to value.
+        metric: `spearman` or `mse`.
+        seed: seed of the search.
+    Returns:
+        The optimiser, for Tune.
+    """
+    earlier = history.all()
+    waiting = [dict(setting.point) for setting in history.waiting]
     optimiser = OptunaSearch(
-        tried.space,
+        history.space,
         metric=metric,
         mode=MODES[metric],
-        points_to_evaluate=waiting if known else [dict(first)],
-        # Of the same seed it would draw again the settings that are known.
-        sampler=TPESampler(seed=seed + len(known)),
+        points_to_evaluate=waiting if earlier else [dict(first)],
+        # With the same seed it would draw the earlier settings again.
+        sampler=TPESampler(seed=seed + len(earlier)),
     )
-    for setting in tried.inside():
+    for setting in history.settings_in_space():
         optimiser.add_evaluated_point(dict(setting.point), setting.last[metric])
     return optimiser
 
 
-def early_stopping(tried: Tried, metric: str, epochs: int) -> ASHAScheduler:
-    """ASHA that judges new settings against those that have ended too."""
+def make_scheduler(history: SearchHistory, metric: str, epochs: int) -> ASHAScheduler:
+    """Make an ASHA scheduler that compares new settings with the finished ones too.
+
+    Args:
+        history: the search's settings so far.
+        metric: `spearman` or `mse`.
+        epochs: number of epochs of a setting that is not stopped early.
+    Returns:
+        The scheduler, for Tune.
+    """
     scheduler = ASHAScheduler(
         time_attr="epoch", metric=metric, mode=MODES[metric], max_t=epochs, grace_period=max(1, epochs // 4)
     )
-    for number, setting in enumerate(tried.ended):
+    for number, setting in enumerate(history.ended):
         trial: Any = SimpleNamespace(trial_id=f"before-{number}")
-        scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
+        scheduler.on_trial_add(None, trial)
         for epoch in setting.epochs:
-            scheduler.on_trial_result(None, trial, dict(epoch))  # type: ignore[arg-type]
-        scheduler.on_trial_complete(None, trial, dict(setting.last))  # type: ignore[arg-type]
+            scheduler.on_trial_result(None, trial, dict(epoch))
+        scheduler.on_trial_complete(None, trial, dict(setting.last))
     return scheduler
 
 
-def run_to_end(tuner: tune.Tuner, tried: Tried, trials: int) -> None:
-    """Tries what is left.
+def run_to_end(tuner: tune.Tuner, history: SearchHistory, trials: int) -> None:
+    """Try the settings that are left.
 
+    Args:
+        tuner: tuner that tries them.
+        history: the search's settings so far, which a `TrialRecorder` of the tuner fills.
+        trials: number of settings of the whole search.
     Raises:
-        M3RayError: it was stopped before the last setting.
+        M3RayError: If it was stopped before the last setting.
     """
     for error in tuner.fit().errors:
-        say(f"search: a setting failed: {str(error).splitlines()[-1][:300]}")
-    if len(tried.ended) < trials:
+        logger.warning(f"search: a setting failed: {str(error).splitlines()[-1][:300]}")
+    if len(history.ended) < trials:
         raise M3RayError(
-            f"search: stopped after {len(tried.ended)} of {trials} settings: the same call goes on from there"
+            f"search: stopped after {len(history.ended)} of {trials} settings: the same call goes on from there"
         )

@@ -1,4 +1,4 @@
-"""What a worker process does before its first clip: takes on the job's access to storage, and tries its own rights.
+"""What a worker process does before its first clip: take on the job's access to storage, and check its own rights.
 
 Both travel with the data, in Ray Data's context, whoever started Ray, and to nodes that come while the job runs.
 """
@@ -12,53 +12,67 @@ from typing import Protocol
 import ray
 import ray.data
 
-from m3ray.storage.schemes import access_environment
+from m3ray.storage.schemes import read_access_environment
 
 _ENVIRONMENT, _CHECK, _READABLE = "m3ray_environment", "m3ray_check", "m3ray_readable"
 
 
-class LaterCheck(Protocol):
+class LateCheck(Protocol):
     """A check of a node that was not there when the job began; hashable, of one job."""
 
-    def at_first_use(self) -> None: ...
+    def run(self) -> None:
+        """Check the node that this process runs on.
+
+        Raises:
+            StorageError: If this node may not do what the job needs.
+        """
+        ...
 
 
 def send_environment() -> None:
-    """Lets workers have the access to storage that this process has; no check of an earlier job is left."""
+    """Give workers the access to storage that this process has, and drop what an earlier job sent."""
     context = ray.data.DataContext.get_current()
-    context.set_config(_ENVIRONMENT, access_environment())
+    context.set_config(_ENVIRONMENT, read_access_environment())
     context.remove_config(_CHECK)
     context.remove_config(_READABLE)
 
 
-def send_check(check: LaterCheck) -> None:
-    """Lets workers of nodes that come later make a check."""
+def send_check(check: LateCheck) -> None:
+    """Let workers of nodes that come later run a check.
+
+    Args:
+        check: check that each worker process runs once.
+    """
     ray.data.DataContext.get_current().set_config(_CHECK, check)
 
 
-def note_readable(uri: str) -> None:
-    """Notes a clip that a worker has read: asked for again, it tells whether the storage answers at all."""
+def set_readable_clip(uri: str) -> None:
+    """Set the clip that workers read again to find out whether the storage answers at all.
+
+    Args:
+        uri: path or URI of a clip that a worker has read.
+    """
     ray.data.DataContext.get_current().set_config(_READABLE, uri)
 
 
-def readable_clip() -> str:
-    """The clip noted last; empty where none is."""
+def get_readable_clip() -> str:
+    """The clip that was set last; empty if none was."""
     return ray.data.DataContext.get_current().get_config(_READABLE, "")
 
 
 def enter_worker() -> None:
-    """Called by each stage that reads or writes, in whichever process it runs.
+    """Prepare this process for reading and writing; each stage that does so calls it, wherever it runs.
 
     Raises:
-        StorageError: this node came after the job's start, and may not read or write what the job needs.
+        StorageError: If this node came after the job's start and may not read or write what the job needs.
     """
     context = ray.data.DataContext.get_current()
     os.environ.update(context.get_config(_ENVIRONMENT, {}))
     check = context.get_config(_CHECK)
     if check is not None and ray.is_initialized():
-        _checked(check)
+        _run_check(check)
 
 
 @cache
-def _checked(check: LaterCheck) -> None:
-    check.at_first_use()
+def _run_check(check: LateCheck) -> None:
+    check.run()

@@ -1,4 +1,4 @@
-"""The clips to score: where their features are kept, and their catalogue."""
+"""New clips to score: the workspace that holds their features, and their catalogue."""
 
 from __future__ import annotations
 
@@ -8,56 +8,70 @@ import pyarrow.compute as pc
 from m3ray.config import fingerprint
 from m3ray.config.options import PredictOptions
 from m3ray.datasets.catalogue import write_catalogue
-from m3ray.pipelines.extraction.run import tell_listing
+from m3ray.pipelines.extraction.catalogue_update import report_listing
 from m3ray.request.checks import Request
-from m3ray.schema import CATALOGUE_FILE, Clip, catalogue_table
-from m3ray.storage.dataset_record import Record, absolute_path, real_path
-from m3ray.storage.homes import Origin
-from m3ray.storage.ownership import PREDICT_ROOM
+from m3ray.schema import Clip, catalogue_table
+from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.dataset_folders import DatasetOrigin
+from m3ray.storage.dataset_record import DatasetRecord, absolute_path, real_path
+from m3ray.storage.ownership import PREDICT_FOLDER
 from m3ray.storage.root import Root
-from m3ray.storage.root_record import NAME as RECORD
+from m3ray.storage.root_record import RECORD_FILE as RECORD
 from m3ray.storage.root_record import read_record, write_record
 
 
-def room_of(root: Root, asked: Request[PredictOptions]) -> Root:
-    """Where the new clips' catalogue, features and rejects are kept, apart from those the model was trained on.
+def find_workspace(root: Root, request: Request[PredictOptions]) -> Root:
+    """Find the folder for the new clips' catalogue, features and rejects, apart from those of the train split.
 
-    Each data set has a room of its own, the first one `predict/`: the same name in two folders is not the same video.
+    Each data set has a workspace of its own, the first one `predict/`: videos of one name in two folders are two.
+
+    Args:
+        root: Root that the predictions go to.
+        request: The checked request.
+    Returns:
+        The workspace, which may not exist yet.
     """
-    record, room = _record_of(asked), root.below(PREDICT_ROOM)
-    if _is_free(room, record, asked):
-        return room
-    return root.below(f"{PREDICT_ROOM}-{fingerprint(record.dataset, record.real)}")
+    record, workspace = _make_record(request), root.subroot(PREDICT_FOLDER)
+    if _is_free(workspace, record, request):
+        return workspace
+    return root.subroot(f"{PREDICT_FOLDER}-{fingerprint(record.dataset, record.real)}")
 
 
-def _record_of(asked: Request[PredictOptions]) -> Record:
-    options = asked.options
-    source = options.root or ",".join(sorted(tier.source for tier in asked.brought))
-    return Record(options.dataset if options.root else "brought", absolute_path(source), real=real_path(source))
+def _make_record(request: Request[PredictOptions]) -> DatasetRecord:
+    options = request.options
+    source = options.root or ",".join(sorted(tier.source for tier in request.user_tiers))
+    return DatasetRecord(options.dataset if options.root else "brought", absolute_path(source), real=real_path(source))
 
 
-def _is_free(room: Root, record: Record, asked: Request[PredictOptions]) -> bool:
-    """Whether a room is this data set's, or nobody's; one without a record, if no clip of it has moved."""
-    earlier = read_record(room)
+def _is_free(workspace: Root, record: DatasetRecord, request: Request[PredictOptions]) -> bool:
+    """Whether a workspace is this data set's, or nobody's; one without a record, if no clip of it has moved."""
+    earlier = read_record(workspace)
     if earlier is None:
         return True
-    if room.exists(RECORD):
+    if workspace.exists(RECORD):
         return earlier.is_of(record)
-    if asked.listed is None:
+    if request.listing is None:
         return True
-    known = room.read_table(CATALOGUE_FILE, columns=["clip_id", "uri"])
-    there = pc.index_in(asked.listed.table["clip_id"].cast(pa.string()), known["clip_id"].cast(pa.string()))
-    uris = known["uri"].take(there.drop_null())
-    return pc.all(pc.equal(uris, asked.listed.table["uri"].filter(pc.is_valid(there)))).as_py() is not False
+    clips, earlier_clips = request.listing.table, read_catalogue(workspace, ["clip_id", "uri"])
+    rows = pc.index_in(clips["clip_id"].cast(pa.string()), earlier_clips["clip_id"].cast(pa.string()))
+    uris = earlier_clips["uri"].take(rows.drop_null())
+    return pc.all(pc.equal(uris, clips["uri"].filter(pc.is_valid(rows)))).as_py() is not False
 
 
-def new_clips(room: Root, asked: Request[PredictOptions]) -> pa.Table:
-    """The catalogue of the clips to score: a data set's, or the clips of the tiers brought."""
-    options, listed = asked.options, asked.listed
-    write_record(room, _record_of(asked))
-    if listed is None:
-        ids = sorted(set.intersection(*(set(tier.ids) for tier in asked.brought)))
-        return write_catalogue(room, catalogue_table([Clip(name, "") for name in ids[: options.limit]]), 0)
-    tell_listing(room, listed, dry=options.dry_run)
-    origin = Origin((options.root, options.videos), by=options.identity)
-    return write_catalogue(room, listed.table, 0, origin=origin)
+def write_new_catalogue(workspace: Root, request: Request[PredictOptions]) -> pa.Table:
+    """Write the catalogue of the clips to score: a data set's, or the clips of the user-provided tiers.
+
+    Args:
+        workspace: Workspace of the data set.
+        request: The checked request.
+    Returns:
+        The catalogue.
+    """
+    options, listing = request.options, request.listing
+    write_record(workspace, _make_record(request))
+    if listing is None:
+        ids = sorted(set.intersection(*(set(tier.ids) for tier in request.user_tiers)))
+        return write_catalogue(workspace, catalogue_table([Clip(name, "") for name in ids[: options.limit]]), 0)
+    report_listing(workspace, listing, dry=options.dry_run)
+    origin = DatasetOrigin((options.root, options.videos), by=options.identity)
+    return write_catalogue(workspace, listing.table, 0, origin=origin)

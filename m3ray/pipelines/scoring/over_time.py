@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,154 +13,246 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, MomentConfig, TierConfigs, fingerprint
-from m3ray.console import say
-from m3ray.datasets.catalogue import learned
-from m3ray.datasets.clip_contents import stamps_of
+from m3ray.config import DecodeConfig, LimitsConfig, SlidingWindowConfig, TierConfigs, fingerprint
+from m3ray.config.options import WorkOptions
+from m3ray.datasets.catalogue import metadata_column
+from m3ray.datasets.clip_contents import clip_stamps
 from m3ray.errors import DecodeError
-from m3ray.pipelines.extraction import dataflow as extraction
 from m3ray.pipelines.extraction import planning
-from m3ray.pipelines.extraction.changes import drop_stale
-from m3ray.pipelines.extraction.decode_stage import shared_decoder
-from m3ray.pipelines.extraction.patience import patience
-from m3ray.pipelines.extraction.records import WORK, Decoded, decoded_table, failure_of, work_rows
-from m3ray.pipelines.extraction.versions import check_versions, check_worker
+from m3ray.pipelines.extraction.decode_stage import process_decoder
+from m3ray.pipelines.extraction.missing_features import WindowStage, compute_missing_windows
+from m3ray.pipelines.extraction.records import WINDOW, WORK, DecodedClip, failure_of, pack_decoded_clips, unpack_work
+from m3ray.pipelines.extraction.row_updates import drop_stale_rows
+from m3ray.pipelines.extraction.storage_retries import make_retry
+from m3ray.pipelines.extraction.version_checks import check_worker
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.worker_entry import enter_worker
-from m3ray.schema import CATALOGUE_FILE, CONTENT
+from m3ray.schema import CATALOGUE_FILE, CONTENT, METADATA_TABLE
+from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.compaction import compact
+from m3ray.storage.fault_codes import is_transient_reject
+from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import rejected_ids, tier_table
-from m3ray.storage.versions import software
+from m3ray.storage.tier_index import read_tier_table
+from m3ray.storage.versions import software_versions
 from m3ray.tiers import Tier
 from m3ray.video.sampling import DECODING
-from m3ray.video.sliding_windows import moments, rate_of, starts
+from m3ray.video.sliding_windows import iter_sliding_windows, sampling_rate, window_starts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MomentStage:
-    """Turns clips into their moments, one table each, so that memory holds one at a time.
+class SlidingWindowStage:
+    """Cut clips into their sliding windows, one table each, so that memory holds one at a time.
 
     Args:
-        decode: rate, size and window.
-        limits: what a clip may cost.
-        config: length and step of the moments.
-        ledger: of `strikes`, as in `DecodeStage`.
+        decode: Sampling rate, size of a frame, and frames of a decoder window.
+        limits: Per-clip resource limits.
+        config: Length and step of the sliding windows, seconds.
+        ledger: Actor that knows whether the storage answers, as in `DecodeStage`.
+        software: Versions in the job's process, where the stage is made before it travels to the workers.
     """
 
     decode: DecodeConfig
     limits: LimitsConfig
-    config: MomentConfig
+    config: SlidingWindowConfig
     ledger: Any = None
-    software: Mapping[str, str] = field(default_factory=software)  # of the job: a stage is made there, and travels
+    software: Mapping[str, str] = field(default_factory=software_versions)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Decode clips.
+
+        Args:
+            batch: Clips as rows of `WORK`.
+        Yields:
+            A row of `DECODED` for each window; for a clip that cannot be decoded to its end, its failure last.
+        """
         enter_worker()
         check_worker(self.software)
-        for row in work_rows(batch):
-            yield from (decoded_table([moment]) for moment in self._moments(row))
+        for row in unpack_work(batch):
+            yield from (pack_decoded_clips([window]) for window in self._decode(row))
 
-    def _moments(self, row: Decoded) -> Iterator[Decoded]:
+    def _decode(self, clip: DecodedClip) -> Iterator[DecodedClip]:
         begun = time.perf_counter()
         try:
-            data = patience(self.limits, self.ledger).read(row.uri, self.limits.max_bytes)
-            windows = shared_decoder(self.decode, self.limits).windows(data)
-            for moment in moments(windows, self.decode.fps, self.config):
+            data = make_retry(self.limits, self.ledger).read(clip.uri, self.limits.max_bytes)
+            decoded = process_decoder(self.decode, self.limits).windows(data)
+            for window in iter_sliding_windows(decoded, self.decode.fps, self.config):
                 seconds = time.perf_counter() - begun
-                name = moment_id(row.clip_id, moment.start)
-                yield replace(
-                    row, clip_id=name, facts=moment.facts, frames=np.ascontiguousarray(moment.frames), seconds=seconds
-                )
+                frames = np.ascontiguousarray(window.frames)
+                row = replace(clip, metadata=window.metadata, frames=frames, seconds=seconds)
+                yield _as_row(row, window.start)
                 begun = time.perf_counter()
         except DecodeError as error:
-            yield replace(row, failure=failure_of(error, error.stage), seconds=time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            yield _as_row(replace(clip, failure=failure_of(error, error.stage), seconds=seconds), None)
 
 
-def moment_id(clip_id: str, start: int) -> str:
-    """The number first: whatever characters a clip's id has, it can be taken apart again."""
-    return f"{start}@{clip_id}"
+def _as_row(clip: DecodedClip, start: int | None) -> DecodedClip:
+    """A clip's window under an id of its own; without a start what became of the clip as a whole."""
+    return replace(clip, clip_id=row_id(clip.clip_id, start), source_clip_id=clip.clip_id, window_start=start)
 
 
-def compute_moments(
-    room: Root,
+def row_id(clip_id: str, start: int | None) -> str:
+    """Name a row of the windows' workspace, so that no two rows share a name whatever characters ids have.
+
+    Args:
+        clip_id: Id of the clip.
+        start: First frame of the window, counted in sampled frames; None: the clip as a whole.
+    Returns:
+        An id that stands for the row alone; which window it is stands in the columns of `WINDOW`.
+    """
+    return f"{'' if start is None else start}@{clip_id}"
+
+
+def compute_windows(
+    workspace: Root,
     tiers: list[Tier],
     configs: TierConfigs,
-    limits: LimitsConfig,
-    compute: ComputeConfig,
-    config: MomentConfig,
-    on: Resources,
-    *,
-    mix: bool = False,
-    stall_minutes: float = 0.0,
+    options: WorkOptions,
+    config: SlidingWindowConfig,
+    resources: Resources,
 ) -> Root:
-    """The moments' features, computed where they lack; returns the room that holds them.
+    """Compute the sliding windows' features that are missing.
 
     Args:
-        room: has the clips' catalogue, with what decoding learned of each.
-        mix: whether moments that were computed with other software may stand beside them.
-        stall_minutes: as `extract.run` takes it.
+        workspace: Has the clips' catalogue, with what decoding learned of each clip.
+        tiers: Tiers that the bundle sees.
+        configs: Settings of the tiers.
+        options: Processors, per-clip limits, and what the job tolerates.
+        config: Length and step of the sliding windows, seconds.
+        resources: CPUs and GPUs of the cluster.
+    Returns:
+        A folder of the workspace with the windows' features, and a catalogue of the windows of these clips: `clip_id`
+        (the row's own), `source_clip_id`, `window_start`.
     """
-    there = room.below(f"moments-{fingerprint(config, configs.decode, DECODING)}")
-    clips = _clips(room, configs.decode, config)
-    plan = planning.plan(there, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
-    for folder in plan.folders.values():
-        drop_stale(there, folder, pa.table({name: clips[name] for name in ("clip_id", CONTENT)}), prefix=r"^\d+@")
-    expected = dict(zip(clips["clip_id"].to_pylist(), clips["moments"].to_pylist(), strict=True))
-    done = _done(there, plan, expected)
-    lacking = clips.filter(pa.array([done[clip] < count for clip, count in expected.items()], pa.bool_()))
-    work = [{**row, "tiers": [tier.name for tier in tiers]} for row in lacking.to_pylist()]
+    # The name is that of earlier roots, whose windows are not computed again.
+    folder = workspace.subroot(f"moments-{fingerprint(config, configs.decode, DECODING)}")
+    clips = _read_clips(workspace, configs.decode, config)
+    plan = planning.plan(folder, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
+    _drop_stale_windows(folder, plan, clips)
+    expected = {clip["clip_id"]: clip["windows"] for clip in clips.to_pylist()}
+    done = _count_done(folder, plan, clips)
+    missing = clips.filter(pa.array([done[clip] < count for clip, count in expected.items()], pa.bool_()))
+    _forget_failures(folder, missing["clip_id"])
+    work = [{**row, "tiers": [tier.name for tier in tiers]} for row in missing.to_pylist()]
     plan = replace(plan, work=pa.Table.from_pylist(work, schema=WORK))
-    check_versions(plan, compute, on, mix=mix)
-    say(f"over time: {sum(expected.values())} windows of {config.window:g} s of {len(expected)} clips")
-    stage = partial(MomentStage, configs.decode, limits, config)
+    logger.info(f"over time: {sum(expected.values())} windows of {config.window:g} s of {len(expected)} clips")
+    stage = partial(SlidingWindowStage, configs.decode, options.limits, config)
     left = sum(expected.values()) - sum(done.values())
-    extraction.run(plan, configs, limits, compute, on, decode=stage, total=left, stall_minutes=stall_minutes)
-    # What is scored is what the catalogue names: moments of the clips that were asked for.
-    ids = sorted(name for name in there.ids(*plan.folders["facts"]).to_pylist() if name.partition("@")[2] in expected)
-    there.write_table(pa.table({"clip_id": pa.array(ids, pa.string())}), CATALOGUE_FILE)
-    return there
+    compute_missing_windows(plan, configs, options, resources, WindowStage(stage, left))
+    # The folder may hold windows of other clips too, of an earlier request.
+    windows = _read_windows(folder, plan)
+    folder.write_table(windows.filter(pc.is_in(windows["source_clip_id"], clips["clip_id"])), CATALOGUE_FILE)
+    return folder
 
 
-def _clips(room: Root, decode: DecodeConfig, config: MomentConfig) -> pa.Table:
-    """The decoded clips of a room: `clip_id, uri, content`, and how many `moments` each has."""
-    catalogue = room.read_table(CATALOGUE_FILE)
-    columns = {"clip_id": catalogue["clip_id"], "uri": catalogue["uri"], CONTENT: stamps_of(room, catalogue)}
-    facts = {name: learned(catalogue, name) for name in ("frames", "sampled", "native_fps")}
-    found = []
-    for row in pa.table({**columns, **facts}).to_pylist():
+def _read_clips(workspace: Root, decode: DecodeConfig, config: SlidingWindowConfig) -> pa.Table:
+    """The decoded clips of a workspace: `clip_id, uri, content`, and how many sliding `windows` each has."""
+    catalogue = read_catalogue(workspace)
+    columns = {"clip_id": catalogue["clip_id"], "uri": catalogue["uri"], CONTENT: clip_stamps(workspace, catalogue)}
+    metadata = {name: metadata_column(catalogue, name) for name in ("frames", "sampled", "native_fps")}
+    clips = []
+    for row in pa.table({**columns, **metadata}).to_pylist():
         if row["sampled"]:
-            rate = rate_of(row["native_fps"], decode.fps, each_once=row["sampled"] == row["frames"])
-            found.append(
-                {**{name: row[name] for name in columns}, "moments": len(starts(row["sampled"], rate, config))}
-            )
-    kinds = {"clip_id": pa.string(), "uri": pa.string(), CONTENT: pa.large_string(), "moments": pa.int64()}
-    return pa.Table.from_pylist(found, schema=pa.schema(kinds))
+            rate = sampling_rate(row["native_fps"], decode.fps, each_once=row["sampled"] == row["frames"])
+            count = len(window_starts(row["sampled"], rate, config))
+            clips.append({**{name: row[name] for name in columns}, "windows": count})
+    kinds = {"clip_id": pa.string(), "uri": pa.string(), CONTENT: pa.large_string(), "windows": pa.int64()}
+    return pa.Table.from_pylist(clips, schema=pa.schema(kinds))
 
 
-def _done(there: Root, plan: planning.Plan, expected: Mapping[str, int]) -> Mapping[str, int]:
-    """How many moments of each clip stand in every tier or among the rejects."""
-    have = set.intersection(*(set(there.ids(*plan.folders[tier.name]).to_pylist()) for tier in plan.tiers))
-    done: dict[str, int] = defaultdict(int)
-    for name in have | set(rejected_ids(there, settled=True).to_pylist()):
-        start, _, clip = name.partition("@")
-        if start.isdigit() and clip in expected:  # a clip that could not be decoded was rejected under its own id
-            done[clip] += 1
-    return done
+def _read_windows(folder: Root, plan: planning.Plan) -> pa.Table:
+    """The windows that a folder holds metadata of: `clip_id, source_clip_id, window_start`, sorted by `clip_id`."""
+    rows = folder.read_shards(*plan.folders[METADATA_TABLE])
+    return name_windows(pa.table({"clip_id": pa.array([], pa.string())}) if rows is None else rows)
 
 
-def curves(there: Root, fps: float, scores: pd.DataFrame) -> pd.DataFrame:
-    """From scores of moments to a row a clip: `clip_id`, `times` (middles of the windows, s), `curve`.
+def name_windows(rows: pa.Table) -> pa.Table:
+    """Tell which window of which clip each row is.
 
     Args:
-        there: the moments' room.
-        fps: that were asked for.
-        scores: `clip_id`, `score` of the moments.
+        rows: `clip_id`, and the columns of `WINDOW`; these are null, or absent, where an older m3ray wrote the rows: it
+            named a window `start@clip_id`, and a clip that could not be decoded by the clip's own id.
+    Returns:
+        `clip_id`, `source_clip_id`, `window_start`, as many rows; the last two are null for a clip as a whole.
     """
-    facts = tier_table(there, "facts").to_pandas().set_index("clip_id")
-    parts = scores["clip_id"].str.partition("@")
-    rate = np.minimum(facts.loc[scores["clip_id"], "native_fps"].to_numpy(), fps)
-    length = facts.loc[scores["clip_id"], "sampled"].to_numpy()
-    frame = pd.DataFrame({"clip_id": parts[2], "score": scores["score"]})
-    frame["seconds"] = (parts[0].astype(int).to_numpy() + length / 2) / rate
+    ids = rows["clip_id"].cast(pa.string()).combine_chunks()
+    parts = pc.extract_regex(ids, r"(?s)^(?P<start>\d{1,15})@(?P<clip>.*)$")
+    clips, starts = pc.struct_field(parts, "clip"), pc.struct_field(parts, "start").cast(pa.int64())
+    if set(WINDOW.names) <= set(rows.column_names):
+        source, start = rows["source_clip_id"].combine_chunks(), rows["window_start"].combine_chunks()
+        clips = pc.coalesce(source, clips)
+        starts = pc.if_else(pc.is_valid(source), start, starts)
+    return pa.table({"clip_id": ids, "source_clip_id": clips, "window_start": starts})
+
+
+def _drop_stale_windows(folder: Root, plan: planning.Plan, clips: pa.Table) -> None:
+    """Drop the windows of clips whose content is another one by now."""
+    windows = _read_windows(folder, plan)
+    owners = pc.index_in(windows["source_clip_id"], value_set=clips["clip_id"])
+    contents = clips[CONTENT].take(owners)
+    stamps = pa.table({"clip_id": windows["clip_id"], CONTENT: contents}).filter(pc.is_valid(owners))
+    for where in plan.folders.values():
+        # A killed job may have left a tier's row without its metadata: nothing tells what it was computed from.
+        ids = folder.read_ids(*where)
+        compact(folder, *where, without=ids.filter(pc.invert(pc.is_in(ids, value_set=windows["clip_id"]))))
+        drop_stale_rows(folder, where, stamps)
+
+
+def _count_done(folder: Root, plan: planning.Plan, clips: pa.Table) -> Mapping[str, int]:
+    """How many windows of each clip stand in every tier or among the rejects."""
+    windows = _read_windows(folder, plan)
+    for tier in plan.tiers:
+        windows = windows.filter(pc.is_in(windows["clip_id"], value_set=folder.read_ids(*plan.folders[tier.name])))
+    windows = pa.concat_tables([windows, _read_rejected_windows(folder, clips)])
+    windows = windows.filter(pc.is_valid(windows["window_start"]))
+    windows = windows.filter(pc.is_in(windows["source_clip_id"], value_set=clips["clip_id"]))
+    unique = windows.select(WINDOW.names).group_by(WINDOW.names).aggregate([])
+    return Counter(unique["source_clip_id"].to_pylist())
+
+
+def _read_rejected_windows(folder: Root, clips: pa.Table) -> pa.Table:
+    """The windows that were rejected for good, as `name_windows` tells them."""
+    rejects = folder.read_shards(*REJECTS_FOLDER)
+    if rejects is None:
+        return name_windows(pa.table({"clip_id": pa.array([], pa.string())}))
+    rejects = rejects.filter(pc.invert(is_transient_reject(rejects)))
+    windows = name_windows(rejects)
+    # An older m3ray rejected a clip that is called `12@beach.mp4` by its id alone, as it did window 12 of `beach.mp4`:
+    # their files tell them apart.
+    owners = pc.index_in(windows["source_clip_id"], value_set=clips["clip_id"])
+    same_file = pc.equal(clips["uri"].take(owners), rejects["uri"])
+    if "source_clip_id" in rejects.column_names:
+        same_file = pc.or_kleene(same_file, pc.is_valid(rejects["source_clip_id"]))
+    return windows.filter(same_file)
+
+
+def _forget_failures(folder: Root, clips: pa.ChunkedArray) -> None:
+    """Drop the rejects of clips as a whole, which are now tried again."""
+    if len(clips):
+        ids = pa.chunked_array([[row_id(clip, None) for clip in clips.to_pylist()]], pa.string())
+        compact(folder, *REJECTS_FOLDER, without=ids)
+
+
+def make_curves(folder: Root, fps: float, scores: pd.DataFrame) -> pd.DataFrame:
+    """Gather the scores of sliding windows into a curve a clip.
+
+    Args:
+        folder: The windows' folder, as `compute_windows` leaves it.
+        fps: Frames a second that were sampled, at most.
+        scores: `clip_id` (the row's own), `score` of each window.
+    Returns:
+        A row a clip: `clip_id`, `times` (the windows' middles, seconds), `curve` (their scores).
+    """
+    windows = read_catalogue(folder).to_pandas().set_index("clip_id").loc[scores["clip_id"]]
+    metadata = read_tier_table(folder, METADATA_TABLE).to_pandas().set_index("clip_id").loc[scores["clip_id"]]
+    rate = np.minimum(metadata["native_fps"].to_numpy(), fps)
+    seconds = (windows["window_start"].to_numpy() + metadata["sampled"].to_numpy() / 2) / rate
+    clips = windows["source_clip_id"].to_numpy()
+    frame = pd.DataFrame({"clip_id": clips, "score": scores["score"].to_numpy(), "seconds": seconds})
     groups = frame.sort_values("seconds").groupby("clip_id")
     return groups.agg(times=("seconds", list), curve=("score", list)).reset_index()

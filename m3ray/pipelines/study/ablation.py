@@ -1,7 +1,8 @@
-"""The study through Tune: a trial a variant, its runs stacked; variants trained before are not trained again."""
+"""The study under Tune: a trial a variant, its runs stacked; a variant that was trained before is not trained again."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,49 +11,54 @@ import pandas as pd
 import torch
 from ray import tune
 
-from m3ray.console import say
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.tune import quiet_tune, trial_resources, tune_folder, tune_table
-from m3ray.study.store import collect, write_part
+from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder, trial_resources
+from m3ray.study.store import collect_trials, write_trial
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
 
+logger = logging.getLogger(__name__)
 
-def run_study(study: Study, variants: Sequence[Variant], on: Resources) -> pd.DataFrame:
-    """Trains what was not trained before and writes the study's tables.
 
+def run_study(study: Study, variants: Sequence[Variant], resources: Resources) -> pd.DataFrame:
+    """Train the variants that were not trained before, and write the study's tables.
+
+    Args:
+        study: Data, seeds and folder of the study.
+        variants: The variants; of two of one name the later one counts.
+        resources: CPUs and GPUs of the cluster.
     Returns:
         `trials.parquet`: a row a variant.
     """
     unique = list({variant.name: variant for variant in variants}.values())
-    missing = [variant for variant in unique if not study.root.exists(*study.part(variant), "trial.json")]
-    say(f"study: {len(unique)} variants x {len(study.seeds)} runs; {len(unique) - len(missing)} cached")
+    missing = [variant for variant in unique if not study.root.exists(*study.trial_folder(variant), "trial.json")]
+    logger.info(f"study: {len(unique)} variants x {len(study.seeds)} runs; {len(unique) - len(missing)} cached")
     if missing:
-        _tune(study, missing, on)
-    return collect(study, unique)
+        _run_trials(study, missing, resources)
+    return collect_trials(study, unique)
 
 
-def _tune(study: Study, variants: Sequence[Variant], on: Resources) -> None:
-    quiet_tune()
+def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources) -> None:
+    silence_tune()
     by_name = {variant.name: variant for variant in variants}
     # The matrix goes to the object store once; trials on a node share it.
     trainable = tune.with_parameters(_trial, study=study, variants=by_name)
-    with tune_folder() as folder:
+    with temporary_tune_folder() as folder:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, trial_resources(on)),
+            tune.with_resources(trainable, trial_resources(resources)),
             param_space={"variant": tune.grid_search(list(by_name))},
             tune_config=tune.TuneConfig(metric="spearman", mode="max", reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=folder,
                 failure_config=tune.FailureConfig(max_failures=2),
-                progress_reporter=tune_table("variant"),
+                progress_reporter=make_reporter("variant"),
                 verbose=1,
             ),
         )
         for error in tuner.fit().errors:
-            say(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
+            logger.warning(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
 
 
 def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant]) -> None:
@@ -63,7 +69,7 @@ def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant]
     start = time.perf_counter()
     result = run_trial(variant, study.data, study.seeds, device)
     result.summary["seconds"] = time.perf_counter() - start
-    write_part(study, variant, result)
+    write_trial(study, variant, result)
     shown = ("features", "parameters", "runs", "spearman", "mse", "best_epoch", "best_spearman")
     # Tune's table wants numbers: a trial whose every run is constant reports no correlation as -1.
     tune.report({name: -1.0 if result.summary[name] is None else result.summary[name] for name in shown})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,48 +16,55 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
 from m3ray.config import as_json, fingerprint
-from m3ray.console import say
 from m3ray.errors import StudyError
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.search_state import Keeper, begun, early_stopping, optimiser_of, run_to_end
-from m3ray.pipelines.runtime.tune import quiet_tune, trial_resources, tune_folder, tune_table
+from m3ray.pipelines.runtime.search_state import (
+    TrialRecorder,
+    make_optimiser,
+    make_scheduler,
+    resume_search,
+    run_to_end,
+)
+from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder, trial_resources
 from m3ray.storage.csv_writing import csv_bytes
-from m3ray.study.search_space import MODES, SPACE, as_point, training_of
+from m3ray.study.search_history import DONE, SearchHistory, Setting
+from m3ray.study.search_space import MODES, SPACE, point_from_training, training_from_point
 from m3ray.study.statistics import paired_difference
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
-from m3ray.study.tried import DONE, Setting, Tried
 from m3ray.study.variants import Variant
+
+logger = logging.getLogger(__name__)
 
 _FRESH = 1_000  # seeds that the search never saw start here
 
 
-def search(study: Study, variant: Variant, trials: int, metric: str, on: Resources) -> pd.DataFrame:
-    """Tries settings of a variant's training; the same call goes on where an earlier one was cut.
+def search_settings(study: Study, variant: Variant, trials: int, metric: str, resources: Resources) -> pd.DataFrame:
+    """Try settings of a variant's training; the same call goes on where an earlier one was cut.
 
     Args:
-        study: data, seeds of a setting's runs, and where results go.
-        variant: its tiers are what every setting sees; its training is the first one tried.
-        trials: settings to try.
-        metric: `spearman` or `mse`, mean over runs at the last epoch.
-        on: the cluster.
+        study: Data, seeds of each setting's runs, and the folder of the search.
+        variant: Its tiers are what every setting sees; its training is the first setting tried.
+        trials: Number of settings to try.
+        metric: `spearman` or `mse`, as the mean over runs at the last epoch.
+        resources: CPUs and GPUs of the cluster.
     Returns:
         A row a setting, best first.
     Raises:
-        ConfigError: an earlier search of this name was on other data or settings.
-        DamagedFileError: what it left cannot be read.
-        StudyError: every setting failed.
+        ConfigError: If an earlier search of this name was on other data or settings.
+        DamagedFileError: If what an earlier search left cannot be read.
+        StudyError: If every setting failed.
     """
-    quiet_tune()
+    silence_tune()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    first = as_point(variant.training)
-    tried = begun(study, SPACE, first, _asked(study, variant, trials, metric))
+    first = point_from_training(variant.training)
+    tried = resume_search(study, SPACE, first, _identify_search(study, variant, trials, metric))
     left = trials - len(tried.ended)
     if left > 0:
-        with tune_folder() as folder:
-            run_to_end(_tuner(study, variant, tried, left, metric, on, folder), tried, trials)
-    rows = [_row(setting, variant.training.epochs) for setting in tried.ended]
-    frame = _with_preset(pd.DataFrame(rows), study, variant).sort_values(
+        with temporary_tune_folder() as folder:
+            run_to_end(_make_tuner(study, variant, tried, left, metric, resources, folder), tried, trials)
+    rows = [_make_row(setting, variant.training.epochs) for setting in tried.ended]
+    frame = _add_preset(pd.DataFrame(rows), study, variant).sort_values(
         ["complete", metric], ascending=[False, metric == "mse"], na_position="last", ignore_index=True
     )
     if not frame["complete"].any():
@@ -68,47 +76,49 @@ def search(study: Study, variant: Variant, trials: int, metric: str, on: Resourc
     return frame
 
 
-def _tuner(
-    study: Study, variant: Variant, tried: Tried, left: int, metric: str, on: Resources, folder: str
+def _make_tuner(
+    study: Study, variant: Variant, tried: SearchHistory, left: int, metric: str, resources: Resources, folder: str
 ) -> tune.Tuner:
-    """What tries the settings that are left; Tune's own files go to `folder`."""
-    optimiser = optimiser_of(tried, as_point(variant.training), metric, study.seeds[0])
+    """Tune on the settings that are left; its own files go to `folder`."""
+    optimiser = make_optimiser(tried, point_from_training(variant.training), metric, study.seeds[0])
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(_setting, study=study, variant=variant), trial_resources(on)),
+        tune.with_resources(
+            tune.with_parameters(_run_setting, study=study, variant=variant), trial_resources(resources)
+        ),
         tune_config=tune.TuneConfig(
             num_samples=left,
             # More at once would be drawn blindly: TPE learns from those that have ended.
-            search_alg=ConcurrencyLimiter(optimiser, max_concurrent=max(2, min(left // 4, on.cpus))),
-            scheduler=early_stopping(tried, metric, variant.training.epochs),
+            search_alg=ConcurrencyLimiter(optimiser, max_concurrent=max(2, min(left // 4, resources.cpus))),
+            scheduler=make_scheduler(tried, metric, variant.training.epochs),
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=folder,
-            callbacks=[Keeper(tried)],
+            callbacks=[TrialRecorder(tried)],
             failure_config=tune.FailureConfig(max_failures=1),
-            progress_reporter=tune_table(*SPACE),
+            progress_reporter=make_reporter(*SPACE),
             verbose=1,
         ),
     )
 
 
-def _setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
-    """One Tune trial: all runs of a setting as one model, so that an epoch's mean can be judged."""
+def _run_setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
+    """One Tune trial: all runs of a setting as one model, so that ASHA sees their mean after each epoch."""
     torch.set_num_threads(1)
 
     def report(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
         means = {name: float(np.mean(metrics[name])) for name in MODES}
         # Tune wants numbers: a setting whose runs are constant, or diverged, is as bad as can be.
-        found = {n: v if np.isfinite(v) else {"spearman": -1.0, "mse": 1.0}[n] for n, v in means.items()}
+        finite = {n: v if np.isfinite(v) else {"spearman": -1.0, "mse": 1.0}[n] for n, v in means.items()}
         deviation = float(np.std(metrics["spearman"], ddof=1)) if len(study.seeds) > 1 else 0.0
-        tune.report({**found, "spearman_std": deviation if np.isfinite(deviation) else 0.0, "epoch": epoch + 1})
+        tune.report({**finite, "spearman_std": deviation if np.isfinite(deviation) else 0.0, "epoch": epoch + 1})
 
-    tried = replace(variant, training=training_of(config, variant.training))
+    tried = replace(variant, training=training_from_point(config, variant.training))
     run_trial(tried, study.data, study.seeds, _device(), on_epoch=report, stack=len(study.seeds))
 
 
-def _row(setting: Setting, most: int) -> dict[str, Any]:
+def _make_row(setting: Setting, most: int) -> dict[str, Any]:
     """A setting: what it was, what it reached, and whether ASHA let it train all `most` epochs."""
     shown = {name: setting.last.get(name, np.nan) for name in ("spearman", "spearman_std", "mse")}
     epochs = int(setting.last.get("epoch", 0))
@@ -116,9 +126,9 @@ def _row(setting: Setting, most: int) -> dict[str, Any]:
     return {**setting.point, **shown, "epochs": epochs, "status": setting.status, "complete": complete}
 
 
-def _with_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataFrame:
+def _add_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataFrame:
     """The first setting trained to its last epoch even where ASHA stopped it: the best one is compared with it."""
-    point = as_point(variant.training)
+    point = point_from_training(variant.training)
     itself = np.logical_and.reduce([frame[name] == value for name, value in point.items()])
     if frame.loc[itself, "complete"].any():
         return frame
@@ -135,29 +145,29 @@ def _device() -> torch.device:
 
 def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> None:
     """The best setting as a file for `train.py --config`, compared with the first one on seeds that chose nothing."""
-    best = training_of(row.to_dict(), variant.training)
+    best = training_from_point(row.to_dict(), variant.training)
     fresh = [seed + _FRESH for seed in study.seeds]
-    found, given = (
+    tuned, preset = (
         run_trial(replace(variant, training=training), study.data, fresh, _device()).trained.metrics[metric][:, -1]
         for training in (best, variant.training)
     )
-    gap = paired_difference(found, given)
-    facts = {
+    gap = paired_difference(tuned, preset)
+    result = {
         "training": as_json(best),
         "metric": metric,
         f"val_{metric}": float(row[metric]),
-        "fresh_seeds": {"best": float(found.mean()), "preset": float(given.mean()), "difference": as_json(gap)},
+        "fresh_seeds": {"best": float(tuned.mean()), "preset": float(preset.mean()), "difference": as_json(gap)},
         "note": "chosen on val, so optimistic; fresh_seeds had no part in the choice, on the same val",
     }
-    study.root.write_json(facts, *study.folder, "best.json")
-    say(
-        f"search: best {metric} {row[metric]:.4f} on val; on {len(fresh)} fresh seeds {found.mean():.4f}, the preset "
-        f"{given.mean():.4f}: python jobs/train.py --out {study.root.uri} --config "
+    study.root.write_json(result, *study.folder, "best.json")
+    logger.info(
+        f"search: best {metric} {row[metric]:.4f} on val; on {len(fresh)} fresh seeds {tuned.mean():.4f}, the preset "
+        f"{preset.mean():.4f}: python jobs/train.py --out {study.root.uri} --config "
         f"{study.root.display(*study.folder, 'best.json')} --name tuned"
     )
 
 
-def _asked(study: Study, variant: Variant, trials: int, metric: str) -> dict[str, Any]:
+def _identify_search(study: Study, variant: Variant, trials: int, metric: str) -> dict[str, Any]:
     """What a search that goes on must have in common with what it began as."""
     return {
         "data": fingerprint(study.loaded.key, dict(study.loaded.folders)),

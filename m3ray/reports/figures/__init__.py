@@ -1,25 +1,31 @@
-"""The figures: each a function from data frames to a matplotlib figure and the data that it draws."""
+"""One function a figure: from data frames to a matplotlib figure and the data that it draws."""
 
-from m3ray.reports.figures.ablation import forest
-from m3ray.reports.figures.clusters import NOISE, cluster_boxes, cluster_contents, cluster_planes, largest_clusters
-from m3ray.reports.figures.curves import curve_table, validation_curves
-from m3ray.reports.figures.over_time import over_time
-from m3ray.reports.figures.pairs import pairs
-from m3ray.reports.figures.predictions import calibration, distributions
-from m3ray.reports.figures.search import parallel_coordinates
+from m3ray.reports.figures.ablation import plot_forest
+from m3ray.reports.figures.clusters import (
+    NOISE,
+    largest_clusters,
+    plot_cluster_boxes,
+    plot_cluster_contents,
+    plot_cluster_planes,
+)
+from m3ray.reports.figures.curves import curve_table, plot_validation_curves
+from m3ray.reports.figures.over_time import plot_over_time
+from m3ray.reports.figures.pairs import plot_pairs
+from m3ray.reports.figures.predictions import plot_calibration, plot_distributions
+from m3ray.reports.figures.search import plot_parallel_coordinates
 
 __all__ = [
     "NOISE",
-    "calibration",
-    "cluster_boxes",
-    "cluster_contents",
-    "cluster_planes",
     "curve_table",
-    "distributions",
-    "forest",
     "largest_clusters",
-    "over_time",
-    "pairs",
-    "parallel_coordinates",
-    "validation_curves",
+    "plot_calibration",
+    "plot_cluster_boxes",
+    "plot_cluster_contents",
+    "plot_cluster_planes",
+    "plot_distributions",
+    "plot_forest",
+    "plot_over_time",
+    "plot_pairs",
+    "plot_parallel_coordinates",
+    "plot_validation_curves",
 ]

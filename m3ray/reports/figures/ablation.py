@@ -1,4 +1,4 @@
-"""Beyond the paper: what each ablation costs, with its interval."""
+"""Beyond the paper: a forest plot of what each ablation changes, with its intervals."""
 
 from __future__ import annotations
 
@@ -10,42 +10,48 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from m3ray.reports.style import COLOURS, INK, plain
+from m3ray.reports.style import COLOURS, INK, label_text
 
 _COLUMNS = ["table", "variant", "full", "delta_spearman", "delta_low", "delta_high", "boot_low", "boot_high"]
 
 
-def forest(trials: pd.DataFrame, tables: Mapping[int, Sequence[str]]) -> tuple[Figure, pd.DataFrame]:
-    """A forest plot of every variant's paired difference to its full model.
+def plot_forest(trials: pd.DataFrame, tables: Mapping[int, Sequence[str]]) -> tuple[Figure, pd.DataFrame]:
+    """Plot every variant's paired difference to its full model as a forest plot.
 
     Args:
-        trials: `trials.parquet`.
-        tables: number to its variants in order; a variant stands under the first table that has it.
+        trials: the study's `trials.parquet`.
+        tables: table number to the names of its variants in order.
     Returns:
         The figure, and what it draws: table, variant, full model, difference, Student's interval over runs (thick)
         and the bootstrap's over clips (thin), empty where there is none.
     """
-    drawn = forest_table(trials, tables)
-    heights = np.arange(len(drawn))[::-1] - drawn["table"].rank(method="dense").to_numpy() * 0.6
-    figure, axes = plt.subplots(figsize=(8.4, 0.26 * len(drawn) + 1.6))
+    rows = forest_table(trials, tables)
+    heights = np.arange(len(rows))[::-1] - rows["table"].rank(method="dense").to_numpy() * 0.6
+    figure, axes = plt.subplots(figsize=(8.4, 0.26 * len(rows) + 1.6))
     axes.axvline(0, color=INK, linewidth=1)
-    for height, (_, row) in zip(heights, drawn.iterrows(), strict=True):
+    for height, (_, row) in zip(heights, rows.iterrows(), strict=True):
         _draw_row(axes, height, row)
-    names = [f"{plain(row.variant)}  (table {row.table})" for row in drawn.itertuples()]
+    names = [f"{label_text(row.variant)}  (table {row.table})" for row in rows.itertuples()]
     axes.set_yticks(heights, names, fontsize=8.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("difference in Spearman's rank correlation to the full model")
-    return figure, drawn
+    return figure, rows
 
 
 def forest_table(trials: pd.DataFrame, tables: Mapping[int, Sequence[str]]) -> pd.DataFrame:
-    """The rows that have a difference, each under the first table that has it."""
+    """Rows of the variants that have a difference, each under the first table that has it.
+
+    Args:
+        trials: the study's `trials.parquet`.
+        tables: table number to the names of its variants in order.
+    Returns:
+        `table`, `variant`, `full`, the difference and its two intervals, in the order of the tables.
+    """
     first = {name: number for number in sorted(tables, reverse=True) for name in tables[number]}
     rows = trials[trials["variant"].isin(list(first)) & trials["delta_spearman"].notna()]
-    drawn = rows.assign(table=rows["variant"].map(first))
     order = {name: k for names in tables.values() for k, name in enumerate(names)}
-    drawn = drawn.assign(order=drawn["variant"].map(order)).sort_values(["table", "order"])
-    return drawn[_COLUMNS].reset_index(drop=True)
+    rows = rows.assign(table=rows["variant"].map(first), order=rows["variant"].map(order))
+    return rows.sort_values(["table", "order"])[_COLUMNS].reset_index(drop=True)
 
 
 def _draw_row(axes: Axes, height: float, row: pd.Series) -> None:

@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from m3ray.reports.style import COLOURS, LINES, plain
+from m3ray.reports.style import COLOURS, LINES, label_text
 
 
-def validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Figure 2: validation Spearman by epoch; mean line, band of one standard deviation, best epoch marked.
+def plot_validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Plot Figure 2: validation Spearman by epoch; mean line, band of one standard deviation, best epoch marked.
 
     Args:
-        runs: columns of `runs.parquet`, the variants to draw in their order.
+        runs: rows of the study's `runs.parquet`, variants in the order in which they are drawn.
     Returns:
         The figure, and what it draws: `variant, epoch, mean, deviation` (deviation empty for a single run).
     """
@@ -34,13 +34,19 @@ def validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over runs of each variant and epoch, variants in their order."""
+    """Mean and standard deviation over runs of each variant and epoch.
+
+    Args:
+        runs: rows of the study's `runs.parquet`.
+    Returns:
+        `variant, epoch, mean, deviation`, variants in the order of `runs`.
+    """
     grouped = runs.groupby(["variant", "epoch"], sort=False)["val_spearman"]
     return grouped.agg(mean="mean", deviation="std").reset_index()
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str, line: str) -> float:
-    """One variant's curve; returns the height of its right end."""
+    """Draw one variant's curve and return the height of its right end."""
     epoch, mean = curve["epoch"].to_numpy(), curve["mean"].to_numpy()
     axes.plot(epoch, mean, color=colour, linestyle=line, linewidth=1.6)
     if curve["deviation"].notna().any():
@@ -53,14 +59,14 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str, line: str) -> floa
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], last: float) -> None:
-    """Names at the right ends of the lines, moved apart where they would overlap."""
+    """Write names at the right ends of the lines, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     step = (high - low) / 22
     height = -np.inf
     for value, name, colour in sorted(ends):
         height = max(value if np.isfinite(value) else low, height + step)
         axes.annotate(
-            plain(name),
+            label_text(name),
             (last, value),
             xytext=(last * 1.03 + 0.2, height),
             color=colour,

@@ -1,4 +1,4 @@
-"""Figure 6: the raw features and the score, each against each."""
+"""Figure 6: the raw features and the score, each against every other."""
 
 from __future__ import annotations
 
@@ -11,39 +11,45 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from m3ray.reports.style import COLOURS, INK, POINTS, SEQUENCE, plain
+from m3ray.reports.style import COLOURS, INK, POINTS, SEQUENCE, label_text
 
 _MOST_POINTS = 3_000
 
 
-def pairs(features: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Scatter plots (below), distributions (diagonal), densities (above), with Pearson's r and p in each cell.
+def plot_pairs(features: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Plot Figure 6: scatter plots below, distributions on the diagonal, densities above, Pearson's r and p in each.
 
     Args:
         features: a column a feature and `score`, a row a clip.
     Returns:
-        The figure, and what its cells say: `x, y, n, r, p`. r is of all clips; of more than 3,000 a part is drawn.
+        The figure, and what its cells say: `x, y, n, r, p`. r is of all clips; of more than 3,000 a sample is drawn.
     """
     names = list(features.columns)
-    found = correlations(features)
-    looked_up = {(row.x, row.y): row for row in found.itertuples()}
-    drawn = features if len(features) <= _MOST_POINTS else features.sample(_MOST_POINTS, random_state=0)
+    table = correlations(features)
+    cells = {(row.x, row.y): row for row in table.itertuples()}
+    sample = features if len(features) <= _MOST_POINTS else features.sample(_MOST_POINTS, random_state=0)
     figure, axes = plt.subplots(len(names), len(names), figsize=(1.75 * len(names),) * 2, squeeze=False)
     for row, column in itertools.product(range(len(names)), repeat=2):
         cell, x, y = axes[row, column], names[column], names[row]
         if row == column:
             _draw_distribution(cell, features[x].to_numpy(float))
         else:
-            (_draw_points if row > column else _draw_density)(cell, drawn[x].to_numpy(), drawn[y].to_numpy())
-            _write_correlation(cell, looked_up[min((x, y), (y, x), key=lambda pair: names.index(pair[0]))])
-        _label(cell, x if row == len(names) - 1 else "", y if column == 0 else "")
+            (_draw_points if row > column else _draw_density)(cell, sample[x].to_numpy(), sample[y].to_numpy())
+            _write_correlation(cell, cells[min((x, y), (y, x), key=lambda pair: names.index(pair[0]))])
+        _label_axes(cell, x if row == len(names) - 1 else "", y if column == 0 else "")
     figure.align_ylabels()
     figure.tight_layout(pad=0.4)
-    return figure, found
+    return figure, table
 
 
 def correlations(features: pd.DataFrame) -> pd.DataFrame:
-    """Pearson's r and p of each pair of columns; both empty where one is constant."""
+    """Pearson's r and p of each pair of columns.
+
+    Args:
+        features: a column a feature, a row a clip.
+    Returns:
+        `x, y, n, r, p`, a row a pair; r and p are empty where a column is constant.
+    """
     rows = []
     for x, y in itertools.combinations(features.columns, 2):
         r = p = np.nan
@@ -63,7 +69,7 @@ def _draw_density(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def _draw_distribution(axes: Axes, values: np.ndarray) -> None:
-    """A kernel density; a bar where all values are one."""
+    """Draw a kernel density, or a line where all values are equal."""
     if np.ptp(values) == 0:
         axes.axvline(values[0], color=COLOURS[1])
         return
@@ -71,16 +77,16 @@ def _draw_distribution(axes: Axes, values: np.ndarray) -> None:
     axes.fill_between(grid, stats.gaussian_kde(values)(grid), color=COLOURS[1], alpha=0.4, linewidth=0)
 
 
-def _write_correlation(axes: Axes, found: object) -> None:
-    r, p = found.r, found.p  # type: ignore[attr-defined]
+def _write_correlation(axes: Axes, row: object) -> None:
+    r, p = row.r, row.p  # type: ignore[attr-defined]
     text = "constant" if np.isnan(r) else f"r = {round(r, 2) + 0:.2f}\np {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
     axes.annotate(text, (0.04, 0.96), xycoords="axes fraction", fontsize=7.5, va="top", color=INK, bbox=box)
 
 
-def _label(axes: Axes, below: str, left: str) -> None:
-    axes.set_xlabel(plain(below.replace("_", " ")), fontsize=8.5)
-    axes.set_ylabel(plain(left.replace("_", " ")), fontsize=8.5)
+def _label_axes(axes: Axes, below: str, left: str) -> None:
+    axes.set_xlabel(label_text(below.replace("_", " ")), fontsize=8.5)
+    axes.set_ylabel(label_text(left.replace("_", " ")), fontsize=8.5)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

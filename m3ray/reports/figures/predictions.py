@@ -1,4 +1,4 @@
-"""Figure 7 and beyond: what the model predicts against the truth."""
+"""Figure 7, and calibration beyond the paper: predictions against the truth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from m3ray.reports.style import COLOURS, INK, POINTS, SOFT
 _FEWEST_IN_A_BIN = 5
 
 
-def distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Figure 7: distributions of truth and prediction (left), and both by rank (right).
+def plot_distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Plot Figure 7: distributions of truth and prediction (left), and both by rank (right).
 
     Args:
-        predictions: `truth` and `score`, a row a val clip.
+        predictions: a row a val clip, with the columns `truth` and `score`.
     Returns:
         The figure, and what it draws: `rank, truth, prediction`, each sorted by itself, rank 1 the most memorable.
     """
@@ -41,17 +41,17 @@ def distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return figure, ranked
 
 
-def calibration(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Predicted against true scores, with the line of least squares: on the diagonal a prediction is what it says.
+def plot_calibration(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Plot predicted against true scores with the line of least squares; on the diagonal predictions are calibrated.
 
     Args:
-        predictions: `truth` and `score`, a row a val clip; `clip_id` if known.
+        predictions: a row a val clip, with the columns `truth` and `score`.
     Returns:
         The figure, and what it draws: `truth, prediction` and the line's `calibrated` truth of each prediction.
     """
     truth, score = predictions["truth"].to_numpy(float), predictions["score"].to_numpy(float)
     slope, intercept = np.polyfit(score, truth, 1) if np.ptp(score) > 0 else (0.0, float(truth.mean()))
-    drawn = pd.DataFrame({"truth": truth, "prediction": score, "calibrated": intercept + slope * score})
+    data = pd.DataFrame({"truth": truth, "prediction": score, "calibrated": intercept + slope * score})
     figure, axes = plt.subplots(figsize=(5.4, 5.0))
     axes.scatter(score, truth, s=14, color=COLOURS[0], alpha=0.4, **POINTS)
     ends = np.array([min(truth.min(), score.min()), max(truth.max(), score.max())])
@@ -63,11 +63,11 @@ def calibration(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     axes.set_xlabel("predicted memorability")
     axes.set_ylabel("true memorability")
     axes.legend(loc="upper left", fontsize=8.5)
-    return figure, drawn
+    return figure, data
 
 
 def _draw_bins(axes: Axes, score: np.ndarray, truth: np.ndarray) -> None:
-    """Mean truth in each tenth of the predictions with its 95 % interval, where there are enough clips."""
+    """Draw the mean truth in each tenth of the predictions with its 95 % interval, where there are enough clips."""
     for rows in np.array_split(np.argsort(score, kind="stable"), 10):
         if len(rows) < _FEWEST_IN_A_BIN:
             continue

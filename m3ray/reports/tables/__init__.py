@@ -1,1 +1,1 @@
-"""The tables of the paper, as it prints them."""
+"""The tables of the study, as the paper prints them."""

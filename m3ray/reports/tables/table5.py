@@ -1,4 +1,4 @@
-"""Table 5: the parameters of the trainings, read from the settings themselves."""
+"""Table 5: the parameters of the training, read from the settings themselves."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from m3ray.reports.tables.study import Table
 TITLE = "Parameters of the training: this study's full model beside the paper's two data sets"
 
 
-def parameters_table(variant: Mapping[str, Any], tiers: Mapping[str, Any] | None = None) -> Table:
-    """Table 5.
+def build_parameters_table(variant: Mapping[str, Any], tiers: Mapping[str, Any] | None = None) -> Table:
+    """Build Table 5.
 
     Args:
-        variant: the full model as `config.json` holds it.
-        tiers: what is known of its tiers, likewise: those that a user brought say whether they are scaled.
+        variant: the full model, as the study's `config.json` holds it.
+        tiers: tier to its entry in the study's `config.json`; those of user-provided tiers say whether they are scaled.
+    Returns:
+        The table: this study beside the paper's two data sets.
     """
     columns = {
         variant["name"]: variant["training"],
         "Memento10k": as_json(memento10k_training()),
         "VideoMem": as_json(videomem_training()),
     }
-    frame = pd.DataFrame({"Parameter": list(_words(as_json(TrainConfig())))})
+    frame = pd.DataFrame({"Parameter": list(_parameter_values(as_json(TrainConfig())))})
     for name, settings in columns.items():
-        frame[name] = list(_words(settings).values())
-    known = tiers or {}
-    scaled = [t for t in variant["tiers"] if t.partition(":")[0] in SCALED or known.get(t, {}).get("scaled")]
+        frame[name] = list(_parameter_values(settings).values())
+    entries = tiers or {}
+    scaled = [t for t in variant["tiers"] if t.partition(":")[0] in SCALED or entries.get(t, {}).get("scaled")]
     frame.loc[frame["Parameter"] == "Normalizing", variant["name"]] = ", ".join(scaled) or "none"
     return Table(5, TITLE, frame, frame, {}, {})
 
 
-def _words(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The paper's rows, from a training's settings."""
+def _parameter_values(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Parameter to its text, in the paper's order, from a training's settings as JSON values."""
     losses = {
         "mse": "MSE",
         "mse_tails": f"MSE (tails: gain {settings['tails_gain']:g}, power {settings['tails_power']:g})",

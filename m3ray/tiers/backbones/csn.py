@@ -1,7 +1,7 @@
 """Channel-separated networks, CSN-152 (Tran et al. 2019), pooled.
 
 Layout and `state_dict` keys are those of VMZ's published files, which follow torchvision's video
-ResNet: `stem.{0,1}`, `layerL.B.conv{1,2,3}.*`, `layerL.B.downsample.{0,1}`. The classifier `fc.*` is not kept.
+ResNet: `stem.{0,1}`, `layerL.B.conv{1,2,3}.*`, `layerL.B.downsample.{0,1}`. The classifier `fc.*` is left out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _interaction_reduced(channels: int, stride: int) -> nn.Module:
 
 
 def _interaction_preserved(channels: int, stride: int) -> nn.Module:
-    """As reduced, with a 1x1x1 convolution in front that keeps the channels interacting."""
+    """A 1x1x1 convolution, which keeps the channels interacting, before the depthwise one."""
     return nn.Sequential(_pointwise(channels, channels), _norm(channels), _depthwise(channels, stride))
 
 
@@ -43,7 +43,14 @@ _SEPARATED = {"ip": _interaction_preserved, "ir": _interaction_reduced}
 
 
 class Bottleneck(nn.Module):
-    """1x1x1 reduce, channel-separated 3x3x3, 1x1x1 expand, plus the shortcut."""
+    """A residual block: 1x1x1 reduction, channel-separated 3x3x3, 1x1x1 expansion, plus the shortcut.
+
+    Args:
+        inputs: channels of its input.
+        width: channels between reduction and expansion; it returns 4 times as many.
+        stride: step of the 3x3x3 convolution and of the shortcut, in time and space.
+        mode: CSN variant, `ip` (interaction preserved) or `ir` (interaction reduced).
+    """
 
     def __init__(self, inputs: int, width: int, stride: int, mode: str) -> None:
         super().__init__()
@@ -57,6 +64,13 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(_pointwise(inputs, outputs, stride), _norm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the block's convolutions plus its shortcut.
+
+        Args:
+            x: (B, inputs, T, H, W).
+        Returns:
+            (B, 4 width, T / stride, H / stride, W / stride).
+        """
         shortcut = x if self.downsample is None else self.downsample(x)
         # In place: one more tensor of the widest layer costs more than the addition itself.
         return self.relu(self.conv3(self.conv2(self.conv1(x))).add_(shortcut))
@@ -66,8 +80,8 @@ class CSN(nn.Module):
     """A channel-separated video ResNet without its classifier.
 
     Args:
-        blocks: bottlenecks in each of the four layers.
-        mode: `ip` (interaction-preserved) or `ir` (interaction-reduced).
+        blocks: how many bottlenecks each of the four layers has.
+        mode: CSN variant, `ip` (interaction preserved) or `ir` (interaction reduced).
     """
 
     accepted_but_unused = ("fc.",)
@@ -94,11 +108,11 @@ class CSN(nn.Module):
         """Pooled features of normalised clips.
 
         Args:
-            x: (B, 3, T, H, W), normalised with the network's mean and deviation.
+            x: RGB normalised with the network's mean and deviation, (B, 3, T, H, W), T >= 8 to leave time to average.
         Returns:
-            (B, 2048), mean over time and space of the last layer.
+            Mean over time and space of the last layer, (B, 2048).
         Raises:
-            ShapeError: `x` is not five-dimensional with three channels.
+            ShapeError: If `x` is not five-dimensional with three channels.
         """
         if x.ndim != 5 or x.shape[1] != 3:
             raise ShapeError(f"CSN takes (B, 3, T, H, W), got {tuple(x.shape)}: put channels second and frames third")
@@ -109,10 +123,10 @@ class CSN(nn.Module):
 
 
 def ip_csn_152() -> CSN:
-    """Interaction-preserved CSN-152: 29.7 M parameters, 108.8 G multiply-adds at 32x256x256."""
+    """Interaction-preserved CSN-152: 32.2 M parameters, 108.8 G multiply-adds at 32x256x256."""
     return CSN(BLOCKS_152, "ip")
 
 
 def ir_csn_152() -> CSN:
-    """Interaction-reduced CSN-152: 96.7 G multiply-adds at 32x256x256."""
+    """Interaction-reduced CSN-152: 28.9 M parameters, 96.7 G multiply-adds at 32x256x256."""
     return CSN(BLOCKS_152, "ir")

@@ -1,4 +1,4 @@
-"""HRNetV2-W48 (Wang et al. 2020), pooled over its four branches.
+"""HRNetV2-W48 (Wang et al. 2020, Deep High-Resolution Representation Learning), pooled over its four branches.
 
 Layout and `state_dict` keys are those of the encoder of CSAIL's `ade20k-hrnetv2-c1`: `conv1`, `bn1`, `layer1`,
 `transitionN`, `stageN.M.branches.*`, `stageN.M.fuse_layers.*`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from m3ray.errors import ShapeError
 
@@ -30,7 +30,11 @@ def _widths(branches: int) -> list[int]:
 
 
 class Bottleneck(nn.Module):
-    """The stem's residual block: 1x1 to 64, 3x3, 1x1 to 256."""
+    """The stem's residual block: 1x1 to 64, 3x3, 1x1 to 256.
+
+    Args:
+        inputs: channels of its input, 64 or 256.
+    """
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -41,6 +45,13 @@ class Bottleneck(nn.Module):
         self.downsample = nn.Sequential(*_conv_norm(inputs, 256, 1)) if inputs != 256 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the block's convolutions plus its shortcut.
+
+        Args:
+            x: (B, inputs, H, W).
+        Returns:
+            (B, 256, H, W).
+        """
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
@@ -48,7 +59,11 @@ class Bottleneck(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """The branches' residual block: two 3x3 convolutions."""
+    """The branches' residual block: two 3x3 convolutions.
+
+    Args:
+        channels: channels of its input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -57,17 +72,24 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the block's convolutions plus its input.
+
+        Args:
+            x: (B, channels, H, W).
+        Returns:
+            (B, channels, H, W).
+        """
         y = self.relu(self.bn1(self.conv1(x)))
         return self.relu(self.bn2(self.conv2(y)).add_(x))
 
 
 def _upward(source: int, target: int) -> nn.Module:
-    """From a coarser branch: 1x1 to the target's width; enlarged in `HighResolutionModule.forward`."""
+    """From a coarser branch, a 1x1 convolution to the target's width; `HighResolutionModule.forward` enlarges it."""
     return nn.Sequential(*_conv_norm(WIDTH * 2**source, WIDTH * 2**target, 1))
 
 
 def _downward(source: int, target: int) -> nn.Module:
-    """From a finer branch: a 3x3 of stride 2 for each halving; the last one changes the width."""
+    """From a finer branch, a 3x3 convolution of stride 2 for each halving; the last one changes the width."""
     inputs = WIDTH * 2**source
     steps: list[nn.Module] = []
     for step in range(source, target):
@@ -85,7 +107,11 @@ def _fusion(source: int, target: int) -> nn.Module | None:
 
 
 class HighResolutionModule(nn.Module):
-    """Parallel branches at falling resolutions that exchange what they see."""
+    """Parallel branches at falling resolutions, each of which ends with the sum of all.
+
+    Args:
+        branches: how many branches; branch k has 48 * 2^k channels at 1 / 2^k of the first one's size.
+    """
 
     def __init__(self, branches: int) -> None:
         super().__init__()
@@ -99,6 +125,13 @@ class HighResolutionModule(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: list[Tensor]) -> list[Tensor]:
+        """Run each branch, then fuse all branches into each.
+
+        Args:
+            x: input of each branch, (B, 48 * 2^k, H / 2^k, W / 2^k).
+        Returns:
+            Output of each branch, of the same shapes.
+        """
         x = [branch(value) for branch, value in zip(self.branches, x, strict=True)]
         return [self.relu(self._fuse(x, target)) for target in range(len(x))]
 
@@ -107,13 +140,13 @@ class HighResolutionModule(nn.Module):
         for source, value in enumerate(x):
             if source == target:
                 continue
-            value = self.fuse_layers[target][source](value)  # type: ignore[index]
-            total = total + (_resized(value, x[target]) if source > target else value)
+            addend = self.fuse_layers[target][source](value)  # type: ignore[index]
+            total = total + (_resize_like(addend, x[target]) if source > target else addend)
         return total
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+def _resize_like(x: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class HRNetV2(nn.Module):
@@ -151,7 +184,13 @@ class HRNetV2(nn.Module):
         return nn.ModuleList([*([None] * branches), nn.Sequential(halved)])  # type: ignore[list-item]
 
     def branches(self, x: Tensor) -> list[Tensor]:
-        """The four branches after stage 4: 48, 96, 192, 384 channels at 1/4, 1/8, 1/16, 1/32 of the size."""
+        """The four branches after stage 4.
+
+        Args:
+            x: RGB normalised with the network's mean and deviation, (B, 3, H, W).
+        Returns:
+            48, 96, 192 and 384 channels at 1/4, 1/8, 1/16 and 1/32 of the size.
+        """
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         x = self.layer1(x)
@@ -163,24 +202,31 @@ class HRNetV2(nn.Module):
         """Pooled features of normalised images.
 
         Args:
-            x: (B, 3, H, W), normalised with the network's mean and deviation.
+            x: RGB normalised with the network's mean and deviation, (B, 3, H, W).
         Returns:
-            (B, 720): each branch, enlarged to the first one's size, averaged over the plane.
+            Mean over the plane of each branch enlarged to the first one's size, (B, 720).
         Raises:
-            ShapeError: `x` is not four-dimensional with three channels.
+            ShapeError: If `x` is not four-dimensional with three channels.
         """
         if x.ndim != 4 or x.shape[1] != 3:
             raise ShapeError(f"HRNet takes (B, 3, H, W), got {tuple(x.shape)}: put channels second")
         streams = self.branches(x)
-        return torch.cat([pooled_as_enlarged(s, streams[0].shape[-2:]) for s in streams], dim=1)
+        return torch.cat([pool_as_if_enlarged(s, streams[0].shape[-2:]) for s in streams], dim=1)
 
 
-def pooled_as_enlarged(x: Tensor, size: torch.Size) -> Tensor:
-    """Mean over the plane of `x` enlarged bilinearly to `size`, without enlarging it.
+def pool_as_if_enlarged(x: Tensor, size: torch.Size) -> Tensor:
+    """Mean over the plane of an image enlarged bilinearly, without enlarging it.
 
     Bilinear interpolation is linear and separable, so the mean is a weighted sum over `x` whose weights are
     the column means of the two one-dimensional interpolation matrices.
+
+    Args:
+        x: (B, C, h, w).
+        size: height and width that it would be enlarged to, (H, W).
+    Returns:
+        (B, C).
     """
+    # mean(R x C') = sum_hw mean(R)_h x_hw mean(C)_w, R (H, h) and C (W, w) the interpolation matrices
     rows = _interpolation_weights(x.shape[-2], size[0], x)
     columns = _interpolation_weights(x.shape[-1], size[1], x)
     return torch.einsum("bchw,h,w->bc", x, rows, columns)
@@ -188,10 +234,10 @@ def pooled_as_enlarged(x: Tensor, size: torch.Size) -> Tensor:
 
 def _interpolation_weights(length: int, enlarged: int, like: Tensor) -> Tensor:
     identity = torch.eye(length, dtype=torch.float64, device=like.device)[None]
-    weights = F.interpolate(identity, size=enlarged, mode="linear", align_corners=False)
+    weights = functional.interpolate(identity, size=enlarged, mode="linear", align_corners=False)
     return weights.mean(dim=-1)[0].to(like.dtype)
 
 
 def hrnetv2_w48() -> HRNetV2:
-    """HRNetV2-W48 as trained on ADE20K: 65.8 M parameters."""
+    """HRNetV2-W48 as trained on ADE20K: 65.3 M parameters."""
     return HRNetV2()

@@ -1,4 +1,4 @@
-"""What a network goes through between its weights and its first clip."""
+"""Preparing a network for inference: folded batch norms, precision, memory layout; and random weights for trials."""
 
 from __future__ import annotations
 
@@ -18,45 +18,57 @@ _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _SHRINK, _SHIFT = 0.5, 0.02
 
 
-def prepared(
-    network: nn.Module, device: torch.device, precision: torch.dtype, *, fold: bool = True, own: bool = False
+def prepare_network(
+    network: nn.Module, device: torch.device, precision: torch.dtype, *, fold: bool = True, in_place: bool = False
 ) -> nn.Module:
-    """A copy of `network` for inference: batch norms folded, channels last, on `device` in `precision`.
+    """Prepare a network for inference: eval mode, batch norms folded, channels last, on its device.
 
-    Folded before the weights lose precision, so bfloat16 rounds once.
+    Batch norms are folded before the weights lose precision, so bfloat16 rounds once.
 
     Args:
-        network: filled.
-        device: to compute on.
-        precision: to compute in.
-        fold: whether its children are named in the order in which they run.
-        own: whether `network` itself may be changed, which saves copying it.
+        network: network with its weights.
+        device: device to compute on.
+        precision: type to compute in.
+        fold: whether to fold batch norms; only for networks whose children are named in the order in which they run.
+        in_place: whether to change `network` itself, which saves the memory of a copy.
+    Returns:
+        The prepared network: a copy, or `network` itself.
     """
-    network = (network if own else copy.deepcopy(network)).eval().requires_grad_(False)
-    network = folded_(network) if fold else network
+    network = (network if in_place else copy.deepcopy(network)).eval().requires_grad_(False)
+    network = fold_batch_norms_(network) if fold else network
     three_dimensional = any(isinstance(m, nn.Conv3d) for m in network.modules())
     layout = torch.channels_last_3d if three_dimensional else torch.channels_last
     return network.to(device=device, dtype=precision, memory_format=layout)  # type: ignore[call-overload]
 
 
-def folded(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose batch norms are folded into the convolutions before them."""
-    return folded_(copy.deepcopy(network).eval().requires_grad_(False))
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """A copy of a network in eval mode whose batch norms are folded into the convolutions before them.
+
+    Args:
+        network: network whose children are named in the order in which they run.
+    """
+    return fold_batch_norms_(copy.deepcopy(network).eval().requires_grad_(False))
 
 
-def folded_(network: nn.Module) -> nn.Module:
-    """`folded`, in place."""
+def fold_batch_norms_(network: nn.Module) -> nn.Module:
+    """Fold batch norms into the convolutions before them, in place.
+
+    Args:
+        network: network in eval mode whose children are named in the order in which they run.
+    Returns:
+        `network`, in which an identity stands for each batch norm that was folded.
+    """
     for parent in network.modules():
         _fold_children(parent)
     return network
 
 
 def _fold_children(parent: nn.Module) -> None:
-    """Folds each batch norm among `parent`'s children into the convolution that the child before it ends with."""
+    """Fold each batch norm among `parent`'s children into the convolution that the child before it ends with."""
     names = [name for name, _ in parent.named_children()]
     for name, following in itertools.pairwise(names):
         norm = getattr(parent, following)
-        owner, last = _ending(parent, name)
+        owner, last = _last_module(parent, name)
         convolution = getattr(owner, last)
         if isinstance(convolution, _CONVOLUTIONS) and isinstance(norm, _NORMS):
             _fuse_(convolution, norm)
@@ -70,31 +82,38 @@ def _fuse_(convolution: nn.Conv2d | nn.Conv3d, norm: nn.BatchNorm2d | nn.BatchNo
     convolution.weight, convolution.bias = weight, bias
 
 
-def _ending(parent: nn.Module, name: str) -> tuple[nn.Module, str]:
+def _last_module(parent: nn.Module, name: str) -> tuple[nn.Module, str]:
     """Owner and name of the last module that child `name` runs, sequences looked into."""
     while isinstance(child := getattr(parent, name), nn.Sequential):
         parent, name = child, str(len(child) - 1)
     return parent, name
 
 
-def untrained_(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Fills `network` in place with seeded random weights that keep activations small and finite through every layer.
+def fill_untrained_(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Fill a network in place with seeded random weights that keep activations small and finite in every layer.
 
-    He's initialisation by fan-in and batch norms that shrink: the same numbers on every machine, from the name of
-    each tensor. For trials without published weights; whatever comes from them must say so.
+    He's initialisation by fan-in, and batch norms that shrink: the same numbers on every machine, drawn from the name
+    of each tensor. For trials without published weights; whatever comes from them must say so.
+
+    Args:
+        network: network to fill.
+        seed: seed that is drawn from together with each tensor's name.
+    Returns:
+        `network`.
     """
     state = network.state_dict()
     for key, value in state.items():
         if value.is_floating_point():  # counters and index tables stay
-            state[key] = _filled(key, value, seed)
+            state[key] = _random_tensor(key, value, seed)
     network.load_state_dict(state)
     return network
 
 
-def _filled(key: str, like: Tensor, seed: int) -> Tensor:
+def _random_tensor(key: str, like: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}:{key}".encode()))
     noise = torch.randn(like.shape, generator=generator, dtype=torch.float32)
     if like.ndim >= 2:
+        # He et al. 2015: deviation sqrt(2 / fan_in)
         noise *= math.sqrt(2.0 / like[0].numel())
     elif key.endswith("running_var"):
         noise = 1 + 0.1 * noise.abs()
@@ -105,8 +124,12 @@ def _filled(key: str, like: Tensor, seed: int) -> Tensor:
     return noise.to(like.dtype)
 
 
-def auto_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where `device` computes in it, float32 elsewhere (emulated bfloat16 is slower than float32)."""
+def fastest_precision(device: torch.device) -> torch.dtype:
+    """The precision that networks run fastest in: bfloat16 where a device computes in it, else float32.
+
+    Args:
+        device: the device; one that only emulates bfloat16 is slower in it than in float32.
+    """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     flags = cast(dict[str, bool], torch.cpu.get_capabilities())

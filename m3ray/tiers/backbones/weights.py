@@ -1,8 +1,9 @@
-"""Published weight files: fetched once a node, checked against a hash, loaded without running anything in them."""
+"""Weight files: downloaded once a node, checked against a hash, loaded without running code that they may hold."""
 
 from __future__ import annotations
 
 import hashlib
+import http
 import os
 import re
 import urllib.error
@@ -17,33 +18,33 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from m3ray.errors import WeightsError
-from m3ray.storage.filesystems import filesystem_of
+from m3ray.storage.filesystems import open_filesystem
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "encoder.", "backbone.")
 # Published DenseNets were saved when a module's name could hold a full stop.
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
-_SHOWN = 4
+_MAX_LISTED = 4
 _CHUNK = 1 << 20
 
 
 def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256: str | None = None) -> str:
-    """Loads a published weight file into `module`.
+    """Load a published weight file into a network.
 
-    Wrappers that such files come in are seen through (`{"state_dict": ...}`, a `module.` or `encoder.` prefix).
-    Heads that the module declares as `accepted_but_unused` are left out.
+    Published files may wrap the state dict (`{"state_dict": ...}`) or prefix its keys (`module.`, `encoder.`): both are
+    taken off. Layers that the network declares as `accepted_but_unused`, such as a classifier, are ignored.
 
     Args:
-        module: the network; its own keys are the expected ones.
-        path_or_url: `.pth`, `.mth`, `.pt`, `.safetensors`; a local path, an http(s) URL or an s3:// URI.
-        sha256: expected hash of the file, hexadecimal; None: any.
+        module: network to fill; the file must have the keys and shapes of its state dict.
+        path_or_url: local path, http(s) URL or s3:// URI of a `.pth`, `.mth`, `.pt` or `.safetensors` file.
+        sha256: expected SHA-256 of the file, hexadecimal; None to accept any.
     Returns:
-        The file's SHA-256.
+        The file's SHA-256, hexadecimal.
     Raises:
-        WeightsError: missing or damaged file, another hash, missing, unexpected or mis-shaped keys.
+        WeightsError: If the file is missing, damaged or another one than expected, or lacks or adds keys.
     """
     path = fetch(path_or_url, sha256)
-    state = _unwrapped(_read(path))
+    state = _unwrap(_read_state(path))
     ignored = tuple(getattr(module, "accepted_but_unused", ()))
     state = {key: value for key, value in state.items() if not key.startswith(ignored or ("\0",))}
     _check_keys(module, state, path)
@@ -52,55 +53,68 @@ def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256:
 
 
 def fetch(path_or_url: str | os.PathLike[str], sha256: str | None = None) -> Path:
-    """The local file of a path or URL, downloaded to the node's cache if need be, its hash checked.
+    """Download a weight file to this node's cache, unless it is local or there already, and check its hash.
 
+    Args:
+        path_or_url: local path, http(s) URL or s3:// URI.
+        sha256: expected SHA-256 of the file, hexadecimal; None to accept any, except that a URL whose file name ends in
+            the first digits of a hash, as PyTorch's own do, must have that hash.
+    Returns:
+        Path of the local file.
     Raises:
-        WeightsError: the file is missing, cannot be downloaded, or has another hash.
+        WeightsError: If the file is missing, cannot be downloaded, or has another hash.
     """
     text = os.fspath(path_or_url)
     remote = re.match(r"(https?|s3)://", text) is not None
     path = _download(text, sha256) if remote else Path(text).expanduser()
     if not path.is_file():
         raise WeightsError(f"no weight file at {path}: give an existing path or URL with --weights FILE.json")
-    # PyTorch's own files carry the first digits of their hash in their name.
-    named = re.search(r"-([0-9a-f]{8,64})\.pth$", text) if remote else None
-    expected = sha256 or (named and named.group(1))
+    digits_in_name = re.search(r"-([0-9a-f]{8,64})\.pth$", text) if remote else None
+    expected = sha256 or (digits_in_name and digits_in_name.group(1))
     if expected and not sha256_of(path).startswith(expected.lower()):
         raise WeightsError(
             f"{path} has SHA-256 {sha256_of(path)}, expected {expected.lower()}: "
-            "another file than was meant, or one cut short; delete it and fetch it again"
+            "it is another file, or was cut short; delete it and run again, or correct the hash"
         )
     return path
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """The SHA-256 of a file, hexadecimal.
+
+    Args:
+        path: path of the file.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are kept on this node: $M3RAY_CACHE, or ~/.cache/m3ray."""
+    """The folder for downloaded weights on this node, below $M3RAY_CACHE or ~/.cache/m3ray."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "m3ray"
     return Path(os.environ.get("M3RAY_CACHE", default)) / "weights"
 
 
-def cached_path(url: str) -> Path:
-    """Where `url` is or would be kept."""
+def cache_path(url: str) -> Path:
+    """The path in the cache of a downloaded file, whether or not it is there.
+
+    Args:
+        url: address that the file is downloaded from.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", url.rsplit("/", 1)[-1]) or "weights"
     return cache_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}"
 
 
 def _download(url: str, sha256: str | None) -> Path:
-    target = cached_path(url)
+    target = cache_path(url)
     if url.startswith("s3://") and sha256 and target.is_file() and sha256_of(target) != sha256:
-        target.unlink()  # the bundle there was trained anew
+        target.unlink()  # the bundle at this URI has been trained again since it was cached
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # One download a node: the others wait for the lock and find the file.
+        # One worker of a node downloads; the others wait for the lock, and then the file is there.
         with FileLock(f"{target}.lock"):
             if not target.is_file():
-                (_copy if url.startswith("s3://") else _resume)(url, target)
+                (_copy_from_s3 if url.startswith("s3://") else _download_or_resume)(url, target)
     except (OSError, urllib.error.URLError) as error:
         raise WeightsError(
             f"cannot download {url} to {target.parent} ({error}): check the network and the folder's rights, or fetch "
@@ -109,71 +123,73 @@ def _download(url: str, sha256: str | None) -> Path:
     return target
 
 
-def _copy(uri: str, target: Path) -> None:
-    """From S3 to a `.part` file, renamed when whole."""
+def _copy_from_s3(uri: str, target: Path) -> None:
+    """Copy to a `.part` file, which is renamed when it is whole."""
     part = target.with_suffix(target.suffix + ".part")
-    files, path = filesystem_of(uri)
+    files, path = open_filesystem(uri)
     with files.open_input_stream(path) as stream, part.open("wb") as file:
         while chunk := stream.read(_CHUNK):
             file.write(chunk)
     part.replace(target)
 
 
-def _resume(url: str, target: Path) -> None:
-    """Downloads to a `.part` file, going on where an earlier download was cut, and renames it when whole."""
+def _download_or_resume(url: str, target: Path) -> None:
+    """Download to a `.part` file, after the bytes that an interrupted download left, and rename it when it is whole."""
     part = target.with_suffix(target.suffix + ".part")
-    done = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    size = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={size}-"} if size else {})
     with urllib.request.urlopen(request, timeout=60) as response:
-        continued = done > 0 and response.status == 206
-        expected = int(response.headers.get("Content-Length", 0)) + (done if continued else 0)
-        with part.open("ab" if continued else "wb") as file:
+        resumed = size > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
+        expected = int(response.headers.get("Content-Length", 0)) + (size if resumed else 0)
+        with part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
     if expected and part.stat().st_size != expected:
-        raise OSError(f"got {part.stat().st_size} of {expected} bytes; run again to continue")
+        raise OSError(f"got {part.stat().st_size} of {expected} bytes; run again to download the rest")
     part.replace(target)
 
 
-def _read(path: Path) -> Any:
+def _read_state(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise _damaged(path, error) from error
+        raise _unreadable_file(path, error) from error
     except Exception as error:
-        # torch passes on the unpickler's own error, for rubbish and for files that want to build objects alike.
+        # torch passes on the unpickler's own error, both for random bytes and for files that would build objects.
         if type(error).__name__ != "UnpicklingError":
             raise
         if "GLOBAL" not in str(error):
-            raise _damaged(path, error) from error
+            raise _unreadable_file(path, error) from error
         raise WeightsError(
-            f"{path} holds more than tensors, and unpickling it could run code, so it is refused: save its state_dict "
+            f"{path} holds more than tensors, and unpickling it could run code, so it is rejected: save its state_dict "
             "alone, best as .safetensors"
         ) from error
 
 
-def _damaged(path: Path, error: Exception) -> WeightsError:
+def _unreadable_file(path: Path, error: Exception) -> WeightsError:
     return WeightsError(
-        f"{path} is not a readable weight file ({type(error).__name__}; it begins with {_head(path)!r}): "
+        f"{path} is not a readable weight file ({type(error).__name__}; it begins with {_first_bytes(path)!r}): "
         "it is damaged, cut short, or a web page saved in its place; fetch it again"
     )
 
 
-def _head(path: Path) -> bytes:
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(16)
 
 
-def _unwrapped(state: Any) -> dict[str, Tensor]:
+def _unwrap(state: Any) -> dict[str, Tensor]:
     while isinstance(state, dict):
         inner = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), None)
         if inner is None:
             break
         state = inner
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"expected a state_dict (names to tensors), got {type(state).__name__}: save the state_dict")
+        raise WeightsError(
+            f"expected a state_dict (names to tensors), got {type(state).__name__}: save the network's state_dict"
+        )
     for prefix in _PREFIXES:
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -182,7 +198,7 @@ def _unwrapped(state: Any) -> dict[str, Tensor]:
 
 def _check_keys(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     expected = module.state_dict()
-    # Files from before PyTorch 0.4.1 lack the counters, which inference never reads.
+    # Files from before PyTorch 0.4.1 lack the counters of batch norms, which inference never reads.
     missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state if k not in expected]
     shapes = [
@@ -191,7 +207,7 @@ def _check_keys(module: nn.Module, state: dict[str, Tensor], path: Path) -> None
         if k in state and state[k].shape != v.shape
     ]
     problems = [
-        f"{len(keys)} {what}: {', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''}"
+        f"{len(keys)} {what}: {', '.join(keys[:_MAX_LISTED])}{', ...' if len(keys) > _MAX_LISTED else ''}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
         if keys
     ]

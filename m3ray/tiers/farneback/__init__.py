@@ -1,4 +1,4 @@
-"""Farneback's dense optical flow (2003), OpenCV's definition, twice: in PyTorch for GPUs, compiled by Numba for CPUs.
+"""Farneback's dense optical flow (2003) as OpenCV defines it, twice: in PyTorch for GPUs, by Numba for CPUs.
 
 A pyramid of blurred frames, a quadratic polynomial fitted around each pixel, and from the difference of two frames'
 polynomials a displacement, averaged over a window and iterated. Each frame is expanded once, though it takes part in

@@ -1,4 +1,4 @@
-"""Farneback's dense optical flow (2003) as OpenCV defines it: its settings, its pyramid, its polynomial fit."""
+"""Farneback's dense optical flow (2003) as OpenCV defines it: settings, pyramid and polynomial fit."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from torch import Tensor
 
 # The settings of the reference figures.
 PYRAMID_SCALE, LEVELS, WINDOW, ITERATIONS, POLY_N, POLY_SIGMA = 0.5, 3, 15, 3, 5, 1.2
-_SMALLEST = 32  # pixels: no level is smaller
-# How much the pixels at the border count, from the outermost in; beyond them, whole.
+_MIN_LEVEL_SIDE = 32  # pixels: no level is smaller
+# Weights of the pixels at the border, from the outermost inwards; all others have weight 1.
 _BORDER = (0.14, 0.14, 0.4472, 0.4472, 0.4472)
-# Pixels, the smaller side of a frame from which on this definition is OpenCV's. Below, the two borders meet, and
-# OpenCV's test of whether a pixel is near one wraps around an unsigned number: it weakens the middle of 6 to 9 pixels
-# and leaves the rest whole, where this definition weakens all.
-SMALLEST_SIDE = 2 * len(_BORDER)
+# The least pixels a side for which this definition is OpenCV's. Below, the two borders meet, and OpenCV's test of
+# whether a pixel is near one wraps around an unsigned number: of 6 to 9 pixels it gives the middle ones less weight and
+# the others 1, where this definition gives all of them less.
+MIN_SIDE = 2 * len(_BORDER)
 SINGULAR = 1e-3  # added to the determinant where a window has no structure
 
 
 @dataclass(frozen=True)
-class Expansion:
-    """Weights of the polynomial fit: 1, x, x^2 under a Gaussian, and the entries of the normal equations' inverse."""
+class ExpansionWeights:
+    """Weights of the polynomial fit around a pixel, f(x, y) = c + b_x x + b_y y + a_xx x^2 + a_yy y^2 + a_xy x y.
+
+    Args:
+        filters: the Gaussian times 1, x and x^2, float64, (3, 2 POLY_N + 1).
+        linear: entry of the normal equations' inverse for b_x and b_y.
+        mixed: entry that couples a_xx and a_yy to the constant.
+        square: entry for a_xx and a_yy.
+        cross: entry for a_xy.
+    """
 
     filters: Tensor
     linear: float
@@ -31,39 +39,65 @@ class Expansion:
     cross: float
 
 
-def depth(size: torch.Size) -> int:
-    """Halvings of a frame that leave `_SMALLEST` pixels or more."""
-    fitting = [k for k in range(1, LEVELS + 1) if min(size) * PYRAMID_SCALE**k >= _SMALLEST]
+def pyramid_depth(size: torch.Size) -> int:
+    """How often a frame is halved: at most `LEVELS` times, while 32 pixels or more are left.
+
+    Args:
+        size: height and width of the frame, pixels.
+    """
+    fitting = [k for k in range(1, LEVELS + 1) if min(size) * PYRAMID_SCALE**k >= _MIN_LEVEL_SIDE]
     return max(fitting, default=0)
 
 
-def scaled(size: torch.Size, level: int) -> tuple[int, int]:
-    """Height and width at a level."""
+def level_size(size: torch.Size, level: int) -> tuple[int, int]:
+    """Height and width of a frame at a level of the pyramid.
+
+    Args:
+        size: height and width of the frame, pixels.
+        level: number of halvings, 0 for the full size.
+    """
     return round(size[0] * PYRAMID_SCALE**level), round(size[1] * PYRAMID_SCALE**level)
 
 
-def blur_of_level(level: int) -> tuple[int, float]:
-    """Width in pixels and standard deviation of the Gaussian before a level's reduction."""
+def level_blur(level: int) -> tuple[int, float]:
+    """The Gaussian that blurs a frame before it is reduced to a level.
+
+    Args:
+        level: number of halvings.
+    Returns:
+        Width of the filter and its standard deviation, both in pixels of the full size.
+    """
     sigma = (PYRAMID_SCALE**-level - 1) / 2
     return max(round(sigma * 5) | 1, 3), sigma
 
 
 def gaussian(width: int, sigma: float, like: Tensor) -> Tensor:
-    """Weights of a Gaussian that sum to 1, (width,)."""
+    """Weights of a Gaussian filter, which sum to 1.
+
+    Args:
+        width: number of weights, odd.
+        sigma: standard deviation, pixels.
+        like: tensor whose type and device the weights get.
+    Returns:
+        (width,).
+    """
     offset = torch.arange(width, dtype=torch.float64) - width // 2
     weights = torch.exp(-(offset**2) / (2 * sigma**2))
     return (weights / weights.sum()).to(like)
 
 
 @cache
-def expansion() -> Expansion:
-    """From the normal equations of a quadratic fit under a separable Gaussian weight."""
+def expansion_weights() -> ExpansionWeights:
+    """The weights of a quadratic fit under a separable Gaussian, from its normal equations (Farneback 2003, section 3).
+
+    The fit r minimises the squared error under the weight w over the basis B: r = (B' W B)^-1 B' W f.
+    """
     offset = torch.arange(-POLY_N, POLY_N + 1, dtype=torch.float64)
     weight = gaussian(2 * POLY_N + 1, POLY_SIGMA, offset)
-    # Moments of the two-dimensional weight: of 1, x^2, x^4 and x^2 y^2. Odd ones vanish.
+    # Moments of the two-dimensional weight: of x^2, x^4 and x^2 y^2. That of 1 is 1, and odd ones vanish.
     second, fourth = (weight * offset**2).sum(), (weight * offset**4).sum()
     cross = second * second
-    # Unknowns 1, x^2, y^2 are coupled; x, y and xy stand alone.
+    # B' W B couples the unknowns of 1, x^2 and y^2; those of x, y and xy stand alone.
     coupled = torch.stack(
         [
             torch.stack([torch.ones_like(second), second, second]),
@@ -72,11 +106,15 @@ def expansion() -> Expansion:
         ]
     ).inverse()
     filters = torch.stack([weight, offset * weight, offset**2 * weight])
-    return Expansion(filters, float(1 / second), float(coupled[0, 1]), float(coupled[1, 1]), float(1 / cross))
+    return ExpansionWeights(filters, float(1 / second), float(coupled[0, 1]), float(coupled[1, 1]), float(1 / cross))
 
 
-def border(length: int) -> list[float]:
-    """How much each row (or column) counts."""
+def border_weights(length: int) -> list[float]:
+    """The weight of each row, or of each column, of a frame.
+
+    Args:
+        length: number of rows or columns.
+    """
     side = [1.0] * length
     for k, weight in enumerate(_BORDER[:length]):
         side[k] *= weight

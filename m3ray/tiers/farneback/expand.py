@@ -1,4 +1,4 @@
-"""A frame's polynomials, compiled."""
+"""The polynomial expansion of a frame (Farneback 2003, section 3), compiled."""
 
 from __future__ import annotations
 
@@ -22,15 +22,25 @@ from m3ray.tiers.farneback.rows import (
     R13,
     ROW,
     U,
-    compiled,
+    jit,
     repeat_ends,
 )
 
 _N = U(POLY_N)
 
 
-@compiled
+@jit
 def expand(frame, filters, fit, scratch, rows, pixels):
+    """Fit a quadratic polynomial around each pixel of a frame: coefficients of y, x, y^2, x^2 and xy.
+
+    Args:
+        frame: values in [0, 255], float32, (H, W).
+        filters: the Gaussian times 1, x and x^2, from its middle outwards, float32, (3, POLY_N + 1).
+        fit: entries `linear`, `mixed`, `square` and `cross` of `ExpansionWeights`, float32.
+        scratch: float rows from `scratch_rows`.
+        rows: receives the coefficients as rows, float32, (H, 5, W).
+        pixels: receives the coefficients pixel by pixel, float32, (H, W, 5).
+    """
     height, width = frame.shape
     for y in range(height):
         _moments_in_y(frame, filters, y, scratch)
@@ -38,9 +48,9 @@ def expand(frame, filters, fit, scratch, rows, pixels):
         _polynomial(fit, U(y) * U(width) * U(5), U(width), scratch, rows.reshape(-1), pixels.reshape(-1))
 
 
-@compiled
+@jit
 def _moments_in_y(frame, filters, y, scratch):
-    """Scratch rows 0 to 2: of 1, y and y^2, repeated `_N` to both sides."""
+    """Scratch rows 0 to 2: moments of 1, y and y^2, whose ends are repeated `_N` times to both sides."""
     height, width = frame.shape
     w, flat = U(width), frame.reshape(-1)
     here = U(y) * w
@@ -60,9 +70,9 @@ def _moments_in_y(frame, filters, y, scratch):
         repeat_ends(scratch, row, _N, w)
 
 
-@compiled
+@jit
 def _moments_in_x(filters, width, scratch):
-    """Scratch rows 3 to 8: of 1, x, x^2, y, xy, y^2."""
+    """Scratch rows 3 to 8: moments of 1, x, x^2, y, xy and y^2."""
     middle = filters[0, 0]
     for x in range(width):
         one, xx = scratch[R0 + _N + x] * middle, np.float32(0)
@@ -86,9 +96,9 @@ def _moments_in_x(filters, width, scratch):
         scratch[R8 + x] = yy
 
 
-@compiled
+@jit
 def _polynomial(fit, start, width, scratch, rows, pixels):
-    """Coefficients of y, x, y^2, x^2, xy from the moments, in both layouts."""
+    """Coefficients of y, x, y^2, x^2 and xy from the moments, in both layouts."""
     linear, mixed, square, cross = fit
     for x in range(width):
         constant = scratch[R3 + x] * mixed

@@ -1,4 +1,4 @@
-"""One iteration of a displacement, compiled: a row's equations, their sums and solution are made while in the cache."""
+"""One iteration of Farneback's displacement, compiled: each row is set up, summed and solved while in the cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from m3ray.tiers.farneback.rows import (
     ROW,
     ROWS,
     U,
-    compiled,
+    jit,
     repeat_ends,
 )
 
@@ -33,59 +33,71 @@ _AREA = np.float32(1 / WINDOW**2)
 _EPSILON = np.float32(SINGULAR)
 
 
-@compiled
-def improve(first, second, flow, tall, wide, scratch, places):
-    """One iteration over `flow` (2, H, W), in place.
+@jit
+def improve(first, second, flow, weights, scratch, corners):
+    """Improve a displacement by one iteration, in place.
 
-    `first` has the first frame's polynomials as rows, `second` the second's pixel by pixel; `tall` and `wide` say how
-    much a row and a column count. A row is written when the rows that need its old displacement have been read.
+    A row is written when the rows that need its old displacement have been read.
+
+    Args:
+        first: polynomials of the first frame, as rows of each coefficient, float32, (H, 5, W).
+        second: polynomials of the second frame, pixel by pixel, float32, (H, W, 5).
+        flow: displacement of each pixel, x then y, pixels, float32, (2, H, W); it is changed.
+        weights: weight of each row, (H,), and of each column, (W,), float32.
+        scratch: float rows from `scratch_rows`.
+        corners: integer row from `scratch_rows`.
     """
     height, width = flow.shape[1], U(flow.shape[2])
     ring = scratch[int(ROW) * ROWS :]
     half = WINDOW // 2
     for y in range(min(half, height)):
-        _equations(first, second, flow, y, tall, wide, scratch, ring, places)
+        _normal_equations(first, second, flow, y, weights, scratch, ring, corners)
     # The sums of the window around the row before the first: rows above the frame repeat its first row.
     for k in range(U(5)):
         for x in range(width):
             scratch[k * ROW + _HALF + x] = ring[k * ROW + x] * np.float32(half + 2)
     for y in range(1, half):
-        _slide(scratch, ring, min(y, height - 1), -1, width)
+        _add_row(scratch, ring, min(y, height - 1), width)
     sums = scratch[: 5 * int(ROW)].copy()
     for y in range(height):
         if y + half < height:
-            _equations(first, second, flow, y + half, tall, wide, scratch, ring, places)
-        _slide(sums, ring, min(y + half, height - 1), max(y - half - 1, 0), width)
-        _widen(sums, width, scratch)
+            _normal_equations(first, second, flow, y + half, weights, scratch, ring, corners)
+        _add_row(sums, ring, min(y + half, height - 1), width)
+        _subtract_row(sums, ring, max(y - half - 1, 0), width)
+        _sum_neighbours(sums, width, scratch)
         _solve(U(y), width, scratch, flow.reshape(-1))
 
 
-@compiled
-def _slide(sums, ring, entering, leaving, width):
-    """Add a row of equations to the sums and take another out (none where it is negative)."""
-    new = U(entering % RING) * U(5) * ROW
+@jit
+def _add_row(sums, ring, y, width):
+    """Add row `y` of the equations to the sums over the window."""
+    start = U(y % RING) * U(5) * ROW
     for k in range(U(5)):
         for x in range(width):
-            sums[k * ROW + _HALF + x] += ring[new + k * ROW + x]
-    if leaving >= 0:
-        old = U(leaving % RING) * U(5) * ROW
-        for k in range(U(5)):
-            for x in range(width):
-                sums[k * ROW + _HALF + x] -= ring[old + k * ROW + x]
+            sums[k * ROW + _HALF + x] += ring[start + k * ROW + x]
 
 
-@compiled
-def _equations(first, second, flow, y, tall, wide, scratch, ring, places):
+@jit
+def _subtract_row(sums, ring, y, width):
+    """Subtract row `y` of the equations from the sums over the window."""
+    start = U(y % RING) * U(5) * ROW
+    for k in range(U(5)):
+        for x in range(width):
+            sums[k * ROW + _HALF + x] -= ring[start + k * ROW + x]
+
+
+@jit
+def _normal_equations(first, second, flow, y, weights, scratch, ring, corners):
     """The normal equations of a row of pixels, weighted, into their row of the ring."""
-    _place(flow, y, scratch, places)
-    _sample(second.reshape(-1), U(flow.shape[2]), scratch, places)
+    _locate(flow, y, scratch, corners)
+    _sample(second.reshape(-1), U(flow.shape[2]), scratch, corners)
     _compare(first.reshape(-1), U(y), U(flow.shape[2]), scratch)
-    _multiply(tall[y], wide, U(y % RING), U(flow.shape[2]), scratch, ring)
+    _multiply(weights[0][y], weights[1], U(y % RING), U(flow.shape[2]), scratch, ring)
 
 
-@compiled
-def _place(flow, y, scratch, places):
-    """Where a row's pixels have gone: rows 5 and 6 displacement, 8 to 11 bilinear weights, 13 whether inside."""
+@jit
+def _locate(flow, y, scratch, corners):
+    """Where a row's pixels have moved to: rows 5 and 6 displacement, 8 to 11 bilinear weights, 13 whether inside."""
     height, width = flow.shape[1], U(flow.shape[2])
     flat, here, plane = flow.reshape(-1), U(y) * width, U(height) * width
     right, bottom, zero, one = np.float32(flow.shape[2] - 1), np.float32(height - 1), np.float32(0), np.float32(1)
@@ -104,14 +116,14 @@ def _place(flow, y, scratch, places):
         scratch[R10 + x] = part_y - corner
         scratch[R11 + x] = corner
         scratch[R13 + x] = one if inside else zero
-        places[x] = (top * np.int32(width) + left) * np.int32(5)
+        corners[x] = (top * np.int32(width) + left) * np.int32(5)
 
 
-@compiled
-def _sample(second, width, scratch, places):
-    """Scratch rows 0 to 4: the second frame's coefficients where each pixel has gone."""
+@jit
+def _sample(second, width, scratch, corners):
+    """Scratch rows 0 to 4: the second frame's coefficients where each pixel has moved to."""
     for x in range(width):
-        top = U(places[x])
+        top = U(corners[x])
         bottom = top + width * U(5)
         a, b, c, d = scratch[R8 + x], scratch[R9 + x], scratch[R10 + x], scratch[R11 + x]
         for k in range(U(5)):
@@ -120,7 +132,7 @@ def _sample(second, width, scratch, places):
             scratch[k * ROW + x] = upper + c * second[below] + d * second[below + U(5)]
 
 
-@compiled
+@jit
 def _compare(first, y, width, scratch):
     """Rows 0 and 1: half the change of the gradient; 2 to 4: the mean curvature. Outside, the second is flat."""
     start = y * U(5) * width
@@ -141,11 +153,12 @@ def _compare(first, y, width, scratch):
         scratch[R4 + x] = (own_xy + (xy if inside else own_xy)) * quarter
 
 
-@compiled
-def _multiply(tall, wide, slot, width, scratch, ring):
+@jit
+def _multiply(row_weight, column_weights, slot, width, scratch, ring):
+    """The products A'A and A'b of a row, weighted, into slot `slot` of the ring."""
     base = slot * R5
     for x in range(width):
-        scratch[R7 + x] = wide[x] * tall
+        scratch[R7 + x] = column_weights[x] * row_weight
     for x in range(width):
         dx, dy, scale = scratch[R5 + x], scratch[R6 + x], scratch[R7 + x]
         yy, xx, xy = scratch[R2 + x], scratch[R3 + x], scratch[R4 + x]
@@ -159,9 +172,9 @@ def _multiply(tall, wide, slot, width, scratch, ring):
         ring[base + R4 + x] = xy * by + xx * bx
 
 
-@compiled
-def _widen(sums, width, scratch):
-    """Scratch rows 2 to 6: sums of `WINDOW` neighbours, from sums of two, four and eight."""
+@jit
+def _sum_neighbours(sums, width, scratch):
+    """Scratch rows 2 to 6: sums of `WINDOW` neighbours in a row, from sums of two, four and eight."""
     for k in range(U(5)):
         row = k * ROW
         repeat_ends(sums, row, _HALF, width)
@@ -175,8 +188,9 @@ def _widen(sums, width, scratch):
             scratch[R2 + row + x] = eight + seven
 
 
-@compiled
+@jit
 def _solve(y, width, scratch, flow):
+    """Displacements of a row that solve the averaged equations, (A'A)^-1 A'b, into the flow."""
     plane, here = U(flow.size) // U(2), y * width
     for x in range(width):
         a, b, c = scratch[R2 + x] * _AREA, scratch[R3 + x] * _AREA, scratch[R4 + x] * _AREA

@@ -1,4 +1,4 @@
-"""What workers of one training tell each other; a single one has nobody to ask."""
+"""Collective operations of the workers of one training; a single worker has nobody to communicate with."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ import torch
 import torch.distributed as dist
 
 
-def gathered(values: torch.Tensor) -> torch.Tensor:
-    """The tensors of all workers, one after the other, in their order."""
+def all_gather(values: torch.Tensor) -> torch.Tensor:
+    """Concatenate a tensor of every worker.
+
+    Args:
+        values: This worker's tensor, (N, ...), of one shape on all workers.
+    Returns:
+        (workers x N, ...), in the order of the workers.
+    """
     parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, values.contiguous())
     return torch.cat(parts)
 
 
-def of_all(own: Any, workers: int) -> list[Any]:
-    """An object of each worker."""
+def all_gather_objects(own: Any, workers: int) -> list[Any]:
+    """Collect an object of every worker.
+
+    Args:
+        own: This worker's object; it is pickled.
+        workers: Number of workers.
+    Returns:
+        The objects in the order of the workers.
+    """
     if workers == 1:
         return [own]
     parts: list[Any] = [None] * workers
@@ -24,10 +37,17 @@ def of_all(own: Any, workers: int) -> list[Any]:
     return parts
 
 
-def from_first(own: Any, workers: int) -> Any:
-    """The first worker's object; what the others give does not count."""
+def broadcast_object(own: Any, workers: int) -> Any:
+    """Send the first worker's object to all workers.
+
+    Args:
+        own: This worker's object; only the first worker's is sent, pickled.
+        workers: Number of workers.
+    Returns:
+        The first worker's object.
+    """
     if workers == 1:
         return own
-    told = [own]
-    dist.broadcast_object_list(told, 0)
-    return told[0]
+    objects = [own]
+    dist.broadcast_object_list(objects, 0)
+    return objects[0]

@@ -1,4 +1,4 @@
-"""Training the full model step by step: plain PyTorch, in one process or as one of several workers."""
+"""Finetuning step by step: plain PyTorch, in one process or as one of several workers."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from m3ray.config import TrainConfig
-from m3ray.config.finetuning import UnfrozenConfig
+from m3ray.config.finetuning import FinetuneConfig
 from m3ray.errors import M3RayError
-from m3ray.model import losses
-from m3ray.training.finetuning.model import FullModel
+from m3ray.training.finetuning.model import FinetuneModel
+from m3ray.training.stacked import make_loss
 
 
 @dataclass(frozen=True)
-class Clips:
-    """What a worker computes at once.
+class MicroBatch:
+    """The clips that a worker computes at once.
 
     Args:
-        frames: of each clip, uint8 (T, H, W, 3), on the device.
-        rows: the matrix as the frozen model sees it, (B, F).
-        scores: (B,).
-        counts: whether each clip counts, (B,), float.
-        positions: of the clips in the study's matrix, (B,).
+        frames: Frames of each of B clips, (T, H, W, 3), uint8, on the device.
+        rows: Rows of the matrix as the frozen model sees it, (B, F), float32.
+        scores: Scores in [0, 1], (B,), float32.
+        mask: 1 where a clip counts, 0 where it fills up the last step of an epoch, (B,), float32.
+        positions: Rows of the clips in the study's matrix, (B,), int64.
     """
 
     frames: Sequence[Tensor]
     rows: Tensor
     scores: Tensor
-    counts: Tensor
+    mask: Tensor
     positions: Tensor
 
 
@@ -51,83 +51,93 @@ class DivergedError(M3RayError):
 Gather = Callable[[Tensor], Tensor]
 
 
-def alone(values: Tensor) -> Tensor:
-    """One process has nothing to gather."""
+def gather_alone(values: Tensor) -> Tensor:
+    """Gather the tensors of a single process.
+
+    Args:
+        values: This process' tensor.
+    Returns:
+        The same.
+    """
     return values
 
 
-class FullTraining:
-    """A model, its optimiser and how far it is.
+class FinetuneTrainer:
+    """A model in training, its optimiser, its moving average and the number of its steps.
 
     Args:
-        model: on its device.
-        config: of the unfrozen training.
-        training: names the loss and its numbers.
-        steps: of all epochs together.
-        wrapped: what is called in the model's place: PyTorch's DistributedDataParallel around it; None: the model.
-        gather: over all workers.
-        workers: their number.
-        rank: of this one.
+        model: Model on its device.
+        config: Settings of the finetuning.
+        training: Settings that name the loss and its numbers.
+        steps: Steps of all epochs together.
+        distributed_model: What is called in the model's place, PyTorch's DistributedDataParallel around it; None: the
+            model.
+        gather: Concatenates a tensor of each worker.
+        workers: Number of workers.
+        rank: Rank of this worker, from 0.
     """
 
     def __init__(
         self,
-        model: FullModel,
-        config: UnfrozenConfig,
+        model: FinetuneModel,
+        config: FinetuneConfig,
         training: TrainConfig,
         steps: int,
         *,
-        wrapped: nn.Module | None = None,
-        gather: Gather = alone,
+        distributed_model: nn.Module | None = None,
+        gather: Gather = gather_alone,
         workers: int = 1,
         rank: int = 0,
     ) -> None:
         self.model, self.config, self.training = model, config, training
-        self.wrapped = model if wrapped is None else wrapped
+        self.distributed_model = model if distributed_model is None else distributed_model
         self.gather, self.workers, self.rank = gather, workers, rank
         self.device = next(model.parameters()).device
         self.optimiser = torch.optim.Adam(
-            model.groups(config), weight_decay=config.weight_decay, fused=self.device.type in ("cuda", "cpu")
+            model.parameter_groups(config), weight_decay=config.weight_decay, fused=self.device.type in ("cuda", "cpu")
         )
-        factor = partial(warmed_cosine, steps=steps, config=config)
+        factor = partial(warmup_cosine, steps=steps, config=config)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
         mean = get_ema_multi_avg_fn(config.ema)
         self.average = AveragedModel(model, multi_avg_fn=mean, use_buffers=True) if config.ema else None
         self.step_number = 0
 
     @property
-    def judged(self) -> FullModel:
-        """The model that is judged and kept: the moving average where there is one."""
+    def ema_model(self) -> FinetuneModel:
+        """The model that is evaluated and kept: the moving average of the weights, or the model itself without one."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
 
-    def step(self, rounds: Sequence[Clips], progress: float) -> float:
-        """One step of the optimiser on this worker's part of a batch.
+    def step(self, micro_batches: Sequence[MicroBatch], progress: float) -> float:
+        """Take one step of the optimiser on this worker's part of a batch.
 
-        The loss is that of the whole batch, over all workers and rounds, whatever the loss is: its gradient by the
-        predictions is computed on all of them together, and each round is then driven by its own part.
+        The loss is that of the whole batch, over all workers and micro-batches, whatever the loss is: its gradient with
+        respect to all predictions is computed first, and each micro-batch is then driven by its own part.
 
         Args:
-            rounds: one micro-batch each.
-            progress: from 0 at the first epoch to 1 at the last.
+            micro_batches: This worker's micro-batches of the step.
+            progress: Progress of the training, 0 at the first epoch to 1 at the last.
         Returns:
             The batch's loss.
         Raises:
-            DivergedError: it is not finite; the weights are as they were.
-            OutOfMemoryError: names the setting to lower.
+            DivergedError: If the loss is not finite; the weights are as they were.
+            OutOfMemoryError: If the step does not fit the device; it names the settings to lower.
         """
         try:
-            return self._step(rounds, progress)
+            return self._step(micro_batches, progress)
         except torch.OutOfMemoryError as error:
+            first = micro_batches[0].frames
             raise OutOfMemoryError(
-                f"a step of {len(rounds[0].frames)} clips of up to {max(len(f) for f in rounds[0].frames)} frames does "
-                f"not fit {self.device}: lower micro_batch (now {self.config.micro_batch}), frames or size ({error})"
+                f"a step of {len(first)} clips of up to {max(len(frames) for frames in first)} frames does not fit "
+                f"{self.device}: lower micro_batch (now {self.config.micro_batch}), frames or size ({error})"
             ) from error
 
-    def _step(self, rounds: Sequence[Clips], progress: float) -> float:
+    def _step(self, micro_batches: Sequence[MicroBatch], progress: float) -> float:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        one_by_one = len(rounds) > 1 and self.training.loss == "mse"
-        loss = self._squares(rounds) if one_by_one else self._together(rounds, progress)
+        if len(micro_batches) > 1 and self.training.loss == "mse":
+            loss = self._accumulate_squared_error(micro_batches)
+        else:
+            loss = self._accumulate_any_loss(micro_batches, progress)
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {self.step_number + 1}: lower the learning rates")
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -138,80 +148,86 @@ class FullTraining:
         self.step_number += 1
         return loss
 
-    def _squares(self, rounds: Sequence[Clips]) -> float:
-        """The squared error is a sum over clips: each round has its gradient without a look at the others."""
-        counting = self.gather(torch.cat([clips.counts for clips in rounds])).sum()
+    def _accumulate_squared_error(self, micro_batches: Sequence[MicroBatch]) -> float:
+        """Accumulate gradients of the squared error: a sum over clips, so each micro-batch has its own part at once."""
+        clips = self.gather(torch.cat([part.mask for part in micro_batches])).sum()
         total = torch.zeros(1, device=self.device)
-        for index, clips in enumerate(rounds):
-            last = index == len(rounds) - 1
-            scores = self._forward(clips, last)
-            error = (scores.detach().float() - clips.scores) * clips.counts
-            total += (error.square() / counting).sum()
-            self._backward(scores, 2 * error / counting, last)
+        for index, part in enumerate(micro_batches):
+            last = index == len(micro_batches) - 1
+            scores = self._forward(part, last)
+            error = (scores.detach().float() - part.scores) * part.mask
+            total += (error.square() / clips).sum()
+            self._backward(scores, 2 * error / clips, last)
         return float(self.gather(total).sum())
 
-    def _together(self, rounds: Sequence[Clips], progress: float) -> float:
-        """Any loss: predictions of all rounds first, without a gradient, as it may look at the batch as a whole."""
-        known = [self._predicted(clips) for clips in rounds] if len(rounds) > 1 else []
-        loss, parts = 0.0, ()
-        for index, clips in enumerate(rounds):
-            last = index == len(rounds) - 1
-            scores = self._forward(clips, last)
+    def _accumulate_any_loss(self, micro_batches: Sequence[MicroBatch], progress: float) -> float:
+        """Accumulate gradients of a loss of the batch as a whole, which takes all predictions before the first one."""
+        predictions = [self._predict(part) for part in micro_batches] if len(micro_batches) > 1 else []
+        loss, gradients = 0.0, ()
+        for index, part in enumerate(micro_batches):
+            last = index == len(micro_batches) - 1
+            scores = self._forward(part, last)
             if index == 0:
-                loss, gradient = self._loss(rounds, known or [scores.detach()], progress)
+                loss, gradient = self._loss_and_gradient(micro_batches, predictions or [scores.detach()], progress)
                 if not math.isfinite(loss):
                     return loss
-                parts = gradient.split([len(part.scores) for part in rounds])
-            self._backward(scores, parts[index], last)
+                gradients = gradient.split([len(part.scores) for part in micro_batches])
+            self._backward(scores, gradients[index], last)
         return loss
 
-    def _forward(self, clips: Clips, last: bool) -> Tensor:
-        with self._unsynchronised(last), self._autocast():
-            return self.wrapped(clips.frames, clips.rows)
+    def _forward(self, part: MicroBatch, last: bool) -> Tensor:
+        with self._synchronise_only(last), self._autocast():
+            return self.distributed_model(part.frames, part.rows)
 
     def _backward(self, scores: Tensor, gradient: Tensor, last: bool) -> None:
-        with self._unsynchronised(last):
+        with self._synchronise_only(last):
             # DistributedDataParallel takes the mean over workers; the batch's gradient is their sum.
             scores.backward(gradient.to(scores.dtype) * self.workers)
 
     @torch.no_grad()
-    def _predicted(self, clips: Clips) -> Tensor:
+    def _predict(self, part: MicroBatch) -> Tensor:
         with self._autocast():
-            return self.model(clips.frames, clips.rows)
+            return self.model(part.frames, part.rows)
 
-    def _loss(self, rounds: Sequence[Clips], known: Sequence[Tensor], progress: float) -> tuple[float, Tensor]:
-        """The whole batch's loss, and its gradient by this worker's predictions."""
-        own = torch.cat([values.float() for values in known])
-        scores, counts = (torch.cat([getattr(c, name) for c in rounds]) for name in ("scores", "counts"))
-        everything = self.gather(torch.stack([own, scores, counts, torch.full_like(own, self.rank)], dim=1))
-        kept = everything[:, 2] > 0
-        predictions = everything[kept, 0].clone().requires_grad_(True)
-        loss = batch_loss(predictions, everything[kept, 1], self.training, progress)
-        (gradient,) = torch.autograd.grad(loss, predictions)
-        spread = torch.zeros(len(everything), dtype=gradient.dtype, device=gradient.device)
-        spread[kept] = gradient
-        return float(loss.detach()), spread[everything[:, 3] == self.rank]
+    def _loss_and_gradient(
+        self, micro_batches: Sequence[MicroBatch], predictions: Sequence[Tensor], progress: float
+    ) -> tuple[float, Tensor]:
+        """The whole batch's loss, and its gradient with respect to this worker's predictions."""
+        own = torch.cat([values.float() for values in predictions])
+        scores, mask = (torch.cat([getattr(part, name) for part in micro_batches]) for name in ("scores", "mask"))
+        batch = self.gather(torch.stack([own, scores, mask, torch.full_like(own, self.rank)], dim=1))
+        counted = batch[:, 2] > 0
+        prediction = batch[counted, 0].clone().requires_grad_(True)
+        loss = batch_loss(prediction, batch[counted, 1], self.training, progress)
+        (gradient,) = torch.autograd.grad(loss, prediction)
+        gradients = torch.zeros(len(batch), dtype=gradient.dtype, device=gradient.device)
+        gradients[counted] = gradient
+        return float(loss.detach()), gradients[batch[:, 3] == self.rank]
 
-    def _unsynchronised(self, last: bool) -> AbstractContextManager[Any]:
-        """Gradients are summed over workers in the last round alone."""
-        quiet = getattr(self.wrapped, "no_sync", None)
-        return nullcontext() if last or quiet is None else quiet()
+    def _synchronise_only(self, last: bool) -> AbstractContextManager[Any]:
+        """Sum gradients over workers in the last micro-batch alone."""
+        no_sync = getattr(self.distributed_model, "no_sync", None)
+        return nullcontext() if last or no_sync is None else no_sync()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     @torch.no_grad()
-    def vectors(self, clips: Clips) -> tuple[dict[str, Tensor], Tensor]:
-        """The judged model's vectors and scores of clips, without a gradient."""
-        self.judged.eval()
-        with self._autocast():
-            vectors = self.judged.vectors(clips.frames)
-            return vectors, self.judged.scores(vectors, clips.rows).float()
+    def vectors(self, part: MicroBatch) -> tuple[dict[str, Tensor], Tensor]:
+        """Vectors and scores of clips by `ema_model`, without a gradient.
 
-    # What a checkpoint holds.
+        Args:
+            part: The clips.
+        Returns:
+            Network to (B, width), float32; scores in [0, 1], (B,), float32.
+        """
+        self.ema_model.eval()
+        with self._autocast():
+            vectors = self.ema_model.vectors(part.frames)
+            return vectors, self.ema_model.scores(vectors, part.rows).float()
 
     def state(self) -> dict[str, Any]:
-        """All that the training needs to go on."""
+        """All that the training needs to go on, as a checkpoint holds it."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -221,7 +237,11 @@ class FullTraining:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state`."""
+        """Go on from an earlier state.
+
+        Args:
+            state: What `state` returned, of a trainer with the same settings.
+        """
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
@@ -231,20 +251,30 @@ class FullTraining:
 
 
 def batch_loss(prediction: Tensor, target: Tensor, config: TrainConfig, progress: float) -> Tensor:
-    """The loss that `config` names: (B,) and (B,) to a number."""
-    return {
-        "mse": lambda: losses.mse(prediction, target),
-        "mse_tails": lambda: losses.mse_tails(prediction, target, config.tails_gain, config.tails_power),
-        "spearman": lambda: losses.spearman(prediction, target, config.strength, config.spearman_scale),
-        "mse_to_spearman": lambda: losses.mse_to_spearman(
-            prediction, target, progress, config.strength, config.spearman_scale
-        ),
-    }[config.loss]()
+    """Loss of a batch.
+
+    Args:
+        prediction: Predicted scores, (B,).
+        target: Scores, (B,).
+        config: Settings that name the loss and its numbers.
+        progress: Progress of the training, 0 at the first epoch to 1 at the last.
+    Returns:
+        The loss, ().
+    """
+    return make_loss([config], progress, prediction)(prediction, target)
 
 
-def warmed_cosine(step: int, steps: int, config: UnfrozenConfig) -> float:
-    """Factor of the learning rates: a straight rise, then a cosine down to 0 (Loshchilov and Hutter 2017)."""
-    rise = max(1, round(config.warm_up * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
+def warmup_cosine(step: int, steps: int, config: FinetuneConfig) -> float:
+    """Factor of the learning rates: a linear warm-up, then a cosine down to 0 (Loshchilov and Hutter 2017).
+
+    Args:
+        step: Step, from 0.
+        steps: Steps of all epochs together.
+        config: Settings that give the share of the warm-up.
+    Returns:
+        A factor in [0, 1].
+    """
+    warm_up = max(1, round(config.warm_up * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))

@@ -1,4 +1,4 @@
-"""Checkpoints that an older m3ray wrote are pickles: the run begins anew, in words."""
+"""Ray Train around a training: how it is interrupted."""
 
 import signal
 from contextlib import nullcontext
@@ -8,34 +8,14 @@ import pytest
 
 from m3ray.errors import M3RayError
 from m3ray.pipelines.finetuning import train
-from m3ray.pipelines.finetuning.train import leave_older
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.storage.root import Root
-
-
-def test_a_run_with_an_older_checkpoint_begins_anew_and_says_so(tmp_path, capsys):
-    run = Root(str(tmp_path / "run"))
-    run.write_bytes(b"pickle", "step-00000012", "state.pt")
-    run.write_bytes(b"{}", "checkpoint_manager_snapshot.json")
-    leave_older(run)
-    assert not (tmp_path / "run").exists()
-    assert "of a kind that may run code: it begins anew" in capsys.readouterr().out
-
-
-def test_a_pickle_beside_our_own_state_changes_nothing(tmp_path, capsys):
-    run = Root(str(tmp_path / "run"))
-    run.write_bytes(b"tensors", "step-00000012", "state.safetensors")
-    run.write_bytes(b"pickle", "step-00000012", "state.pt")
-    leave_older(run)
-    leave_older(Root(str(tmp_path / "none")))
-    assert run.exists("step-00000012", "state.safetensors")
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("code", "raised"), [(0, KeyboardInterrupt), (None, KeyboardInterrupt), (143, SystemExit)])
 def test_an_interrupted_training_is_no_success(code, raised):
     """Ray Train leaves with status 0 after Ctrl-C; SIGTERM's own status stays."""
-    with pytest.raises(raised), train._own_interrupts():
+    with pytest.raises(raised), train._keep_interrupts():
         raise SystemExit(code)
 
 
@@ -52,10 +32,10 @@ def test_ctrl_c_is_the_job_s_again_after_a_training(monkeypatch, tmp_path, fails
         return SimpleNamespace(fit=fit)
 
     monkeypatch.setattr(train, "TorchTrainer", trainer)
-    monkeypatch.setattr(train, "_outcome", lambda *_: "outcome")
+    monkeypatch.setattr(train, "_read_outcome", lambda *_: "outcome")
     monkeypatch.setattr(train.ray, "put", lambda value: value)
     work = SimpleNamespace(layout=SimpleNamespace(workers=1), config=SimpleNamespace(keep=1))
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(M3RayError, match="lost") if fails else nullcontext():
-        assert train.fit(Root(str(tmp_path)), "run", work, {}, Resources(1, 0)) == "outcome"
+        assert train.train_run(Root(str(tmp_path)), "run", work, {}, Resources(1, 0)) == "outcome"
     assert signal.getsignal(signal.SIGINT) is before

@@ -14,15 +14,15 @@ import pytest
 
 from m3ray.errors import ClusterError
 from m3ray.pipelines.runtime import address
-from m3ray.pipelines.runtime.address import check_address, given_address
-from m3ray.storage.secrets import redacted
+from m3ray.pipelines.runtime.address import check_address, read_address
+from m3ray.storage.secrets import redact
 
 TOP = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch, tmp_path):
-    monkeypatch.setattr(address, "_PATIENCE", 0.0)
+    monkeypatch.setattr(address, "_CONNECT_SECONDS", 0.0)
     monkeypatch.setattr(address, "_ANSWER_SECONDS", 1.0)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS"):
@@ -30,9 +30,9 @@ def _impatient(monkeypatch, tmp_path):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @contextmanager
@@ -46,10 +46,10 @@ def mute_listener():
 
 
 def _accept(server):
-    kept = []
+    connections = []
     while True:
         try:
-            kept.append(server.accept())
+            connections.append(server.accept())
         except OSError:
             return
 
@@ -77,15 +77,15 @@ def control_service(token=None):
 def test_which_cluster_is_meant(monkeypatch):
     for value, meant in (("", None), ("local", None), (" 10.0.0.1:6379 ", "10.0.0.1:6379"), ("auto", "auto")):
         monkeypatch.setenv("RAY_ADDRESS", value)
-        assert given_address() == meant
+        assert read_address() == meant
     monkeypatch.delenv("RAY_ADDRESS")
-    assert given_address() is None
+    assert read_address() is None
     check_address(None)
     check_address("auto")
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("target", "words"),
     [
         ("nonsense", "RAY_ADDRESS=nonsense is no address: expected host:port"),
         ("10.0.0.1:99999", "is no address"),
@@ -93,16 +93,16 @@ def test_which_cluster_is_meant(monkeypatch):
         ("http://127.0.0.1:8265", "is where jobs are submitted"),
     ],
 )
-def test_an_address_that_cannot_be_one_is_named(given, words):
+def test_an_address_that_cannot_be_one_is_named(target, words):
     with pytest.raises(ClusterError) as caught:
-        check_address(given)
+        check_address(target)
     assert words in str(caught.value)
     assert "unset RAY_ADDRESS" in str(caught.value)
     assert caught.value.exit_status == 2
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("target", "message"),
     [
         ("ray://u:hush@h:1", "RAY_ADDRESS=ray://***@h:1: Ray takes no user"),
         ("u:hush@h:1", "RAY_ADDRESS=***@h:1: Ray takes no user"),
@@ -112,21 +112,21 @@ def test_an_address_that_cannot_be_one_is_named(given, words):
         ("grpc://u:hush/x@h:1", "RAY_ADDRESS=grpc://***@h:1: Ray takes no user"),
     ],
 )
-def test_a_password_in_an_address_is_never_shown_nor_asked_for(given, shown, monkeypatch):
+def test_a_password_in_an_address_is_never_shown_nor_asked_for(target, message, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("asked a name server"))
     with pytest.raises(ClusterError) as caught:
-        check_address(given)
-    assert shown in str(caught.value)
+        check_address(target)
+    assert message in str(caught.value)
     assert "hu" not in str(caught.value)
-    assert redacted(str(caught.value)).startswith(shown.partition("://")[0]), "as the job's last line says it"
-    assert ": Ray" not in shown or ": Ray takes" in redacted(str(caught.value))
+    assert redact(str(caught.value)).startswith(message.partition("://")[0]), "as the job's last line says it"
+    assert ": Ray" not in message or ": Ray takes" in redact(str(caught.value))
 
 
 def test_a_cluster_that_is_gone():
     port = free_port()
-    for given in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"localhost:{port}"):
-        with pytest.raises(ClusterError, match=f"RAY_ADDRESS={given}: no Ray cluster answers there"):
-            check_address(given)
+    for target in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"localhost:{port}"):
+        with pytest.raises(ClusterError, match=f"RAY_ADDRESS={target}: no Ray cluster answers there"):
+            check_address(target)
 
 
 def test_what_listens_and_is_no_cluster():
@@ -165,7 +165,7 @@ def test_a_cluster_that_answers(monkeypatch, tmp_path):
 
 
 def test_a_cluster_that_comes_up_a_moment_later_is_waited_for(monkeypatch):
-    monkeypatch.setattr(address, "_PATIENCE", 10.0)
+    monkeypatch.setattr(address, "_CONNECT_SECONDS", 10.0)
     port = free_port()
 
     def later():
@@ -189,12 +189,11 @@ def test_a_job_on_a_dead_cluster_says_so_in_one_line(tmp_path):
     """The case of the bug report: 14 minutes of Ray's warnings and a traceback."""
     import os
 
-    given = f"127.0.0.1:{free_port()}"
+    target = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "jobs/extract.py", "--dataset", "demo", "--limit", "2", "--out", str(tmp_path / "o")]
-    done = subprocess.run(
-        command, cwd=TOP, env={**os.environ, "RAY_ADDRESS": given}, capture_output=True, text=True, timeout=60
-    )
+    environment = {**os.environ, "RAY_ADDRESS": target}
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: RAY_ADDRESS={given}: ")
+    assert line.startswith(f"error: RAY_ADDRESS={target}: ")
     assert not (tmp_path / "o").exists()

@@ -6,9 +6,10 @@ import logging
 import pyarrow as pa
 import pytest
 
-from m3ray.console import LineKeeper, note, printable, say
 from m3ray.errors import BundleError, DamagedFileError, DecodeError, JobFailedError, M3RayError, StudyError
-from m3ray.pipelines.runtime.failures import foreseen, in_one_line, raised
+from m3ray.pipelines.runtime.failures import as_m3ray_error, as_one_line, name_and_text
+
+logger = logging.getLogger("m3ray.test")
 
 FAR = """\x1b[36mray::MapBatches(WriteStage)()\x1b[39m (pid=1, ip=10.0.0.1)
   File "/m3ray/data/store.py", line 96, in write_bytes
@@ -50,41 +51,41 @@ class ActorDiedError(Exception):
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value[:20],
 )
 def test_a_library_s_error_is_one_line_with_what_to_do(error, words):
-    found = foreseen(error)
-    assert isinstance(found, JobFailedError)
-    assert found.exit_status == 1
-    assert words in str(found)
-    assert "\n" not in str(found)
-    assert "\x1b" not in str(found)
+    failure = as_m3ray_error(error)
+    assert isinstance(failure, JobFailedError)
+    assert failure.exit_status == 1
+    assert words in str(failure)
+    assert "\n" not in str(failure)
+    assert "\x1b" not in str(failure)
 
 
 def test_m3ray_s_own_errors_stay_what_they_are():
     own = StudyError("too few clips")
-    assert foreseen(own) is own
+    assert as_m3ray_error(own) is own
 
 
 def test_an_error_of_ours_out_of_a_worker_is_ours_again():
-    found = foreseen(ActorDiedError(OURS))
-    assert type(found).__name__ == "WeightsError"
-    assert str(found) == "/w/scene.pth is not a file of HRNet: fetch it again"
-    assert found.exit_status == 2
+    failure = as_m3ray_error(ActorDiedError(OURS))
+    assert type(failure).__name__ == "WeightsError"
+    assert str(failure) == "/w/scene.pth is not a file of HRNet: fetch it again"
+    assert failure.exit_status == 2
 
 
 def test_an_error_that_a_task_raised_is_taken_out_of_ray_s():
-    class Wrapped(Exception):
+    class WrappedError(Exception):
         cause = BundleError("no bundle at x")
 
-    assert foreseen(Wrapped(FAR)) is Wrapped.cause
+    assert as_m3ray_error(WrappedError(FAR)) is WrappedError.cause
 
 
 def test_of_a_chain_the_first_is_named():
-    assert raised(RuntimeError(FAR))[0] == "OSError"
+    assert name_and_text(RuntimeError(FAR))[0] == "OSError"
 
 
 def test_a_reject_that_got_away_is_a_failed_job():
-    assert isinstance(foreseen(DecodeError("not_a_video", "begins with x")), M3RayError)
+    assert isinstance(as_m3ray_error(DecodeError("not_a_video", "begins with x")), M3RayError)
     far = RuntimeError('  File "x", line 1, in f\nm3ray.errors.DecodeError: begins with x')
-    assert isinstance(foreseen(far), JobFailedError)
+    assert isinstance(as_m3ray_error(far), JobFailedError)
 
 
 def test_a_damaged_file_is_also_a_value_error():
@@ -93,75 +94,4 @@ def test_a_damaged_file_is_also_a_value_error():
 
 
 def test_a_line_is_not_endless():
-    assert len(in_one_line("x" * 5000)) < 700
-
-
-# What is shown, and what is kept.
-
-
-class Ascii:
-    encoding = "ascii"
-
-
-def test_a_name_that_the_terminal_lacks_is_escaped():
-    assert printable("映像.mp4", Ascii()) == r"\u6620\u50cf.mp4"
-    assert printable("\udcff.mp4", Ascii()) == r"\udcff.mp4"
-
-
-def test_a_reader_that_has_gone_ends_no_job(monkeypatch):
-    import sys
-
-    class Gone:
-        encoding = "utf-8"
-
-        def write(self, text):
-            raise BrokenPipeError
-
-        flush = write
-
-    monkeypatch.setattr(sys, "stdout", Gone())
-    with LineKeeper() as said:
-        say("100 % done")
-    assert said.lines[0].endswith("100 % done")
-
-
-def test_a_note_is_kept_and_not_shown(capsys):
-    with LineKeeper() as said:
-        note("Traceback:\n  File x")
-        say("shown")
-    assert [line.split(" ", 1)[1] for line in said.lines] == ["Traceback:", "  File x", "shown"]
-    assert capsys.readouterr().out == "shown\n"
-
-
-def test_a_worker_s_traceback_is_cut_down_to_what_was_raised():
-    from m3ray.pipelines.runtime.worker_output import without_traceback
-
-    plain = ["(raylet) a worker died", "extract: 3 done"]
-    assert without_traceback(plain) == plain
-    lines = [
-        "Task MapWorker failed, it will be retried. Error: Traceback (most recent call last):",
-        '  File "x.py", line 3, in setup',
-        "    raise StudyError(x)",
-        "    ^^^^^^^^^^^^^^^^^^^",
-        "m3ray.errors.StudyError: too few clips",
-    ]
-    assert without_traceback(lines) == [
-        "Task MapWorker failed, it will be retried. Error:",
-        "m3ray.errors.StudyError: too few clips",
-    ]
-
-
-def test_ray_s_own_records_with_tracebacks_are_kept_off_the_screen(capsys):
-    from m3ray.pipelines.runtime.worker_output import _ToLog
-
-    keeper, record = _ToLog(all_errors=False), logging.LogRecord("ray", logging.ERROR, "x", 1, "plain", (), None)
-    assert keeper.filter(record)
-    assert not _ToLog(all_errors=True).filter(record)
-    try:
-        raise ValueError("x")
-    except ValueError as error:
-        record.exc_info = (ValueError, error, error.__traceback__)
-    with LineKeeper() as said:
-        assert not keeper.filter(record)
-    assert any("Traceback" in line for line in said.lines)
-    assert "Traceback" not in capsys.readouterr().out
+    assert len(as_one_line("x" * 5000)) < 700

@@ -12,8 +12,8 @@ import pytest
 from m3ray.config.options import ExtractOptions
 from m3ray.errors import ConfigError, JobFailedError, RootBusyError
 from m3ray.pipelines.runtime import on_end
-from m3ray.pipelines.runtime.job import running
-from m3ray.pipelines.runtime.on_end import call, shown
+from m3ray.pipelines.runtime.job import run_job
+from m3ray.pipelines.runtime.on_end import call_target, redact_target
 from m3ray.storage.dataset_record import SETTINGS
 
 SECRET = "T0SECRET/B0SECRET/xyzSECRET"
@@ -55,18 +55,18 @@ def serve(monkeypatch):
         server.server_close()
 
 
-def options(folder, **given):
-    return ExtractOptions(out=str(folder / "o"), **given)
+def options(folder, **others):
+    return ExtractOptions(out=str(folder / "o"), **others)
 
 
 def texts_of(folder):
     return "\n".join(path.read_text() for path in (folder / "o").rglob("*") if path.is_file())
 
 
-def called(target, event=None, **environment):
-    said = []
-    call(target, event or {"event": "done"}, environment, said.append)
-    return said
+def call_and_collect(target, event=None, **environment):
+    lines = []
+    call_target(target, event or {"event": "done"}, environment, lines.append)
+    return lines
 
 
 # A command.
@@ -77,8 +77,8 @@ def test_a_command_gets_the_last_event_and_who_it_is_for(tmp_path, capsys):
         f'cat > "{tmp_path}/got.json"; echo "$M3RAY_STATUS $M3RAY_RUN $M3RAY_ROOT" > {tmp_path}/env; '
         f'cp "$M3RAY_ROOT/runs/$M3RAY_RUN/summary.json" {tmp_path}/summary.json'
     )
-    with running("extract", options(tmp_path, on_end=command)) as job:
-        job.outcome(5, 1)
+    with run_job("extract", options(tmp_path, on_end=command)) as job:
+        job.set_outcome(5, 1)
     event = json.loads((tmp_path / "got.json").read_text())
     assert (event["event"], event["status"], event["clips"], event["rejected"]) == ("done", "partial", 5, 1)
     status, run, root = (tmp_path / "env").read_text().split()
@@ -93,28 +93,28 @@ def test_a_command_gets_the_last_event_and_who_it_is_for(tmp_path, capsys):
 def test_it_is_called_however_the_job_ended(tmp_path, error, status):
     with (
         pytest.raises((JobFailedError, KeyboardInterrupt)),
-        running("extract", options(tmp_path, on_end=f'printf "$M3RAY_STATUS" > {tmp_path}/status')),
+        run_job("extract", options(tmp_path, on_end=f'printf "$M3RAY_STATUS" > {tmp_path}/status')),
     ):
         raise error
     assert (tmp_path / "status").read_text() == status
 
 
 def test_a_root_in_use_is_a_failure_of_which_there_is_no_run(tmp_path):
-    with running("train", options(tmp_path)):
+    with run_job("train", options(tmp_path)):
         command = f'printf "$M3RAY_STATUS:$M3RAY_RUN" > {tmp_path}/status'
-        with pytest.raises(RootBusyError), running("extract", options(tmp_path, on_end=command)):
+        with pytest.raises(RootBusyError), run_job("extract", options(tmp_path, on_end=command)):
             pass
     assert (tmp_path / "status").read_text() == "failed:"
 
 
 def test_a_dry_run_calls_nobody(tmp_path):
-    with running("extract", options(tmp_path, dry_run=True, on_end=f"touch {tmp_path}/called")):
+    with run_job("extract", options(tmp_path, dry_run=True, on_end=f"touch {tmp_path}/called")):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_its_failure_is_a_line_and_no_more(tmp_path, capsys):
-    with running("extract", options(tmp_path, on_end="echo first >&2; echo why http://h/SECRET >&2; exit 3")):
+    with run_job("extract", options(tmp_path, on_end="echo first >&2; echo why http://h/SECRET >&2; exit 3")):
         pass
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
@@ -130,8 +130,8 @@ def test_its_failure_is_a_line_and_no_more(tmp_path, capsys):
 def test_a_command_that_does_not_end_is_killed_with_all_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr(on_end, "_COMMAND_SECONDS", 0.5)
     start = time.monotonic()
-    (said,) = called(f"sleep 300 & echo $! > {tmp_path}/pid; sleep 300")
-    assert "took more than" in said
+    (line,) = call_and_collect(f"sleep 300 & echo $! > {tmp_path}/pid; sleep 300")
+    assert "took more than" in line
     assert time.monotonic() - start < 10
     pid = int((tmp_path / "pid").read_text())
     for _ in range(100):
@@ -144,7 +144,7 @@ def test_a_command_that_does_not_end_is_killed_with_all_it_started(tmp_path, mon
 
 def test_what_it_leaves_running_is_not_waited_for(tmp_path):
     start = time.monotonic()
-    assert called(f"sleep 30 & echo $! > {tmp_path}/pid") == []
+    assert call_and_collect(f"sleep 30 & echo $! > {tmp_path}/pid") == []
     assert time.monotonic() - start < 10
     os.kill(int((tmp_path / "pid").read_text()), 9)
 
@@ -154,7 +154,7 @@ def test_what_it_leaves_running_is_not_waited_for(tmp_path):
 
 def test_an_address_is_posted_to_and_stands_nowhere(tmp_path, serve, capsys):
     server = serve()
-    with running("extract", options(tmp_path, on_end=server.address)):
+    with run_job("extract", options(tmp_path, on_end=server.address)):
         pass
     ((path, kind, event),) = server.got
     assert path == f"/services/{SECRET}?token=SECRET"
@@ -177,9 +177,9 @@ def test_an_address_is_posted_to_and_stands_nowhere(tmp_path, serve, capsys):
 )
 def test_what_may_pass_is_tried_three_times(serve, answers, tries, words):
     server = serve(*answers)
-    said = called(server.address)
+    lines = call_and_collect(server.address)
     assert len(server.got) == tries
-    assert said == ([] if words is None else [f"on-end: http://127.0.0.1/***: {words}; the job's result stays"])
+    assert lines == ([] if words is None else [f"on-end: http://127.0.0.1/***: {words}; the job's result stays"])
 
 
 def test_nobody_there_is_a_line_without_the_secret(serve):
@@ -187,10 +187,10 @@ def test_nobody_there_is_a_line_without_the_secret(serve):
     address = server.address
     server.shutdown()
     server.server_close()
-    (said,) = called(address)
-    assert "cannot be reached (" in said
-    assert "refused" in said
-    assert "SECRET" not in said
+    (line,) = call_and_collect(address)
+    assert "cannot be reached (" in line
+    assert "refused" in line
+    assert "SECRET" not in line
 
 
 def test_a_server_that_does_not_answer_does_not_hold_the_job(monkeypatch, serve):
@@ -200,9 +200,9 @@ def test_a_server_that_does_not_answer_does_not_hold_the_job(monkeypatch, serve)
     serve()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        (said,) = called(f"http://127.0.0.1:{silent.getsockname()[1]}/SECRET")
-    assert "timed out" in said or "did not answer" in said
-    assert "SECRET" not in said
+        (line,) = call_and_collect(f"http://127.0.0.1:{silent.getsockname()[1]}/SECRET")
+    assert "timed out" in line or "did not answer" in line
+    assert "SECRET" not in line
     assert time.monotonic() - start < 5
 
 
@@ -210,7 +210,7 @@ def test_a_server_that_does_not_answer_does_not_hold_the_job(monkeypatch, serve)
     "target", ["https://", "http:///path", "https://h/a b", "https://[x/SECRET", "ftp://h/SECRET", " "]
 )
 def test_an_address_that_is_none_is_refused_at_once(tmp_path, target):
-    with pytest.raises(ConfigError, match="--on-end") as caught, running("extract", options(tmp_path, on_end=target)):
+    with pytest.raises(ConfigError, match="--on-end") as caught, run_job("extract", options(tmp_path, on_end=target)):
         pass
     assert "SECRET" not in str(caught.value)
     assert not (tmp_path / "o").exists()
@@ -225,7 +225,7 @@ def test_an_address_that_is_none_is_refused_at_once(tmp_path, target):
     ],
 )
 def test_what_is_kept_of_it(target, kept):
-    assert shown(target) == kept
+    assert redact_target(target) == kept
 
 
 def test_a_root_does_not_keep_what_concerns_one_run_alone():

@@ -1,6 +1,7 @@
 """The record of a run as the job goes on: what a kill leaves, what a failing storage does to it, and who reads it."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -13,52 +14,52 @@ from urllib import request as urlrequest
 
 import pyarrow as pa
 import pytest
-from faulty_s3 import patched_environment, s3_environment, s3_server
+from faulty_s3 import patch_environment, s3_environment, s3_server
 
 from m3ray.config.options import ExtractOptions, PredictOptions
-from m3ray.console import LineKeeper, say
+from m3ray.console import LineKeeper
 from m3ray.errors import M3RayError
-from m3ray.pipelines.runtime import growing_file, run_record
-from m3ray.pipelines.runtime.growing_file import GrowingFile, ends
-from m3ray.pipelines.runtime.job import running
+from m3ray.pipelines.runtime import run_record
+from m3ray.pipelines.runtime.job import run_job
 from m3ray.pipelines.runtime.progress import Progress
 from m3ray.pipelines.runtime.run_record import RunRecord
-from m3ray.reports.run_section import _costs, _made_with, _runs, total_of_runs
+from m3ray.reports.run_section import _describe_software, _read_runs, _summarise_costs, sum_runs
 from m3ray.schema import CATALOGUE as COLUMNS
 from m3ray.schema import CATALOGUE_FILE
 from m3ray.storage.lock import Lock
-from m3ray.storage.object_store import get_bytes
+from m3ray.storage.object_store import get_object
 from m3ray.storage.ownership import check_root, is_root
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
 
+logger = logging.getLogger("m3ray.test")
+
 JOB = """
-import sys, time
+import logging, sys, time
 from m3ray.config.options import ExtractOptions
-from m3ray.console import say
 from m3ray.pipelines.runtime import run_record
-from m3ray.pipelines.runtime.job import running
+from m3ray.pipelines.runtime.job import run_job
 from m3ray.pipelines.runtime.progress import Progress
 
 run_record._EVERY_SECONDS = float(sys.argv[2])
-with running("extract", ExtractOptions(out=sys.argv[1])) as job, job.stage("extract"):
+with run_job("extract", ExtractOptions(out=sys.argv[1])) as job, job.stage("extract"):
     with Progress("extract", 1000, "CPUs") as progress:
         while True:
             time.sleep(0.02)
             progress.add(2, 1, {"decode": 0.1})
-            say("a line")
+            logging.getLogger("m3ray.test").info("a line")
 """
 
 
-def started(root, every):
+def start_job(root, every):
     return subprocess.Popen([sys.executable, "-c", JOB, str(root), str(every)], stdout=subprocess.DEVNULL)
 
 
-def waited_for(found, seconds=60):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            value = found()
+            value = condition()
         except (OSError, ValueError, KeyError, IndexError):
             value = None
         if value:
@@ -68,8 +69,8 @@ def waited_for(found, seconds=60):
 
 
 def run_of(root):
-    (found,) = [path for path in (Path(root) / "runs").iterdir() if path.name != "locks"]
-    return found
+    (run,) = [path for path in (Path(root) / "runs").iterdir() if path.name != "locks"]
+    return run
 
 
 def summary_of(root):
@@ -80,8 +81,8 @@ def summary_of(root):
 def killed(tmp_path):
     """A root whose job was killed with -9 once 30 clips were on record."""
     root = tmp_path / "o"
-    job = started(root, 0.1)
-    waited_for(lambda: summary_of(root)["clips_done"] >= 20)
+    job = start_job(root, 0.1)
+    wait_for(lambda: summary_of(root)["clips_done"] >= 20)
     job.kill()
     job.wait()
     return root, job.pid
@@ -114,17 +115,17 @@ def test_kill_9_leaves_config_log_summary_and_events(killed):
 def test_the_next_job_says_that_the_last_one_was_cut_off(killed, capsys):
     root, pid = killed
     cut = run_of(root)
-    with running("predict", PredictOptions(out=str(root))):
+    with run_job("predict", PredictOptions(out=str(root))):
         pass
     assert "cut off" not in capsys.readouterr().out, "predict works beside the others: that one may be running"
-    with running("train", ExtractOptions(out=str(root))):
+    with run_job("train", ExtractOptions(out=str(root))):
         pass
-    (said,) = [line for line in capsys.readouterr().out.splitlines() if "cut off" in line]
-    assert said.startswith("train: the run before, extract of 20")
-    assert f"(process {pid} on " in said
-    assert f"{summary_at(cut)['clips_done']} of 1000 clips done" in said
-    assert said.endswith(f"its log: {cut}/log.txt")
-    with running("train", ExtractOptions(out=str(root))):
+    (message,) = [line for line in capsys.readouterr().out.splitlines() if "cut off" in line]
+    assert message.startswith("train: the run before, extract of 20")
+    assert f"(process {pid} on " in message
+    assert f"{summary_at(cut)['clips_done']} of 1000 clips done" in message
+    assert message.endswith(f"its log: {cut}/log.txt")
+    with run_job("train", ExtractOptions(out=str(root))):
         pass
     assert "cut off" not in capsys.readouterr().out, "the last one ended by itself"
 
@@ -137,13 +138,13 @@ def test_whoever_reads_a_root_takes_a_run_that_did_not_end(killed):
     uri, _ = killed
     root = Root(str(uri))
     done = summary_of(uri)["clips_done"]
-    assert (total_of_runs(root)["runs"], total_of_runs(root)["clips_done"]) == (1, done)
+    assert (sum_runs(root)["runs"], sum_runs(root)["clips_done"]) == (1, done)
     assert is_root(root)
     check_root(root)
-    found = _runs(root)
-    assert len(found) == 1, "the locks are no run"
-    assert f"1 runs, {done} clips computed" in _made_with(root, found)["Over all runs"]
-    assert _costs([summary for _, summary in found], {}, 0.4) is None
+    runs = _read_runs(root)
+    assert len(runs) == 1, "the locks are no run"
+    assert f"1 runs, {done} clips computed" in _describe_software(root, runs)["Over all runs"]
+    assert _summarise_costs([summary for _, summary in runs], {}, 0.4) is None
     empty = pa.Table.from_pylist([], schema=COLUMNS)
     root.write_table(empty, CATALOGUE_FILE)
     assert read_record(root).dataset is None, "a run that did not end says nothing certain of the data set"
@@ -151,12 +152,12 @@ def test_whoever_reads_a_root_takes_a_run_that_did_not_end(killed):
 
 def test_the_record_is_there_at_the_job_s_start_and_at_each_stage(tmp_path):
     """Without waiting for the next half minute."""
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))) as job:
-        waited_for(lambda: (run_of(tmp_path / "o") / "config.json").exists())
-        waited_for(lambda: summary_of(tmp_path / "o")["status"] == "running")
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))) as job:
+        wait_for(lambda: "options" in json.loads((run_of(tmp_path / "o") / "config.json").read_text()))
+        wait_for(lambda: summary_of(tmp_path / "o")["status"] == "running")
         with job.stage("similarity"):
-            waited_for(lambda: summary_of(tmp_path / "o")["stage"] == "similarity")
-        waited_for(lambda: summary_of(tmp_path / "o")["seconds"]["similarity"] >= 0)
+            wait_for(lambda: summary_of(tmp_path / "o")["stage"] == "similarity")
+        wait_for(lambda: summary_of(tmp_path / "o")["seconds"]["similarity"] >= 0)
     summary = summary_of(tmp_path / "o")
     assert (summary["status"], "stage" in summary, "seconds_left" in summary) == ("success", False, False)
 
@@ -168,8 +169,8 @@ def test_a_record_is_at_most_a_minute_old():
 
 def test_sigterm_leaves_a_finished_record(tmp_path):
     root = tmp_path / "o"
-    job = started(root, 30)
-    waited_for(lambda: summary_of(root)["stage"] == "extract")
+    job = start_job(root, 30)
+    wait_for(lambda: summary_of(root)["stage"] == "extract")
     job.send_signal(signal.SIGTERM)
     assert job.wait(60) == 128 + signal.SIGTERM
     summary = summary_of(root)
@@ -183,8 +184,8 @@ def test_sigterm_leaves_a_finished_record(tmp_path):
 # A storage that fails.
 
 
-def failing(monkeypatch, fails):
-    """The record's writing fails where `fails(how often it was tried)`; what was tried is counted."""
+def fail_writes(monkeypatch, fails):
+    """The record's writing fails where `fails(how often it was tried)`; what was tried is record_upload."""
     tried = []
     written = run_record._RecordRoot.write_bytes
 
@@ -200,19 +201,19 @@ def failing(monkeypatch, fails):
 
 def test_a_fault_while_the_job_runs_is_passed_over_and_made_up_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run_record, "_EVERY_SECONDS", 0.05)
-    tried = failing(monkeypatch, lambda count: count <= 4)
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))):
-        say("a line")
-        waited_for(lambda: len(tried) > 6)
+    tried = fail_writes(monkeypatch, lambda count: count <= 4)
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))):
+        logger.info("a line")
+        wait_for(lambda: len(tried) > 6)
     assert capsys.readouterr().out.splitlines()[-1] == "extract: result: success: done"
     assert summary_of(tmp_path / "o")["status"] == "success"
     assert "a line" in (run_of(tmp_path / "o") / "log.txt").read_text()
 
 
 def test_a_root_that_takes_no_record_does_not_fail_the_job(tmp_path, monkeypatch, capsys):
-    failing(monkeypatch, lambda count: True)
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))):
-        say("a line")
+    fail_writes(monkeypatch, lambda count: True)
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))):
+        logger.info("a line")
     *_, record, last = capsys.readouterr().out.splitlines()
     assert last == "extract: result: success: done", "what a script greps stays the last line"
     assert "could not be written (OSError: [Errno 5] Input/output error" in record
@@ -227,7 +228,7 @@ def test_a_storage_that_does_not_answer_does_not_hold_the_job(tmp_path, monkeypa
     freed = threading.Event()
     monkeypatch.setattr(run_record._RecordRoot, "write_bytes", lambda self, data, *parts: freed.wait(60))
     start = time.monotonic()
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))) as job:
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))) as job:
         for _ in range(100):
             with job.stage("study"):
                 pass
@@ -241,54 +242,23 @@ def test_a_storage_that_does_not_answer_does_not_hold_the_job(tmp_path, monkeypa
 
 
 def test_no_thread_is_left(tmp_path):
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))):
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))):
         assert "m3ray-record" in {thread.name for thread in threading.enumerate()}
-    waited_for(lambda: "m3ray-record" not in {thread.name for thread in threading.enumerate()}, 5)
+    wait_for(lambda: "m3ray-record" not in {thread.name for thread in threading.enumerate()}, 5)
 
 
 def test_a_record_shows_no_lock(tmp_path):
     """A job that lost its lock still says so in its own folder."""
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))) as job:
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))) as job:
         lock = tmp_path / "o" / "runs" / "locks" / "study.json"
         assert job.root.fence is not None
         assert lock.exists()
         lock.unlink()
-        job.doing = "alone"
-        run = waited_for(lambda: run_of(tmp_path / "o"))
+        job.current_stage = "alone"
+        run = wait_for(lambda: run_of(tmp_path / "o"))
         (run / "summary.json").unlink(missing_ok=True)
         with job.stage("after"):
-            waited_for(lambda: summary_at(run)["stage"] == "after")
-
-
-# Files that grow.
-
-
-def test_lines_are_appended_and_mended(tmp_path, monkeypatch):
-    file = GrowingFile(Root(str(tmp_path)), "log.txt")
-    file.add(["one", "two"])
-    file.save()
-    before = (tmp_path / "log.txt").stat().st_ino
-    with open(tmp_path / "log.txt", "ab") as other:
-        other.write(b"thr")  # a write that was cut short
-    file.add(["three", "\udcff"])
-    file.save()
-    assert (tmp_path / "log.txt").read_bytes() == b"one\ntwo\nthree\n\\udcff\n"
-    assert (tmp_path / "log.txt").stat().st_ino == before
-    (tmp_path / "log.txt").unlink()
-    file.add(["five"])
-    file.save()
-    assert (tmp_path / "log.txt").read_bytes() == b"one\ntwo\nthree\n\\udcff\nfive\n"
-
-
-def test_a_long_log_is_uploaded_in_part_while_the_job_runs():
-    text = b"".join(b"%07d\n" % k for k in range(400_000))  # 3.2 MB
-    found = ends(text)
-    assert len(found) < growing_file._MOST_BYTES + 100
-    lines = found.splitlines()
-    assert (lines[0], lines[-1]) == (b"0000000", b"0399999")
-    assert sum(b"left out" in line for line in lines) == 1
-    assert all(len(line) == 7 for line in lines if b"left out" not in line)
-    assert ends(text[:1000]) == text[:1000]
+            wait_for(lambda: summary_at(run)["stage"] == "after")
 
 
 # In S3.
@@ -296,44 +266,44 @@ def test_a_long_log_is_uploaded_in_part_while_the_job_runs():
 
 @pytest.fixture(scope="module")
 def bucket():
-    with s3_server() as endpoint, patched_environment(s3_environment(endpoint)):
+    with s3_server() as endpoint, patch_environment(s3_environment(endpoint)):
         urlrequest.urlopen(urlrequest.Request(f"{endpoint}/records", method="PUT"))
         yield "s3://records"
 
 
 def test_in_s3_what_is_unchanged_is_not_uploaded_again(bucket, monkeypatch):
     uploads = []
-    put = run_record.put
+    put = run_record.put_object
 
-    def counted(uri, data, **given):
+    def record_upload(uri, data, **given):
         uploads.append(uri.rpartition("/")[2])
         put(uri, data, **given)
 
-    monkeypatch.setattr(run_record, "put", counted)
-    with LineKeeper() as said:
-        record = RunRecord(f"{bucket}/r", "a-run", said, lambda: {"options": {}}, lambda: {"status": "running"})
-        say("a line")
+    monkeypatch.setattr(run_record, "put_object", record_upload)
+    with LineKeeper() as lines:
+        record = RunRecord(f"{bucket}/r", "a-run", lines, lambda: {"options": {}}, lambda: {"status": "running"})
+        logger.info("a line")
         assert record.write_now()
         assert sorted(uploads) == ["config.json", "log.txt", "summary.json"]
         uploads.clear()
         assert record.write_now()
         assert uploads == ["summary.json"], "its time is the sign of life; log and events are as they were"
         uploads.clear()
-        say("another")
+        logger.info("another")
         assert record.write_now()
-        record.end()
+        record.close()
     assert sorted(uploads) == ["log.txt", "summary.json"]
-    log = get_bytes(f"{bucket}/r/runs/a-run/log.txt").data.decode()
+    log = get_object(f"{bucket}/r/runs/a-run/log.txt").data.decode()
     assert [line.partition(" ")[2] for line in log.splitlines()] == ["a line", "another"]
 
 
 def test_a_job_in_s3_leaves_its_record_there(bucket):
-    with running("extract", ExtractOptions(out=f"{bucket}/job")) as job, job.stage("extract"):
+    with run_job("extract", ExtractOptions(out=f"{bucket}/job")) as job, job.stage("extract"):
         with Progress("extract", 4, "CPUs") as progress:
             progress.add(4, 0, {})
-        job.count(progress)
+        job.add_progress(progress)
     root = Root(f"{bucket}/job")
-    (run,) = [name for name in root.names("runs") if name != "locks"]
+    (run,) = [name for name in root.list_names("runs") if name != "locks"]
     assert root.read_json("runs", run, "summary.json")["clips_done"] == 4
     assert root.read_bytes("runs", run, "log.txt").decode().splitlines()[-1].endswith("result: success: done")
     events = [json.loads(line) for line in root.read_bytes("runs", run, "events.jsonl").splitlines()]
@@ -341,9 +311,12 @@ def test_a_job_in_s3_leaves_its_record_there(bucket):
 
 
 def test_a_bucket_that_went_is_given_up_within_seconds(bucket, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise PermissionError("no rights")
+
     monkeypatch.setattr(run_record, "_LAST_SECONDS", 2.0)
-    with running("extract", ExtractOptions(out=f"{bucket}/gone")):
-        monkeypatch.setattr(run_record, "put", lambda *_, **__: (_ for _ in ()).throw(PermissionError("no rights")))
+    with run_job("extract", ExtractOptions(out=f"{bucket}/gone")):
+        monkeypatch.setattr(run_record, "put_object", refuse)
         start = time.monotonic()
     assert time.monotonic() - start < 6
     *_, record, last = capsys.readouterr().out.splitlines()
@@ -357,14 +330,14 @@ def test_the_lock_is_given_back_when_the_record_says_how_the_job_ended(tmp_path,
     seen = []
     release = Lock.release
 
-    def released(lock):
+    def release_and_record(lock):
         root = Path(lock.fence.uri).parents[2]
         seen.append(summary_of(root)["status"])
         release(lock)
 
-    monkeypatch.setattr(Lock, "release", released)
-    with running("extract", ExtractOptions(out=str(tmp_path / "o"))):
+    monkeypatch.setattr(Lock, "release", release_and_record)
+    with run_job("extract", ExtractOptions(out=str(tmp_path / "o"))):
         pass
-    with pytest.raises(M3RayError), running("extract", ExtractOptions(out=str(tmp_path / "other"))):
+    with pytest.raises(M3RayError), run_job("extract", ExtractOptions(out=str(tmp_path / "other"))):
         raise M3RayError("went wrong")
     assert seen == ["success", "failed"]

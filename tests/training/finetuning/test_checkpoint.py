@@ -10,15 +10,15 @@ import torch
 from small_finetuning import FAST, parameters, part, small_model, some_clips
 
 from m3ray.config import TrainConfig
-from m3ray.config.finetuning import UnfrozenConfig
+from m3ray.config.finetuning import FinetuneConfig
 from m3ray.training.finetuning.checkpoint import load_state, save_state
-from m3ray.training.finetuning.trainer import FullTraining
+from m3ray.training.finetuning.trainer import FinetuneTrainer
 
 STEPS = 6
 
 
 def training(config):
-    return FullTraining(small_model(config), config, TrainConfig(loss="mse"), STEPS)
+    return FinetuneTrainer(small_model(config), config, TrainConfig(loss="mse"), STEPS)
 
 
 def steps(run, first, last):
@@ -28,14 +28,14 @@ def steps(run, first, last):
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_a_training_goes_on_from_its_files_as_if_never_cut(tmp_path, average):
-    config = UnfrozenConfig(**{**vars(FAST), "ema": average})
+    config = FinetuneConfig(**{**vars(FAST), "ema": average})
     whole, cut, again = training(config), training(config), training(config)
     losses = steps(whole, 0, STEPS)
     assert steps(cut, 0, 3) == losses[:3]
     save_state(cut.state(), tmp_path)
     again.restore(load_state(tmp_path))
     assert steps(again, 3, STEPS) == losses[3:]
-    assert torch.equal(parameters(again.judged), parameters(whole.judged))
+    assert torch.equal(parameters(again.ema_model), parameters(whole.ema_model))
     assert again.optimiser.param_groups[0]["lr"] == whole.optimiser.param_groups[0]["lr"]
 
 
@@ -83,6 +83,6 @@ def test_values_come_back_as_they_were(tmp_path):
 
 
 @pytest.mark.parametrize("value", [object(), {1.5: 1}, {"a": {b"k": 1}}, {"a": {2, 3}}])
-def test_anything_but_plain_values_is_refused(tmp_path, value):
+def test_anything_but_plain_values_is_rejected(tmp_path, value):
     with pytest.raises(TypeError, match="a training's state h"):
         save_state({"x": value}, tmp_path)

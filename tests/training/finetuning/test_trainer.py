@@ -1,4 +1,4 @@
-"""The unfrozen model in one process and as two workers; networks are small here but where their own layers matter."""
+"""Finetuning in one process and as two workers; networks are small here but where their own layers matter."""
 
 import math
 
@@ -11,35 +11,29 @@ from small_finetuning import FAST, parameters, part, small_model, some_clips
 from torch import nn
 
 from m3ray.config import TrainConfig
-from m3ray.config.finetuning import UnfrozenConfig, UnfrozenOverrides
+from m3ray.config.finetuning import FinetuneConfig
 from m3ray.model import MLP
-from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152, untrained_
-from m3ray.training.finetuning.model import FullModel
-from m3ray.training.finetuning.sampler import in_rounds
-from m3ray.training.finetuning.trainer import Clips, DivergedError, FullTraining, OutOfMemoryError, warmed_cosine
+from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152
+from m3ray.training.finetuning.collectives import all_gather
+from m3ray.training.finetuning.model import FinetuneModel
+from m3ray.training.finetuning.trainer import (
+    DivergedError,
+    FinetuneTrainer,
+    MicroBatch,
+    OutOfMemoryError,
+    warmup_cosine,
+)
 
 LOSSES = ["mse", "mse_tails", "spearman", "mse_to_spearman"]
 
 
-def test_the_vectors_take_the_frozen_ones_place():
-    model, clips = small_model().eval(), some_clips()
-    scores = model(clips.frames, clips.rows)
-    changed = clips.rows.clone()
-    changed[:, 1:9] = 7.0
-    torch.testing.assert_close(model(clips.frames, changed), scores)
-    changed[:, 0] = 7.0
-    assert not torch.allclose(model(clips.frames, changed), scores)
-    one = torch.cat([model(part(clips, [k]).frames, part(clips, [k]).rows) for k in range(8)])
-    torch.testing.assert_close(one, scores, msg="clips of several lengths at once are as one by one")
-
-
 @pytest.mark.parametrize("loss", LOSSES)
-def test_rounds_make_the_step_of_the_whole_batch(loss):
+def test_accumulation_steps_make_the_step_of_the_whole_batch(loss):
     training, clips = TrainConfig(loss=loss), some_clips()
     found = []
-    for rounds in ([range(8)], [range(4), range(4, 8)], [range(2), range(2, 4), range(4, 6), range(6, 8)]):
-        run = FullTraining(small_model(), FAST, training, 5)
-        losses = [run.step([part(clips, rows) for rows in rounds], 0.5) for _ in range(5)]
+    for micro_batches in ([range(8)], [range(4), range(4, 8)], [range(2), range(2, 4), range(4, 6), range(6, 8)]):
+        run = FinetuneTrainer(small_model(), FAST, training, 5)
+        losses = [run.step([part(clips, rows) for rows in micro_batches], 0.5) for _ in range(5)]
         found.append((losses, parameters(run.model)))
     for losses, weights in found[1:]:
         assert losses == pytest.approx(found[0][0], rel=1e-4)
@@ -48,10 +42,10 @@ def test_rounds_make_the_step_of_the_whole_batch(loss):
 
 def test_clips_that_fill_up_a_step_weigh_nothing():
     clips = some_clips()
-    padded = Clips(clips.frames, clips.rows, clips.scores, torch.tensor([1.0] * 5 + [0.0] * 3), clips.positions)
+    padded = MicroBatch(clips.frames, clips.rows, clips.scores, torch.tensor([1.0] * 5 + [0.0] * 3), clips.positions)
     found = []
     for step in (part(clips, range(5)), padded):
-        run = FullTraining(small_model(), FAST, TrainConfig(loss="mse_tails"), 5)
+        run = FinetuneTrainer(small_model(), FAST, TrainConfig(loss="mse_tails"), 5)
         found.append((run.step([step], 0.0), parameters(run.model)))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-6)
@@ -63,13 +57,15 @@ def _as_worker(rank, workers, loss, folder, build, count):
     model, clips, config = build()
     wrapped = nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False)
 
-    def gather(values):
-        parts = [torch.empty_like(values) for _ in range(workers)]
-        dist.all_gather(parts, values.contiguous())
-        return torch.cat(parts)
-
-    run = FullTraining(
-        model, config, TrainConfig(loss=loss), 5, wrapped=wrapped, gather=gather, workers=workers, rank=rank
+    run = FinetuneTrainer(
+        model,
+        config,
+        TrainConfig(loss=loss),
+        5,
+        distributed_model=wrapped,
+        gather=all_gather,
+        workers=workers,
+        rank=rank,
     )
     own = [part(clips, range(k, k + 2)) for k in range(2 * rank, count, 2 * workers)]
     losses = [run.step(own, 0.5) for _ in range(5)]
@@ -85,11 +81,11 @@ def _small():
 
 def _real():
     """Both networks in full, on frames of 32x32; steps as the presets take them."""
-    config = UnfrozenConfig(precision="float32", checkpointing=False)
+    config = FinetuneConfig(precision="float32", checkpointing=False)
     torch.manual_seed(0)
-    networks = {"scene": untrained_(hrnetv2_w48()), "event": untrained_(ip_csn_152())}
+    networks = {"scene": fill_untrained_(hrnetv2_w48()), "event": fill_untrained_(ip_csn_152())}
     columns = {"scene": np.arange(1, 721), "event": np.arange(721, 2769)}
-    model = FullModel(networks, MLP(2770, (64,)), columns, config)
+    model = FinetuneModel(networks, MLP(2770, (64,)), columns, config)
     return model, some_clips(columns=2770, size=32), config
 
 
@@ -120,14 +116,14 @@ def two_and_one(build, loss, count, folder):
     """What two workers and what one process make of five steps of `count` clips."""
     mp.spawn(_as_worker, (2, loss, str(folder), build, count), nprocs=2)
     model, clips, config = build()
-    run = FullTraining(model, config, TrainConfig(loss=loss), 5)
+    run = FinetuneTrainer(model, config, TrainConfig(loss=loss), 5)
     losses = [run.step([part(clips, range(k, k + 2)) for k in range(0, count, 2)], 0.5) for _ in range(5)]
     return torch.load(folder / "found.pt", weights_only=True), losses, parameters(model)
 
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_the_full_networks_learn_eight_clips_by_heart():
+def test_the_full_networks_overfit_eight_clips():
     """8 frames of 64x64 to an MSE under 1e-4; the gradient reaches the first convolution of both networks.
 
     The matrix says nothing, so all that is learned comes from the frames; batch norms take the batch's own statistics,
@@ -135,15 +131,15 @@ def test_the_full_networks_learn_eight_clips_by_heart():
     """
     torch.manual_seed(0)
     rates = {"backbone_learning_rate": 1e-4, "head_learning_rate": 1e-3}
-    config = UnfrozenConfig(precision="float32", checkpointing=False, warm_up=0.02, batch_norm="trained", **rates)
-    networks = {"scene": untrained_(hrnetv2_w48()), "event": untrained_(ip_csn_152())}
+    config = FinetuneConfig(precision="float32", checkpointing=False, warm_up=0.02, batch_norm="trained", **rates)
+    networks = {"scene": fill_untrained_(hrnetv2_w48()), "event": fill_untrained_(ip_csn_152())}
     columns = {"scene": np.arange(0, 720), "event": np.arange(720, 2768)}
-    model = FullModel(networks, MLP(2768), columns, config)
+    model = FinetuneModel(networks, MLP(2768), columns, config)
     clips = some_clips(columns=2768, size=64, length=7)
-    clips = Clips(clips.frames, torch.zeros_like(clips.rows), clips.scores, clips.counts, clips.positions)
+    clips = MicroBatch(clips.frames, torch.zeros_like(clips.rows), clips.scores, clips.mask, clips.positions)
     firsts = (model.networks["scene"].conv1.weight, model.networks["event"].stem[0].weight)
     before = [weight.detach().clone() for weight in firsts]
-    run = FullTraining(model, config, TrainConfig(loss="mse"), 36)
+    run = FinetuneTrainer(model, config, TrainConfig(loss="mse"), 36)
     losses = [run.step([clips], 0.0) for _ in range(36)]
     for weight, old in zip(firsts, before, strict=True):
         assert weight.grad is not None
@@ -155,61 +151,44 @@ def test_the_full_networks_learn_eight_clips_by_heart():
 
 def test_batch_norms_keep_their_statistics_unless_told():
     for setting, kept in (("frozen", True), ("trained", False)):
-        config = UnfrozenConfig(precision="float32", checkpointing=False, batch_norm=setting)
+        config = FinetuneConfig(precision="float32", checkpointing=False, batch_norm=setting)
         model = small_model(config)
         before = model.networks["scene"].norm.running_mean.clone()
-        run = FullTraining(model, config, TrainConfig(), 3)
+        run = FinetuneTrainer(model, config, TrainConfig(), 3)
         run.step([some_clips()], 0.0)
         assert torch.equal(model.networks["scene"].norm.running_mean, before) == kept
         assert model.networks["scene"].norm.weight.grad is not None, "their scale is trained in any case"
 
 
-@pytest.mark.integration
-def test_recomputing_blocks_changes_no_gradient():
-    gradients = []
-    for recomputed in (False, True):
-        config = UnfrozenConfig(precision="float32", checkpointing=recomputed)
-        networks = {"scene": untrained_(hrnetv2_w48()), "event": untrained_(ip_csn_152())}
-        columns = {"scene": np.arange(0, 720), "event": np.arange(720, 2768)}
-        torch.manual_seed(0)
-        model = FullModel(networks, MLP(2768, (64,)), columns, config).train()
-        clips = some_clips(2, columns=2768, size=32)
-        model(clips.frames, clips.rows).sum().backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
-        keys = set(model.networks["event"].state_dict())
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
-    assert keys == set(ip_csn_152().state_dict()), "names stay those of the published files"
-
-
 def test_a_state_goes_on_as_if_nothing_had_happened():
-    config = UnfrozenConfig(precision="float32", checkpointing=False, ema=0.9, backbone_learning_rate=1e-3)
-    whole = FullTraining(small_model(config), config, TrainConfig(), 6)
-    cut = FullTraining(small_model(config), config, TrainConfig(), 6)
+    config = FinetuneConfig(precision="float32", checkpointing=False, ema=0.9, backbone_learning_rate=1e-3)
+    whole = FinetuneTrainer(small_model(config), config, TrainConfig(), 6)
+    cut = FinetuneTrainer(small_model(config), config, TrainConfig(), 6)
     for k in range(6):
         whole.step([some_clips(seed=k)], 0.0)
     for k in range(3):
         cut.step([some_clips(seed=k)], 0.0)
-    again = FullTraining(small_model(config, seed=9), config, TrainConfig(), 6)
+    again = FinetuneTrainer(small_model(config, seed=9), config, TrainConfig(), 6)
     again.restore(cut.state())
     for k in range(3, 6):
         again.step([some_clips(seed=k)], 0.0)
     torch.testing.assert_close(parameters(again.model), parameters(whole.model), rtol=0, atol=0)
-    torch.testing.assert_close(parameters(again.judged), parameters(whole.judged), rtol=0, atol=0)
-    assert not torch.allclose(parameters(whole.judged), parameters(whole.model)), "the average lags behind"
+    torch.testing.assert_close(parameters(again.ema_model), parameters(whole.ema_model), rtol=0, atol=0)
+    assert not torch.allclose(parameters(whole.ema_model), parameters(whole.model)), "the average lags behind"
 
 
 def test_a_loss_that_is_no_number_stops_before_the_weights_change():
-    run = FullTraining(small_model(), FAST, TrainConfig(), 6)
+    run = FinetuneTrainer(small_model(), FAST, TrainConfig(), 6)
     before = parameters(run.model)
     clips = some_clips()
-    broken = Clips(clips.frames, clips.rows * math.inf, clips.scores, clips.counts, clips.positions)
+    broken = MicroBatch(clips.frames, clips.rows * math.inf, clips.scores, clips.mask, clips.positions)
     with pytest.raises(DivergedError, match="loss is nan at step 1"):
         run.step([broken], 0.0)
     assert torch.equal(parameters(run.model), before)
 
 
 def test_memory_that_runs_out_names_what_to_lower(monkeypatch):
-    run = FullTraining(small_model(), FAST, TrainConfig(), 6)
+    run = FinetuneTrainer(small_model(), FAST, TrainConfig(), 6)
 
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -220,19 +199,11 @@ def test_memory_that_runs_out_names_what_to_lower(monkeypatch):
 
 
 def test_learning_rates_rise_and_fall():
-    config = UnfrozenConfig(warm_up=0.1)
-    factors = [warmed_cosine(step, 100, config) for step in range(101)]
+    config = FinetuneConfig(warm_up=0.1)
+    factors = [warmup_cosine(step, 100, config) for step in range(101)]
     assert factors[0] == 0.1
     assert max(factors) == factors[9] == 1.0
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[100] == pytest.approx(0)
-    run = FullTraining(small_model(), FAST, TrainConfig(), 100)
+    run = FinetuneTrainer(small_model(), FAST, TrainConfig(), 100)
     assert [group["initial_lr"] for group in run.optimiser.param_groups] == [1e-3, 1e-2]
-
-
-def test_rounds_and_overrides():
-    assert list(in_rounds(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
-    changed = UnfrozenOverrides(epochs=3, runs=2).over(UnfrozenConfig())
-    assert changed == UnfrozenConfig(epochs=3)
-    assert changed.deciding() == UnfrozenConfig(epochs=3, workers=8, cache="memory", micro_batch=2).deciding()
-    assert changed.deciding() != UnfrozenConfig(epochs=4).deciding()

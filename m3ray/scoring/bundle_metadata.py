@@ -1,0 +1,172 @@
+"""`bundle.json` as dataclasses. Nothing here imports torch, so that a request is checked within a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from m3ray.config import TierConfigs, as_json
+from m3ray.config.serialization import from_json
+from m3ray.errors import BundleError
+from m3ray.features.matrix import Block
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import TierEntry
+from m3ray.storage.versions import Environment
+
+BUNDLE_FILE = "bundle.json"
+FORMAT = 1
+_NEEDED = ("name", "blocks", "files", "tiers", "configs", "sources", "untrained")
+# An older m3ray did not write these: where they are unknown, they are left out.
+_OPTIONAL = ("variant", "seeds", "trained_on", "versions", "environments", "made_by")
+
+
+@dataclass(frozen=True)
+class BundleMetadata:
+    """What a bundle's features and its training were made with; None for what an older m3ray did not write.
+
+    Args:
+        untrained: Whether features came from random weights.
+        tiers: Name of each tier to its entry in the tier index of the root where the bundle was trained.
+        configs: Settings of the computed tiers.
+        sources: Name of each tier that has a network to its `WeightSource`, as JSON values.
+        variant: The study's variant, as JSON values.
+        seeds: Seed of each run.
+        decay: Line from score to decay rate, `intercept` and `slope` among others; None: the training data had none.
+        trained_on: Numbers of train and val clips, and mean and range of the train split's scores.
+        versions: Name of each package to its version, in the process that trained.
+        environments: Name of each computed tier to the software that its features were computed with; None in a list
+            stands for rows of an m3ray that did not note it.
+        made_by: Name of the job.
+    """
+
+    untrained: bool
+    tiers: Mapping[str, TierEntry] = field(default_factory=dict)
+    configs: TierConfigs = field(default_factory=TierConfigs)
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variant: Mapping[str, Any] | None = None
+    seeds: Sequence[int] | None = None
+    decay: Mapping[str, float] | None = None
+    trained_on: Mapping[str, float] | None = None
+    versions: Environment | None = None
+    environments: Mapping[str, Sequence[Environment | None]] | None = None
+    made_by: str | None = None
+
+    @property
+    def user_provided(self) -> dict[str, TierEntry]:
+        """The tiers that came from a user's file, by name."""
+        return {name: entry for name, entry in self.tiers.items() if entry.user_provided}
+
+    @property
+    def computed(self) -> list[str]:
+        """Names of the tiers that were computed from videos, or from other tiers."""
+        return [name for name, entry in self.tiers.items() if not entry.user_provided]
+
+    def as_json(self) -> dict[str, Any]:
+        """Its JSON values, in the order in which `bundle.json` has them."""
+        values = {
+            "variant": self.variant,
+            "seeds": self.seeds,
+            "tiers": {name: entry.as_json() for name, entry in self.tiers.items()},
+            "configs": self.configs,
+            "sources": self.sources,
+            "decay": self.decay,
+            "untrained": self.untrained,
+            "trained_on": self.trained_on,
+            "versions": self.versions,
+            "environments": self.environments,
+            "made_by": self.made_by,
+        }
+        return as_json({name: value for name, value in values.items() if value is not None or name not in _OPTIONAL})
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BundleMetadata:
+        """Read the metadata out of a bundle's JSON values.
+
+        Args:
+            values: JSON object with at least `tiers`, `configs`, `sources` and `untrained`.
+        Returns:
+            The metadata.
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: If the values are no bundle's.
+        """
+        fields_given = {f.name: values[f.name] for f in fields(cls) if values.get(f.name) is not None}
+        tiers = {name: TierEntry.from_json(entry) for name, entry in fields_given["tiers"].items()}
+        return cls(**{**fields_given, "tiers": tiers, "configs": from_json(TierConfigs, fields_given["configs"])})
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """All that `bundle.json` holds.
+
+    Args:
+        name: Name of the bundle.
+        metadata: What features and training were made with.
+        blocks: The columns that the model sees, tier by tier.
+        files: Name of each file of the folder to its SHA-256.
+        networks: Name of each fine-tuned network's file to its SHA-256.
+    """
+
+    name: str
+    metadata: BundleMetadata
+    blocks: tuple[Block, ...]
+    files: Mapping[str, str]
+    networks: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Its JSON values, in the order in which the file has them."""
+        blocks = [{"tier": b.tier, "names": list(b.names), "scaled": b.scaled} for b in self.blocks]
+        named = {"format": FORMAT, "name": self.name, "blocks": blocks}
+        return {**self.metadata.as_json(), **named, "files": dict(self.files), "networks": dict(self.networks)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BundleManifest:
+        """Read a manifest.
+
+        Args:
+            values: The JSON object of `bundle.json`.
+        Returns:
+            The manifest.
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: If the values are no bundle's.
+        """
+        blocks = tuple(Block(b["tier"], tuple(b["names"]), b["scaled"]) for b in values["blocks"])
+        metadata, networks = BundleMetadata.from_json(values), dict(values.get("networks") or {})
+        return cls(str(values["name"]), metadata, blocks, dict(values["files"]), networks)
+
+
+def read_manifest(folder: Root) -> BundleManifest:
+    """Read `bundle.json`.
+
+    Args:
+        folder: The bundle's folder.
+    Returns:
+        The manifest; the files that it names are not looked at.
+    Raises:
+        BundleError: If there is none, it is damaged, or a newer m3ray wrote it.
+    """
+    where = folder.display(BUNDLE_FILE)
+    try:
+        values = folder.read_json(BUNDLE_FILE)
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"no bundle at {folder.uri}: expected a folder with {BUNDLE_FILE}, as jobs/train.py writes"
+        ) from error
+    except ValueError as error:
+        raise BundleError(f"{where} is damaged or cut short: copy the bundle anew, or train it again") from error
+    _check_values(where, values)
+    try:
+        return BundleManifest.from_json(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{where} is damaged ({type(error).__name__}: {error}): copy the bundle anew, or train it again"
+        ) from error
+
+
+def _check_values(where: str, values: Any) -> None:
+    version = values.get("format", 0) if isinstance(values, dict) else 0
+    if isinstance(version, int) and version > FORMAT:
+        raise BundleError(f"{where} has format {version}, this m3ray reads up to {FORMAT}: upgrade m3ray")
+    missing = [name for name in _NEEDED if not isinstance(values, dict) or name not in values]
+    if missing:
+        raise BundleError(f"{where} lacks {', '.join(missing)}: copy the bundle anew, or train it again")

@@ -1,0 +1,41 @@
+"""Presets against the paper's Table 5 and the devices that they are for."""
+
+import pytest
+
+from m3ray.config import presets
+from m3ray.config.serialization import as_json
+
+
+def test_the_paper_s_trainings():
+    """The supplement, Table 5 and sections of Tables 1 and 4."""
+    memento10k = presets.memento10k_training()
+    assert (memento10k.hidden, memento10k.epochs, memento10k.batch) == ((512, 64), 20, 32)
+    assert (memento10k.learning_rate, memento10k.weight_decay) == (1e-3, 1e-5)
+    assert (memento10k.step_size, memento10k.gamma) == (5, 0.2)
+    assert [t().loss for t in (presets.ablation_training, presets.memento10k_training, presets.videomem_training)] == [
+        "mse",
+        "mse_tails",
+        "mse_to_spearman",
+    ]
+    assert presets.alone_training().hidden == presets.measure_training().hidden == (64,)
+    assert (presets.alone_training().epochs, presets.measure_training().epochs) == (20, 15)
+
+
+def test_tier_presets_differ_where_they_say():
+    paper, default, demo = (as_json(presets.TIER_PRESETS[name]()) for name in ("paper", "default", "demo"))
+    assert (paper["similarity"].pop("eps_scene"), paper["similarity"].pop("eps_event")) == (1.25, 0.9)
+    assert (default["similarity"].pop("eps_scene"), default["similarity"].pop("eps_event")) == ("auto", "auto")
+    assert paper == default
+    assert (demo["decode"]["fps"], demo["similarity"]["kde_fewest"]) == (5.0, 8)
+
+
+@pytest.mark.parametrize(("name", "workers", "steps"), [("small", 1, 1), ("gpu80", 1, 2), ("gpu24x8", 8, 1)])
+def test_finetuning_presets_accumulate_as_they_say(name, workers, steps):
+    preset = presets.FINETUNE_PRESETS[name]()
+    assert (preset.workers or 1) == workers
+    assert preset.batch == workers * preset.micro_batch * steps
+
+
+def test_published_weights_have_an_address_a_network():
+    assert set(presets.PUBLISHED) == {"scene", "event:ip", "event:ir"}
+    assert all(address.startswith("http") and address.endswith(".pth") for address in presets.PUBLISHED.values())

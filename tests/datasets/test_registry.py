@@ -1,0 +1,84 @@
+"""From the name of a data set to its clips."""
+
+import pytest
+from published import memento_csv, memento_json, videomem_csv
+
+from m3ray.datasets.registry import list_clips
+from m3ray.errors import ConfigError, SchemaError
+from m3ray.storage.root import Root
+
+
+def test_the_demo_says_that_it_is_one(tmp_path):
+    """A mistyped --out starts it, and its first lines spoke of a catalogue alone."""
+    found = list_clips(Root(str(tmp_path)), "demo", None, limit=2, seed=0, write=False)
+    assert found.notes == (
+        "demo: 2 clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root",
+    )
+
+
+def test_data_sets_that_cannot_be(tmp_path):
+    root = Root(str(tmp_path))
+    with pytest.raises(ConfigError, match="needs --root"):
+        list_clips(root, "folder", None, limit=None, seed=0)
+    with pytest.raises(ConfigError, match="expected at least 1"):
+        list_clips(root, "demo", None, limit=0, seed=0)
+    with pytest.raises(ConfigError, match="unknown data set"):
+        list_clips(root, "youtube", None, limit=None, seed=0)
+
+
+def put(top, *names):
+    for name in names:
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(b"")
+
+
+def test_notes_reach_whoever_lists(tmp_path):
+    put(tmp_path / "v", "a.mp4", "b.txt")
+    found = list_clips(Root(str(tmp_path)), "folder", str(tmp_path / "v"), limit=None, seed=0)
+    assert found.notes == ("folder: 1 passed over: 1 .txt (no videos, by name or content)",)
+
+
+@pytest.mark.parametrize("error", [ValueError("of some\nlibrary"), OSError("of the disk")])
+def test_what_a_library_raises_is_one_line_about_the_file(tmp_path, monkeypatch, error):
+    from m3ray.datasets import registry
+
+    def fail(source, read):
+        raise error
+
+    monkeypatch.setitem(registry.LISTERS, "table", fail)
+    with pytest.raises(SchemaError, match=r"--root x\.csv cannot be read as table: of \w+ \w+$"):
+        list_clips(Root(str(tmp_path)), "table", "x.csv", limit=None, seed=0)
+
+
+@pytest.mark.parametrize("dataset", ["memento10k", "videomem"])
+def test_headers_alone_are_no_data_set(tmp_path, dataset):
+    memento_csv(tmp_path, 0, 0)
+    videomem_csv(tmp_path, 0)
+    with pytest.raises(SchemaError, match="holds no clip"):
+        list_clips(Root(str(tmp_path)), dataset, str(tmp_path), limit=None, seed=0)
+
+
+@pytest.mark.parametrize("dataset", ["memento10k-json", "memento10k-csv", "videomem"])
+def test_ten_thousand_rows_are_read_whole(tmp_path, dataset):
+    """How long that takes is told by benchmarks/listing.py."""
+    if dataset == "memento10k-json":
+        memento_json(tmp_path, (("train", 7000), ("val", 1500), ("test", 1500)))
+    elif dataset == "memento10k-csv":
+        memento_csv(tmp_path, 8500, 1500)
+    else:
+        videomem_csv(tmp_path, 10_000)
+    found = list_clips(Root(str(tmp_path)), dataset.split("-")[0], str(tmp_path), limit=None, seed=0)
+    assert found.table.num_rows == 10_000
+    assert found.table["score"].null_count == 0
+
+
+def test_a_limit_speaks_of_its_own_clips_alone(tmp_path):
+    """Of ten videos the last eight are missing: the first two are all there."""
+    videomem_csv(tmp_path, 10)
+    names = list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=None, seed=0).table["clip_id"].to_pylist()
+    for name in names[:2]:
+        (tmp_path / name).write_bytes(b"x")
+    whole = list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=None, seed=0)
+    assert whole.missing == tuple(names[2:])
+    assert list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=2, seed=0).missing == ()
+    assert list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=4, seed=0).missing == tuple(names[2:4])

@@ -1,0 +1,119 @@
+"""How work is laid over a cluster's CPUs and GPUs."""
+
+import os
+import stat
+
+import pytest
+import ray
+import yaml
+
+from m3ray.config import ComputeConfig
+from m3ray.errors import ClusterError
+from m3ray.pipelines.runtime import cluster
+from m3ray.pipelines.runtime.cluster import Resources, connect_cluster, read_launcher_resources
+
+
+@pytest.mark.parametrize(
+    ("resources", "compute", "expected"),
+    [
+        (Resources(2, 0), ComputeConfig(), (1, 2, 1)),
+        (Resources(16, 0), ComputeConfig(), (8, 2, 1)),
+        (Resources(16, 4), ComputeConfig(), (4, 4, 8)),
+        (Resources(4, 0), ComputeConfig(actors=4, threads=1, clips_per_batch=3), (4, 1, 3)),
+    ],
+)
+def test_actors_threads_and_batches(resources, compute, expected):
+    assert (resources.actors(compute), resources.threads(compute), resources.batch(compute)) == expected
+
+
+def test_workers_of_a_ray_of_our_own_have_it_in_their_environment(monkeypatch):
+    for name in ("M3RAY_ANONYMOUS_BUCKETS", "M3RAY_REQUESTER_PAYS_BUCKETS"):
+        monkeypatch.setenv(name, "")
+    assert cluster._worker_environment() is None, "what starts workers as fast as before"
+    monkeypatch.setenv("M3RAY_ANONYMOUS_BUCKETS", "open")
+    assert cluster._worker_environment() == {"env_vars": {"M3RAY_ANONYMOUS_BUCKETS": "open"}}
+
+
+@pytest.mark.parametrize(
+    ("device", "actors", "now", "most", "expected"),
+    [
+        ("auto", None, {"CPU": 4.0}, {}, Resources(4, 0, 0)),
+        ("auto", None, {"CPU": 4.0, "GPU": 1.0}, {"CPU": 64.0, "GPU": 8.0}, Resources(64, 8, 1)),
+        ("auto", None, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 2.0}, Resources(8, 2, 2)),
+        ("cpu", None, {"CPU": 4.0, "GPU": 1.0}, {"GPU": 8.0}, Resources(4, 0, 0)),
+        ("gpu", None, {"CPU": 2.0}, {}, Resources(2, 1, 0)),
+        ("gpu", 6, {"CPU": 2.0}, {}, Resources(2, 6, 0)),
+        ("auto", None, {}, {}, Resources(1, 0, 0)),
+    ],
+)
+def test_what_may_come_counts_with_what_is_there(device, actors, now, most, expected):
+    compute = ComputeConfig(device=device, actors=actors)
+    assert cluster._combine_resources(compute, now, most) == expected
+
+
+def test_a_dry_run_starts_no_ray_and_looks_at_this_machine(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_start_ray", lambda dashboard: pytest.fail("started Ray"))
+    monkeypatch.setattr(cluster.torch.cuda, "device_count", lambda: 3)
+    with connect_cluster(dry=True) as resources:
+        assert resources.cpus == ray._private.utils.get_num_cpus()
+        assert (resources.gpus, resources.gpus_now) == (3, 3)
+    with connect_cluster(ComputeConfig(device="cpu"), dry=True) as resources:
+        assert resources.gpus == 0
+
+
+def test_a_launcher_s_node_types_are_cut_at_the_cluster_s_most(tmp_path):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    types = {
+        "head": {"resources": {"CPU": 2}},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 3},
+        "spot": {"resources": {"CPU": 4}, "max_workers": 100},
+        "none": {"resources": {"CPU": 64}},
+    }
+    config = {"head_node_type": "head", "max_workers": 10, "available_node_types": types}
+    path.write_text(yaml.safe_dump(config))
+    assert read_launcher_resources(str(path)) == {"CPU": 2 + 3 * 8 + 10 * 4, "GPU": 3}
+    assert read_launcher_resources(str(tmp_path / "none.yaml")) == {}
+
+
+@pytest.fixture
+def bare_environment(monkeypatch, tmp_path):
+    """No token is chosen, and the home is an empty folder."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")  # so that it is put back after the test
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_ray_keeps_its_own_token_where_the_home_takes_one(bare_environment):
+    cluster._provide_token()
+    assert "RAY_AUTH_TOKEN" not in os.environ
+    assert (bare_environment / ".ray").is_dir()
+
+
+def test_where_the_home_takes_none_the_token_is_the_environment_s(bare_environment, monkeypatch):
+    (bare_environment / ".ray").write_text("not a folder")
+    cluster._provide_token()
+    assert len(bytes.fromhex(os.environ["RAY_AUTH_TOKEN"])) == 32
+    assert stat.S_ISREG((bare_environment / ".ray").stat().st_mode)
+
+
+def test_a_token_that_the_user_chose_stays(bare_environment, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "chosen")
+    cluster._provide_token()
+    assert os.environ["RAY_AUTH_TOKEN"] == "chosen"
+    assert not (bare_environment / ".ray").exists()
+
+
+def test_a_cluster_that_ray_cannot_connect_to_is_named(monkeypatch):
+    def fail(**_):
+        raise ConnectionError("version\nmismatch")
+
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(cluster, "check_address", lambda *_, **__: None)
+    monkeypatch.setattr(cluster.ray, "init", fail)
+    with pytest.raises(ClusterError, match=r"^RAY_ADDRESS=10\.0\.0\.1:6379: cannot connect \(version mismatch\)"):
+        cluster._join_cluster()

@@ -1,0 +1,58 @@
+"""The study under Tune: what is trained, what is cached. Tune itself runs in tests/integration/test_study_jobs.py."""
+
+from dataclasses import replace
+
+import pytest
+from trained_studies import train_study
+
+from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.study import ablation
+from m3ray.pipelines.study.ablation import run_study
+
+CLUSTER = Resources(1, 0)
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A study with one trained variant; trials run here, and are noted."""
+    study, variant, _ = train_study(tmp_path)
+    names, reports = [], []
+    monkeypatch.setattr(ablation.tune, "report", reports.append)
+
+    def run_trials(study, variants, _resources):
+        for missing in variants:
+            names.append(missing.name)
+            ablation._trial({"variant": missing.name}, study, {missing.name: missing})
+
+    monkeypatch.setattr(ablation, "_run_trials", run_trials)
+    return study, variant, names, reports
+
+
+def test_a_variant_that_was_trained_is_not_trained_again(trained, capsys):
+    study, variant, names, _ = trained
+    assert run_study(study, [variant], CLUSTER)["variant"].tolist() == [variant.name]
+    assert names == []
+    assert "study: 1 variants x 2 runs; 1 cached" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_trained_once_and_joins_the_table(trained):
+    study, variant, names, reports = trained
+    raw = replace(variant, name="raw alone", tiers=("raw",), full=variant.name)
+    table = run_study(study, [variant, raw, raw], CLUSTER).set_index("variant")
+    assert names == ["raw alone"]
+    assert table["features"].to_dict() == {variant.name: 55, "raw alone": 15}
+    assert table.loc["raw alone", "delta_spearman"] == pytest.approx(
+        table.loc["raw alone", "spearman"] - table.loc[variant.name, "spearman"]
+    )
+    (report,) = reports
+    assert (report["features"], report["runs"]) == (15, 2)
+    assert report["spearman"] == pytest.approx(table.loc["raw alone", "spearman"])
+    assert run_study(study, [variant, raw], CLUSTER)["variant"].tolist() == [variant.name, "raw alone"]
+    assert names == ["raw alone"]
+
+
+def test_another_setting_is_another_trial(trained):
+    study, variant, names, _ = trained
+    longer = replace(variant, training=replace(variant.training, epochs=3))
+    run_study(study, [longer], CLUSTER)
+    assert names == [variant.name]

@@ -1,0 +1,92 @@
+"""Which stages a job calls with what, as far as that shows without Ray; tests/integration runs the jobs themselves."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from m3ray.config.options import AblateOptions, EvaluateOptions, TrainOptions, TuneOptions
+from m3ray.errors import ConfigError
+from m3ray.pipelines import jobs
+from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.request.checks import Request
+from m3ray.tiers.user import UserTier
+
+
+def lines_of(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("job", "options", "plan"),
+    [
+        (jobs.ablate, AblateOptions(out="", tables=(1, 3), runs=2, dry_run=True), "tables 1, 3, 2 runs a variant"),
+        (
+            jobs.tune,
+            TuneOptions(out="", trials=8, tiers=("raw", "scene"), runs=3, dry_run=True),
+            "8 trials of raw, scene, 3 runs each",
+        ),
+        (
+            jobs.evaluate,
+            EvaluateOptions(out="", bundles=("a", "b"), roots=("r",), dry_run=True),
+            "2 bundles, each on 1 roots",
+        ),
+    ],
+    ids=["ablate", "tune", "evaluate"],
+)
+def test_a_dry_run_prints_the_plan_and_connects_to_no_cluster(tmp_path, monkeypatch, capsys, job, options, plan):
+    monkeypatch.setattr(jobs, "connect_cluster", lambda *_, **__: pytest.fail("connected"))
+    job(Request(replace(options, out=str(tmp_path / "o"))))
+    lines = lines_of(capsys)
+    assert lines[0] == f"plan: {plan}"
+    assert lines[1].endswith("result: success: a dry run, nothing was written")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """What the extraction is asked for; it then stops, as in a dry run."""
+    requests = []
+    monkeypatch.setattr(jobs, "connect_cluster", lambda *_, **__: nullcontext(Resources(2, 0)))
+    monkeypatch.setattr(jobs, "compute_features", lambda job, request, resources: requests.append(request))
+    return requests
+
+
+def user_tier(name):
+    return UserTier(name, ("a",), {name: np.zeros(1, np.float32)}, True, f"{name}.csv")
+
+
+@pytest.mark.parametrize(
+    ("tiers", "extracted"),
+    [
+        (("raw", "scene", "similarity"), ("raw", "scene")),
+        (("raw", "text", "similarity"), ("raw", "text")),
+        (("text",), ("text",)),
+        (("similarity",), ("scene", "event")),
+    ],
+)
+def test_train_extracts_the_computed_tiers_and_those_that_similarity_compares(tmp_path, requests, tiers, extracted):
+    options = TrainOptions(out=str(tmp_path / "o"), tiers=tiers)
+    jobs.train(Request(options, user_tiers=(user_tier("text"),)))
+    assert requests[0].options.tiers == extracted
+
+
+def test_train_tells_of_a_tier_that_the_model_does_not_see(tmp_path, requests, capsys):
+    options = TrainOptions(out=str(tmp_path / "o"), tiers=("raw", "text"))
+    jobs.train(Request(options, user_tiers=(user_tier("text"), user_tier("sound"))))
+    assert lines_of(capsys)[0] == (
+        "train: tier sound was given by --tier, but --tiers does not name it: the model does not see it"
+    )
+
+
+def test_training_settings_come_from_the_file_or_else_the_command_line(tmp_path):
+    settings = jobs._read_training(TrainOptions(out="o", loss="mse", epochs=3))
+    assert (settings.loss, settings.epochs) == ("mse", 3)
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps({"training": {"loss": "spearman", "epochs": 7}}))
+    settings = jobs._read_training(TrainOptions(out="o", loss="mse", epochs=3, config=str(path)))
+    assert (settings.loss, settings.epochs) == ("spearman", 7)
+    with pytest.raises(ConfigError, match="no such file"):
+        jobs._read_training(TrainOptions(out="o", config=str(tmp_path / "none.json")))

@@ -1,0 +1,73 @@
+"""Figures of a root on the page, or the sentence that says why one is missing."""
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from made_reports import fill_page, replace_column
+
+from m3ray.reports.figure_sections import add_clusters, add_over_time, add_pairs, add_search
+from m3ray.reports.page_content import Page
+from m3ray.storage.root import Root
+
+
+def test_curves_of_predict_beside_a_study_are_found(tmp_path):
+    """predict.py leaves the study's predictions.parquet, which has no curves, and writes beside it."""
+    root, page = Root(str(tmp_path)), Page({}, [], [], None, False)
+    root.write_table(pa.table({"clip_id": ["a"], "score": [0.5]}), "predictions.parquet")
+    add_over_time(root, page)
+    assert page.missing == ["No scores over time: run jobs/predict.py --over-time."]
+    curves = {"clip_id": ["a"], "score": [0.5], "times": [[1.5, 2.5, 3.5]], "curve": [[0.2, 0.9, 0.6]]}
+    root.write_table(pa.table(curves), "predict", "predictions.parquet")
+    add_over_time(root, page)
+    assert len(page.figures) == 1
+
+
+def test_figures_4_and_5_are_of_the_catalogue_s_scores(root):
+    fill_page(root, add_clusters)
+    catalogue = root.read_table("catalogue.parquet").to_pandas()
+    boxes = pd.read_csv(root.path("report", "figures", "figure4.csv"))
+    points = pd.read_csv(root.path("report", "figures", "figure3.csv"))
+    event = points[points["tier"] == "event"].merge(catalogue, on="clip_id")
+    for row in boxes[boxes["cluster"] >= 0].itertuples():
+        scores = event.loc[event["cluster"] == row.cluster, "score"]
+        assert (row.n, row.median) == (len(scores), pytest.approx(scores.median()))
+    assert boxes["overall"].unique() == pytest.approx(catalogue["score"].mean())
+    contents = pd.read_csv(root.path("report", "figures", "figure5.csv"))
+    means = event[event["cluster"].isin(boxes["cluster"])].groupby("cluster")["score"].mean()
+    assert list(contents["cluster"].unique()) == [means.idxmax(), means.idxmin()]
+
+
+def test_without_labels_figure_5_is_a_sentence(root):
+    replace_column(root, "labels", [[]] * 240)
+    page = fill_page(root, add_clusters)
+    assert any("cluster hold): no clip has a label." in line for line in page.missing)
+    assert "figure5.png" not in root.list_names("report", "figures")
+    assert "figure4.png" in root.list_names("report", "figures")
+
+
+def test_without_dbscan_or_raw_features_the_page_says_how_to_get_them(root):
+    root.write_json({}, "artifacts", "tiers.json")
+    clusters, raw = fill_page(root, add_clusters, add_pairs).missing
+    assert "Figures 3 to 5 (clusters): no DBSCAN measure was fitted: run jobs/ablate.py with table 4" in clusters
+    assert "Figure 6 (raw features and score): there is no raw tier" in raw
+
+
+def test_a_search_and_moments_are_drawn_where_they_are(root):
+    trials = pd.DataFrame(
+        {
+            **{name: [0.001, 0.01] for name in ("learning_rate", "gamma", "weight_decay", "strength")},
+            **{name: [5, 8] for name in ("step_size", "batch")},
+            "hidden": ["512x64", "64"],
+            "loss": ["mse", "spearman"],
+            "spearman": [0.4, 0.5],
+            "complete": True,
+        }
+    )
+    root.write_table(pa.Table.from_pandas(trials), "study", "search", "trials.parquet")
+    root.write_json({"metric": "spearman"}, "study", "search", "best.json")
+    frame = root.read_table("predictions.parquet").to_pandas().head(4)
+    frame = frame.assign(times=[[1.0, 2.0]] * 4, curve=[[0.1, 0.2], [0.3, 0.9], [0.5, 0.5], [0.2, 0.3]])
+    root.write_table(pa.Table.from_pandas(frame), "predictions.parquet")
+    page = fill_page(root, add_search, add_over_time)
+    assert [figure.key for figure in page.figures] == ["search", "moments"]
+    assert len(pd.read_csv(root.path("report", "figures", "moments.csv"))) == 8

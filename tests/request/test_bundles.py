@@ -1,0 +1,99 @@
+"""Bundles that a job scores with, checked before torch is imported."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from m3ray.config.options import PredictOptions
+from m3ray.errors import BundleError, ConfigError, StudyError
+from m3ray.request.bundles import check_bundle_folder, read_prediction_inputs, select_evaluation_split
+from m3ray.request.checks import check_request
+from m3ray.storage.dry_root import DryRoot
+
+WHOLE = {"name": "m", "blocks": [], "files": {}, "tiers": {}, "configs": {}, "sources": {}, "untrained": True}
+TEXT = {"folder": "text-1", "untrained": False, "brought": True, "scaled": False, "identity": {"columns": {"text": 3}}}
+SEES_TEXT = {"blocks": [{"tier": "text", "names": ["text_0"], "scaled": False}], "tiers": {"text": TEXT}}
+
+
+def write_bundle(folder, **values):
+    folder.mkdir(exist_ok=True)
+    (folder / "bundle.json").write_text(json.dumps({**WHOLE, **values}))
+    return str(folder)
+
+
+def test_a_bundle_that_lacks_something_is_told(tmp_path):
+    folder = tmp_path / "b"
+    folder.mkdir()
+    options = PredictOptions(out=str(tmp_path / "o"), bundle=str(folder), root=str(tmp_path))
+    (folder / "bundle.json").write_text('{"name": ')
+    with pytest.raises(BundleError, match=r"bundle\.json is damaged or cut short"):
+        check_request(options)
+    (folder / "bundle.json").write_text('{"name": "m"}')
+    with pytest.raises(BundleError, match="lacks blocks, files, tiers"):
+        check_request(options)
+    whole = {"name": "m", "blocks": [], "files": {"model.safetensors": "0"}, "tiers": {}, "configs": {}, "sources": {}}
+    (folder / "bundle.json").write_text(json.dumps({**whole, "untrained": True}))
+    with pytest.raises(BundleError, match=r"model\.safetensors is missing"):
+        check_request(options)
+
+
+def test_a_folder_with_all_its_files_is_a_bundle(tmp_path):
+    uri = write_bundle(tmp_path / "b", files={"model.safetensors": "0"}, networks={"tuned-scene.safetensors": "1"})
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"tuned-scene\.safetensors is missing"):
+        check_bundle_folder(uri)
+    (tmp_path / "b" / "tuned-scene.safetensors").write_bytes(b"x")
+    assert check_bundle_folder(uri).networks == {"tuned-scene.safetensors": "1"}
+    with pytest.raises(ConfigError, match=r"no bundle at .*none"):
+        check_bundle_folder(str(tmp_path / "none"))
+
+
+def read_inputs(tmp_path, bundle, **options):
+    request = PredictOptions(out=str(tmp_path / "out"), bundle=bundle, **options)
+    return read_prediction_inputs(DryRoot(request.out), request)
+
+
+def test_the_bundle_s_user_provided_tiers_are_to_be_provided_again(tmp_path):
+    bundle = write_bundle(tmp_path / "b", **SEES_TEXT)
+    with pytest.raises(ConfigError, match="m sees text, provided by a user: give the new clips' with --tier text=FILE"):
+        read_inputs(tmp_path, bundle)
+    np.savez(tmp_path / "text.npz", clip_id=np.array(["a", "b"]), text=np.zeros((2, 3)))
+    listing, (tier,) = read_inputs(tmp_path, bundle, tier=(f"text={tmp_path / 'text.npz'}",))
+    assert listing is None, "the tier names the clips, and nothing else is seen"
+    assert (tier.name, tier.ids, tier.scaled) == ("text", ("a", "b"), False)
+    with pytest.raises(ConfigError, match="--over-time: m sees text, which a user provides once a clip"):
+        read_inputs(tmp_path, bundle, over_time=True, tier=(f"text={tmp_path / 'text.npz'}",))
+
+
+def test_a_delay_needs_decay_rates(tmp_path):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "a.mp4").write_bytes(b"x")
+    without = write_bundle(tmp_path / "b")
+    with pytest.raises(ConfigError, match=r"m was trained on data without decay rates \(column alpha\)"):
+        read_inputs(tmp_path, without, delay=3.0, root=str(tmp_path / "v"))
+    decay = {"intercept": 0.1, "slope": -0.2}
+    listing, tiers = read_inputs(
+        tmp_path, write_bundle(tmp_path / "c", decay=decay), delay=3.0, root=str(tmp_path / "v")
+    )
+    assert listing.table["clip_id"].to_pylist() == ["a.mp4"]
+    assert tiers == ()
+
+
+@pytest.mark.parametrize(
+    ("splits", "scores", "expected"),
+    [
+        (["train", "val", "test"], [0.1, 0.2, 0.3], "test"),
+        (["train", "val", "test"], [0.1, 0.2, None], "val"),
+        (["val", "val", "train"], [None, 0.2, 0.1], "val"),
+    ],
+)
+def test_bundles_are_evaluated_on_test_or_else_on_val(splits, scores, expected):
+    assert select_evaluation_split(pa.table({"split": splits, "score": scores}), "/r") == expected
+
+
+def test_a_root_without_a_scored_clip_outside_train_evaluates_nothing():
+    clips = pa.table({"split": ["train", "val"], "score": pa.array([0.1, None], pa.float64())})
+    with pytest.raises(StudyError, match="/r has no scored clip in test or val"):
+        select_evaluation_split(clips, "/r")

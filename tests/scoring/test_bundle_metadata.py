@@ -1,0 +1,112 @@
+"""`bundle.json` as dataclasses: the same bytes out as in, older files understood, damaged ones told."""
+
+import json
+
+import pytest
+
+from m3ray.config import TierConfigs, as_json
+from m3ray.errors import BundleError
+from m3ray.features.matrix import Block
+from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata, read_manifest
+from m3ray.storage.root import Root
+from m3ray.storage.tier_index import TierEntry
+
+# The order of its keys is that of bundles made before there were dataclasses for them.
+WHOLE = {
+    "variant": {"name": "M3-S", "tiers": ["raw", "text"]},
+    "seeds": [0, 1],
+    "tiers": {
+        "raw": {"folder": "raw-1", "untrained": False, "identity": {"tier": "raw", "code": 1}},
+        "text": {
+            "folder": "text-1",
+            "untrained": False,
+            "brought": True,
+            "scaled": True,
+            "identity": {"columns": {"text": 3}},
+        },
+        "tuned:scene": {"folder": None, "untrained": True, "identity": {"tier": "tuned:scene"}},
+    },
+    "configs": as_json(TierConfigs()),
+    "sources": {"scene": {"location": None, "sha256": None, "seed": 0}},
+    "decay": None,
+    "untrained": True,
+    "trained_on": {"train_clips": 73, "mean_score": 0.65},
+    "versions": {"python": "3.11.7"},
+    "environments": {"raw": [{"torch": "2.0"}, None]},
+    "made_by": "reproduce",
+    "format": 1,
+    "name": "m3s",
+    "blocks": [{"tier": "raw", "names": ["brightness"], "scaled": True}],
+    "files": {"model.safetensors": "00ff"},
+    "networks": {"tuned-scene.safetensors": "ff00"},
+}
+
+
+def write(folder, values):
+    (folder / "bundle.json").write_text(json.dumps(values))
+    return Root(str(folder))
+
+
+def test_a_file_is_written_as_it_was_read_byte_by_byte(tmp_path):
+    root = write(tmp_path, {})
+    root.write_json(WHOLE, "bundle.json")
+    before = root.read_bytes("bundle.json")
+    root.write_json(read_manifest(root).as_json(), "bundle.json")
+    assert root.read_bytes("bundle.json") == before
+
+
+def test_what_a_file_says_is_told_by_fields(tmp_path):
+    manifest = read_manifest(write(tmp_path, WHOLE))
+    metadata = manifest.metadata
+    assert manifest.blocks == (Block("raw", ("brightness",), True),)
+    assert list(metadata.user_provided) == ["text"]
+    assert metadata.computed == ["raw", "tuned:scene"]
+    assert metadata.tiers["tuned:scene"] == TierEntry("", untrained=True, identity={"tier": "tuned:scene"})
+    assert metadata.configs == TierConfigs()
+    assert (metadata.decay, metadata.seeds, metadata.made_by) == (None, [0, 1], "reproduce")
+
+
+def test_what_an_older_version_did_not_write_is_none_and_stays_out(tmp_path):
+    names = ("name", "blocks", "files", "tiers", "configs", "sources", "untrained")
+    older = {name: WHOLE[name] for name in names}
+    manifest = read_manifest(write(tmp_path, older))
+    assert (manifest.networks, manifest.metadata.environments, manifest.metadata.versions) == ({}, None, None)
+    added = {"format": 1, "networks": {}, "decay": None}
+    assert manifest.as_json() == older | added
+
+
+def test_a_setting_that_came_later_takes_its_default(tmp_path):
+    configs = {**WHOLE["configs"], "decode": {"fps": 5.0}, "gone": {"x": 1}}
+    metadata = read_manifest(write(tmp_path, {**WHOLE, "configs": configs})).metadata
+    assert (metadata.configs.decode.fps, metadata.configs.decode.size) == (5.0, TierConfigs().decode.size)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({**WHOLE, "format": 2}, "has format 2, this m3ray reads up to 1: upgrade m3ray"),
+        ({name: value for name, value in WHOLE.items() if name != "tiers"}, "lacks tiers: copy the bundle anew"),
+        ([WHOLE], "lacks name, blocks, files"),
+        ({**WHOLE, "tiers": ["raw"]}, "is damaged"),
+        ({**WHOLE, "tiers": {"raw": {}}}, "is damaged"),
+        ({**WHOLE, "blocks": [{"tier": "raw"}]}, "is damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_told(tmp_path, values, words):
+    with pytest.raises(BundleError, match=words):
+        read_manifest(write(tmp_path, values))
+
+
+def test_no_file_and_half_a_file_are_told(tmp_path):
+    with pytest.raises(BundleError, match="no bundle at"):
+        read_manifest(Root(str(tmp_path)))
+    (tmp_path / "bundle.json").write_text(json.dumps(WHOLE)[:-30])
+    with pytest.raises(BundleError, match="is damaged or cut short"):
+        read_manifest(Root(str(tmp_path)))
+
+
+def test_a_manifest_of_a_new_bundle_has_all_keys():
+    metadata = BundleMetadata(
+        False, variant={}, seeds=[0], trained_on={}, versions={}, environments={}, made_by="train"
+    )
+    assert list(BundleManifest("m", metadata, (), {}).as_json()) == list(WHOLE)

@@ -1,0 +1,158 @@
+"""Which job made what in a root, and what a job may therefore replace."""
+
+import pyarrow as pa
+import pytest
+
+from m3ray.errors import ConfigError
+from m3ray.schema import CATALOGUE_FILE, catalogue_table
+from m3ray.storage.ownership import (
+    PREDICTIONS,
+    bundle_maker,
+    check_bundle,
+    check_predictions,
+    check_root,
+    check_study,
+    choose_predictions_path,
+    claim_study,
+    find_predictions_maker,
+    find_study_maker,
+    is_root,
+    keep_predictions,
+)
+from m3ray.storage.parquet_tables import METADATA_KEY
+from m3ray.storage.root import Root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return Root(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (("artifacts", "tiers.json"), True),
+        (("runs", "lock.json"), True),
+        (("runs", "locks", "study.json"), True),
+        (("runs", "20240102T030405Z-extract-0a1b", "log.txt"), True),
+        (("runs", "mine", "log.txt"), False),
+        (("models", "m3s", "bundle.json"), True),
+        (("models", "m3s", "model.bin"), False),
+        (("notes.txt",), False),
+    ],
+)
+def test_a_root_is_known_by_files_that_m3ray_alone_writes(root, path, expected):
+    assert not is_root(root)
+    root.write_bytes(b"{}", *path)
+    assert is_root(root) is expected
+
+
+def test_a_catalogue_makes_a_root_and_a_table_of_that_name_does_not(root):
+    root.write_table(pa.table({"clip_id": ["a"]}), CATALOGUE_FILE)
+    assert not is_root(root)
+    with pytest.raises(ConfigError, match=r"catalogue\.parquet exists and was not made by m3ray"):
+        check_root(root)
+    root.write_table(catalogue_table([]), CATALOGUE_FILE)
+    assert is_root(root)
+    check_root(root)
+
+
+def test_somebody_s_folder_of_our_name_is_rejected_unless_it_is_empty(root, tmp_path):
+    (tmp_path / "models").mkdir()
+    check_root(root)
+    (tmp_path / "models" / "resnet.bin").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="models exists and was not made by m3ray: give a folder of its own"):
+        check_root(root)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "maker"),
+    [
+        ({"made_by": "train"}, "train"),
+        ({"variant": {"name": "M3-S, unfrozen"}}, "reproduce"),
+        ({"variant": {"name": "mine"}}, "train"),
+        ({}, "train"),
+    ],
+)
+def test_the_maker_of_a_bundle(metadata, maker):
+    assert bundle_maker(metadata) == maker
+
+
+def test_a_job_replaces_its_own_bundles_alone(root):
+    check_bundle(root, "m3s", "train")
+    root.write_bytes(b"x", "models", "m3s", "model.safetensors")
+    check_bundle(root, "m3s", "train")  # cut short before its last file
+    root.write_json({"made_by": "reproduce"}, "models", "m3s", "bundle.json")
+    check_bundle(root, "m3s", "reproduce")
+    with pytest.raises(
+        ConfigError, match=r"made by jobs/reproduce\.py, and jobs/train\.py would replace it: give this"
+    ):
+        check_bundle(root, "m3s", "train")
+    root.write_bytes(b"x", "models", "other", "weights.bin")
+    with pytest.raises(ConfigError, match="models/other exists and is no bundle"):
+        check_bundle(root, "other", "train")
+
+
+def test_a_study_belongs_to_the_job_that_made_it(root):
+    assert find_study_maker(root, "mine") is None
+    claim_study(root, "mine", "tune")
+    assert find_study_maker(root, "mine") == "tune"
+    check_study(root, "mine", "tune")
+    with pytest.raises(ConfigError, match=r"for what jobs/tune\.py makes, and jobs/train\.py would write into it"):
+        claim_study(root, "mine", "train")
+    check_study(root, "ablation", "ablate")
+    check_study(root, "ablation", "reproduce")  # both make the same
+
+
+@pytest.mark.parametrize(
+    ("file", "maker"), [("search.json", "tune"), ("unfrozen.json", "tune"), ("config.json", "train")]
+)
+def test_older_studies_are_known_by_their_files(root, file, maker):
+    root.write_json({}, "study", "old", file)
+    assert find_study_maker(root, "old") == maker
+
+
+def write_predictions(root, metadata):
+    table = pa.table({"clip_id": ["a"]}).replace_schema_metadata({METADATA_KEY: metadata} if metadata else None)
+    root.write_table(table, PREDICTIONS)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "maker"),
+    [
+        (b'{"bundle": "m3s", "job": "reproduce"}', "reproduce"),
+        (b'{"bundle": "m3s", "job": "predict"}', "predict"),
+        (b'{"bundle": "m3s"}', "predict"),
+        (None, "nobody"),
+    ],
+)
+def test_the_maker_of_predictions(root, metadata, maker):
+    assert find_predictions_maker(root) is None
+    write_predictions(root, metadata)
+    assert find_predictions_maker(root) == maker
+
+
+def test_older_predictions_are_the_study_s_if_there_is_one(root):
+    write_predictions(root, b'{"bundle": "m3s"}')
+    root.write_json({}, "study", "ablation", "config.json")
+    assert find_predictions_maker(root) == "reproduce"
+
+
+def test_predict_leaves_scores_of_other_jobs(root):
+    assert choose_predictions_path(root) == ("predictions.parquet",)
+    write_predictions(root, b'{"bundle": "m3s", "job": "reproduce"}')
+    assert choose_predictions_path(root) == ("predict", "predictions.parquet")
+    assert keep_predictions(root) is None
+
+
+def test_scores_of_predict_are_kept_when_the_study_s_come(root):
+    write_predictions(root, b'{"bundle": "m3s", "job": "predict"}')
+    assert keep_predictions(root) == root.display("predict", "predictions.parquet")
+    assert root.read_table("predict", "predictions.parquet")["clip_id"].to_pylist() == ["a"]
+
+
+def test_a_file_that_m3ray_did_not_make_is_not_replaced(root):
+    check_predictions(root)
+    root.write_bytes(b"mine", PREDICTIONS)
+    with pytest.raises(ConfigError, match=r"predictions\.parquet was not made by m3ray: move it away"):
+        check_predictions(root)

@@ -1,0 +1,35 @@
+"""Points of the search's space and training settings."""
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from m3ray.config import TrainConfig
+from m3ray.study.search_space import LOGARITHMIC, SPACE, point_from_training, training_from_point
+
+
+def test_the_preset_is_a_point_of_the_search_s_space():
+    point = point_from_training(TrainConfig())
+    assert all(SPACE[name]._contains(SPACE[name].to_internal_repr(value)) for name, value in point.items())
+    assert training_from_point(point, TrainConfig(epochs=3)) == TrainConfig(epochs=3)
+    assert training_from_point({**point, "hidden": "512x256x64", "batch": 64.0}, TrainConfig()).hidden == (512, 256, 64)
+
+
+@pytest.mark.parametrize("hidden", [(64,), (128, 32), (512, 256, 64)])
+def test_every_listed_width_is_there_and_back(hidden):
+    training = TrainConfig(hidden=hidden, loss="spearman", learning_rate=3e-4, batch=64, step_size=7)
+    point = point_from_training(training)
+    assert point["hidden"] in SPACE["hidden"].choices
+    assert training_from_point(point, TrainConfig()) == training
+
+
+def test_numbers_of_another_kind_get_the_setting_s():
+    """Optuna hands out floats where Tune's table has read them from JSON."""
+    point = point_from_training(TrainConfig()) | {"step_size": 3.0, "batch": 64.0}
+    training = training_from_point(point, TrainConfig())
+    assert (training.step_size, training.batch) == (3, 64)
+    assert isinstance(training.step_size, int)
+
+
+def test_decades_are_drawn_evenly_where_a_setting_spans_them():
+    assert set(LOGARITHMIC) == {"learning_rate", "weight_decay", "strength"}
+    assert all(isinstance(SPACE[name], FloatDistribution) for name in LOGARITHMIC)

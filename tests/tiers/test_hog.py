@@ -1,0 +1,53 @@
+"""HOG against scikit-image's, in golden/raw.npz and of images made here."""
+
+import numpy as np
+import pytest
+import torch
+from recipes import frames, golden
+from skimage.feature import hog as skimage_hog
+
+from m3ray.errors import ShapeError
+from m3ray.tiers.hog import LENGTH, hog, hog_of_bytes
+
+
+def test_hog():
+    figures = golden("raw")
+    images = torch.from_numpy(frames(int(figures["seed"]))[:2]).permute(0, 3, 1, 2)
+    assert np.abs(hog(images.float() / 255).numpy() - figures["hog"]).max() < 1e-4
+
+
+def test_hog_has_the_paper_s_length():
+    assert LENGTH == 34_596 == hog(torch.rand(1, 3, 256, 256)).shape[1]
+
+
+def test_bytes_and_fractions_give_the_same():
+    images = torch.from_numpy(frames(5, t=3)).permute(0, 3, 1, 2)
+    assert torch.equal(hog(images.float() / 255), hog_of_bytes(images))
+
+
+def test_of_equally_strong_channels_the_first_wins():
+    """Red grows downwards, blue to the right, by one a pixel: red decides everywhere, and in reversed order blue."""
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[..., 0] = np.arange(256)[:, None]
+    image[..., 2] = np.arange(256)
+    both = np.stack([image, image[..., ::-1]])
+    found = hog_of_bytes(torch.from_numpy(both).permute(0, 3, 1, 2)).numpy()
+    expected = [skimage_hog(i, 9, (8, 8), (2, 2), block_norm="L2-Hys", channel_axis=-1) for i in both]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not np.allclose(found[0], found[1], atol=1e-3)
+
+
+def test_a_vertical_edge_lies_in_the_bin_of_its_gradient():
+    """Its gradient points along x, 0 degrees: the first of nine bins."""
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[:, 128:] = 255
+    blocks = hog_of_bytes(torch.from_numpy(image).permute(2, 0, 1)[None]).view(31, 31, 4, 9)
+    assert (blocks[..., 1:] == 0).all()
+    assert (blocks[:, [14, 15, 16], :, 0].sum(dim=-1) > 0).all()
+    assert blocks[:, :14].abs().max() == 0
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 256, 256, dtype=torch.uint8)])
+def test_other_sizes_and_types_are_named(bad):
+    with pytest.raises(ShapeError, match="expected rgb as"):
+        hog(bad)

@@ -1,0 +1,96 @@
+"""A network on its device: normalisation, batches of one shape, weights."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from m3ray.errors import WeightsError
+from m3ray.tiers.network import LoadedNetwork, Network, Normalise, WeightSource, compute_vectors
+
+CPU = torch.device("cpu")
+PLAIN = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class ChannelMeans(nn.Module):
+    """A network whose features are the mean of each channel, times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Linear(1, 1)
+        self.shapes = []
+
+    def forward(self, x):
+        self.shapes.append(tuple(x.shape))
+        return x.flatten(2).mean(dim=2)
+
+
+def test_normalisation_by_hand():
+    """255 is 1: (1 - 0.5) / 0.25 = 2; 0 is 0: -0.5 / 0.25 = -2. Channels go second."""
+    frames = torch.tensor([255, 0, 255], dtype=torch.uint8).expand(2, 4, 5, 6, 3)
+    x = Normalise((0.5, 0.5, 0.0), (0.25, 0.25, 1.0))(frames)
+    assert x.shape == (2, 3, 4, 5, 6)
+    assert x.dtype == torch.float32
+    torch.testing.assert_close(x[0, :, 0, 0, 0], torch.tensor([2.0, -2.0, 1.0]))
+
+
+def test_equal_shapes_are_computed_together_and_results_keep_their_order():
+    module = ChannelMeans()
+    network = LoadedNetwork(module, PLAIN, CPU, torch.float32)
+    inputs = [np.full((side, side, 3), value, np.uint8) for side, value in ((4, 255), (2, 51), (4, 0), (2, 102))]
+    values = compute_vectors(network, inputs, "mean")
+    assert [v["mean"].value.tolist() for v in values] == [pytest.approx([x] * 3) for x in (1, 0.2, 0, 0.4)]
+    assert {v["mean"].weight for v in values} == {1.0}
+    assert module.shapes == [(2, 3, 4, 4), (2, 3, 2, 2)]
+
+
+def test_no_input_is_no_result():
+    assert compute_vectors(LoadedNetwork(ChannelMeans(), PLAIN, CPU, torch.float32), [], "mean") == []
+
+
+def test_features_are_float32_whatever_the_precision():
+    network = Network(ChannelMeans, PLAIN, WeightSource(), "bfloat16").load(CPU)
+    (features,) = network([torch.full((1, 2, 2, 3), 255, dtype=torch.uint8)])
+    assert features.dtype == np.float32
+    assert features.tolist() == [[1, 1, 1]]
+
+
+def test_what_is_cut_off_is_no_more_computed():
+    network = Network(lambda: nn.Sequential(ChannelMeans(), nn.Linear(3, 7)), PLAIN, WeightSource(), "float32")
+    assert network.load(CPU)([torch.zeros(1, 2, 2, 3)])[0].shape == (1, 7)
+    cut = Network(network.build, PLAIN, WeightSource(), "float32", cut=lambda module: module[0])
+    assert cut.load(CPU)([torch.zeros(1, 2, 2, 3)])[0].shape == (1, 3)
+
+
+def test_untrained_weights_follow_their_seed():
+    first, again, other = (Network(lambda: nn.Linear(3, 2), PLAIN, WeightSource(seed=s), "float32") for s in (1, 1, 2))
+    weights = [network.build_with_weights().weight for network in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_building_draws_no_random_numbers_that_a_file_replaces(tmp_path):
+    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "w.pth")
+    source = WeightSource(str(tmp_path / "w.pth"))
+    before = torch.random.get_rng_state()
+    Network(lambda: nn.Linear(3, 2), PLAIN, source, "float32").build_with_weights()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    Network(lambda: nn.Linear(3, 2), PLAIN, source, "float32", foldable=False).build_with_weights()
+    assert not torch.equal(torch.random.get_rng_state(), before), "others may draw what is in no file"
+
+
+def test_weights_that_are_not_finite_are_found_before_any_clip(tmp_path):
+    module = nn.Linear(3, 2)
+    torch.save(module.state_dict(), tmp_path / "good.pth")
+    module.weight.data[1, 1] = torch.nan
+    torch.save(module.state_dict(), tmp_path / "bad.pth")
+    Network(lambda: nn.Linear(3, 2), PLAIN, WeightSource(str(tmp_path / "good.pth")), "float32").check()
+    with pytest.raises(WeightsError, match=r"bad\.pth holds numbers that are not finite"):
+        Network(lambda: nn.Linear(3, 2), PLAIN, WeightSource(str(tmp_path / "bad.pth")), "float32").check()
+
+
+def test_weights_are_known_by_their_hash_or_seed():
+    assert WeightSource("https://a.org/w.pth", "ab").identity() == {"sha256": "ab"}
+    assert WeightSource(seed=3).identity() == {"untrained_seed": 3}
+    assert WeightSource().untrained
+    assert not WeightSource("w.pth").untrained

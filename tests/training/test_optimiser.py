@@ -1,0 +1,84 @@
+"""Adam for stacked runs, against PyTorch's."""
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import StepLR
+
+from m3ray.config import TrainConfig
+from m3ray.model import StackedMLP
+from m3ray.training import optimiser
+from m3ray.training.optimiser import SharedAdam, StackedAdam, make_optimiser
+from m3ray.training.stacked import train_runs
+
+
+def data(rows=180, columns=9, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    y = torch.sigmoid(x[:, 0] + 0.5 * x[:, 1] + 0.3 * torch.randn(rows, generator=generator, dtype=torch.float64))
+    return (x[:140], y[:140]), (x[140:], y[140:])
+
+
+@pytest.mark.parametrize("block", [40, 10_000])
+def test_large_layers_moved_block_by_block_are_torch_s_fused_adam_s(block, monkeypatch):
+    """Reference: the same runs with every gradient written out; blocks that don't divide the layer included."""
+    train, val = data()
+    config = TrainConfig(hidden=(11, 5), epochs=7)
+    whole = train_runs(train, val, config, [3, 4], stack=2)
+    monkeypatch.setattr(optimiser, "LARGE", 50)
+    monkeypatch.setattr(optimiser, "BLOCK", block)
+    blocked = train_runs(train, val, config, [3, 4], stack=2)
+    np.testing.assert_allclose(blocked.val, whole.val, atol=1e-12)
+    np.testing.assert_allclose(blocked.train_loss, whole.train_loss, atol=1e-12)
+    assert not blocked.model.consumers
+
+
+def test_the_stacked_adam_is_torch_s():
+    torch.manual_seed(0)
+    configs = [TrainConfig(learning_rate=1e-2, weight_decay=0.1), TrainConfig(learning_rate=1e-3, weight_decay=0.0)]
+    stacked = torch.nn.Parameter(torch.randn(2, 3, 4, dtype=torch.float64))
+    singles = [torch.nn.Parameter(row.detach().clone()) for row in stacked]
+    ours = StackedAdam([stacked], configs)
+    theirs = [
+        torch.optim.Adam([p], lr=c.learning_rate, weight_decay=c.weight_decay)
+        for p, c in zip(singles, configs, strict=True)
+    ]
+    for step in range(5):
+        gradient = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        stacked.grad = gradient
+        ours.step()
+        for peer, single, row in zip(theirs, singles, gradient, strict=True):
+            single.grad = row
+            peer.step()
+    torch.testing.assert_close(stacked, torch.stack(list(singles)), rtol=1e-12, atol=1e-14)
+
+
+def test_the_stacked_adam_steps_down_as_step_lr_does():
+    configs = [TrainConfig(step_size=2, gamma=0.1), TrainConfig(step_size=3, gamma=0.5, learning_rate=1e-2)]
+    ours = StackedAdam([], configs)
+    peers = []
+    for config in configs:
+        adam = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=config.learning_rate)
+        peers.append((adam, StepLR(adam, config.step_size, config.gamma)))
+    for epoch in range(7):
+        assert ours._rates == pytest.approx([adam.param_groups[0]["lr"] for adam, _ in peers])
+        for adam, schedule in peers:
+            adam.step()
+            schedule.step()
+        ours.end_epoch(epoch)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"), [({}, SharedAdam), ({"strength": 0.5}, SharedAdam), ({"learning_rate": 0.1}, StackedAdam)]
+)
+def test_runs_share_an_adam_where_its_settings_are_the_same(change, kind):
+    configs = [TrainConfig(), TrainConfig(**change)]
+    assert type(make_optimiser(StackedMLP(3, (4,), [0, 1]), configs)) is kind
+
+
+def test_the_shared_adam_frees_gradients():
+    model = StackedMLP(3, (4,), [0])
+    shared = SharedAdam(model, TrainConfig())
+    model(torch.ones(2, 3)).sum().backward()
+    shared.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
