@@ -19,6 +19,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 
 # The documentation as a site in site/; fails on a broken link, anchor or reference.
@@ -28,12 +29,15 @@ docs: $(READY_DOCS)
 bench: $(READY)
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
-# What pyproject.toml asks for in exact versions, for clusters and images. Versions that still fit stay as they are;
-# `make lock UP=--upgrade` takes the newest.
+# What pyproject.toml asks for in exact versions: for clusters and images, and with what tests, lint and docs need.
+# Versions that still fit stay as they are; `make lock UP=--upgrade` takes the newest.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-config --quiet $(UP)
+
 lock: $(READY)
 	$(BIN)/python -m pip install -q uv
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --no-config --quiet $(UP) --output-file requirements.lock
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --extra test --extra docs --output-file requirements-test.lock
 
 clean:
 	rm -rf .venv m3ray-demo site build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

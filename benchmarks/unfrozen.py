@@ -91,7 +91,7 @@ def measure_plain(config: FinetuneConfig, steps: int, device: torch.device) -> t
     """Measure clips a second of a plain loop, and its peak memory on a GPU, GiB."""
     work = make_spec(config, config.batch, 1)
     model = build_model(work).to(device).train()
-    optimiser = torch.optim.Adam(model.groups(config), weight_decay=config.weight_decay)
+    optimiser = torch.optim.Adam(model.parameter_groups(config), weight_decay=config.weight_decay)
     generator = torch.Generator().manual_seed(0)
     shape = (config.batch, min(config.frames, 8), config.size, config.size, 3)
     frames = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)

@@ -161,7 +161,7 @@ TRIMS: dict[str, Callable[[], Ramp]] = {
     "mp4 h264 trimmed at both ends": lambda: keep(_film(H264), (15, 40)),
     "mp4 hevc b trimmed at both ends": lambda: keep(_film(H265, **B), (16, 41)),
     "mp4 h264 b middle taken out": lambda: keep(_film(H264, **B), (4, 20), (40, 55)),
-    "mp4 h264 uneven trimmed at both ends": lambda: keep(RATES["mp4 h264 uneven"](), (7, 50)),
+    "mp4 h264 uneven trimmed at both ends": lambda: keep(RATES["mp4 h264 uneven"](), (7, 50)),  # type: ignore[operator]
     "mp4 late": lambda: begin_late(_film(H264, **B), "mp4", SECOND * 3 / 2),
     "mkv late": lambda: begin_late(STEADY["mkv h264"](), "matroska", SECOND * 3 / 2),
     "ts late": lambda: begin_late(STEADY["ts h264 b"](), "mpegts", SECOND * 1000),

@@ -83,7 +83,7 @@ def read_options_class(job):
     """The dataclass that a job's command line is made from: the first argument of its call of `main`."""
     tree = ast.parse(job.read_text())
     call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "main")
-    name = call.args[0].id
+    name = call.args[0].id  # type: ignore[attr-defined]
     module = next(n.module for n in tree.body if isinstance(n, ast.ImportFrom) and name in {a.name for a in n.names})
     return getattr(importlib.import_module(module), name)
 

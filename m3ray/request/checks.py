@@ -138,7 +138,7 @@ def read_recorded_options(kind: type[T], out: str) -> T | None:
     if not issubclass(kind, ExtractOptions):
         return None
     record = read_record(DryRoot(out))
-    return None if record is None else apply_record(kind(out=out), record)  # type: ignore[return-value]
+    return None if record is None else apply_record(kind(out=out), record)
 
 
 def _check_extract(options: ExtractOptions) -> Request[ExtractOptions]:

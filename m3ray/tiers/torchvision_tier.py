@@ -79,7 +79,7 @@ class VisionTier(VectorTier):
     @property
     def _published(self) -> Any:
         """Torchvision's entry of the model's published weights: address, transforms, categories."""
-        return _models().get_model_weights(self.model).DEFAULT  # type: ignore[attr-defined]
+        return _models().get_model_weights(self.model).DEFAULT
 
     @property
     def network(self) -> Network:
@@ -179,7 +179,7 @@ def weights_url(model: str) -> str:
     Args:
         model: torchvision's name of the model.
     """
-    return _models().get_model_weights(model).DEFAULT.url  # type: ignore[attr-defined]
+    return _models().get_model_weights(model).DEFAULT.url
 
 
 def build_model(model: str) -> nn.Module:

@@ -34,9 +34,9 @@ def cluster(marked_environment, tmp_path_factory):
         environment = {**marked_environment, **settings}
         environment.pop("RAY_ADDRESS")
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        command = f"{RAY} start --head --port={PORT} --dashboard-port={DASHBOARD} --metrics-export-port={METRICS}"
-        command += f" --num-cpus=2 --object-store-memory=500000000 --temp-dir={home}/r --dashboard-host=127.0.0.1"
-        subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
+        start = f"{RAY} start --head --port={PORT} --dashboard-port={DASHBOARD} --metrics-export-port={METRICS}"
+        start += f" --num-cpus=2 --object-store-memory=500000000 --temp-dir={home}/r --dashboard-host=127.0.0.1"
+        subprocess.run(start.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
         yield {**environment, "RAY_ADDRESS": settings["RAY_ADDRESS"]}, home
 
 

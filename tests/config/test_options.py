@@ -48,9 +48,9 @@ def test_a_run_s_record_is_read_back(kind):
 
 def test_options_of_python_are_given_by_name_and_fixed():
     with pytest.raises(TypeError):
-        ExtractOptions("r")
+        ExtractOptions("r")  # type: ignore[call-arg]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        ExtractOptions(out="r").out = "s"
+        ExtractOptions(out="r").out = "s"  # type: ignore[misc]
 
 
 def test_choices_of_published_data_sets_go_to_their_readers():

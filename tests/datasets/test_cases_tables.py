@@ -35,10 +35,10 @@ CASES = {
 def test_a_table_is_read_as_it_is_written(tmp_path, case):
     text, expected = CASES[case]
     table = listed(tmp_path, text).table
-    assert table["clip_id"].to_pylist() == [name for name, *_ in expected]
-    assert table["uri"].to_pylist() == [f"{tmp_path}/{name}" for name, *_ in expected]
-    assert table["score"].to_pylist() == [score for _, score, _ in expected]
-    assert table["labels"].to_pylist() == [labels for *_, labels in expected]
+    assert table["clip_id"].to_pylist() == [name for name, *_ in expected]  # type: ignore[attr-defined]
+    assert table["uri"].to_pylist() == [f"{tmp_path}/{name}" for name, *_ in expected]  # type: ignore[attr-defined]
+    assert table["score"].to_pylist() == [score for _, score, _ in expected]  # type: ignore[attr-defined]
+    assert table["labels"].to_pylist() == [labels for *_, labels in expected]  # type: ignore[attr-defined]
 
 
 def test_a_header_alone_is_one_line_and_exit_status_2(tmp_path):

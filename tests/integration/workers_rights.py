@@ -142,12 +142,12 @@ def driver_cannot_read(out: str, table: str, port: int) -> dict[str, Any]:
 
 def later_node(out: str, table: str, port: int) -> dict[str, Any]:
     """Run a job that saw no node when it began."""
-    working, preflight.working_nodes = preflight.working_nodes, lambda _: []
+    listed, preflight.list_usable_nodes = preflight.list_usable_nodes, lambda _: []
     chosen["workers"] = deny("GET", "/videos/")
     try:
         return extract(out, table)
     finally:
-        preflight.working_nodes = working
+        preflight.list_usable_nodes = listed
 
 
 def requester_pays(out: str, table: str, port: int) -> dict[str, Any]:

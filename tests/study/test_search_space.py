@@ -18,7 +18,7 @@ def test_the_preset_is_a_point_of_the_search_s_space():
 def test_every_listed_width_is_there_and_back(hidden):
     training = TrainConfig(hidden=hidden, loss="spearman", learning_rate=3e-4, batch=64, step_size=7)
     point = point_from_training(training)
-    assert point["hidden"] in SPACE["hidden"].choices
+    assert point["hidden"] in SPACE["hidden"].choices  # type: ignore[attr-defined]
     assert training_from_point(point, TrainConfig()) == training
 
 

@@ -21,4 +21,4 @@ def test_its_fields_are_the_columns_of_the_table_on_disk():
 
 def test_it_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        METADATA.frames = 1
+        METADATA.frames = 1  # type: ignore[misc]

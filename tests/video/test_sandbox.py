@@ -35,7 +35,7 @@ def test_abandoned_windows_leave_the_decoder_usable(clip_bytes):
     windows = child.windows(clip_bytes)
     next(windows)
     served_by = child._child.pid
-    windows.close()
+    windows.close()  # type: ignore[attr-defined]
     assert len(list(child.windows(clip_bytes))) == 5
     assert child._child.pid == served_by, "a request ends without the process"
     child.close()

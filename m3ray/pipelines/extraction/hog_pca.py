@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -152,7 +153,7 @@ def _describe_batch(batch: pa.Table) -> pa.Table:
     torch.set_num_threads(1)
     clips = unpack_decoded_clips(batch)
     frames = {clip.clip_id: clip.frames[0].transpose(2, 0, 1) for clip in clips if clip.frames is not None}
-    rows = hog_of_bytes(torch.from_numpy(np.stack(list(frames.values())))).numpy() if frames else []
+    rows: Any = hog_of_bytes(torch.from_numpy(np.stack(list(frames.values())))).numpy() if frames else []
     descriptors = {clip_id: row.tobytes() for clip_id, row in zip(frames, rows, strict=True)}
     columns = {
         "clip_id": [clip.clip_id for clip in clips],

@@ -66,7 +66,7 @@ def search_finetuning(
     silence_tune()
     heads = read_frozen_heads(study, main, study.seeds[:1])
     trials, metric = options.trials, options.metric
-    shared = {"sources": dict(sources), "resources": resources, "limits": options.limits}
+    shared: dict[str, Any] = {"sources": dict(sources), "resources": resources, "limits": options.limits}
     trial = partial(_run_trial, study=study, main=main, config=config, heads=heads, **shared)
     first = {name: getattr(config, name) for name in RATES}
     tried = resume_search(study, RATES, first, _identify_search(study, main, config, trials, metric))

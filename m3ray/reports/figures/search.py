@@ -38,8 +38,8 @@ def plot_parallel_coordinates(
     scale = Normalize(complete_trials.min(), complete_trials.max())
     best = (complete_trials.idxmin() if metric == "mse" else complete_trials.idxmax()) if len(complete_trials) else None
     for k, row in positions.iterrows():
-        complete = bool(data.loc[k, "complete"])  # type: ignore[index]
-        colour = colormaps[SEQUENCE](scale(data.loc[k, metric])) if complete else SOFT  # type: ignore[index]
+        complete = bool(data.loc[k, "complete"])
+        colour = colormaps[SEQUENCE](scale(data.loc[k, metric])) if complete else SOFT
         axes.plot(range(len(names)), row, color=colour, linewidth=1.3 if complete else 0.6, alpha=0.85)
     if best is not None:
         axes.plot(range(len(names)), positions.loc[best], color=COLOURS[1], linewidth=3, label="best")

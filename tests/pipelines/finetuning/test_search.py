@@ -50,7 +50,7 @@ def test_a_trial_trains_with_its_rates_and_reads_clips_under_the_root_s_limits(t
 
 
 def test_a_training_that_diverged_is_as_bad_as_can_be(trained, monkeypatch):
-    _, reports = run_trial(monkeypatch, *trained, outcome(float("nan"), float("inf")))
+    _, reports = run_trial(monkeypatch, *trained, outcome(float("nan"), float("inf")))  # type: ignore[call-arg]
     assert reports == [{"spearman": -1.0, "mse": 1.0}]
 
 

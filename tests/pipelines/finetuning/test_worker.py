@@ -1,6 +1,7 @@
 """A worker's part of a finetuning, without Ray Train: what it reads, evaluates and keeps."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class Trainer:
 @pytest.fixture
 def worker(monkeypatch):
     """The one worker of a training on clips 0 to 3, evaluated on clips 4 (val) and 5 (test); clip k is of grey k."""
-    made = Worker.__new__(Worker)
+    made: Any = Worker.__new__(Worker)
     made.spec = SimpleNamespace(
         matrix=MATRIX,
         scores=np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], np.float32),

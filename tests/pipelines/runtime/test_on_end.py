@@ -6,6 +6,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,9 @@ class Server(HTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.path, self.headers["Content-Type"], json.loads(body)))
-        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        server: Any = self.server
+        server.got.append((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.send_response(server.answers.pop(0) if server.answers else 200)
         self.end_headers()
 
     def log_message(self, *_):

@@ -25,10 +25,10 @@ def test_figure_3_draws_every_clip_that_is_in_a_cluster():
     points = pd.concat([points.assign(tier=tier, cluster=cluster) for tier in ("scene", "event")], ignore_index=True)
     figure, data = figures.plot_cluster_planes(points)
     left, right = figure.axes[0], figure.axes[1]
-    assert sum(len(c.get_offsets()) for c in left.collections) == (cluster >= 0).sum()
+    assert sum(len(c.get_offsets()) for c in left.collections) == (cluster >= 0).sum()  # type: ignore[misc]
     sizes = pd.Series(cluster[cluster >= 0]).value_counts()
     assert len(right.collections) == 15
-    assert sum(len(c.get_offsets()) for c in right.collections) == sizes.iloc[:15].sum()
+    assert sum(len(c.get_offsets()) for c in right.collections) == sizes.iloc[:15].sum()  # type: ignore[misc]
     assert {int(t.get_text()) for t in right.texts} == set(figures.largest_clusters(pd.Series(cluster[cluster >= 0])))
     assert len(data) == 2 * (cluster >= 0).sum()
     assert data["largest"].sum() == 2 * sizes.iloc[:15].sum()
@@ -78,7 +78,8 @@ def test_figure_5_counts_labels_and_others():
     assert table.loc["other", "clips"] == 4, "of eight rare labels four are named"
     assert table.loc["fire", "share"] == pytest.approx(7 / 15)
     figure, data = figures.plot_cluster_contents([contents, ClusterContents(40, 0.7, [["ski"]], [frame])])
-    assert [b.get_width() for b in figure.axes[0].patches][::-1] == pytest.approx(list(table["share"]))
+    widths = [bar.get_width() for bar in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert widths[::-1] == pytest.approx(list(table["share"]))
     assert "cluster 61, average memorability 0.82" in [a.get_title(loc="left") for a in figure.axes]
     assert sum(bool(a.images) for a in figure.axes) == 5
     assert data.groupby("cluster")["clips"].sum()[40] == 1

@@ -45,4 +45,4 @@ def test_tenths_of_fewer_than_five_clips_have_no_mean():
     means = figure.axes[0].containers
     assert len(means) == 9, "of 49 clips nine tenths have five, the last one four"
     expected = [score[5 * k : 5 * k + 5].mean() for k in range(9)]
-    assert [mean.lines[0].get_ydata()[0] for mean in means] == pytest.approx(expected)
+    assert [mean.lines[0].get_ydata()[0] for mean in means] == pytest.approx(expected)  # type: ignore[attr-defined]

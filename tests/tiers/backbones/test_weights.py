@@ -90,11 +90,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         first = self.headers.get("Range")
         start = int(first[6:-1]) if first and "/whole/" not in self.path else 0
-        self.server.starts.append(start)
+        starts = self.server.starts  # type: ignore[attr-defined]
+        starts.append(start)
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        end = 700_000 if "/cut/" in self.path and len(self.server.starts) == 1 else len(CONTENT)
+        end = 700_000 if "/cut/" in self.path and len(starts) == 1 else len(CONTENT)
         self.wfile.write(CONTENT[start:end])
 
     def log_message(self, *_):
@@ -105,8 +106,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch, tmp_path):
     monkeypatch.setenv("M3RAY_CACHE", str(tmp_path / "cache"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.starts = []
-        server.url = f"http://127.0.0.1:{server.server_port}"
+        server.starts = []  # type: ignore[attr-defined]
+        server.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()

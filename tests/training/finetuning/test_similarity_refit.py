@@ -19,7 +19,7 @@ def test_train_rows_are_leave_one_out_and_scaled_by_train():
     np.testing.assert_allclose(found.rows[train].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(found.rows[train].std(axis=0), 1, atol=1e-5)
     projection, measure = found.fitted.parts["tuned:scene"]
-    z = projection.transform(vectors["scene"].astype(np.float64))
+    z = projection.transform(vectors["scene"].astype(np.float64))  # type: ignore[attr-defined]
     # fractional_mean by hand: (sum |x - y|^0.5)^2, mean over the others (train) or over all train clips (the rest).
     frac = (np.abs(z[:, None] - z[None, train]) ** 0.5).sum(axis=2) ** 2
     expected = frac.mean(axis=1)

@@ -138,7 +138,7 @@ def test_the_full_networks_overfit_eight_clips():
     clips = some_clips(columns=2768, size=64, length=7)
     clips = MicroBatch(clips.frames, torch.zeros_like(clips.rows), clips.scores, clips.mask, clips.positions)
     firsts = (model.networks["scene"].conv1.weight, model.networks["event"].stem[0].weight)
-    before = [weight.detach().clone() for weight in firsts]
+    before = [weight.detach().clone() for weight in firsts]  # type: ignore[operator]
     run = FinetuneTrainer(model, config, TrainConfig(loss="mse"), 36)
     losses = [run.step([clips], 0.0) for _ in range(36)]
     for weight, old in zip(firsts, before, strict=True):
