@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -123,13 +124,21 @@ def parse_prices(texts: Iterable[str]) -> dict[str, float]:
     prices = {}
     for text in texts:
         device, _, dollars = text.partition("=")
-        try:
-            prices[device] = float(dollars)
-        except ValueError:
-            prices[device] = -1.0
-        if not device or prices[device] < 0:
+        price = _parse_price(dollars)
+        if device and price is not None:
+            prices[device] = price
+        else:
             raise ConfigError(f"--price {text!r}: expected DEVICE=DOLLARS an hour, as in --price CPU=0.04 L4=0.80")
     return prices
+
+
+def _parse_price(text: str) -> float | None:
+    """A number of dollars, None where `text` is none or below zero."""
+    try:
+        price = float(text)
+    except ValueError:
+        return None
+    return price if 0 <= price < math.inf else None
 
 
 def cost(rows: Iterable[DeviceUsage], prices: Mapping[str, float]) -> float | None:

@@ -138,7 +138,7 @@ class StackedMLP(nn.Module):
         last = len(self.weights) - 1
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             consume = self.consumers.get(index)
-            x = _StackedLinear.apply(x.expand(runs, *x.shape[-2:]), weight, bias, consume)  # type: ignore[no-untyped-call]
+            x = _StackedLinear.apply(x.expand(runs, *x.shape[-2:]), weight, bias, consume)
             x = torch.sigmoid(x) if index == last else functional.mish(x)
         return x.squeeze(-1)
 

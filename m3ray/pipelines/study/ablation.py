@@ -71,5 +71,6 @@ def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant]
     result.summary["seconds"] = time.perf_counter() - start
     write_trial(study, variant, result)
     shown = ("features", "parameters", "runs", "spearman", "mse", "best_epoch", "best_spearman")
-    # Tune's table wants numbers: a trial whose every run is constant reports no correlation as -1.
+    # Tune rejects a report without its metric: a trial whose every run is constant has no correlation, and reports
+    # the lowest. Tables are written from the trial itself, which holds None.
     tune.report({name: -1.0 if result.summary[name] is None else result.summary[name] for name in shown})
