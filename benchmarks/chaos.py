@@ -104,7 +104,7 @@ def finish_job(videos: str, out: str, *options: str, **environment: str) -> None
     status = start_job(videos, out, *options, **environment).wait(JOB_SECONDS)
     if status:
         log = Path(tempfile.gettempdir(), "m3ray-chaos.log").read_text(errors="replace")
-        raise SystemExit(f"a job that nobody disturbances ended with status {status}:\n{log[-3000:]}")
+        raise SystemExit(f"a job that nobody disturbed ended with status {status}:\n{log[-3000:]}")
 
 
 def read_features(out: str) -> pa.Table:

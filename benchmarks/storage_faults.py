@@ -1,7 +1,7 @@
 """Storage faults: lost rights, expired credentials, missing and invalid objects, each in the right class of rejects.
 
 Series of `chaos.py`, over videos and a root in moto's S3 behind a proxy. Nothing may be rejected for what is no clip's
-own fault, and the features must be bit-equal to those of a run that nobody disturbances.
+own fault, and the features must be bit-equal to those of a run that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _wait_for_a_shard(root: Root, job: subprocess.Popen[bytes]) -> None:
         if any(root.list_names("features", folder, suffix=".parquet") for folder in root.list_names("features")):
             return
         if job.poll() is not None:
-            raise SystemExit(f"a job ended with status {job.returncode} before it was disturbances")
+            raise SystemExit(f"a job ended with status {job.returncode} before it was disturbed")
         time.sleep(0.2)
 
 

@@ -94,9 +94,8 @@ class _Overrides:
         return replace(preset, **{name: value for name, value in overrides.items() if value is not None})
 
 
-if (
-    TYPE_CHECKING
-):  # a type checker sees the settings as they are; at run time each may also be None, as it is by default
+# A type checker sees the settings as they are; at run time each may also be None, as it is by default.
+if TYPE_CHECKING:
 
     @dataclass(frozen=True)
     class FinetuneOverrides(_Overrides, FinetuneSettings):

@@ -97,8 +97,8 @@ class StudyData:
         train, val, test = (np.flatnonzero(scored & (names == split)) for split in ("train", "val", "test"))
         if len(train) < 2 or len(val) < 2:
             raise StudyError(
-                f"a study needs scores: {len(train)} train and {len(val)} val clips have features and a score, "
-                "expected at least 2 of each; give a table with columns uri and score (--dataset table), see README"
+                f"a study needs scores: {len(train)} train and {len(val)} val clips have features and a score: "
+                "expected 2 of each; give a table with columns uri and score (--dataset table): docs/datasets.md"
             )
         for split, rows in (("train", train), ("val", val)):
             if np.ptp(scores[rows]) == 0:

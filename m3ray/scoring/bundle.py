@@ -40,7 +40,7 @@ class Bundle:
         residuals: Absolute errors of the ensemble on the val split, ascending, (V,), float32.
         metadata: What features and training were made with.
         files: Name to content of each artefact that the tiers need.
-        networks: Name to SHA-256 of each fine-tuned network in the bundle's folder, which is read where it is used.
+        networks: Name to SHA-256 of each finetuned network in the bundle's folder, which is read where it is used.
         uri: The bundle's folder; None while it is not on disk.
     """
 

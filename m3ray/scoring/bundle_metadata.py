@@ -104,7 +104,7 @@ class BundleManifest:
         metadata: What features and training were made with.
         blocks: The columns that the model sees, tier by tier.
         files: Name of each file of the folder to its SHA-256.
-        networks: Name of each fine-tuned network's file to its SHA-256.
+        networks: Name of each finetuned network's file to its SHA-256.
     """
 
     name: str

@@ -97,7 +97,7 @@ def _rename_block(block: Block) -> Block:
 
 
 def _mean_clip(frozen: Bundle, means: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The train split's mean clip as the fine-tuned networks see it."""
+    """The train split's mean clip as the finetuned networks see it."""
     parts, start = [], 0
     for block in frozen.blocks:
         own = frozen.baseline[start : start + len(block.names)]

@@ -59,7 +59,7 @@ class Dbscan(Measure):
         if len(self.ids_) <= 2 and not has_equal_rows(self.train_):
             warnings.warn(
                 f"DBSCAN found {len(self.ids_) - 1} cluster(s) and {self.noise_share_:.0%} noise at eps {self.eps_:.3g}"
-                ": such a similarity tier tells clips hardly apart; try another eps or another measure",
+                ": such a similarity tier hardly tells clips apart; try another eps or another measure",
                 stacklevel=3,
             )
 

@@ -57,11 +57,11 @@ def retry_read(read: Callable[[], T]) -> T:
     """Call a function that reads, as often as the fault that it meets is worth.
 
     Args:
-        read: function that raises StorageFault where the storage fails.
+        read: function that raises StorageFaultError where the storage fails.
     Returns:
         What it returns.
     Raises:
-        StorageFault: If the last attempt fails too.
+        StorageFaultError: If the last attempt fails too.
     """
     attempt = 0
     while True:
@@ -84,7 +84,7 @@ def read_once(uri: str, max_bytes: int) -> bytes:
         Bytes of the file.
     Raises:
         DecodeError: If it is missing, no regular file, or larger than `max_bytes`.
-        StorageFault: If the storage fails for a reason that says nothing of the clip: rights, keys, network, servers.
+        StorageFaultError: If the storage fails for a reason that says nothing of the clip: rights, network, servers.
     """
     try:
         return _choose_reader(uri)(uri, max_bytes)
@@ -98,7 +98,7 @@ def probe_storage(uri: str) -> None:
     Args:
         uri: path or URI of the video; a missing file is an answer too.
     Raises:
-        StorageFault: If the storage does not answer.
+        StorageFaultError: If the storage does not answer.
     """
     try:
         read_head(uri)

@@ -62,7 +62,7 @@ def test_its_row_stands_in_table_2_and_its_curve_in_figure_2(trained):
 
 
 def test_its_bundle_predicts_what_training_judged(trained):
-    """New videos go through the same decoder, the fine-tuned networks and the frozen ones for similarity."""
+    """New videos go through the same decoder, the finetuned networks and the frozen ones for similarity."""
     out, _ = trained
     scores = check_bundle(out)
     assert {c for c in scores if c.startswith("share_")} == {

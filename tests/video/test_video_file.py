@@ -117,7 +117,7 @@ def test_a_stream_that_begins_in_the_middle_shows_what_can_be_decoded():
 
 
 def test_hidden_pictures_are_not_counted():
-    """Those are libvpx's alternate references are packets that nobody sees."""
+    """Alternate references of libvpx are packets that nobody sees."""
     options = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "30k"}
     ((metadata, _),) = windows(ramp("webm", "libvpx", options=options))
     assert (metadata.frames, metadata.native_fps) == (60, pytest.approx(30, rel=0.01))

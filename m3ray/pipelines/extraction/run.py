@@ -75,7 +75,7 @@ def compute_features(job: Job, request: Request[ExtractOptions], resources: Reso
             store_user_tier(job.root, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing)
         )
     if not computed:
-        logger.info("extract: no tier to compute, the model sees what was brought")
+        logger.info("extract: no tier to compute, the model sees user-provided tiers alone")
         return None if options.dry_run else ExtractionResult(catalogue, configs, sources)
     reads_before_plan = not options.dry_run and _needs_hog_fit(job.root, options)
     if reads_before_plan:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
-from m3ray.errors import ConfigError
+from m3ray.errors import BundleError, ConfigError
 from m3ray.scoring.bundle_metadata import BUNDLE_FILE, read_manifest
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import read_tier_index
@@ -44,5 +45,9 @@ def find_weights(root: Root, tiers: tuple[str, ...], sources: Mapping[str, Weigh
 def _read_bundle_sources(root: Root) -> list[tuple[str, WeightSource]]:
     """Tier and weights of every network that a bundle of the root names."""
     names = [name for name in root.list_names("models") if root.exists("models", name, BUNDLE_FILE)]
-    manifests = [read_manifest(root.subroot("models", name)) for name in names]
-    return [(tier, WeightSource(**entry)) for bundle in manifests for tier, entry in bundle.metadata.sources.items()]
+    sources = []
+    for name in names:
+        with suppress(BundleError):  # a bundle that cannot be read names no weights, and another may
+            metadata = read_manifest(root.subroot("models", name)).metadata
+            sources += [(tier, WeightSource(**entry)) for tier, entry in metadata.sources.items()]
+    return sources

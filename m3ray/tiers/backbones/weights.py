@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http
+import http.client
 import os
 import re
 import urllib.error
@@ -137,8 +138,7 @@ def _download_or_resume(url: str, target: Path) -> None:
     """Download to a `.part` file, after the bytes that an interrupted download left, and rename it when it is whole."""
     part = target.with_suffix(target.suffix + ".part")
     size = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={size}-"} if size else {})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with _open_from(url, size) as response:
         resumed = size > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
         expected = int(response.headers.get("Content-Length", 0)) + (size if resumed else 0)
         with part.open("ab" if resumed else "wb") as file:
@@ -147,6 +147,17 @@ def _download_or_resume(url: str, target: Path) -> None:
     if expected and part.stat().st_size != expected:
         raise OSError(f"got {part.stat().st_size} of {expected} bytes; run again to download the rest")
     part.replace(target)
+
+
+def _open_from(url: str, start: int) -> http.client.HTTPResponse:
+    """Open the address at byte `start`; from its beginning where the server has no byte after `start`."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        return urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if start == 0 or error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return urllib.request.urlopen(url, timeout=60)
 
 
 def _read_state(path: Path) -> Any:

@@ -33,7 +33,7 @@ def test_the_same_bytes_under_another_name_are_copied_where_a_hash_tells_them(ro
     assert (planned.missing["one"], planned.cached["one"], planned.changed) == (0, 3, 2)
     assert "3 taken from clips of the same content" in planned.lines()[1]
     (missing,) = set(root.read_ids("features", folder(root, "one")).to_pylist()) - set(catalogue["clip_id"].to_pylist())
-    assert missing == "0/0000.mp4", "rows of clips that are write_listed no more stay"
+    assert missing == "0/0000.mp4", "rows of clips that are listed no more stay"
     assert holds(root, catalogue)
 
 
@@ -87,7 +87,7 @@ def test_a_row_is_copied_with_the_target_s_stamp_and_the_shard_s_metadata(root):
 def test_rows_of_another_content_are_dropped_and_no_others(root):
     write_rows(root, same="1:5 /same", other="1:5 /other", gone="1:5 /gone")
     drop_stale_rows(root, FOLDER, stamps(same="1:5 /same", other="1:6 /other"))
-    assert rows_of(root) == {"same": 0.0, "gone": 2.0}, "clips that are write_listed no more keep their rows"
+    assert rows_of(root) == {"same": 0.0, "gone": 2.0}, "clips that are listed no more keep their rows"
 
 
 def test_rows_that_say_nothing_of_their_content_stay(root):

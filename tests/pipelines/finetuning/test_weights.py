@@ -45,3 +45,10 @@ def test_a_folder_without_a_bundle_is_passed_over(tmp_path):
     root.write_bytes(b"network", "models", "half", "tuned-scene.safetensors")
     add_bundle(root, "b", scene=FILE)
     assert find_weights(root, ("scene",), {}) == {"scene": WeightSource(**FILE)}
+
+
+def test_a_bundle_that_cannot_be_read_is_passed_over(tmp_path):
+    root = make_root(tmp_path, {"sha256": FILE["sha256"]})
+    root.write_bytes(b"{", "models", "cut", "bundle.json")
+    add_bundle(root, "whole", scene=FILE)
+    assert find_weights(root, ("scene",), {}) == {"scene": WeightSource(**FILE)}

@@ -185,7 +185,7 @@ def test_sigterm_leaves_a_finished_record(tmp_path):
 
 
 def fail_writes(monkeypatch, fails):
-    """The record's writing fails where `fails(how often it was tried)`; what was tried is record_upload."""
+    """The record's writing fails where `fails(how often it was tried)`; what was tried is counted."""
     tried = []
     written = run_record._RecordRoot.write_bytes
 

@@ -92,6 +92,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = int(first[6:-1]) if first and "/whole/" not in self.path else 0
         starts = self.server.starts  # type: ignore[attr-defined]
         starts.append(start)
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
@@ -127,6 +130,14 @@ def test_a_download_that_was_cut_goes_on_where_it_stopped(server):
     assert not cache_path(f"{server.url}/cut/w.pth").exists(), "what is cut short has another name"
     assert fetch(f"{server.url}/cut/w.pth", SHA256).read_bytes() == CONTENT
     assert server.starts == [0, 700_000]
+
+
+def test_a_whole_file_that_was_not_renamed_is_downloaded_anew(server):
+    path = cache_path(f"{server.url}/w.pth")
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".pth.part").write_bytes(CONTENT)
+    assert fetch(f"{server.url}/w.pth", SHA256).read_bytes() == CONTENT
+    assert server.starts == [len(CONTENT), 0]
 
 
 def test_a_server_without_ranges_is_asked_for_the_whole_again(server):

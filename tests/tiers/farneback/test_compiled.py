@@ -15,7 +15,7 @@ sides = st.integers(MIN_SIDE, 40) | st.integers(MIN_SIDE, 150)
 @settings(max_examples=40)
 @given(st.integers(0, 99), st.integers(2, 4), sides, sides)
 def test_compiled_flow_is_opencv_s_for_any_shape(seed, frames, height, width):
-    """A tenth of the 1 % that README's table of bounds gives for flow."""
+    """A tenth of the 1 % that docs/accuracy.md gives for flow."""
     clip = drifting_texture(seed, frames, height, width)
     assert mean_flows(clip) == pytest.approx(opencv_flows(clip), rel=1e-3)
 
