@@ -127,8 +127,9 @@ def rename_old_options(options: type[Any], arguments: Sequence[str]) -> list[str
 def _new_spelling(options: type[Any], name: str) -> str:
     path = name.removeprefix("--").replace("_", "-")
     for old, new in OLD_OPTIONS.items():
-        if name.startswith("--") and (path == old or path.startswith(f"{old}.")) and _has_option(options, new):
-            return f"--{new}{path.removeprefix(old)}"
+        renamed = f"{new}{path.removeprefix(old)}"
+        if name.startswith("--") and (path == old or path.startswith(f"{old}.")) and _has_option(options, renamed):
+            return f"--{renamed}"
     return name
 
 

@@ -60,6 +60,11 @@ def test_every_new_spelling_is_an_option_of_a_job():
     assert not any(_has_option(job, old) for job in jobs for old in OLD_OPTIONS)
 
 
+def test_what_never_was_an_option_is_not_called_one():
+    assert rename_old_options(TrainOptions, ["--full.banana", "1"]) == ["--full.banana", "1"]
+    assert rename_old_options(TrainOptions, ["--full.ema=0.9"]) == ["--finetune.ema=0.9"]
+
+
 def test_a_spelling_that_the_job_does_not_have_is_left_to_tyro():
     assert rename_old_options(ExtractOptions, ["--full.epochs", "3"]) == ["--full.epochs", "3"]
 

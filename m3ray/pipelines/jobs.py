@@ -227,6 +227,7 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
     with run_job("predict", settings) as job, connect_cluster(settings.compute, job.meter, dry=dry) as resources:
         logger.info(f"predict: {describe_bundle(bundle)}")
         root, workspace = job.root, find_workspace(job.root, request)
+        job.workspace = workspace
         check_storage(workspace)
         delay = None if settings.delay is None else (settings.delay, settings.delay_base)
         catalogue = write_new_catalogue(workspace, request)

@@ -156,12 +156,14 @@ class Scorer:
         return {name: average_windows(windows) for name, windows in measured.items()}
 
     def predict(
-        self, paths: Sequence[str | os.PathLike[str]], tiers: Mapping[str, Mapping[str, np.ndarray]] | None = None
+        self,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        tiers: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> pd.DataFrame:
         """Score videos.
 
         Args:
-            paths: Paths or URIs of N videos.
+            paths: Paths or URIs of N videos; of one, its path alone.
             tiers: Name of each user-provided tier to the name of each column to its values, (N,) or (N, width); None
                 where the bundle sees no such tier.
         Returns:
@@ -170,8 +172,9 @@ class Scorer:
             DecodeError: If a video cannot be decoded.
             FeatureError: If a user-provided tier that the bundle sees is missing, or has other columns.
         """
-        rows = [self.features(path) for path in paths] if self.tiers else []
-        return self._score(rows, [os.fspath(p) for p in paths], tiers or {})
+        names = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+        rows = [self.features(name) for name in names] if self.tiers else []
+        return self._score(rows, names, tiers or {})
 
     def _score(
         self, rows: Sequence[Values], ids: Sequence[str], tiers: Mapping[str, Mapping[str, np.ndarray]]

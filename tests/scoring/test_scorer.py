@@ -90,6 +90,11 @@ def test_a_bundle_of_user_provided_tiers_needs_no_video(scorer):
     np.testing.assert_allclose(frame["score"], expected, atol=1e-6)
 
 
+def test_a_single_path_is_one_video(scorer):
+    frame = scorer.predict("a.mp4", {"text": {"text": np.zeros((1, 3)), "length": np.zeros(1)}})
+    assert frame["clip_id"].tolist() == ["a.mp4"]
+
+
 @pytest.mark.parametrize(
     "tiers",
     [

@@ -44,6 +44,7 @@ class Job:
         meter: meter of the devices that it uses.
         has_begun: whether it got the root's lock; from then on it leaves a record.
         current_stage: name of the stage that it is in; empty between stages.
+        workspace: root below `root` whose `rejects/` has the job's rejected clips; None: `root` itself.
     """
 
     root: Root
@@ -52,6 +53,7 @@ class Job:
     meter: DeviceMeter = field(default_factory=DeviceMeter)
     has_begun: bool = False
     current_stage: str = ""
+    workspace: Root | None = None
 
     def set_outcome(self, clips: int, rejected: int, waiting: int = 0) -> None:
         """Set what became of the catalogue's clips; with rejects a job succeeds in part.

@@ -20,6 +20,7 @@ from m3ray.pipelines.runtime.on_end import call_target, redact_target
 from m3ray.pipelines.runtime.progress import run_name
 from m3ray.pipelines.runtime.run_record import RunRecord
 from m3ray.scoring.build import list_versions
+from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.versions import git_commit
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def result_line(job: Job, status: str, *, dry: bool) -> str:
     words = {
         "success": "every clip has its features" if "clips" in job.summary else "done",
         "partial": f"{job.summary.get('rejected')} of {job.summary.get('clips')} clips rejected{again}, "
-        f"reasons in {job.root.display('rejects')}",
+        f"reasons in {(job.workspace or job.root).display(*REJECTS_FOLDER)}",
         "stopped": f"{stays}; the same command goes on from there",
         "failed": f"{stays}; the error stands in the last line",
     }

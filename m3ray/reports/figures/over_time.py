@@ -25,7 +25,7 @@ def plot_over_time(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     swing = curves["curve"].map(lambda curve: float(np.ptp(curve)))
     clips = curves.loc[swing.sort_values(ascending=False, kind="stable").index[:_PANELS]]
     columns = min(3, max(1, len(clips)))
-    rows = -(-len(clips) // columns)
+    rows = max(1, -(-len(clips) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(3.1 * columns, 2.3 * rows), squeeze=False, sharey=True)
     for panel in axes.flat[len(clips) :]:
         panel.set_axis_off()

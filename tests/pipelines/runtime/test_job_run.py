@@ -40,6 +40,14 @@ def test_the_result_line(tmp_path, status, summary, begun, words):
     assert line == f"extract: result: {status}: {words.replace('ROOT', str(tmp_path))}"
 
 
+def test_rejects_lie_in_the_job_s_workspace(tmp_path):
+    job = make_job(tmp_path, clips=3, rejected=1)
+    job.workspace = Root(str(tmp_path / "predict"))
+    assert result_line(job, "partial", dry=False).endswith(
+        f"1 of 3 clips rejected, reasons in {tmp_path}/predict/rejects"
+    )
+
+
 def test_a_dry_run_says_that_nothing_was_written(tmp_path):
     job = make_job(tmp_path)
     assert result_line(job, "success", dry=True) == "extract: result: success: a dry run, nothing was written"

@@ -28,3 +28,9 @@ def test_the_six_clips_that_vary_most_have_a_panel_each():
     figure, data = plot_over_time(frame)
     assert list(data["clip_id"].unique()) == list("hgfedc")
     assert sum(axes.axison for axes in figure.axes) == 6
+
+
+def test_where_no_clip_has_two_windows_there_is_nothing_to_draw():
+    frame = pd.DataFrame({"clip_id": ["a", "b"], "score": 0.5, "times": [[0.5], None], "curve": [[0.5], None]})
+    _, data = plot_over_time(frame)
+    assert data.empty
