@@ -22,7 +22,7 @@ from m3ray.pipelines.extraction.records import (
 from m3ray.pipelines.extraction.root_upkeep import prepare, tidy
 from m3ray.pipelines.extraction.tier_columns import TierColumns
 from m3ray.pipelines.extraction.write_stage import WriteStage
-from m3ray.schema import vector_schema
+from m3ray.schema import Clip, catalogue_table, vector_schema
 from m3ray.storage.dataset_folders import DatasetOrigin
 from m3ray.storage.tier_index import read_tier_table
 
@@ -119,3 +119,12 @@ def fill(where, count, seed=0, sizes=(3, 400)):
         path = where / f"{k % 7}" / f"{k:04d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(rng.bytes(int(rng.integers(*sizes))))
+
+
+def write_scored(root, tmp_path, count=12):
+    """Write a catalogue of the files that `fill` makes in `v`, two thirds of them to train on."""
+    rows = [
+        Clip(f"{k:02d}", f"{tmp_path}/v/{k % 7}/{k:04d}.mp4", "train" if k < 8 else "val", k / count, ("x",))
+        for k in range(count)
+    ]
+    return write_catalogue(root, catalogue_table(rows), 0)

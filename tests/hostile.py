@@ -214,7 +214,8 @@ def encoded(frames: np.ndarray, container: str, codec: str, rate: int = 10) -> b
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format=container) as file:
         stream = file.add_stream(codec, rate=rate)
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         for frame in frames:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         file.mux(stream.encode())

@@ -93,7 +93,7 @@ class ReadOptions(MissingOptions):
     statistics, a vector by one number, so that the ratios between its directions stay."""
 
     @property
-    def reading(self) -> ReadConfig:
+    def read_config(self) -> ReadConfig:
         """Choices for the readers of published data sets."""
         return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity)
 

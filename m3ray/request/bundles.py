@@ -65,7 +65,7 @@ def read_prediction_inputs(root: Root, options: PredictOptions) -> tuple[Listing
     computed = [block.tier for block in manifest.blocks if block.tier not in provided]
     if options.root is None and tiers and not computed:
         return None, tiers
-    listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=0, read=options.reading)
+    listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=0, read=options.read_config)
     check_clips(listed.table)
     check_videos(listed, computed)
     return listed, tiers

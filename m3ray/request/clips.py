@@ -85,7 +85,7 @@ def _list_clips(root: Root, options: ExtractOptions, record: DatasetRecord | Non
         return Listing(drop_video_metadata(read_catalogue(root)))
     try:
         return list_clips(
-            root, options.dataset, options.root, limit=options.limit, seed=options.seed, read=options.reading
+            root, options.dataset, options.root, limit=options.limit, seed=options.seed, read=options.read_config
         )
     except UserError as error:
         if record is None or options.root != record.source:

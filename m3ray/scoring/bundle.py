@@ -76,7 +76,7 @@ class Bundle:
         recorded, here = self.metadata.environments or {}, here or software_versions()
         # An older bundle names the software that trained it, and no other.
         trained = [self.metadata.versions]
-        earlier = [(tier, then) for tier in self.metadata.computed for then in recorded.get(tier) or trained]
+        earlier = [(tier, then) for tier in self.metadata.computed_tiers for then in recorded.get(tier) or trained]
         every = (difference for tier, then in earlier for difference in differences(then or {}, here, tier))
         return filter_rejected(dict.fromkeys(every))
 

@@ -58,7 +58,7 @@ class BundleMetadata:
         return {name: entry for name, entry in self.tiers.items() if entry.user_provided}
 
     @property
-    def computed(self) -> list[str]:
+    def computed_tiers(self) -> list[str]:
         """Names of the tiers that were computed from videos, or from other tiers."""
         return [name for name, entry in self.tiers.items() if not entry.user_provided]
 

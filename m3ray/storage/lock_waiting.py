@@ -40,7 +40,7 @@ def root_busy_error(root: Root, owner: Owner) -> RootBusyError:
     )
 
 
-def waiting_line(owner: Owner, silent: float, left: float, then: str = "taken over") -> str:
+def describe_wait(owner: Owner, silent: float, left: float, then: str = "taken over") -> str:
     """Line that a waiting job prints.
 
     Args:
@@ -93,7 +93,7 @@ class LockWatch:
         while (silent := time.monotonic() - start) < self.lease:
             if silent >= lines * self.pace.line:
                 lines += 1
-                self.tell(waiting_line(owner, silent, self.lease + self.after - silent, self.then))
+                self.tell(describe_wait(owner, silent, self.lease + self.after - silent, self.then))
             time.sleep(min(1.0, self.lease / 25))
             current = self.file.read()
             if current is None or current.tag != seen.tag:

@@ -103,10 +103,10 @@ class Difference:
 
 
 def _differ(then: str, now: str, numbers: int) -> bool:
-    return _leading(then, numbers) != _leading(now, numbers)
+    return _first_numbers(then, numbers) != _first_numbers(now, numbers)
 
 
-def _leading(text: str, numbers: int) -> list[str]:
+def _first_numbers(text: str, numbers: int) -> list[str]:
     """Leading numbers of a version such as `2.14.1+cu130`, where the build of the wheel follows the plus sign."""
     return re.split(r"\.", text.partition("+")[0])[:numbers]
 

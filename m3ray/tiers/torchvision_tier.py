@@ -68,7 +68,7 @@ class VisionTier(VectorTier):
     def width(self) -> int:
         """How many numbers its vector has: as many as the classifier takes."""
         with torch.device("meta"):
-            layer = find_classifier(build_model(self.model), self._published)[1]
+            layer = find_classifier(build_model(self.model), self._weights)[1]
         return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
     @property
@@ -77,7 +77,7 @@ class VisionTier(VectorTier):
         return is_video(self.model)
 
     @property
-    def _published(self) -> Any:
+    def _weights(self) -> Any:
         """Torchvision's entry of the model's published weights: address, transforms, categories."""
         return _models().get_model_weights(self.model).DEFAULT
 
@@ -85,7 +85,7 @@ class VisionTier(VectorTier):
     def network(self) -> Network:
         """The model without its classifier, not yet built."""
         assert self.config.precision != "auto", "precision is resolved before a tier is made"
-        transform, cut = _Transform(self._published), partial(remove_classifier, published=self._published)
+        transform, cut = _Transform(self._weights), partial(remove_classifier, published=self._weights)
         # Not folded: only a model's own code knows in which order its layers run.
         return Network(
             partial(build_model, self.model), transform, self.source, self.config.precision, cut, foldable=False
@@ -93,14 +93,18 @@ class VisionTier(VectorTier):
 
     def identity(self) -> dict[str, Any]:
         """All that changes the tier's numbers, torchvision's transforms included."""
-        return {**super().identity(), "transforms": repr(self._published.transforms()), "frames": self._piece_lengths}
+        return {
+            **super().identity(),
+            "transforms": repr(self._weights.transforms()),
+            "frames": self._piece_lengths,
+        }
 
     @property
     def _piece_lengths(self) -> tuple[int, int]:
         """Frames of a piece, and the fewest that the model takes."""
-        documented = re.search(r"clip_len=(\d+)", self._published.meta.get("_docs", ""))
+        documented = re.search(r"clip_len=(\d+)", self._weights.meta.get("_docs", ""))
         length = int(documented.group(1)) if documented else _CLIP_FRAMES
-        return length, min(length, max(MIN_FRAMES, self._published.meta.get("min_temporal_size") or 1))
+        return length, min(length, max(MIN_FRAMES, self._weights.meta.get("min_temporal_size") or 1))
 
     def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
         """Compute one vector for each window, or with an image model for each clip.

@@ -181,12 +181,12 @@ def make_loss(configs: Sequence[TrainConfig], progress: float, like: Tensor) -> 
         From predictions and targets, (..., B), to the loss of each run.
     """
 
-    def _setting(name: str) -> float | Tensor:
+    def _setting_of_runs(name: str) -> float | Tensor:
         """A setting: one number where all runs share it, else one a run, (R,)."""
         values = [getattr(c, name) for c in configs]
         return values[0] if len(set(values)) == 1 else torch.tensor(values, dtype=like.dtype, device=like.device)
 
-    gain, power, strength, scale = map(_setting, ("tails_gain", "tails_power", "strength", "spearman_scale"))
+    gain, power, strength, scale = map(_setting_of_runs, ("tails_gain", "tails_power", "strength", "spearman_scale"))
     return {
         "mse": losses.mse,
         "mse_tails": lambda p, y: losses.mse_tails(p, y, gain, power),

@@ -31,7 +31,7 @@ def _describe_shortfall(promised: int, data: bytes) -> str | None:
     return f"{len(data)} of {promised} bytes are there" if promised > len(data) else None
 
 
-def _missing_of_mov(data: bytes) -> str | None:
+def _find_missing_mov(data: bytes) -> str | None:
     """Boxes, one after the other: a length, a name. In fragments each box is a promise of its own."""
     at, fragmented, described = 0, False, False
     while at + 8 <= len(data):
@@ -64,7 +64,7 @@ def _end_of_index(data: bytes, at: int, size: int) -> int:
     return at + size + begin + sum(int.from_bytes(entry, "big") & 0x7FFFFFFF for entry in sizes)
 
 
-def _missing_of_matroska(data: bytes) -> str | None:
+def _find_missing_matroska(data: bytes) -> str | None:
     """The EBML header, then one segment."""
     at = 0
     while at < len(data):
@@ -94,7 +94,7 @@ def _read_ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
     return (None if value == (1 << 7 * width) - 1 else value), at + width
 
 
-def _missing_of_avi(data: bytes) -> str | None:
+def _find_missing_avi(data: bytes) -> str | None:
     """RIFF chunks, one after the other; files of more than a gigabyte have several."""
     for at in _riff_chunks(data):
         size = struct.unpack_from("<I", data, at + _FOURCC)[0]
@@ -136,7 +136,7 @@ def _riff_chunks(data: bytes) -> Iterator[int]:
         at += 8 + size + size % 2
 
 
-def _missing_of_gif(data: bytes) -> str | None:
+def _find_missing_gif(data: bytes) -> str | None:
     """Blocks up to the trailer."""
     if len(data) < 13:
         return "the header is cut"
@@ -164,7 +164,7 @@ def _end_of_sub_blocks(data: bytes, at: int) -> int:
 _FLV_TAGS = (8, 9, 18)
 
 
-def _missing_of_flv(data: bytes) -> str | None:
+def _find_missing_flv(data: bytes) -> str | None:
     """Tags: kind, three bytes of length, seven more; after each its whole length again."""
     at = int.from_bytes(data[5:9], "big") + 4
     while at + 11 <= len(data) and data[at] & 0x1F in _FLV_TAGS:
@@ -178,7 +178,7 @@ def _missing_of_flv(data: bytes) -> str | None:
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
-def _missing_of_asf(data: bytes) -> str | None:
+def _find_missing_asf(data: bytes) -> str | None:
     """The file's size, as its properties say; a broadcast has none."""
     at = data.find(_ASF_FILE_PROPERTIES, 0, 1 << 16)
     if at < 0 or at + 92 > len(data):
@@ -187,7 +187,7 @@ def _missing_of_asf(data: bytes) -> str | None:
     return None if broadcast else _describe_shortfall(size, data)
 
 
-def _missing_of_ogg(data: bytes) -> str | None:
+def _find_missing_ogg(data: bytes) -> str | None:
     """Pages: a header, a table of segment lengths, the segments; the last one of a stream is marked."""
     at, ended = 0, False
     while data[at : at + 4] == b"OggS":
@@ -205,7 +205,7 @@ def _missing_of_ogg(data: bytes) -> str | None:
 _KEY = b"\x06\x0e\x2b\x34"
 
 
-def _missing_of_mxf(data: bytes) -> str | None:
+def _find_missing_mxf(data: bytes) -> str | None:
     """Triplets of a 16 byte key, a BER length, a value; the first one says where the last partition begins."""
     footer = int.from_bytes(data[44:52], "big") if data[16:17] == b"\x83" else 0
     if footer >= len(data):
@@ -224,12 +224,12 @@ def _missing_of_mxf(data: bytes) -> str | None:
 
 
 _CHECKS: dict[str, Callable[[bytes], str | None]] = {
-    "mov": _missing_of_mov,
-    "matroska": _missing_of_matroska,
-    "avi": _missing_of_avi,
-    "gif": _missing_of_gif,
-    "flv": _missing_of_flv,
-    "asf": _missing_of_asf,
-    "ogg": _missing_of_ogg,
-    "mxf": _missing_of_mxf,
+    "mov": _find_missing_mov,
+    "matroska": _find_missing_matroska,
+    "avi": _find_missing_avi,
+    "gif": _find_missing_gif,
+    "flv": _find_missing_flv,
+    "asf": _find_missing_asf,
+    "ogg": _find_missing_ogg,
+    "mxf": _find_missing_mxf,
 }

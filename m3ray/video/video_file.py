@@ -163,11 +163,11 @@ class VideoFile:
 
     def _check_complete(self) -> None:
         """DecodeError where the container promises data or time that the file does not hold."""
-        missing = self._missing_samples() or self._missing_time()
+        missing = self._find_missing_samples() or self._find_missing_time()
         if missing:
             raise _truncation_error(missing)
 
-    def _missing_samples(self) -> str | None:
+    def _find_missing_samples(self) -> str | None:
         table = self.scan.table
         if self.container not in _STATE_NOTHING and table.corrupt[-1]:
             return "the last packet is cut"
@@ -182,7 +182,7 @@ class VideoFile:
         with av.open(io.BytesIO(self.data), format=self.container, options=options, metadata_errors="replace") as file:
             return sum(1 for packet in file.demux(file.streams[self.stream.index]) if packet.size)
 
-    def _missing_time(self) -> str | None:
+    def _find_missing_time(self) -> str | None:
         if self.container not in _STATE_DURATION or not self.file.duration or self.scan.end is None:
             return None
         start = min(0.0, (self.file.start_time or 0) / av.time_base)

@@ -4,27 +4,13 @@ import os
 import shutil
 
 import pytest
-from drawn import pictures
+from empty_files import put
 
 from m3ray.datasets import folder
 from m3ray.datasets.folder import find_named_videos, read_folder
 from m3ray.datasets.table import read_table
 from m3ray.errors import ConfigError, SchemaError
 from m3ray.storage.root import Root
-from m3ray.video.encode import encode_clip
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory):
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    path.write_bytes(encode_clip(pictures(3), 10))
-    return path
-
-
-def put(top, *names):
-    for name in names:
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_bytes(b"")
 
 
 def test_a_video_is_known_by_its_content_where_its_name_says_nothing(tmp_path, clip):

@@ -78,5 +78,5 @@ def test_equal_content_is_one_video_where_asked(tmp_path):
 def test_the_option_reaches_the_draw():
     from m3ray.config.options import ExtractOptions
 
-    assert ExtractOptions(out="x").reading.identity == "fast"
-    assert ExtractOptions(out="x", identity="hash").reading.identity == "hash"
+    assert ExtractOptions(out="x").read_config.identity == "fast"
+    assert ExtractOptions(out="x", identity="hash").read_config.identity == "hash"

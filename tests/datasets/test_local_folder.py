@@ -5,25 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from drawn import pictures
+from empty_files import put
 
 from m3ray.datasets.folder import find_named_videos, read_folder
 from m3ray.datasets.listing import FolderClip, SkippedFiles
 from m3ray.datasets.local_folder import find_local_videos, find_named_local_videos, is_named_video
-from m3ray.video.encode import encode_clip
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory):
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    path.write_bytes(encode_clip(pictures(3), 10))
-    return path
-
-
-def put(top, *names):
-    for name in names:
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_bytes(b"")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_what_a_file_says_is_told_by_fields(tmp_path):
     metadata = manifest.metadata
     assert manifest.blocks == (Block("raw", ("brightness",), True),)
     assert list(metadata.user_provided) == ["text"]
-    assert metadata.computed == ["raw", "tuned:scene"]
+    assert metadata.computed_tiers == ["raw", "tuned:scene"]
     assert metadata.tiers["tuned:scene"] == TierEntry("", untrained=True, identity={"tier": "tuned:scene"})
     assert metadata.configs == TierConfigs()
     assert (metadata.decay, metadata.seeds, metadata.made_by) == (None, [0, 1], "reproduce")

@@ -2,23 +2,16 @@
 
 import pyarrow as pa
 import pytest
+from vector_rows import FOLDER, rows
 
-from m3ray.schema import vector_schema
 from m3ray.storage import compaction
 from m3ray.storage.compaction import compact, keep_rows, replace_rows, replace_shards
 from m3ray.storage.root import Root
 
-FOLDER = ("features", "x-1")
-
-
-def rows(*names, value=1.0):
-    schema = vector_schema("x", 2)
-    return pa.Table.from_pylist([{"clip_id": n, "x": [value, 2.0]} for n in names], schema=schema)
-
 
 @pytest.fixture
-def root(tmp_path):
-    return Root(str(tmp_path / "root"))
+def root(local):
+    return local
 
 
 def test_merging_keeps_rows_and_metadata(root):

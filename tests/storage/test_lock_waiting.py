@@ -14,12 +14,12 @@ from m3ray.storage.lock import hold_lock
 from m3ray.storage.lock_owner import Owner, ProcessIdentity, this_process
 from m3ray.storage.lock_waiting import (
     LockWatch,
+    describe_wait,
     is_legacy_owner_running,
     legacy_lease,
     legacy_lock_uri,
     parse_legacy_owner,
     root_busy_error,
-    waiting_line,
 )
 from m3ray.storage.root import Root
 
@@ -33,11 +33,11 @@ def test_an_error_names_the_owner_and_the_way_out(tmp_path):
 
 
 def test_a_line_says_whom_it_waits_for_and_how_long():
-    assert waiting_line(OWNER, 4.4, 15.6) == (
+    assert describe_wait(OWNER, 4.4, 15.6) == (
         "waiting for the lock of extract (process 12 on node-7, last renewal 4 s ago): taken over in 16 s unless it is "
         "renewed"
     )
-    assert "removed in 0 s" in waiting_line(OWNER, 30.0, -1.0, "removed")
+    assert "removed in 0 s" in describe_wait(OWNER, 30.0, -1.0, "removed")
 
 
 @pytest.fixture

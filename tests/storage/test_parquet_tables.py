@@ -6,9 +6,9 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from vector_rows import FOLDER, rows
 
 from m3ray.errors import DamagedFileError
-from m3ray.schema import vector_schema
 from m3ray.storage.parquet_tables import (
     check_not_pickled,
     drop_repeated_clips,
@@ -19,19 +19,11 @@ from m3ray.storage.parquet_tables import (
     read_range,
     shard_name,
 )
-from m3ray.storage.root import Root
-
-FOLDER = ("features", "x-1")
-
-
-def rows(*names, value=1.0):
-    schema = vector_schema("x", 2)
-    return pa.Table.from_pylist([{"clip_id": n, "x": [value, 2.0]} for n in names], schema=schema)
 
 
 @pytest.fixture
-def root(tmp_path):
-    return Root(str(tmp_path / "root"))
+def root(local):
+    return local
 
 
 def test_a_range_of_clips_is_read_once_each_in_order(root):

@@ -3,23 +3,16 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from vector_rows import FOLDER, rows
 
 from m3ray.errors import ConfigError, LostLockError
-from m3ray.schema import vector_schema
 from m3ray.storage import filesystems
 from m3ray.storage.root import Root
 
-FOLDER = ("features", "x-1")
-
-
-def rows(*names, value=1.0):
-    schema = vector_schema("x", 2)
-    return pa.Table.from_pylist([{"clip_id": n, "x": [value, 2.0]} for n in names], schema=schema)
-
 
 @pytest.fixture
-def root(tmp_path):
-    return Root(str(tmp_path / "root"))
+def root(local):
+    return local
 
 
 def test_a_shard_is_named_by_its_clips_so_a_retry_overwrites_itself(root):

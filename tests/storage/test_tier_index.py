@@ -2,24 +2,16 @@
 
 import pyarrow as pa
 import pytest
+from vector_rows import FOLDER, rows
 
 from m3ray.errors import DamagedFileError, StudyError
-from m3ray.schema import vector_schema
-from m3ray.storage.root import Root
 from m3ray.storage.shard_stamps import read_stamps
 from m3ray.storage.tier_index import TierEntry, feature_folder, read_tier_index, read_tier_table, update_tier_index
 
-FOLDER = ("features", "x-1")
-
-
-def rows(*names, value=1.0):
-    schema = vector_schema("x", 2)
-    return pa.Table.from_pylist([{"clip_id": n, "x": [value, 2.0]} for n in names], schema=schema)
-
 
 @pytest.fixture
-def root(tmp_path):
-    return Root(str(tmp_path / "root"))
+def root(local):
+    return local
 
 
 def test_the_index_keeps_each_tier_s_entry(root):

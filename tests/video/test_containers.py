@@ -1,46 +1,11 @@
 """Which container a file is, by its content."""
 
-import io
-
-import av
 import pytest
+from decoding import reason_of
 from drawn import pictures
+from hostile import encoded
 
-from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.errors import DecodeError
 from m3ray.video.containers import detect_container
-from m3ray.video.sandbox import Decoder
-
-CONFIG, LIMITS = DecodeConfig(), LimitsConfig()
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    decoder = Decoder(CONFIG, LIMITS)
-    yield decoder
-    decoder.close()
-
-
-def reason_of(decoder, data):
-    with pytest.raises(DecodeError) as caught:
-        list(decoder.windows(data))
-    return caught.value.reason
-
-
-def remuxed(frames, container, fps=10, codec="libx264"):
-    """`frames` in another container."""
-    buffer = io.BytesIO()
-    with av.open(buffer, mode="w", format=container) as file:
-        stream = file.add_stream(codec, rate=fps)
-        stream.height, stream.width, stream.pix_fmt = (
-            frames.shape[1],
-            frames.shape[2],
-            "rgb8" if codec == "gif" else "yuv420p",
-        )
-        for frame in frames:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        file.mux(stream.encode())
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +20,7 @@ def remuxed(frames, container, fps=10, codec="libx264"):
     ],
 )
 def test_every_allowed_container(decoder, container, codec, name):
-    data = remuxed(pictures(20), container, fps=25 if container == "mpeg" else 10, codec=codec)
+    data = encoded(pictures(20), container, codec, 25 if container == "mpeg" else 10)
     assert detect_container(data) == name
     metadata, frames = next(decoder.windows(data))
     assert metadata.frames == 20

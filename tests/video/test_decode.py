@@ -6,27 +6,13 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from decoding import CONFIG, LIMITS, reason_of
 from drawn import pictures
+from hostile import audio_only
 
-from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.errors import DecodeError
 from m3ray.video.encode import encode_clip
 from m3ray.video.sandbox import Decoder
-
-CONFIG, LIMITS = DecodeConfig(), LimitsConfig()
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    decoder = Decoder(CONFIG, LIMITS)
-    yield decoder
-    decoder.close()
-
-
-def reason_of(decoder, data):
-    with pytest.raises(DecodeError) as caught:
-        list(decoder.windows(data))
-    return caught.value.reason
 
 
 def test_frames_and_metadata(decoder, clip_bytes):
@@ -82,14 +68,7 @@ def test_too_large_names_the_option_to_raise(clip_bytes):
 
 def test_truncated_and_audio_only(decoder, clip_bytes):
     assert reason_of(decoder, clip_bytes[: len(clip_bytes) // 2]) == "truncated"
-    buffer = io.BytesIO()
-    with av.open(buffer, mode="w", format="mp4") as file:
-        stream = file.add_stream("aac", rate=16_000, layout="mono")
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-        sound.sample_rate = 16_000
-        file.mux(stream.encode(sound))
-        file.mux(stream.encode())
-    assert reason_of(decoder, buffer.getvalue()) == "no_video_stream"
+    assert reason_of(decoder, audio_only()) == "no_video_stream"
 
 
 @pytest.mark.parametrize(

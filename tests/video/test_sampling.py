@@ -7,10 +7,10 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from decoding import CONFIG, LIMITS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.video.sampling import ROUNDING, FrameChooser, PictureBuffer, is_faster, resize, sample_frames
 from m3ray.video.sandbox import Decoder
 
@@ -96,16 +96,6 @@ def test_held_pictures_come_back_in_any_order_and_in_a_row_without_a_copy():
     assert held.take(np.array([6, 8])).base is not None
     assert np.array_equal(held.take(np.array([4, 4, 6, 12])), [expected[k] for k in (2, 2, 3, 6)])
     assert len(held) == 7
-
-
-CONFIG, LIMITS = DecodeConfig(), LimitsConfig()
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    decoder = Decoder(CONFIG, LIMITS)
-    yield decoder
-    decoder.close()
 
 
 def test_sampling_follows_timestamps(decoder):

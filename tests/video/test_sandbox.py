@@ -7,27 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decoding import CONFIG, LIMITS, reason_of
 from drawn import pictures
 
-from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.errors import DecodeError
 from m3ray.video.encode import encode_clip
 from m3ray.video.sandbox import Decoder
-
-CONFIG, LIMITS = DecodeConfig(), LimitsConfig()
-
-
-@pytest.fixture(scope="module")
-def decoder():
-    decoder = Decoder(CONFIG, LIMITS)
-    yield decoder
-    decoder.close()
-
-
-def reason_of(decoder, data):
-    with pytest.raises(DecodeError) as caught:
-        list(decoder.windows(data))
-    return caught.value.reason
 
 
 def test_abandoned_windows_leave_the_decoder_usable(clip_bytes):

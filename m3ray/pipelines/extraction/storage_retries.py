@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import ray
 
@@ -24,43 +24,6 @@ _POLL_SECONDS = 2.0
 _REPORT_SECONDS = 5.0  # between two reports of a worker that reads without faults
 
 
-class BreakerClient(Protocol):
-    """A circuit breaker of this process, or of the ledger actor; the methods are those of `CircuitBreaker`."""
-
-    def record_success(self, uri: str, seconds: float) -> None:
-        """Record a request that got through.
-
-        Args:
-            uri: URI of the request.
-            seconds: Duration of the request.
-        """
-
-    def record_failure(self, uri: str, reason: str, attempt: int, max_attempts: int) -> Decision:
-        """Record a request that failed, and decide how its worker goes on.
-
-        Args:
-            uri: URI of the request.
-            reason: Name and place of the fault, and what to do.
-            attempt: Number of this attempt, from 1.
-            max_attempts: Attempts of a single request before other users' requests are considered.
-        Returns:
-            The breaker's decision.
-        """
-
-    def record_probe(self, uri: str, reason: str | None) -> Decision:
-        """Record the outcome of a probe.
-
-        Args:
-            uri: URI of the request whose worker sent the probe.
-            reason: Name and place of the fault; None if the storage answered.
-        Returns:
-            The breaker's decision.
-        """
-
-    def poll(self) -> Decision:
-        """Decide what a waiting worker does."""
-
-
 @dataclass(frozen=True)
 class RemoteBreaker:
     """A circuit breaker of the ledger actor.
@@ -74,40 +37,19 @@ class RemoteBreaker:
     name: str
 
     def record_success(self, uri: str, seconds: float) -> None:
-        """Record a request that got through, without waiting for the ledger.
-
-        Args:
-            uri: URI of the request.
-            seconds: Duration of the request.
-        """
+        """Call `CircuitBreaker.record_success`, without waiting for the ledger."""
         self.ledger.call_breaker.remote(self.name, "record_success", uri, seconds)
 
     def record_failure(self, uri: str, reason: str, attempt: int, max_attempts: int) -> Decision:
-        """Record a request that failed, and decide how its worker goes on.
-
-        Args:
-            uri: URI of the request.
-            reason: Name and place of the fault, and what to do.
-            attempt: Number of this attempt, from 1.
-            max_attempts: Attempts of a single request before other users' requests are considered.
-        Returns:
-            The breaker's decision.
-        """
+        """Call `CircuitBreaker.record_failure`."""
         return self._call("record_failure", uri, reason, attempt, max_attempts)
 
     def record_probe(self, uri: str, reason: str | None) -> Decision:
-        """Record the outcome of a probe.
-
-        Args:
-            uri: URI of the request whose worker sent the probe.
-            reason: Name and place of the fault; None if the storage answered.
-        Returns:
-            The breaker's decision.
-        """
+        """Call `CircuitBreaker.record_probe`."""
         return self._call("record_probe", uri, reason)
 
     def poll(self) -> Decision:
-        """Decide what a waiting worker does."""
+        """Call `CircuitBreaker.poll`."""
         return self._call("poll")
 
     def _call(self, method: str, *args: Any) -> Decision:
@@ -136,7 +78,7 @@ class StorageRetry:
         sleep: Waits for a number of seconds.
     """
 
-    breaker: BreakerClient
+    breaker: CircuitBreaker | RemoteBreaker
     probe: Callable[[str], None] = probe_storage
     sleep: Callable[[float], None] = time.sleep
     _last_report: float = float("-inf")

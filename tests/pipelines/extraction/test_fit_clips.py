@@ -1,27 +1,17 @@
 """The clips that something was fitted on."""
 
 import pytest
-from digest_tier import fill
+from digest_tier import fill, write_scored
 
-from m3ray.datasets.catalogue import write_catalogue
 from m3ray.datasets.splits import select_fit_clips
 from m3ray.pipelines.extraction.fit_clips import describe_changed_fit, note_fit_clips
 from m3ray.pipelines.extraction.records import make_work_table
-from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
 
 
 @pytest.fixture
 def root(tmp_path):
     return Root(str(tmp_path / "root"))
-
-
-def write_scored(root, tmp_path, count=12):
-    rows = [
-        Clip(f"{k:02d}", f"{tmp_path}/v/{k % 7}/{k:04d}.mp4", "train" if k < 8 else "val", k / count, ("x",))
-        for k in range(count)
-    ]
-    return write_catalogue(root, catalogue_table(rows), 0)
 
 
 def test_hog_s_fit_says_how_many_of_its_clips_changed(root, tmp_path):

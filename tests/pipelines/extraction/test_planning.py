@@ -1,33 +1,18 @@
 """What there is to compute, and which rejects stay."""
 
-from types import SimpleNamespace
-
 import pyarrow as pa
 import pytest
 from digest_tier import TIERS, compute, fill, folder, holds, write_listed
+from small_plans import make_plan, reject
 
 from m3ray.config import TierConfigs
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.errors import DamagedFileError
 from m3ray.pipelines.extraction.planning import plan
-from m3ray.schema import REJECTS, Clip, catalogue_table
+from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.dataset_folders import DatasetOrigin
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, read_tier_table, update_tier_index
-
-
-def tier(name):
-    return SimpleNamespace(name=name, whole_clip=True, untrained=False, identity=lambda: {"tier": name})
-
-
-def reject(root, clip_id, stage):
-    row = {"clip_id": clip_id, "uri": f"/{clip_id}", "stage": stage, "error": "damaged", "message": "words"}
-    root.write_shard(pa.Table.from_pylist([row], schema=REJECTS), ("rejects",), {})
-
-
-def make_plan(root, *names):
-    clips = pa.table({"clip_id": ["a", "b"], "uri": ["/a", "/b"]})
-    return plan(root, clips, [tier(name) for name in names], TierConfigs(), retry=False)
 
 
 def test_what_another_way_of_decoding_rejected_is_tried_again(tmp_path):

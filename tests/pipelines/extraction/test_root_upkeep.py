@@ -1,17 +1,17 @@
 """A root is put in order before an extraction and after it. Tiers are made up, no Ray runs."""
 
 import os
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from digest_tier import TIERS, compute, fill, folder, holds, write, write_listed
+from small_plans import make_plan, reject
 
 from m3ray.config import TierConfigs
 from m3ray.datasets.catalogue import make_catalogue, write_catalogue
 from m3ray.pipelines.extraction.planning import plan
 from m3ray.pipelines.extraction.root_upkeep import prepare, tidy
-from m3ray.schema import REJECTS, Clip, catalogue_table
+from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.dataset_folders import DatasetOrigin
 from m3ray.storage.rejects import REJECTS_FOLDER, read_rejected_ids
 from m3ray.storage.root import Root
@@ -83,20 +83,6 @@ def test_rejects_of_an_older_version_stay_while_their_uri_does(root, tmp_path):
     for uri, held in (("/v/a", 1), ("/v/b", 0)):
         catalogue = make_catalogue(root, catalogue_table([Clip("a", uri)]), 0)
         assert plan(root, catalogue, TIERS, TierConfigs(), retry=False).rejected == held
-
-
-def tier(name):
-    return SimpleNamespace(name=name, whole_clip=True, untrained=False, identity=lambda: {"tier": name})
-
-
-def reject(root, clip_id, stage):
-    row = {"clip_id": clip_id, "uri": f"/{clip_id}", "stage": stage, "error": "damaged", "message": "words"}
-    root.write_shard(pa.Table.from_pylist([row], schema=REJECTS), ("rejects",), {})
-
-
-def make_plan(root, *names):
-    clips = pa.table({"clip_id": ["a", "b"], "uri": ["/a", "/b"]})
-    return plan(root, clips, [tier(name) for name in names], TierConfigs(), retry=False)
 
 
 def test_a_clip_that_a_tier_failed_keeps_its_row_while_it_lacks_the_tier(tmp_path):

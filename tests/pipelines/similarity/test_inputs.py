@@ -2,13 +2,12 @@
 
 import pyarrow as pa
 import pytest
-from digest_tier import compute, fill
+from digest_tier import compute, fill, write_scored
 
 from m3ray.config import SimilarityConfig
-from m3ray.datasets.catalogue import write_catalogue
 from m3ray.features.load import load_data
 from m3ray.pipelines.similarity.inputs import SimilarityClips
-from m3ray.schema import Clip, catalogue_table, vector_schema
+from m3ray.schema import vector_schema
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, update_tier_index
@@ -19,21 +18,13 @@ def root(tmp_path):
     return Root(str(tmp_path / "root"))
 
 
-def scored(root, tmp_path, count=12):
-    rows = [
-        Clip(f"{k:02d}", f"{tmp_path}/v/{k % 7}/{k:04d}.mp4", "train" if k < 8 else "val", k / count, ("x",))
-        for k in range(count)
-    ]
-    return write_catalogue(root, catalogue_table(rows), 0)
-
-
 def test_what_was_fitted_on_a_changed_clip_is_fitted_and_trained_again(root, tmp_path):
     """Similarity's folder is named by the train clips' contents, a study's parts by those of all clips."""
     fill(tmp_path / "v", 12)
     config = SimilarityConfig(sources=("one",))
 
     def state():
-        catalogue = scored(root, tmp_path)
+        catalogue = write_scored(root, tmp_path)
         compute(root, catalogue)
         clips = SimilarityClips.read(root, catalogue, config)
         return clips, clips.folder(config), load_data(root, ["one", "two"]).key
@@ -57,7 +48,7 @@ def test_what_was_fitted_on_a_changed_clip_is_fitted_and_trained_again(root, tmp
 
 def test_fits_of_an_older_version_keep_their_names(root, tmp_path):
     """Both names by the version before contents were kept (commit fd973d6), from this very root."""
-    scored(root, tmp_path)
+    write_scored(root, tmp_path)
     for tier in ("one", "two"):
         rows = [{"clip_id": f"{k:02d}", tier: [float(k), 1.0]} for k in range(12)]
         root.write_shard(pa.Table.from_pylist(rows, schema=vector_schema(tier, 2)), ("features", f"{tier}-0"), {})
