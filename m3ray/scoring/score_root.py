@@ -64,6 +64,13 @@ def score_root(
         logger.info(f"predict: score_at_delay is after {delay[0]:g} videos; score after {delay[1]:g}")
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
+    path = _write_predictions(frame, bundle, features, out, job)
+    logger.info(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(*path)}")
+    return frame
+
+
+def _write_predictions(frame: pd.DataFrame, bundle: Bundle, features: Root, out: Root, job: str) -> tuple[str, ...]:
+    """Write the predictions where they replace no other job's; return their path."""
     if job != "predict" and (earlier_path := keep_predictions(out)):
         logger.info(f"{job}: the scores that predict.py wrote are kept in {earlier_path}")
     # Names are those of this catalogue: another folder may hold other videos of the same names.
@@ -75,8 +82,7 @@ def score_root(
     out.write_table(table, *path)
     if path != (PREDICTIONS,):
         logger.info(f"predict: {out.display(PREDICTIONS)} is the study's, and stays")
-    logger.info(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(*path)}")
-    return frame
+    return path
 
 
 def score_clips(bundle: Bundle, features: Root) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import ray.data
 import torch
 
-from m3ray.config import LimitsConfig, SimilarityConfig
+from m3ray.config import DecodeConfig, LimitsConfig, SimilarityConfig
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.serialization import from_json
 from m3ray.pipelines.finetuning.streams import make_frame_cache, make_streams, read_frame_settings, read_uris
@@ -58,6 +58,26 @@ def prepare_finetuning(
         ConfigError: If there are more workers than clips, a batch cannot be shared evenly, or similarity cannot be
             fitted anew.
     """
+    spec, decode = _make_spec(study, variant, head, sources, seed, resources)
+    cache = make_frame_cache(spec, decode, study.root)
+    logger.info(
+        f"unfrozen: {variant.name}: {len(spec.train)} train clips, {spec.config.epochs} epochs of "
+        f"{spec.sampler.steps} steps; a step is {spec.layout.workers} workers x {spec.layout.accumulation_steps} "
+        f"micro-batches x {spec.layout.micro_batch} clips, {spec.config.precision}"
+    )
+    run = study.root.subroot(*study.folder, "unfrozen", name)
+    return spec, make_streams(spec, read_uris(study), cache, limits, run)
+
+
+def _make_spec(
+    study: Study,
+    variant: Variant,
+    head: Mapping[str, np.ndarray],
+    sources: Mapping[str, WeightSource],
+    seed: int,
+    resources: Resources,
+) -> tuple[FinetuneSpec, DecodeConfig]:
+    """Make what the workers of a run are given, and how the root's frames were sampled."""
     assert variant.finetuning is not None
     config, data = resolve_precision(variant.finetuning, resources), study.data
     columns = select_columns(data.features, variant)
@@ -86,14 +106,7 @@ def prepare_finetuning(
         layout=layout,
         refit=_make_refit_spec(study, position, list(network_columns)) if config.refit_similarity else None,
     )
-    cache = make_frame_cache(spec, decode, study.root)
-    logger.info(
-        f"unfrozen: {variant.name}: {len(data.train)} train clips, {config.epochs} epochs of {spec.sampler.steps} "
-        f"steps; a step is {layout.workers} workers x {layout.accumulation_steps} micro-batches x "
-        f"{layout.micro_batch} clips, {config.precision}"
-    )
-    run = study.root.subroot(*study.folder, "unfrozen", name)
-    return spec, make_streams(spec, read_uris(study), cache, limits, run)
+    return spec, decode
 
 
 def _make_refit_spec(study: Study, position: Mapping[int, int], networks: Sequence[str]) -> RefitSpec:

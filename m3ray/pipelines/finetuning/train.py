@@ -191,9 +191,27 @@ def train_run(
     run = folder.subroot(name)
     delete_pickled_run(run)
     delete_truncated_index(run)
+    try:
+        with _keep_interrupts():
+            result = _make_trainer(folder, name, spec, datasets, resources).fit()
+    except Exception as error:
+        raise M3RayError(
+            f"unfrozen: training failed {_FAILURES} times, the last time so: {_last_line(error)}"
+        ) from error
+    return _read_outcome(run, result, spec)
+
+
+def _make_trainer(
+    folder: Root,
+    name: str,
+    spec: FinetuneSpec,
+    datasets: Mapping[str, Callable[[], ray.data.Dataset]],
+    resources: Resources,
+) -> TorchTrainer:
+    """Make Ray Train's trainer of a run, which goes on from the checkpoints in `folder/name`."""
     workers, shared = spec.layout.workers, ray.put(spec)
     spare = (resources.cpus - 1) / workers  # a CPU at least is left for decoding
-    trainer = TorchTrainer(
+    return TorchTrainer(
         work_loop,
         train_loop_config={"spec": shared},
         torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
@@ -215,14 +233,6 @@ def train_run(
             ),
         ),
     )
-    try:
-        with _keep_interrupts():
-            result = trainer.fit()
-    except Exception as error:
-        raise M3RayError(
-            f"unfrozen: training failed {_FAILURES} times, the last time so: {_last_line(error)}"
-        ) from error
-    return _read_outcome(run, result, spec)
 
 
 @contextmanager
