@@ -7,6 +7,8 @@ M3RayError                    exit status 1
 │   ├── WeightsError          a weight file is missing, damaged, of another network or hash
 │   ├── RootBusyError         another job works on the same root
 │   │   └── LostLockError     another job has taken the lock over (exit status 1: something was written)
+│   ├── DeviceError           a GPU that the cluster promises cannot be computed on
+│   │   └── LostDeviceError   the same, found while the job ran (exit status 1: something was written)
 │   ├── ClusterError          no Ray answers at RAY_ADDRESS, or it rejects the connection
 │   └── StudyError            the root holds too little to train on
 ├── ShapeError                a tensor of the wrong shape or range (also a ValueError)
@@ -55,6 +57,16 @@ class LostLockError(RootBusyError):
     """Another job has taken over the lock that a job worked under, which must therefore stop writing."""
 
     exit_status = 1  # something was written, unlike where a job is rejected at its start
+
+
+class DeviceError(UserError):
+    """A GPU that the cluster promises cannot be computed on."""
+
+
+class LostDeviceError(DeviceError):
+    """A GPU that was promised to a worker cannot be computed on, found while the job ran."""
+
+    exit_status = 1  # something was written
 
 
 class ClusterError(UserError):

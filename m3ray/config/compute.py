@@ -7,7 +7,7 @@ from typing import Literal
 
 from m3ray.config.serialization import json_key
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 DecoderName = Literal["auto", "pyav", "decord"]
@@ -52,17 +52,22 @@ class ComputeConfig:
     """Device that tiers run on; auto: GPUs where the cluster has some, or its autoscaler says that it can get some;
     gpu: wait for one."""
     actors: int | None = None
-    """Number of tier actors at most; none: one a GPU, or one for every two cores on machines without."""
+    """Number of tier actors at most; none: as many as the GPUs hold, or one for every two cores on machines without."""
+    actors_per_gpu: int | None = None
+    """Tier actors that share a GPU; none: 2 where each GPU has 40 GiB or more, else 1."""
     threads: int | None = None
     """Torch threads of a CPU actor; none: the cores shared out among the actors."""
     clips_per_batch: int | None = None
-    """Clips that an actor computes at once; none: 1 on CPU, 8 on GPU."""
+    """Clips that an actor computes at once; none: 1 on CPU; on GPU 8, or fewer where its memory holds no more."""
     raw_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the raw tier runs on; auto: on the GPU with the networks where there is one."""
     decoder: DecoderName = "auto"
     """Library that reads videos; auto and pyav: PyAV; decord: decord where it is proven to give the same frames."""
     compile: bool = False
-    """Compile the networks with torch.compile and CUDA graphs, on GPUs only: an actor starts minutes later, and each
-    new shape of its input takes minutes once."""
+    """Compile the networks with torch.compile, on GPUs only: an actor starts minutes later. Needs a C compiler on every
+    GPU node."""
+    deterministic: bool = False
+    """Take algorithms that give the same bits each time where PyTorch has one, and fail nowhere else; slower on GPUs.
+    CPUs give the same bits in any case."""
     shard_clips: int | None = None
     """Clips of a Parquet shard while the job runs (shards are merged at its end); none: 4 to 256, by the work."""

@@ -151,7 +151,8 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     network: Literal["ip", "ir"] | None = None
     """CSN-152 variant: interactions preserved (ip) or reduced (ir); none: the preset's (ip)."""
     precision: Precision = "auto"
-    """Precision of the networks: bfloat16, float32, or auto: bfloat16 where the processor or GPU computes in it."""
+    """Precision of the networks: bfloat16; float32; tf32: float32 whose convolutions GPUs round to TensorFloat-32; or
+    auto: bfloat16 where all processors, or GPUs, that compute networks have units for it, else float32."""
     measure: str | None = None
     """Similarity measure of M3-S; none: the preset's (dbscan)."""
     seed: int = 0

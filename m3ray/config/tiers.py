@@ -34,7 +34,7 @@ class SceneConfig:
     """Settings of the scene tier."""
 
     precision: Precision = "auto"
-    """Precision of the network; auto: bfloat16 where the processor or GPU computes in it, else float32."""
+    """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class EventConfig:
     network: Literal["ip", "ir"] = "ip"
     """CSN-152 variant: interactions preserved (ip) or reduced (ir)."""
     precision: Precision = "auto"
-    """Precision of the network; auto: bfloat16 where the processor or GPU computes in it, else float32."""
+    """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class VisionConfig:
     """Settings of every torchvision tier."""
 
     precision: Precision = "auto"
-    """Precision of the network; auto: bfloat16 where the processor or GPU computes in it, else float32."""
+    """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
 
 
 @dataclass(frozen=True)
