@@ -31,6 +31,7 @@ from m3ray.pipelines.runtime.progress import Progress
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
 from m3ray.tiers import Tier, Window, fit_hog_projection
+from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.factory import TierInputs, make_tiers, resolve_precision
 from m3ray.tiers.hog import LENGTH
 from m3ray.tiers.malloc import keep_freed_memory
@@ -40,6 +41,8 @@ from m3ray.video.reader import read_video
 from m3ray.video.sandbox import Decoder
 
 LIMITS = LimitsConfig()
+
+BFLOAT16 = fastest_precision(torch.device("cpu")) is torch.bfloat16
 
 
 def make_clips(folder: str, count: int, seconds: float = 3.0) -> list[Clip]:
@@ -166,7 +169,10 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[50, 100, 200])
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {date.today()}")
-    configs = resolve_precision(TierConfigs(decode=DecodeConfig(fps=options.fps)), torch.device("cpu"))
+    configs = resolve_precision(
+        TierConfigs(decode=DecodeConfig(fps=options.fps)),
+        bfloat16=fastest_precision(torch.device("cpu")) is torch.bfloat16,
+    )
     print(
         "| tiers | loop, clips/s | ideal, clips/s | Ray, clips/s | Ray / loop | Ray / ideal | wall with start-up, s |"
     )
@@ -176,7 +182,10 @@ def main() -> None:
         for names in options.tiers or [["raw"], ["raw", "scene", "event"]]:
             print_throughput(clips, names, configs)
     if options.memory:
-        print_memory(options.memory, resolve_precision(TierConfigs(), torch.device("cpu")))
+        print_memory(
+            options.memory,
+            resolve_precision(TierConfigs(), bfloat16=BFLOAT16),
+        )
 
 
 if __name__ == "__main__":

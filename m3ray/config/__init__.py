@@ -1,6 +1,6 @@
 """Every setting as a frozen dataclass: command lines are made from them, and results keep them."""
 
-from m3ray.config.compute import ComputeConfig, DecoderName, LimitsConfig, Precision, SlidingWindowConfig
+from m3ray.config.compute import ComputeConfig, DecoderName, DeviceConfig, LimitsConfig, Precision, SlidingWindowConfig
 from m3ray.config.datasets import ReadConfig, StorageConfig
 from m3ray.config.serialization import as_json, fingerprint, from_json
 from m3ray.config.tiers import (
@@ -19,6 +19,7 @@ __all__ = [
     "ComputeConfig",
     "DecodeConfig",
     "DecoderName",
+    "DeviceConfig",
     "EventConfig",
     "FinetunedConfig",
     "LimitsConfig",

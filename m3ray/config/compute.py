@@ -45,12 +45,18 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True)
-class ComputeConfig:
-    """How the work is distributed over processors; it changes numbers by rounding at most."""
+class DeviceConfig:
+    """Which processors the work is given."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Device that tiers run on; auto: GPUs where the cluster has some, or its autoscaler says that it can get some;
-    gpu: wait for one."""
+    """Device that tiers and models run on; auto: GPUs where the cluster has some, or its autoscaler says that it can
+    get some; gpu: wait for one. What is given a GPU never falls back to a CPU."""
+
+
+@dataclass(frozen=True)
+class ComputeConfig(DeviceConfig):
+    """How the work is distributed over processors; it changes numbers by rounding at most."""
+
     actors: int | None = None
     """Number of tier actors at most; none: as many as the GPUs hold, or one for every two cores on machines without."""
     actors_per_gpu: int | None = None

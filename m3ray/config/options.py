@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from m3ray.config.compute import ComputeConfig, LimitsConfig, Precision, SlidingWindowConfig
+from m3ray.config.compute import ComputeConfig, DeviceConfig, LimitsConfig, Precision, SlidingWindowConfig
 from m3ray.config.datasets import ReadConfig, StorageConfig
 from m3ray.config.finetuning import FinetuneOverrides
 from m3ray.config.presets import BASE_LAG, CARBON
@@ -189,8 +189,10 @@ class StudyOptions(FitOptions, FinetuneOptions, MissingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedLimitsOptions:
-    """Limits of a job that reads clips again which an extraction accepted."""
+    """Processors and limits of a job that reads clips again which an extraction accepted."""
 
+    compute: DeviceConfig = field(default_factory=DeviceConfig)
+    """Processors."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """Per-clip resource limits; what is not given is as in the root's record, so that every clip that was extracted
     can be read again."""

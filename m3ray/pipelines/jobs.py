@@ -122,7 +122,7 @@ def ablate(options: AblateOptions | Request[AblateOptions]) -> None:
         if settings.dry_run:
             logger.info(f"plan: tables {', '.join(map(str, settings.tables))}, {settings.runs} runs a variant")
             return
-        with connect_cluster(meter=job.meter, dashboard=with_networks) as resources, job.stage("study"):
+        with connect_cluster(settings.compute, job.meter, dashboard=with_networks) as resources, job.stage("study"):
             claim_study(job.root, STUDY, job.name)
             run_tables(job.root, read_catalogue(job.root), settings, resources, {}, settings.limits)
 
@@ -188,7 +188,7 @@ def tune(options: TuneOptions | Request[TuneOptions]) -> None:
         loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
         study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
         claim_study(job.root, settings.name, job.name)
-        with connect_cluster(meter=job.meter, dashboard=with_networks) as resources, job.stage("search"):
+        with connect_cluster(settings.compute, job.meter, dashboard=with_networks) as resources, job.stage("search"):
             if with_networks:
                 run_study(study, [variant], resources)
                 config, sources = choose_preset(settings, resources), find_weights(job.root, variant.tiers, {})

@@ -1,6 +1,6 @@
 """Distances and sums over pairs of clips, in blocks, so that memory does not grow with the number of clips.
 
-Functions take and return NumPy arrays; they compute with PyTorch, on a GPU where there is one.
+Functions take and return NumPy arrays; they compute with PyTorch, on a GPU where this process sees one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CACHED_NUMBERS = 1_000_000
 
 
 def device() -> torch.device:
-    """The device that pairs are computed on: a GPU where there is one."""
+    """The device that pairs are computed on: a GPU where this process sees one; Ray tasks see what they asked for."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
-
 from m3ray.config import Precision, TierConfigs
 from m3ray.errors import ConfigError
-from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.base import Tier
 from m3ray.tiers.event import EventTier
 from m3ray.tiers.finetuned import FINETUNED, FINETUNED_PREFIX
@@ -114,16 +111,16 @@ def make_tiers(names: Sequence[str], inputs: TierInputs) -> list[Tier]:
     return [(TIERS.get(name) or partial(_make_torchvision, name))(inputs) for name in select_computed(names)]
 
 
-def resolve_precision(configs: TierConfigs, device: torch.device) -> TierConfigs:
+def resolve_precision(configs: TierConfigs, *, bfloat16: bool) -> TierConfigs:
     """Settings in which every precision `auto` is replaced by the one to compute in.
 
     It is decided once for all nodes, since it is part of the fingerprint.
 
     Args:
         configs: settings of every tier.
-        device: a device of the kind that the networks will run on.
+        bfloat16: whether all devices that the networks will run on have units for bfloat16.
     """
-    precision: Precision = "bfloat16" if fastest_precision(device) is torch.bfloat16 else "float32"
+    precision: Precision = "bfloat16" if bfloat16 else "float32"
     changed = {
         name: replace(getattr(configs, name), precision=precision)
         for name in ("scene", "event", "vision")

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from m3ray.config import EventConfig, SceneConfig, TierConfigs
 from m3ray.errors import ConfigError
-from m3ray.tiers import WeightSource, factory, fit_hog_projection
+from m3ray.tiers import WeightSource, fit_hog_projection
 from m3ray.tiers.factory import TierInputs, check_names, make_tiers, resolve_precision, select_computed
 
 
@@ -42,10 +41,9 @@ def test_the_raw_tier_needs_a_projection():
 
 
 @pytest.mark.parametrize("fastest", ["bfloat16", "float32"])
-def test_auto_precision_becomes_the_fastest_and_others_stay(monkeypatch, fastest):
-    monkeypatch.setattr(factory, "fastest_precision", lambda _: getattr(torch, fastest))
+def test_auto_precision_becomes_the_fastest_and_others_stay(fastest):
     configs = TierConfigs(scene=SceneConfig(precision="float32"), event=EventConfig(network="ir"))
-    resolved = resolve_precision(configs, torch.device("cpu"))
+    resolved = resolve_precision(configs, bfloat16=fastest == "bfloat16")
     assert resolved.scene.precision == "float32"
     assert resolved.event == EventConfig(network="ir", precision=fastest)
     assert resolved.vision.precision == fastest

@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
+from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, Precision
 from m3ray.errors import ConfigError, DecodeError
 from m3ray.pipelines.extraction.version_checks import check_software
 from m3ray.pipelines.extraction.worker_checks import (
@@ -97,22 +97,31 @@ def check_weights(tiers: Sequence[Tier]) -> None:
             logger.warning(f"preflight: {tier.name} has UNTRAINED weights: its numbers are for trials alone")
 
 
-def check_devices(resources: Resources, compute: ComputeConfig) -> None:
+def check_devices(resources: Resources, compute: ComputeConfig, precision: Precision = "auto") -> None:
     """Check that the cluster has the devices that the options name, and log where tiers run.
 
     Args:
         resources: CPUs and GPUs of the cluster.
         compute: How the work is laid over processors.
+        precision: Precision that the options ask for.
     Raises:
         ConfigError: If an option needs GPUs that the cluster does not have.
     """
     actors, gpus = compute.actors, resources.gpus
     if compute.compile and not gpus:
         raise ConfigError("--compute.compile is for GPUs, and the cluster has none: leave it out")
+    if compute.compile and resources.facts is not None and not resources.facts.has_compiler:
+        raise ConfigError(
+            "--compute.compile, and a GPU node has no C compiler or no Triton: install gcc on every GPU node "
+            "(cluster.yaml's setup_commands show how), or leave it out"
+        )
+    if precision == "tf32" and not gpus:
+        raise ConfigError("--precision tf32 is for GPUs, and the cluster has none: CPUs take float32 or bfloat16")
     if compute.raw_device == "cuda" and not gpus:
         raise ConfigError("--compute.raw-device cuda, and the cluster has no GPU: leave it out")
-    if resources.gpus_now == gpus and actors and gpus and actors > gpus:
-        raise ConfigError(f"--compute.actors {actors}, but the cluster has {gpus} GPUs: ask for at most that many")
+    most = gpus * resources.actors_per_gpu(compute)
+    if resources.gpus_now == gpus and actors and gpus and actors > most:
+        raise ConfigError(f"--compute.actors {actors}, but the cluster's {gpus} GPUs take {most}: ask for no more")
     expected = f" ({resources.gpus_now} now, the others as the cluster grows)" if resources.gpus_now < gpus else ""
     devices = f"{gpus} GPUs{expected}" if gpus else "no GPU: tiers run on the CPU"
     logger.info(f"preflight: {resources.cpus} CPUs, {devices}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from m3ray.config import TierConfigs
 from m3ray.config.options import ExtractOptions
@@ -67,7 +66,7 @@ def compute_features(job: Job, request: Request[ExtractOptions], resources: Reso
         M3RayError: If every clip failed.
     """
     options, computed = request.options, select_computed(request.options.tiers)
-    configs = resolve_precision(resolve_tier_configs(options), torch.device("cuda" if resources.gpus else "cpu"))
+    configs = resolve_precision(resolve_tier_configs(options), bfloat16=resources.bfloat16)
     _check_machine(job.root, options, configs, resources)
     catalogue, sources = update_catalogue(job.root, request, configs)
     for tier in request.user_tiers:
@@ -96,7 +95,7 @@ def compute_features(job: Job, request: Request[ExtractOptions], resources: Reso
 
 def _check_machine(root: Root, options: ExtractOptions, configs: TierConfigs, resources: Resources) -> None:
     """Check what only this machine and its cluster can tell, before anything is written."""
-    check_devices(resources, options.compute)
+    check_devices(resources, options.compute, options.precision)
     if select_computed(options.tiers):
         check_decoders(configs.decode, options.limits)
     if not options.dry_run:

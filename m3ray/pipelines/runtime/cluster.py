@@ -8,13 +8,13 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray would hide GPUs from tasks that ask for none, and warns that it will stop doing so.
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Tasks that ask for no GPU see none, as before Ray 2.60: each would open a context on a device that is another's.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 # Workers inherit it. OpenMP threads that spin while they wait take the cores that decoding needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -27,18 +27,31 @@ import ray.data
 import torch
 import yaml
 
-from m3ray.config import ComputeConfig
+from m3ray.config import ComputeConfig, DeviceConfig
 from m3ray.errors import ClusterError
 from m3ray.pipelines.runtime.address import check_address, read_address, token_path
 from m3ray.pipelines.runtime.device_meter import DeviceMeter
+from m3ray.pipelines.runtime.device_probe import DeviceFacts, inspect_device, probe_cpus, probe_gpus
+from m3ray.pipelines.runtime.devices import hide_gpus_of_driver
 from m3ray.pipelines.runtime.failures import as_one_line
 from m3ray.pipelines.runtime.worker_entry import send_environment
 from m3ray.pipelines.runtime.worker_output import divert_tracebacks
 from m3ray.storage.schemes import read_access_environment
 
+logger = logging.getLogger(__name__)
+
 # A laptop's Ray would take a third of its memory for objects; frames in flight need far less.
 _LOCAL_OBJECT_STORE = 1 << 30
 _LAUNCHER_CONFIG = "~/ray_bootstrap_config.yaml"
+
+_GIB = 1 << 30
+# Of a tier actor on a GPU: CUDA's context, networks, workspaces and the raw tier's frames.
+_ACTOR_BYTES = 3 * _GIB
+# CSN-152's activations at its widest block, of a clip of 128 frames of 256x256, with its input: 0.9 GiB in bfloat16.
+_CLIP_BYTES = {True: _GIB, False: 2 * _GIB}
+_MAX_CLIPS_PER_BATCH = 8
+# From this size on a GPU's memory holds two actors: one computes while the other unpacks, copies and packs.
+_SHARED_GPU_BYTES = 40 * _GIB
 
 
 @dataclass(frozen=True)
@@ -49,21 +62,45 @@ class Resources:
         cpus: number of CPUs.
         gpus: number of GPUs that tiers run on; 0: they run on CPUs.
         gpus_now: number of those GPUs that are there already.
+        facts: what the probe found; None: nothing was probed, and devices are taken to be of today's kinds.
     """
 
     cpus: int
     gpus: int
     gpus_now: int = 0
+    facts: DeviceFacts | None = None
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether all devices that compute networks have units for bfloat16."""
+        if self.facts is not None:
+            return self.facts.bfloat16
+        return bool(self.gpus) or inspect_device(gpu=False).bfloat16
+
+    @property
+    def gpu_memory(self) -> int:
+        """Bytes of the smallest GPU's memory; 0 where there is none, or it is not known."""
+        return 0 if self.facts is None else self.facts.gpu_memory
+
+    def actors_per_gpu(self, compute: ComputeConfig) -> int:
+        """Number of tier actors that share a GPU.
+
+        Args:
+            compute: settings, of which `actors_per_gpu` decides if it is set.
+        Returns:
+            1 or more.
+        """
+        return compute.actors_per_gpu or (2 if self.gpu_memory >= _SHARED_GPU_BYTES else 1)
 
     def actors(self, compute: ComputeConfig) -> int:
-        """Number of tier actors at most: one a GPU, else one for every two CPUs, as each holds the networks in memory.
+        """Number of tier actors at most: as many as the GPUs hold, else one for every two CPUs, for memory.
 
         Args:
             compute: settings, of which `actors` decides if it is set.
         Returns:
             Number of actors, at least 1.
         """
-        return compute.actors or self.gpus or max(1, self.cpus // 2)
+        return compute.actors or self.gpus * self.actors_per_gpu(compute) or max(1, self.cpus // 2)
 
     def threads(self, compute: ComputeConfig) -> int:
         """Number of torch threads of an actor.
@@ -81,14 +118,20 @@ class Resources:
         Args:
             compute: settings, of which `clips_per_batch` decides if it is set.
         Returns:
-            Number of clips: 8 on GPUs, 1 on CPUs.
+            Number of clips: 1 on CPUs; on GPUs 8, or as many as the smallest one's memory holds.
         """
-        return compute.clips_per_batch or (8 if self.gpus else 1)
+        return compute.clips_per_batch or (self._clips_on_gpu(compute) if self.gpus else 1)
+
+    def _clips_on_gpu(self, compute: ComputeConfig) -> int:
+        if not self.gpu_memory:
+            return _MAX_CLIPS_PER_BATCH
+        free = 0.9 * self.gpu_memory / self.actors_per_gpu(compute) - _ACTOR_BYTES
+        return int(min(_MAX_CLIPS_PER_BATCH, max(1, free // _CLIP_BYTES[self.bfloat16])))
 
 
 @contextmanager
 def connect_cluster(
-    compute: ComputeConfig | None = None,
+    compute: DeviceConfig | None = None,
     meter: DeviceMeter | None = None,
     *,
     dashboard: bool = False,
@@ -106,17 +149,19 @@ def connect_cluster(
         Resources of the cluster.
     Raises:
         ClusterError: If RAY_ADDRESS names a cluster that does not answer.
+        DeviceError: If a GPU of the cluster cannot be computed on.
     """
+    settings = compute if isinstance(compute, ComputeConfig) else ComputeConfig((compute or DeviceConfig()).device)
     own = not ray.is_initialized()
     if dry and own and read_address() is None:
-        yield _local_resources(compute or ComputeConfig())
+        yield _local_resources(settings)
         return
     if own:
         _start_ray(dashboard)
     _configure_ray()
     try:
-        with (meter or DeviceMeter()).measure():
-            yield _cluster_resources(compute or ComputeConfig())
+        with (meter or DeviceMeter()).measure(), hide_gpus_of_driver():
+            yield _probe(_cluster_resources(settings), settings, dry=dry)
     finally:
         if own:
             ray.shutdown()
@@ -125,7 +170,24 @@ def connect_cluster(
 def _local_resources(compute: ComputeConfig) -> Resources:
     """Resources of a cluster that would be started here."""
     amounts = {"CPU": float(ray._private.utils.get_num_cpus()), "GPU": float(torch.cuda.device_count())}
-    return _combine_resources(compute, amounts, amounts)
+    resources = _combine_resources(compute, amounts, amounts)
+    report = inspect_device(gpu=bool(resources.gpus_now))
+    return replace(resources, facts=DeviceFacts(report.bfloat16, report.memory, report.has_compiler))
+
+
+def _probe(resources: Resources, compute: ComputeConfig, *, dry: bool) -> Resources:
+    """The resources with what a probe found; logs what follows from it."""
+    facts = probe_gpus(wait=not dry) if resources.gpus else probe_cpus()
+    if facts is None:
+        logger.info("probe: no GPU node is there to be asked: the plan takes bfloat16 for granted")
+        return resources
+    probed = replace(resources, facts=facts)
+    precision = "bfloat16" if probed.bfloat16 else "float32"
+    kind = f"{probed.actors_per_gpu(compute)} actors a GPU" if probed.gpus else "no GPU"
+    logger.info(
+        f"probe: {facts.description}: auto precision is {precision}, {probed.batch(compute)} clips a batch, {kind}"
+    )
+    return probed
 
 
 def _cluster_resources(compute: ComputeConfig) -> Resources:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ray
@@ -11,6 +13,7 @@ import torch
 
 from m3ray.errors import LostDeviceError
 
+CUDA_PROBLEM = f"PyTorch {torch.__version__} cannot compute on it"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _CONTROL_FILE = Path("/dev/nvidiactl")  # there wherever NVIDIA's driver, or its container runtime, made devices
 
@@ -43,6 +46,26 @@ def hide_gpus() -> None:
         os.environ[_VISIBLE] = ""
 
 
+@contextmanager
+def hide_gpus_of_driver() -> Iterator[None]:
+    """Hide all GPUs from this process for the length of the block: Ray gives a driver none, and hands them to tasks.
+
+    Workers do not inherit it: Ray has started what starts them.
+
+    Yields:
+        Once, to the block; the variable is as before at its end.
+    """
+    before = os.environ.get(_VISIBLE)
+    hide_gpus()
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_VISIBLE, None)
+        else:
+            os.environ[_VISIBLE] = before
+
+
 def assigned_gpus() -> list[str]:
     """Ids of the GPUs that Ray gave this task, indices or UUIDs; in a driver none."""
     return list(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
@@ -65,7 +88,7 @@ def find_gpu_problem() -> str:
         Part of a sentence, one line; empty if it can.
     """
     answer = _try_cuda()
-    return f"and PyTorch {torch.__version__} cannot compute on it ({answer}): {list_cures(answer)}" if answer else ""
+    return f"and {CUDA_PROBLEM} ({answer}): {list_cures(answer)}" if answer else ""
 
 
 def _try_cuda() -> str:

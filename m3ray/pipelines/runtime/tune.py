@@ -28,7 +28,7 @@ def temporary_tune_folder() -> Iterator[str]:
 
 
 def trial_resources(resources: Resources) -> dict[str, float]:
-    """Resources that Tune reserves for a trial; several share a GPU, as these models fill a small part of one.
+    """Resources that Tune, or Ray, reserves for a trial; several share a GPU, as these models fill a small part of one.
 
     Args:
         resources: resources of the cluster.

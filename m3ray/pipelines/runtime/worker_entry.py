@@ -1,4 +1,5 @@
-"""What a worker process does before its first clip: take on the job's access to storage, and check its own rights.
+"""What a worker process does before its first clip: take on the job's access to storage, check its own rights, and
+see no GPU that is another's.
 
 Both travel with the data, in Ray Data's context, whoever started Ray, and to nodes that come while the job runs.
 """
@@ -12,6 +13,7 @@ from typing import Protocol
 import ray
 import ray.data
 
+from m3ray.pipelines.runtime.devices import hide_gpus
 from m3ray.storage.schemes import read_access_environment
 
 _ENVIRONMENT, _CHECK, _READABLE = "m3ray_environment", "m3ray_check", "m3ray_readable"
@@ -66,6 +68,7 @@ def enter_worker() -> None:
     Raises:
         StorageError: If this node came after the job's start and may not read or write what the job needs.
     """
+    hide_gpus()
     context = ray.data.DataContext.get_current()
     os.environ.update(context.get_config(_ENVIRONMENT, {}))
     check = context.get_config(_CHECK)

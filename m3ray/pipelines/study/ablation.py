@@ -12,6 +12,7 @@ import torch
 from ray import tune
 
 from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder, trial_resources
 from m3ray.study.store import collect_trials, write_trial
 from m3ray.study.study import Study
@@ -43,7 +44,7 @@ def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources)
     silence_tune()
     by_name = {variant.name: variant for variant in variants}
     # The matrix goes to the object store once; trials on a node share it.
-    trainable = tune.with_parameters(_trial, study=study, variants=by_name)
+    trainable = tune.with_parameters(_trial, study=study, variants=by_name, gpu=bool(resources.gpus))
     with temporary_tune_folder() as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, trial_resources(resources)),
@@ -61,10 +62,10 @@ def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources)
             logger.warning(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
 
 
-def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant]) -> None:
+def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant], gpu: bool) -> None:
     """One Tune trial: all runs of a variant; its tables go to the root, its means to Tune."""
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = take_device(gpu=gpu)
     variant = variants[config["variant"]]
     start = time.perf_counter()
     result = run_trial(variant, study.data, study.seeds, device)

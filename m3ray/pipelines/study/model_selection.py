@@ -12,6 +12,7 @@ from m3ray.config.options import FitOptions
 from m3ray.features.dataset import StudyData
 from m3ray.features.load import StudyFeatures
 from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.devices import hide_gpus
 from m3ray.schema import SIMILARITY
 from m3ray.storage.root import Root
 from m3ray.study.trial import select_columns
@@ -78,5 +79,6 @@ def select_training(data: StudyData, variant: Variant, resources: Resources, see
 
 @ray.remote
 def _score_task(data: StudyData, columns: object, config: TrainConfig, seed: int) -> Candidate:
+    hide_gpus()
     torch.set_num_threads(1)
     return score_candidate(data, columns, config, seed)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from ray.tune.search import ConcurrencyLimiter
 from m3ray.config import as_json, fingerprint
 from m3ray.errors import StudyError
 from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.search_state import (
     TrialRecorder,
     make_optimiser,
@@ -36,6 +37,7 @@ from m3ray.study.variants import Variant
 
 logger = logging.getLogger(__name__)
 
+_DRIVER = torch.device("cpu")  # Ray gives a driver no GPU
 _FRESH = 1_000  # seeds that the search never saw start here
 
 
@@ -83,7 +85,8 @@ def _make_tuner(
     optimiser = make_optimiser(tried, point_from_training(variant.training), metric, study.seeds[0])
     return tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(_run_setting, study=study, variant=variant), trial_resources(resources)
+            tune.with_parameters(_run_setting, study=study, variant=variant, gpu=bool(resources.gpus)),
+            trial_resources(resources),
         ),
         tune_config=tune.TuneConfig(
             num_samples=left,
@@ -103,9 +106,10 @@ def _make_tuner(
     )
 
 
-def _run_setting(config: dict[str, Any], study: Study, variant: Variant) -> None:
+def _run_setting(config: dict[str, Any], study: Study, variant: Variant, gpu: bool) -> None:
     """One Tune trial: all runs of a setting as one model, so that ASHA sees their mean after each epoch."""
     torch.set_num_threads(1)
+    device = take_device(gpu=gpu)
 
     def report(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
         means = {name: float(np.mean(metrics[name])) for name in MODES}
@@ -115,7 +119,7 @@ def _run_setting(config: dict[str, Any], study: Study, variant: Variant) -> None
         tune.report({**finite, "spearman_std": deviation if np.isfinite(deviation) else 0.0, "epoch": epoch + 1})
 
     tried = replace(variant, training=training_from_point(config, variant.training))
-    run_trial(tried, study.data, study.seeds, _device(), on_epoch=report, stack=len(study.seeds))
+    run_trial(tried, study.data, study.seeds, device, on_epoch=report, stack=len(study.seeds))
 
 
 def _make_row(setting: Setting, most: int) -> dict[str, Any]:
@@ -132,15 +136,11 @@ def _add_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataF
     itself = np.logical_and.reduce([frame[name] == value for name, value in point.items()])
     if frame.loc[itself, "complete"].any():
         return frame
-    metrics = run_trial(variant, study.data, study.seeds, _device()).trained.metrics
+    metrics = run_trial(variant, study.data, study.seeds, _DRIVER).trained.metrics
     reached = {name: float(np.mean(metrics[name][:, -1])) for name in MODES}
     deviation = float(np.std(metrics["spearman"][:, -1], ddof=1)) if len(study.seeds) > 1 else 0.0
     ended = {"spearman_std": deviation, "epochs": variant.training.epochs, "status": "done", "complete": True}
     return pd.concat([frame[~itself], pd.DataFrame([{**point, **reached, **ended}])], ignore_index=True)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> None:
@@ -148,7 +148,7 @@ def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> 
     best = training_from_point(row.to_dict(), variant.training)
     fresh = [seed + _FRESH for seed in study.seeds]
     tuned, preset = (
-        run_trial(replace(variant, training=training), study.data, fresh, _device()).trained.metrics[metric][:, -1]
+        run_trial(replace(variant, training=training), study.data, fresh, _DRIVER).trained.metrics[metric][:, -1]
         for training in (best, variant.training)
     )
     gap = paired_difference(tuned, preset)

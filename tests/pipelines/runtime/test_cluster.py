@@ -11,6 +11,7 @@ from m3ray.config import ComputeConfig
 from m3ray.errors import ClusterError
 from m3ray.pipelines.runtime import cluster
 from m3ray.pipelines.runtime.cluster import Resources, connect_cluster, read_launcher_resources
+from m3ray.pipelines.runtime.device_probe import DeviceFacts, DeviceReport
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,36 @@ from m3ray.pipelines.runtime.cluster import Resources, connect_cluster, read_lau
 )
 def test_actors_threads_and_batches(resources, compute, expected):
     assert (resources.actors(compute), resources.threads(compute), resources.batch(compute)) == expected
+
+
+GIB = 1 << 30
+
+
+# A clip takes 1 GiB in bfloat16 and 2 in float32, an actor 3, a tenth of the memory stays free.
+@pytest.mark.parametrize(
+    ("facts", "compute", "expected"),
+    [
+        (DeviceFacts(True, 22 * GIB), ComputeConfig(), (1, 4, 8)),  # an L4: 16.8 GiB for clips
+        (DeviceFacts(False, 15 * GIB), ComputeConfig(), (1, 4, 5)),  # a T4: 10.5 GiB
+        (DeviceFacts(True, 80 * GIB), ComputeConfig(), (2, 8, 8)),  # two actors with 33 GiB each
+        (DeviceFacts(True, 40 * GIB), ComputeConfig(), (2, 8, 8)),  # 15 GiB each
+        (DeviceFacts(False, 4 * GIB), ComputeConfig(), (1, 4, 1)),  # 0.6 GiB: one clip is tried
+        (DeviceFacts(True, 80 * GIB), ComputeConfig(actors_per_gpu=1, clips_per_batch=16), (1, 4, 16)),
+        (DeviceFacts(True, 80 * GIB), ComputeConfig(actors=3), (2, 3, 8)),
+        (None, ComputeConfig(), (1, 4, 8)),
+    ],
+)
+def test_a_gpu_s_memory_decides_actors_and_batches(facts, compute, expected):
+    on = Resources(64, 4, 4, facts)
+    assert (on.actors_per_gpu(compute), on.actors(compute), on.batch(compute)) == expected
+
+
+def test_precision_is_what_the_workers_have_and_not_the_driver(monkeypatch):
+    monkeypatch.setattr(cluster, "inspect_device", lambda gpu: DeviceReport(False))
+    assert Resources(4, 1).bfloat16, "not asked: GPUs of today have it, whatever the driver is"
+    assert not Resources(4, 1, 1, DeviceFacts(False)).bfloat16
+    assert Resources(4, 0, 0, DeviceFacts(True)).bfloat16
+    assert not Resources(4, 0).bfloat16
 
 
 def test_workers_of_a_ray_of_our_own_have_it_in_their_environment(monkeypatch):
@@ -56,9 +87,11 @@ def test_a_dry_run_starts_no_ray_and_looks_at_this_machine(monkeypatch):
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "_start_ray", lambda dashboard: pytest.fail("started Ray"))
     monkeypatch.setattr(cluster.torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(cluster, "inspect_device", lambda gpu: DeviceReport(gpu, memory=8 << 30 if gpu else 0))
     with connect_cluster(dry=True) as resources:
         assert resources.cpus == ray._private.utils.get_num_cpus()
         assert (resources.gpus, resources.gpus_now) == (3, 3)
+        assert (resources.bfloat16, resources.gpu_memory) == (True, 8 << 30)
     with connect_cluster(ComputeConfig(device="cpu"), dry=True) as resources:
         assert resources.gpus == 0
 
