@@ -8,13 +8,13 @@ M3RayError                    exit status 1
 │   ├── RootBusyError         another job works on the same root
 │   │   └── LostLockError     another job has taken the lock over (exit status 1: something was written)
 │   ├── DeviceError           a GPU that the cluster promises cannot be computed on
-│   │   └── LostDeviceError   the same, found while the job ran (exit status 1: something was written)
 │   ├── ClusterError          no Ray answers at RAY_ADDRESS, or it rejects the connection
 │   └── StudyError            the root holds too little to train on
 ├── ShapeError                a tensor of the wrong shape or range (also a ValueError)
 ├── DecodeError               one clip cannot be decoded; becomes a row in rejects/
 ├── FeatureError              features are missing or not finite; names tier and clip
 ├── BundleError               a bundle is damaged, or of another version
+├── LostDeviceError           a GPU that was promised to a worker cannot be computed on, found while the job ran
 ├── StorageError              the storage did not answer for any clip as long as the job waited
 ├── DamagedFileError          a file under a root cannot be read (also a ValueError); the file is named
 └── JobFailedError            what a library, Ray or the machine raised, in one line
@@ -63,12 +63,6 @@ class DeviceError(UserError):
     """A GPU that the cluster promises cannot be computed on."""
 
 
-class LostDeviceError(DeviceError):
-    """A GPU that was promised to a worker cannot be computed on, found while the job ran."""
-
-    exit_status = 1  # something was written
-
-
 class ClusterError(UserError):
     """No Ray answers at RAY_ADDRESS, or it rejects the connection."""
 
@@ -87,6 +81,10 @@ class FeatureError(M3RayError):
 
 class BundleError(M3RayError):
     """A bundle is damaged, incomplete or of another version."""
+
+
+class LostDeviceError(M3RayError):
+    """A GPU that was promised to a worker cannot be computed on, found while the job ran."""
 
 
 class StorageError(M3RayError):

@@ -156,4 +156,4 @@ def test_cpus_of_all_kinds_decide_too(answers, monkeypatch):
     answers({"a": DeviceReport(True), "b": DeviceReport(False)})
     facts = probe_cpus()
     assert not facts.bfloat16
-    assert facts.description == f"CPU with bfloat16 units on {A}; CPU without bfloat16 units on {B}"
+    assert facts.description == f"CPU without bfloat16 units on {B}; CPU with bfloat16 units on {A}"

@@ -16,7 +16,7 @@ from m3ray.pipelines.runtime.worker_entry import (
 )
 
 BUCKETS = "M3RAY_ANONYMOUS_BUCKETS"
-RUNS = []
+RUNS, HIDDEN = [], []
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Check:
 @pytest.fixture
 def in_ray(monkeypatch):
     monkeypatch.setattr(worker_entry.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(worker_entry, "hide_gpus", lambda: HIDDEN.append(True))
+    HIDDEN.clear()
     RUNS.clear()
     worker_entry._run_check.cache_clear()
 
@@ -75,3 +77,8 @@ def test_what_an_earlier_job_sent_is_dropped(in_ray):
     send_environment()
     enter_worker()
     assert (RUNS, get_readable_clip()) == ([], "")
+
+
+def test_every_worker_hides_gpus_that_are_not_its_own(in_ray):
+    enter_worker()
+    assert HIDDEN == [True]

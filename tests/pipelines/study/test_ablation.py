@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from trained_studies import train_study
 
+from m3ray.errors import LostDeviceError
+from m3ray.pipelines.runtime import devices
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.study import ablation
 from m3ray.pipelines.study.ablation import run_study
@@ -22,7 +24,7 @@ def trained(tmp_path, monkeypatch):
     def run_trials(study, variants, _resources):
         for missing in variants:
             names.append(missing.name)
-            ablation._trial({"variant": missing.name}, study, {missing.name: missing})
+            ablation._trial({"variant": missing.name}, study, {missing.name: missing}, gpu=False)
 
     monkeypatch.setattr(ablation, "_run_trials", run_trials)
     return study, variant, names, reports
@@ -56,3 +58,11 @@ def test_another_setting_is_another_trial(trained):
     longer = replace(variant, training=replace(variant.training, epochs=3))
     run_study(study, [longer], CLUSTER)
     assert names == [variant.name]
+
+
+def test_a_trial_that_was_promised_a_gpu_computes_on_no_cpu(trained, monkeypatch):
+    study, variant, _, reports = trained
+    monkeypatch.setattr(devices, "_try_cuda", lambda: "Found no NVIDIA driver on your system")
+    with pytest.raises(LostDeviceError, match="Found no NVIDIA driver"):
+        ablation._trial({"variant": "x"}, study, {"x": replace(variant, name="x")}, gpu=True)
+    assert reports == []
