@@ -21,7 +21,7 @@ from m3ray.config.options import (
 from m3ray.features.load import list_study_tiers, load_data
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
-from m3ray.pipelines.extraction.preflight import check_decoders, check_storage, check_weights
+from m3ray.pipelines.extraction.preflight import check_decoders, check_devices, check_storage, check_weights
 from m3ray.pipelines.extraction.run import compute_features, print_plan
 from m3ray.pipelines.extraction.version_checks import check_versions
 from m3ray.pipelines.finetuning.search import search_finetuning
@@ -210,6 +210,7 @@ def evaluate(options: EvaluateOptions | Request[EvaluateOptions]) -> None:
             logger.info(f"plan: {len(settings.bundles)} bundles, each on {len(settings.roots)} roots")
             return
         with connect_cluster(settings.compute, job.meter) as resources:
+            check_devices(resources, settings.compute)
             evaluate_all(job, settings, resources)
 
 
@@ -226,6 +227,7 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
     check_user_tiers(bundle, request.user_tiers)
     with run_job("predict", settings) as job, connect_cluster(settings.compute, job.meter, dry=dry) as resources:
         logger.info(f"predict: {describe_bundle(bundle)}")
+        check_devices(resources, settings.compute)
         root, workspace = job.root, find_workspace(job.root, request)
         job.workspace = workspace
         check_storage(workspace)

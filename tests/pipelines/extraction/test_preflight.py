@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from m3ray.config import ComputeConfig
 from m3ray.console import LineKeeper
 from m3ray.errors import ConfigError
 from m3ray.pipelines.extraction import preflight
@@ -10,6 +11,8 @@ from m3ray.pipelines.extraction.worker_checks import (
     CheckResult,
     WorkerCheck,
 )
+from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.device_probe import DeviceFacts
 from m3ray.pipelines.runtime.node_kinds import Node
 from m3ray.video.access import AccessFailure, ReadProbe
 
@@ -72,3 +75,37 @@ def test_where_nothing_is_to_be_read_nothing_is_asked(monkeypatch, tmp_path):
 
     answer_with(monkeypatch, None, None)
     assert preflight.check_workers(Root(str(tmp_path)), pa.chunked_array([[]], pa.string())) == {}
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("resources", "compute", "precision", "message"),
+    [
+        (Resources(4, 0), ComputeConfig(compile=True), "auto", "compile is for GPUs, and the cluster has none"),
+        (Resources(4, 0), ComputeConfig(raw_device="cuda"), "auto", "the cluster has no GPU"),
+        (Resources(4, 0), ComputeConfig(), "tf32", "tf32 is for GPUs, and the cluster has none"),
+        (Resources(4, 2, 2), ComputeConfig(actors=3), "auto", "2 GPUs take 2: ask for no more"),
+        (Resources(4, 2, 2, DeviceFacts(True, 80 * GIB)), ComputeConfig(actors=5), "auto", "2 GPUs take 4"),
+        (Resources(4, 2, 2, DeviceFacts(True, GIB)), ComputeConfig(compile=True), "auto", "no C compiler or no Triton"),
+    ],
+)
+def test_an_option_that_the_devices_cannot_carry_out_is_rejected(resources, compute, precision, message):
+    with pytest.raises(ConfigError, match=message):
+        preflight.check_devices(resources, compute, precision)
+
+
+@pytest.mark.parametrize(
+    ("resources", "compute", "precision", "line"),
+    [
+        (Resources(4, 0), ComputeConfig(), "bfloat16", "preflight: 4 CPUs, no GPU: tiers run on the CPU"),
+        (Resources(4, 8, 2), ComputeConfig(), "tf32", "8 GPUs (2 now, the others as the cluster grows)"),
+        (Resources(4, 2, 2, DeviceFacts(True, GIB, True)), ComputeConfig(compile=True), "auto", "4 CPUs, 2 GPUs"),
+        (Resources(4, 2, 0), ComputeConfig(actors=9), "auto", "2 GPUs (0 now"),
+    ],
+)
+def test_where_tiers_run_is_a_line(resources, compute, precision, line):
+    with LineKeeper() as log:
+        preflight.check_devices(resources, compute, precision)
+    assert line in log.lines[0]
