@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -86,3 +87,53 @@ def test_the_launcher_takes_it_and_starts_a_node_of_each_type(config, aws):
     groups = ec2.describe_security_groups(GroupIds=[instances[0]["SecurityGroups"][0]["GroupId"]])["SecurityGroups"]
     open_to_all = [rule for group in groups for rule in group["IpPermissions"] if rule["IpRanges"]]
     assert [(rule["FromPort"], rule["ToPort"]) for rule in open_to_all] == [(22, 22)]
+
+
+GPU_VARIABLES = ("-e NVIDIA_VISIBLE_DEVICES=all", "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video")
+
+
+def test_the_container_of_a_gpu_node_is_given_its_gpu(config):
+    """The launcher adds NVIDIA's runtime by itself, which gives devices only to containers that ask by variables."""
+    from ray.autoscaler._private.docker import docker_start_cmds
+
+    docker = config["docker"]
+    options = [*docker["run_options"], "--runtime=nvidia"]  # command_runner._configure_runtime, where nvidia-smi works
+    command = docker_start_cmds(
+        "ubuntu", docker["image"], {}, docker["container_name"], options, "m3ray", "/home/ray", "docker"
+    )
+    for variable in GPU_VARIABLES:
+        assert variable in command
+
+
+def run_guard(config, driver_file, python):
+    """The setup command that tries the GPU, with another file in place of the driver's and a given `python`."""
+    (guard,) = (text for text in config["setup_commands"] if "/proc/driver/nvidia" in text)
+    text = guard.replace("/proc/driver/nvidia/version", str(driver_file)).replace("python -c", f"{python} -c")
+    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
+
+
+def test_a_gpu_node_without_cuda_is_not_set_up(config, tmp_path):
+    driver = tmp_path / "version"
+    assert run_guard(config, driver, "false").returncode == 0, "a CPU node: its host has no driver"
+    driver.touch()
+    assert run_guard(config, driver, "true").returncode == 0, "a GPU that computes"
+    failed = run_guard(config, driver, "false")
+    assert failed.returncode == 1
+    assert "PyTorch cannot compute on it: see NVIDIA_VISIBLE_DEVICES in cluster.yaml" in failed.stderr
+
+
+def test_every_node_hides_gpus_from_tasks_that_ask_for_none(config):
+    for command in (*config["head_start_ray_commands"], *config["worker_start_ray_commands"]):
+        assert "ray start" not in command or "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1" in command
+
+
+def test_the_manifest_for_kubernetes_agrees_with_the_launcher_s(config):
+    (block,) = re.findall(r"```yaml\n(apiVersion.*?)```", (TOP / "docs" / "cluster.md").read_text(), re.DOTALL)
+    spec = yaml.safe_load(block)["spec"]
+    cluster = spec["rayClusterSpec"]
+    assert cluster["rayVersion"] in config["docker"]["image"]
+    (group,) = cluster["workerGroupSpecs"]
+    assert group["maxReplicas"] == config["available_node_types"]["gpu_spot"]["max_workers"]
+    (container,) = group["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == container["resources"]["requests"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"

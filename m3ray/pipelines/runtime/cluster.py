@@ -34,6 +34,7 @@ from m3ray.pipelines.runtime.device_meter import DeviceMeter
 from m3ray.pipelines.runtime.device_probe import DeviceFacts, inspect_device, probe_cpus, probe_gpus
 from m3ray.pipelines.runtime.devices import hide_gpus_of_driver
 from m3ray.pipelines.runtime.failures import as_one_line
+from m3ray.pipelines.runtime.spot_first import ON_DEMAND, name_spot_type
 from m3ray.pipelines.runtime.worker_entry import send_environment
 from m3ray.pipelines.runtime.worker_output import divert_tracebacks
 from m3ray.storage.schemes import read_access_environment
@@ -220,15 +221,18 @@ def read_launcher_resources(path: str) -> dict[str, float]:
     Args:
         path: path of that YAML file.
     Returns:
-        Resource to amount, with each node type at its `max_workers` but no more than the cluster's; empty if there is
-        no such file.
+        Resource to amount, with each node type at its `max_workers` but no more than the cluster's, and without types
+        that only stand in for spot nodes; empty if there is no such file.
     """
     file = Path(path).expanduser()
     if not file.exists():
         return {}
     config = yaml.safe_load(file.read_text())
     most: dict[str, float] = {}
-    for name, kind in config["available_node_types"].items():
+    types = config["available_node_types"]
+    for name, kind in types.items():
+        if name.endswith(ON_DEMAND) and name_spot_type(name) in types:
+            continue
         nodes = 1 if name == config["head_node_type"] else min(kind.get("max_workers", 0), config["max_workers"])
         for resource, amount in kind["resources"].items():
             most[resource] = most.get(resource, 0) + nodes * amount
