@@ -27,7 +27,7 @@ docs: $(READY_DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out benchmarks/gpu_%.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 # What pyproject.toml asks for in exact versions: for clusters and images, and with what tests, lint and docs need.
 # Versions that still fit stay as they are; `make lock UP=--upgrade` takes the newest.
