@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import tempfile
+from dataclasses import replace
 from datetime import date
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 from ray.cluster_utils import Cluster
-from sleeping import SleepTier, frames_without_video
+from sleeping import SleepTier, frames_without_video, take_gpus_in_name
 
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
 from m3ray.pipelines.extraction import dataflow as extraction
@@ -36,7 +37,8 @@ def measure_rate(nodes: int, seconds: float, each: int) -> tuple[float, int]:
         cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=1 << 27)
     ray.init(address=cluster.address, log_to_driver=False)
     try:
-        with tempfile.TemporaryDirectory() as out, connect_cluster() as on:
+        with tempfile.TemporaryDirectory() as out, connect_cluster(ComputeConfig(device="cpu")) as found:
+            on = replace(found, gpus=nodes, gpus_now=nodes)
             ids = [f"{k:06d}" for k in range(nodes * each)]
             tier, root = SleepTier(seconds), Root(out)
             plan = planning.plan(root, pa.table({"clip_id": ids, "uri": ids}), [tier], TierConfigs(), retry=False)
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--each", type=int, default=60)
     arguments = parser.parse_args()
+    take_gpus_in_name()
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, {date.today()}; {arguments.seconds} s of sleep a clip")
     print("| GPU nodes | actors at work | clips/s | ideal | efficiency (goal 0.9) |\n|---|---|---|---|---|")
     for nodes in arguments.nodes:

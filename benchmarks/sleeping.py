@@ -1,4 +1,7 @@
-"""A tier that sleeps instead of computing, and clips without videos: what remains is the scheduling of the work."""
+"""A tier that sleeps instead of computing, and clips without videos: what remains is the scheduling of the work.
+
+GPUs may be so in name alone, as those are that Ray is told of: nothing is computed on them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from m3ray.pipelines.extraction import dataflow
 from m3ray.pipelines.extraction.records import pack_decoded_clips, unpack_work
+from m3ray.pipelines.extraction.tier_stage import TierStage
 from m3ray.schema import vector_schema
 from m3ray.tiers import WeightedValue, Window, WindowFeatures
 from m3ray.video.metadata import VideoMetadata
@@ -46,6 +51,18 @@ class SleepTier:
     def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
         time.sleep(self.seconds * len(windows))
         return [{"sleep": WeightedValue(np.array([os.getpid(), time.time() - self.start]), 1)} for _ in windows]
+
+
+class StageWithGpuInName(TierStage):
+    """A tier stage that does not look for CUDA on its GPU."""
+
+    def _take_device(self) -> torch.device:
+        return torch.device("cpu")
+
+
+def take_gpus_in_name() -> None:
+    """Let extractions of this process run on GPUs in name."""
+    vars(dataflow).update(TierStage=StageWithGpuInName)
 
 
 def frames_without_video(batch: pa.Table) -> Iterator[pa.Table]:

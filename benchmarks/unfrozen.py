@@ -52,7 +52,7 @@ DEVICES = {"1 x H100": (1, 989.0, 0.05, 12.3), "8 x A10G": (8, 125.0, 0.05, 8 * 
 def make_spec(config: FinetuneConfig, clips: int, workers: int) -> FinetuneSpec:
     """Make a model and clips of random features: their values do not change how long a step takes."""
     rng = np.random.default_rng(0)
-    layout = plan_step(config.batch, workers, config.micro_batch, clips)
+    layout = plan_step(config.batch, workers, config.micro_batch)
     head = MLP(INPUTS)
     rows = np.arange(clips + 2)
     return FinetuneSpec(
@@ -68,7 +68,7 @@ def make_spec(config: FinetuneConfig, clips: int, workers: int) -> FinetuneSpec:
         train=rows[:clips],
         evaluated=rows[clips:],
         val=2,
-        sampler=ClipSampler(clips, config.batch, 0),
+        sampler=ClipSampler(clips, config.batch, 0, layout.capacity),
         layout=layout,
     )
 
@@ -129,9 +129,12 @@ def count_gigaflop() -> float:
 
 
 def print_cost(forward: float) -> None:
-    """Print the arithmetic and cost of a run: forward, recomputation and backward are four times a forward pass."""
-    total = 4 * forward * CLIPS * EPOCHS
-    print(f"\nA forward pass of a clip: {forward:.0f} GFLOP; with recomputation and backward four times that;")
+    """Print the arithmetic and cost of a run: forward and backward are three times a forward pass.
+
+    Both kinds of devices hold the activations of their preset's micro-batch; recomputation would make it four times.
+    """
+    total = 3 * forward * CLIPS * EPOCHS
+    print(f"\nA forward pass of a clip: {forward:.0f} GFLOP; with the backward pass three times that;")
     print(f"{CLIPS:,} clips x {EPOCHS} epochs: {total / 1e6:.1f} PFLOP. Rates are assumed, prices change.")
     print("| devices | peak, TFLOP/s | share assumed | hours | dollars |\n|---|---|---|---|---|")
     for name, (count, peak, share, price) in DEVICES.items():

@@ -36,12 +36,13 @@ class FinetuneSettings:
     head_learning_rate: float = 1e-4
     """Adam's learning rate of the MLP over the tiers after warm-up; it falls to 0 along a cosine."""
     precision: Precision = "auto"
-    """bfloat16 (autocast), float32, or auto: bfloat16 where the device computes in it. On CPUs only float32 comes out
-    the same each time."""
+    """bfloat16 (autocast), float32, tf32 (float32 whose products a GPU rounds to 10 bits), or auto: bfloat16 where all
+    devices have units for it. On CPUs only float32 comes out the same each time."""
     ema: float = 0.0
     """Decay of an exponential moving average of the weights, which is then what is evaluated and kept; 0: none."""
     workers: int | None = _layout(None, in_key=None)
-    """Training workers; none: one a GPU, or a single one on CPUs."""
+    """Training workers; none: one a GPU, but no more than a batch has clips, or a single one on CPUs. Any number goes
+    with any batch and gives the same but for rounding."""
     cache: Literal["disk", "memory", "none"] = _layout("disk", in_key="none")
     """Where decoded frames are kept after their first epoch: the node's disk, its memory (/dev/shm), or nowhere."""
     cache_gb: float = _layout(100.0, in_key=0.0)
@@ -65,10 +66,16 @@ class FinetuneConfig(FinetuneSettings):
     """Largest norm of a step's gradient."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """frozen: batch norms keep the published statistics, as batches are small."""
-    checkpointing: bool = _layout(True, in_key=True)
-    """Recompute each block's activations in the backward pass: a third more time for several times less memory."""
+    checkpointing: bool | Literal["auto"] = _layout("auto", in_key=True)
+    """Recompute each block's activations in the backward pass: a third more time for several times less memory. auto:
+    where the GPU's memory would not hold them, or is not known."""
     keep: int = _layout(2, in_key=1)
     """Checkpoints kept: the best by val Spearman, and the latest in any case."""
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether blocks are recomputed; they are where nobody has decided."""
+        return self.checkpointing is not False
 
     def outcome_settings(self) -> FinetuneConfig:
         """Settings that decide the outcome, for the keys of cached results; the others have one value for all."""

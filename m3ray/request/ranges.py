@@ -78,6 +78,7 @@ RANGES = {
     "window": POSITIVE,
     "step": POSITIVE,
     "actors": COUNT,
+    "actors_per_gpu": COUNT,
     "threads": COUNT,
     "clips_per_batch": COUNT,
     "shard_clips": COUNT,

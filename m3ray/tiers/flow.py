@@ -50,7 +50,7 @@ def mean_optical_flow(gray: Tensor) -> Tensor:
     """
     check_luma(gray)
     frames = (gray * 255).round().clamp(0, 255)
-    if gray.is_cuda and min(gray.shape[-2:]) >= MIN_SIDE:
+    if gray.device.type != "cpu" and min(gray.shape[-2:]) >= MIN_SIDE:
         return torch.stack([batch_flow(clip.float()) for clip in frames])
     pixels = frames.to(torch.uint8).numpy(force=True)
     values = [np.mean(pair_flows(clip)) if len(clip) > 1 else 0.0 for clip in pixels]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
+import torch
 from safetensors.numpy import load, save
 from sklearn.decomposition import IncrementalPCA
+from torch import Tensor
 
 from m3ray.errors import StudyError
 from m3ray.schema import HOG_COMPONENTS
@@ -53,6 +55,22 @@ class HogProjection:
         # z = W (x - mean), the whitening in W
         return (descriptors - self.mean) @ self.components.T
 
+    def on_device(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """The projection of descriptors that lie on a device; the PCA is uploaded to it now, once.
+
+        Args:
+            device: device of the descriptors.
+        Returns:
+            A function from descriptors, float32, (N, 34596), to what `transform` gives, (N, 10).
+        """
+        if device.type == "cpu":
+            return self._transform_tensor
+        mean, components = (torch.tensor(values).to(device) for values in (self.mean, self.components))
+        return partial(_project, mean=mean, components=components)
+
+    def _transform_tensor(self, descriptors: Tensor) -> Tensor:
+        return torch.from_numpy(self.transform(descriptors.numpy()))
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of mean and components, hexadecimal: its part of the raw tier's fingerprint."""
@@ -77,6 +95,10 @@ class HogProjection:
         """
         arrays = load(tensors)
         return cls(arrays["mean"], arrays["components"], metadata["frames"], metadata["fitted_on"])
+
+
+def _project(descriptors: Tensor, mean: Tensor, components: Tensor) -> Tensor:
+    return (descriptors - mean) @ components.T
 
 
 def fit_hog_projection(descriptors: Iterable[np.ndarray], fitted_on: str = "train") -> HogProjection:

@@ -16,6 +16,9 @@ from torch.overrides import TorchFunctionMode
 from m3ray.errors import WeightsError
 from m3ray.tiers.backbones import fill_untrained_, load_weights, prepare_network
 from m3ray.tiers.base import WeightedValue, WindowFeatures
+from m3ray.tiers.constants import constant
+from m3ray.tiers.precision import float32_precision
+from m3ray.tiers.transfers import transfers_of
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -64,10 +67,16 @@ class Normalise:
         Returns:
             (x / 255 - mean) / std, float32, channels second, (B, 3, [T,] H, W).
         """
-        mean, std = (torch.tensor(values, device=frames.device) for values in (self.mean, self.std))
+        scale, shift = (constant(make, device=frames.device) for make in (self._scale, self._shift))
         # One multiplication and one addition. Channels go second in the shape alone: in memory they stay last, which
         # is how convolutions want them.
-        return (frames * (1 / (255 * std)) - mean / std).movedim(-1, 1)
+        return (frames * scale - shift).movedim(-1, 1)
+
+    def _scale(self) -> Tensor:
+        return 1 / (255 * torch.tensor(self.std))
+
+    def _shift(self) -> Tensor:
+        return torch.tensor(self.mean) / torch.tensor(self.std)
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class Network:
         build: function that constructs the module which the weights are for.
         transform: function from uint8 frames on the device, (B, [T,] H, W, 3), to the module's input.
         source: the module's weights.
-        precision: precision to compute in.
+        precision: precision to compute in; `float32` is IEEE's on a GPU too, `tf32` is faster there and less exact.
         cut: function that takes off what is not wanted of the module, its classifier say; None to keep all of it.
         foldable: whether the module's children are named in the order in which they run, so that batch norms can be
             folded into the convolutions before them.
@@ -87,7 +96,7 @@ class Network:
     build: Callable[[], nn.Module]
     transform: Transform
     source: WeightSource
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "tf32", "bfloat16"]
     cut: Callable[[nn.Module], nn.Module] | None = None
     foldable: bool = True
 
@@ -113,9 +122,9 @@ class Network:
         """
         module = self.build_with_weights()
         module = module if self.cut is None else self.cut(module)
-        precision = torch.float32 if self.precision == "float32" else torch.bfloat16
+        precision = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         module = prepare_network(module, device, precision, fold=self.foldable, in_place=True)
-        return LoadedNetwork(module, self.transform, device, precision)
+        return LoadedNetwork(module, self.transform, device, precision, tf32=self.precision == "tf32")
 
     def check(self) -> None:
         """Check the weights before any clip is computed.
@@ -146,47 +155,50 @@ class LoadedNetwork:
         module: the network, ready for inference.
         transform: function from uint8 frames on the device, (B, [T,] H, W, 3), to the module's input.
         device: device that it computes on.
-        precision: precision that it computes in.
+        precision: type that it computes in.
+        tf32: whether a GPU may take TensorFloat-32 for float32.
     """
 
     module: nn.Module
     transform: Transform
     device: torch.device
     precision: torch.dtype
+    tf32: bool = False
+
+    def __post_init__(self) -> None:
+        self._run: Callable[[Tensor], Tensor] = self.module
 
     @torch.inference_mode()
     def __call__(self, batches: Sequence[Tensor]) -> list[np.ndarray]:
         """Compute the features of batches of frames.
 
-        On a GPU a batch is copied while the one before it is computed, and results wait on the device to the end.
+        On a GPU a batch is copied while the one before it is computed, and the caller waits once, for all results.
 
         Args:
             batches: uint8, each (B, H, W, 3) or (B, T, H, W, 3).
         Returns:
             Features of each batch, float32, (B, width).
         """
-        copies = self._copy_to_device(batches)
-        features = [self.module(self.transform(self._wait_for_copy(*copy)).to(self.precision)) for copy in copies]
-        return [values.float().cpu().numpy() for values in features]
+        transfers = transfers_of(self.device)
+        uploads = transfers.upload(batches)
+        return transfers.download([self.compute_features(upload.wait()) for upload in uploads])
 
-    def _copy_to_device(self, batches: Sequence[Tensor]) -> list[tuple[Tensor, torch.cuda.Event | None]]:
-        if self.device.type != "cuda":
-            return [(frames.to(self.device), None) for frames in batches]
-        stream, copies = torch.cuda.Stream(self.device), []
-        with torch.cuda.stream(stream):
-            for frames in batches:
-                on_device = frames.pin_memory().to(self.device, non_blocking=True)
-                copies.append((on_device, stream.record_event()))
-        return copies
+    def compute_features(self, frames: Tensor) -> Tensor:
+        """Compute the features of one batch on the device, without waiting for them.
 
-    @staticmethod
-    def _wait_for_copy(frames: Tensor, end_of_copy: torch.cuda.Event | None) -> Tensor:
-        if end_of_copy is not None:
-            computing = torch.cuda.current_stream(frames.device)
-            computing.wait_event(end_of_copy)
-            # The memory belongs to the copying stream: it must not be reused before this stream has read it.
-            frames.record_stream(computing)
-        return frames
+        Args:
+            frames: uint8, on the device, (B, H, W, 3) or (B, T, H, W, 3).
+        Returns:
+            Features, float32, on the device, (B, width).
+        """
+        with float32_precision(tf32=self.tf32):
+            return self._run(self.transform(frames).to(self.precision)).float()
+
+    def compile(self) -> None:
+        """Let torch.compile fuse the module's operations, once for all numbers of clips and of frames."""
+        from m3ray.tiers.compiled_network import CompiledNetwork  # it takes as long to import as torch itself
+
+        self._run = CompiledNetwork(self.module)
 
 
 def compute_vectors(network: LoadedNetwork, inputs: Sequence[np.ndarray], column: str) -> list[WindowFeatures]:
@@ -202,7 +214,8 @@ def compute_vectors(network: LoadedNetwork, inputs: Sequence[np.ndarray], column
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, array in enumerate(inputs):
         groups[array.shape].append(index)
-    batches = [torch.from_numpy(np.stack([inputs[k] for k in indices])) for indices in groups.values()]
+    stage = transfers_of(network.device).stage
+    batches = [stage([inputs[k][None] for k in indices]) for indices in groups.values()]
     vectors: dict[int, WindowFeatures] = {}
     for indices, features in zip(groups.values(), network(batches), strict=True):
         vectors.update({k: {column: WeightedValue(row, 1.0)} for k, row in zip(indices, features, strict=True)})

@@ -75,5 +75,5 @@ class VectorTier:
         self.loaded: LoadedNetwork = self.network.load(device)
 
     def compile(self) -> None:
-        """Let torch.compile fuse the network into CUDA graphs, one a shape of input; call it after `setup`."""
-        self.loaded.module.compile(mode="reduce-overhead")
+        """Let torch.compile fuse the network's operations; call it after `setup`."""
+        self.loaded.compile()

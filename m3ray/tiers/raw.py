@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from m3ray.errors import ShapeError
+from m3ray.tiers.constants import constant
 
 # ITU-R BT.601, the weights of OpenCV's RGB to grey conversion.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -159,7 +158,10 @@ def _low_frequencies(gray: Tensor, half_width: int) -> tuple[Tensor, Tensor]:
     complex wave w = u + iv. The projection of a frame g is (S'S + w w*) g (S'S + w w*).
     """
     height, width = gray.shape[-2:]
-    rows, columns = (_waves(length, min(half_width, length // 2)).to(gray) for length in (height, width))
+    rows, columns = (
+        constant(_waves, length, min(half_width, length // 2), device=gray.device, dtype=gray.dtype)
+        for length in (height, width)
+    )
     u, v = columns[-2], columns[-1]
     coefficients = rows @ gray @ columns.mT  # rows: S g, then u'g and v'g
     real = coefficients @ columns
@@ -175,7 +177,6 @@ def _low_frequencies(gray: Tensor, half_width: int) -> tuple[Tensor, Tensor]:
     return rows.mT @ top, left @ right
 
 
-@cache
 def _waves(length: int, half: int) -> Tensor:
     """Orthonormal sines and cosines of frequencies below `half`, then u and v of frequency -half: (2 half + 1, L)."""
     position = torch.arange(length, dtype=torch.float64)

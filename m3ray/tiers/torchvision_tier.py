@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from m3ray.errors import ConfigError
 from m3ray.tiers.base import WeightedValue, Window, WindowFeatures
+from m3ray.tiers.constants import constant
 from m3ray.tiers.event import MIN_FRAMES, pad_frames
 from m3ray.tiers.network import Network, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
@@ -136,7 +137,33 @@ class _Transform:
 
     def __call__(self, frames: Tensor) -> Tensor:
         """Uint8 frames, (B, [T,] H, W, 3), to the model's input, (B, 3, [T,] h, w)."""
-        return self.published.transforms()(frames.movedim(-1, -3))
+        return transform_frames(self.published.transforms(), frames.movedim(-1, -3))
+
+
+def transform_frames(preset: Any, frames: Tensor) -> Tensor:
+    """Transform frames as torchvision does, to the last bit, without holding up a GPU.
+
+    torchvision's own normalisation uploads its constants for each batch, and waits to see that none is 0.
+
+    Args:
+        preset: torchvision's transforms of a classification or a video model.
+        frames: uint8, (B, [T,] 3, H, W).
+    Returns:
+        The model's input, float32, (B, 3, [T,] h, w).
+    """
+    from torchvision.transforms import functional
+
+    # Presets of video models leave no choice: they resize without antialiasing.
+    antialias = getattr(preset, "antialias", False)
+    pictures = frames.flatten(0, -4)
+    pictures = functional.resize(pictures, preset.resize_size, preset.interpolation, antialias=antialias)
+    pictures = functional.convert_image_dtype(functional.center_crop(pictures, preset.crop_size), torch.float)
+    mean, std = (constant(_columns, *values, device=frames.device) for values in (preset.mean, preset.std))
+    return pictures.sub_(mean).div_(std).unflatten(0, frames.shape[:-3]).movedim(-3, 1)
+
+
+def _columns(*values: float) -> Tensor:
+    return torch.tensor(values)[:, None, None]
 
 
 def split_into_pieces(frames: np.ndarray, length: int) -> list[np.ndarray]:

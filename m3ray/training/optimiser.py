@@ -168,7 +168,8 @@ class StackedAdam:
         self._first = [torch.zeros_like(p) for p in self._parameters]
         self._second = [torch.zeros_like(p) for p in self._parameters]
         self._steps = 0
-        self._rates = [c.learning_rate for c in configs]
+        self._decays = _per_run([c.weight_decay for c in configs], self._parameters)
+        self._set_rates([c.learning_rate for c in configs])
 
     def zero_grad(self) -> None:
         """Discard all gradients."""
@@ -181,7 +182,12 @@ class StackedAdam:
         Args:
             epoch: Epoch that ended, from 0.
         """
-        self._rates = [_rate(config, epoch + 1) for config in self._configs]
+        self._set_rates([_rate(config, epoch + 1) for config in self._configs])
+
+    def _set_rates(self, rates: Sequence[float]) -> None:
+        # Uploaded once an epoch: an upload a step would hold up the device's queue each time.
+        self._rates = list(rates)
+        self._rates_by_parameter = _per_run(rates, self._parameters)
 
     def close(self) -> None:
         """Do nothing: the model was not changed."""
@@ -192,16 +198,18 @@ class StackedAdam:
         # m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
         self._steps += 1
         corrections = [1 - beta**self._steps for beta in _BETAS]
-        for parameter, first, second in zip(self._parameters, self._first, self._second, strict=True):
+        numbers = zip(self._parameters, self._first, self._second, self._decays, self._rates_by_parameter, strict=True)
+        for parameter, first, second, decay, rate in numbers:
             assert parameter.grad is not None
-            decay = _per_run([c.weight_decay for c in self._configs], parameter)
-            rate = _per_run(self._rates, parameter) / corrections[0]
             gradient = parameter.grad + decay * parameter
             first.lerp_(gradient, 1 - _BETAS[0])
             second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-            parameter.sub_(rate * first / ((second / corrections[1]).sqrt_() + _EPS))
+            parameter.sub_(rate / corrections[0] * first / ((second / corrections[1]).sqrt_() + _EPS))
 
 
-def _per_run(values: Sequence[float], like: Tensor) -> Tensor:
-    """A number of each run, shaped to be multiplied with (R, ...)."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.ndim - 1))
+def _per_run(values: Sequence[float], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """A number of each run, for each parameter shaped to be multiplied with it, (R, ...); uploaded once for all."""
+    if not parameters:
+        return []
+    row = torch.tensor(values, dtype=parameters[0].dtype).to(parameters[0].device)
+    return [row.reshape(-1, *[1] * (parameter.ndim - 1)) for parameter in parameters]

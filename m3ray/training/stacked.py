@@ -13,6 +13,7 @@ from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.model import StackedMLP, losses, parameter_count
 from m3ray.model.metrics import METRICS
+from m3ray.tiers.precision import float32_precision
 from m3ray.training.optimiser import Optimiser, make_optimiser
 
 # Called with the epoch, from 0, and each metric of the stack's runs, (R,).
@@ -68,7 +69,8 @@ def train_runs(
     _check_stackable(configs, seeds)
     size = stack or stack_size(train[0].shape[1], configs[0], train[0].device, len(seeds))
     groups = [slice(k, k + size) for k in range(0, len(seeds), size)]
-    return _merge_groups([_train_group(train, val, configs[group], seeds[group], on_epoch) for group in groups])
+    with float32_precision():
+        return _merge_groups([_train_group(train, val, configs[group], seeds[group], on_epoch) for group in groups])
 
 
 def stacking_key(config: TrainConfig) -> tuple[object, ...]:
@@ -167,7 +169,8 @@ def predict(model: StackedMLP, features: Tensor) -> np.ndarray:
     Returns:
         Scores, (R, N), float64.
     """
-    return model(features).double().cpu().numpy()
+    with float32_precision():
+        return model(features).double().cpu().numpy()
 
 
 def make_loss(configs: Sequence[TrainConfig], progress: float, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -36,6 +36,14 @@ def test_finetuning_presets_accumulate_as_they_say(name, workers, steps):
     assert preset.batch == workers * preset.micro_batch * steps
 
 
+def test_finetuning_presets_differ_in_their_layout_alone():
+    """One trial is cached for all of them, as none changes the outcome."""
+    gpu80, gpu24x8 = presets.finetune_gpu80(), presets.finetune_gpu24x8()
+    assert gpu80.outcome_settings() == gpu24x8.outcome_settings()
+    assert (gpu80.checkpointing, gpu24x8.checkpointing) == ("auto", "auto"), "by the memory that there is"
+    assert presets.finetune_small().checkpointing is False
+
+
 def test_published_weights_have_an_address_a_network():
     assert set(presets.PUBLISHED) == {"scene", "event:ip", "event:ir"}
     assert all(address.startswith("http") and address.endswith(".pth") for address in presets.PUBLISHED.values())

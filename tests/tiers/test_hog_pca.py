@@ -4,9 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
+from counting import META, count_operations
 
 from m3ray.errors import StudyError
-from m3ray.tiers.hog_pca import fit_hog_projection
+from m3ray.tiers.hog_pca import _project, fit_hog_projection
 
 
 def descriptors(count, width=400):
@@ -58,3 +60,16 @@ def test_hog_projection_needs_a_clip():
 def test_hog_projection_of_identical_clips_is_zero_not_noise():
     projection = fit_hog_projection(iter(np.ones((5, 30))))
     assert np.all(projection.transform(np.ones((2, 30))) == 0)
+
+
+def test_a_device_projects_as_the_host_does_and_uploads_the_pca_once():
+    rows = descriptors(40)
+    projection = fit_hog_projection(rows)
+    expected = projection.transform(rows)
+    assert np.array_equal(projection.on_device(torch.device("cpu"))(torch.from_numpy(rows)).numpy(), expected)
+    tensors = [torch.from_numpy(array) for array in (rows, projection.mean, projection.components)]
+    np.testing.assert_allclose(_project(*tensors).numpy(), expected, rtol=1e-4, atol=1e-4)
+    project = projection.on_device(META)
+    counted = count_operations(project, torch.empty(3, 400, device=META))
+    assert (counted.uploads, counted.downloads) == (0, 0)
+    assert project(torch.empty(3, 400, device=META)).shape == (3, 10)

@@ -1,14 +1,21 @@
 """A network on its device: normalisation, batches of one shape, weights."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from counting import META, count_operations
 from torch import nn
 
 from m3ray.errors import WeightsError
+from m3ray.tiers.backbones.csn import CSN
+from m3ray.tiers.compiled_network import CompiledNetwork
+from m3ray.tiers.event import NORMALISE
 from m3ray.tiers.network import LoadedNetwork, Network, Normalise, WeightSource, compute_vectors
 
 CPU = torch.device("cpu")
+CUDNN: Any = torch.backends.cudnn
 PLAIN = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
@@ -94,3 +101,54 @@ def test_weights_are_known_by_their_hash_or_seed():
     assert WeightSource(seed=3).identity() == {"untrained_seed": 3}
     assert WeightSource().untrained
     assert not WeightSource("w.pth").untrained
+
+
+class PrecisionTold(nn.Module):
+    """A network that tells what float32 means while it runs: that of convolutions and that of matrix products."""
+
+    def forward(self, x):
+        self.told = (CUDNN.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+        self.dtype = x.dtype
+        return x.flatten(2).mean(dim=2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "told", "dtype"),
+    [("float32", "ieee", torch.float32), ("tf32", "tf32", torch.float32), ("bfloat16", "ieee", torch.bfloat16)],
+)
+def test_precision_means_what_it_says(precision, told, dtype):
+    """The default of cuDNN is TF32, which "float32" networks computed in before: off by 2.6e-4."""
+    network = Network(PrecisionTold, PLAIN, WeightSource(), precision).load(CPU)
+    network([torch.zeros(1, 2, 2, 3, dtype=torch.uint8)])
+    assert network.module.told == (told, told)
+    assert network.module.dtype == network.precision == dtype
+    assert network.tf32 == (precision == "tf32")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_batch_stays_on_its_device(precision):
+    """Ceilings: launches that frames take before the network; before, 8 and 9, and two uploads."""
+    network = Network(lambda: CSN((1, 1, 1, 1), "ip"), NORMALISE, WeightSource(), precision)
+    loaded = LoadedNetwork(
+        network.build().eval().to(META, network_dtype(precision)), NORMALISE, META, network_dtype(precision)
+    )
+    frames = torch.empty(2, 8, 64, 64, 3, dtype=torch.uint8, device=META)
+    with torch.inference_mode():
+        counted = count_operations(loaded.compute_features, frames)
+        bare = count_operations(loaded.module, NORMALISE(frames).to(loaded.precision))
+    assert counted.uploads == counted.downloads == 0
+    assert counted.launches - bare.launches <= 2 + 2 * (precision == "bfloat16")
+
+
+def network_dtype(precision):
+    return getattr(torch, precision)
+
+
+def test_compiled_or_not_the_features_are_the_same():
+    network = Network(ChannelMeans, PLAIN, WeightSource(), "float32").load(CPU)
+    frames = torch.full((2, 4, 4, 3), 51, dtype=torch.uint8)
+    plain = network([frames])
+    network.compile()
+    assert isinstance(network._run, CompiledNetwork)
+    network._run = CompiledNetwork(network.module, "eager")
+    np.testing.assert_array_equal(network([frames])[0], plain[0])

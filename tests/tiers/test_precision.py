@@ -1,5 +1,7 @@
 """What float32 means on a GPU; the settings are the same whether or not there is one."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,8 @@ from m3ray.tiers.precision import float32_precision
 
 
 def settings():
-    backends = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
+    cudnn: Any = torch.backends.cudnn  # its types lack what it has
+    backends = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
     return [backend.fp32_precision for backend in backends]
 
 
@@ -22,9 +25,10 @@ def test_sets_every_backend_for_the_block_alone(tf32, expected):
 
 def test_restores_the_settings_after_an_error_and_nests():
     before = settings()
-    with pytest.raises(ZeroDivisionError), float32_precision(tf32=False):
+    with float32_precision(tf32=False):
         with float32_precision(tf32=True):
             assert settings() == ["tf32"] * 3
         assert settings() == ["ieee"] * 3
+    with pytest.raises(ZeroDivisionError), float32_precision(tf32=False):
         _ = 1 / 0
     assert settings() == before

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from counting import META, count_operations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import frames, golden
@@ -122,3 +123,15 @@ def test_statistics_of_two_colours_by_hand():
     assert brightness(rgb).item() == 0.5
     assert luma(rgb).amax().item() == 0.299
     assert contrast(luma(rgb)).item() == pytest.approx(0.299 / 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "launches"), [(brightness, 2), (luma, 5), (contrast, 5), (blurriness, 39), (brightness_and_luma, 11)]
+)
+def test_pixel_statistics_stay_on_their_device(function, launches):
+    """Blurriness uploaded its two sets of waves for each call."""
+    shape = {brightness: (1, 16, 3, 64, 64), luma: (1, 16, 3, 64, 64), brightness_and_luma: (16, 3, 64, 64)}
+    dtype = torch.uint8 if function is brightness_and_luma else torch.float32
+    counted = count_operations(function, torch.empty(shape.get(function, (1, 16, 64, 64)), dtype=dtype, device=META))
+    assert counted.uploads == counted.downloads == 0
+    assert counted.launches <= launches

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from counting import META, count_operations
 from torchvision import models
 
 from m3ray.config import DecodeConfig, TierConfigs, VisionConfig
@@ -10,7 +11,7 @@ from m3ray.errors import ConfigError
 from m3ray.tiers import VisionTier, WeightSource, Window, average_windows, tier_fingerprint
 from m3ray.tiers.backbones import fill_untrained_
 from m3ray.tiers.factory import TierInputs, check_names, make_tiers
-from m3ray.tiers.torchvision_tier import build_model, find_classifier, is_video, weights_url
+from m3ray.tiers.torchvision_tier import build_model, find_classifier, is_video, transform_frames, weights_url
 from m3ray.tiers.weight_sources import weight_sources
 
 CPU = torch.device("cpu")
@@ -80,8 +81,15 @@ def test_a_long_clip_is_the_mean_of_its_pieces_each_counting_by_its_frames(tier)
 def test_a_clip_shorter_than_the_model_takes_repeats_its_last_frame():
     """MViT takes just 16 frames (torchvision's `min_temporal_size`)."""
     seen = []
+
+    class Network:
+        device = torch.device("cpu")
+
+        def __call__(self, batches):
+            return [seen.append(b.numpy()) or np.zeros((len(b), 768)) for b in batches]
+
     short = VisionTier(CONFIG, WeightSource(), "mvit_v2_s")
-    short.loaded = lambda batches: [seen.append(b.numpy()) or np.zeros((len(b), 768)) for b in batches]
+    short.loaded = Network()
     frames = clip(5)
     short.compute([Window(frames)])
     assert seen[0].shape[:2] == (1, 16)
@@ -126,6 +134,34 @@ def test_they_are_made_beside_the_paper_s_tiers():
 
 def test_published_addresses_are_torchvision_s():
     assert weights_url("resnet50") == models.ResNet50_Weights.DEFAULT.url
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("resnet18", (2, 256, 256, 3)),
+        ("vit_b_16", (2, 120, 160, 3)),
+        ("inception_v3", (1, 256, 256, 3)),
+        ("r3d_18", (2, 5, 256, 256, 3)),
+        ("mvit_v2_s", (1, 4, 100, 130, 3)),
+    ],
+)
+def test_frames_are_transformed_as_torchvision_does(name, shape):
+    preset = models.get_model_weights(name).DEFAULT.transforms()
+    frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).movedim(-1, -3)
+    assert torch.equal(transform_frames(preset, frames), preset(frames))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("resnet18", (2, 3, 256, 256)), ("r3d_18", (1, 5, 3, 256, 256))])
+def test_frames_on_a_device_are_transformed_without_waiting(name, shape):
+    """Code of torchvision's own cannot run on `meta`: it reads a number back, for which a GPU waits."""
+    preset = models.get_model_weights(name).DEFAULT.transforms()
+    frames = torch.empty(shape, dtype=torch.uint8, device=META)
+    with pytest.raises(RuntimeError, match="meta"):
+        preset(frames)
+    counted = count_operations(transform_frames, preset, frames)
+    assert counted.uploads == counted.downloads == 0
+    assert transform_frames(preset, frames).shape[1] == 3
 
 
 def test_a_published_densenet_s_old_keys_are_seen_through(tmp_path):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from counting import META, count_operations
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.lr_scheduler import StepLR
 
 from m3ray.config import TrainConfig
@@ -82,3 +84,35 @@ def test_the_shared_adam_frees_gradients():
     model(torch.ones(2, 3)).sum().backward()
     shared.zero_grad()
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def with_gradients(device):
+    model = StackedMLP(50, (512, 64), [0, 1]).to(device)
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter)
+    return model
+
+
+def test_a_step_of_the_stacked_adam_uploads_nothing():
+    """72 launches for six parameters; before, the runs' rates and decays were uploaded for each: 12 a step."""
+    configs = [TrainConfig(), TrainConfig(learning_rate=0.1)]
+    ours = StackedAdam(with_gradients(META).parameters(), configs)
+    counted = count_operations(ours.step)
+    assert counted.uploads == counted.downloads == 0
+    assert counted.launches <= 72
+    counted = count_operations(ours.end_epoch, 0)
+    assert counted.uploads == 1, "the rates of all parameters together, once an epoch"
+
+
+def test_the_shared_adam_steps_on_a_gpu():
+    """On one that is pretended: PyTorch's fused Adam refuses `meta`."""
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            weights = torch.nn.ParameterList([torch.nn.Parameter(torch.empty(2, 3, 4))])
+        weights[0].grad = torch.empty_like(weights[0])
+        model = StackedMLP(4, (), [0, 1])
+        model.weights, model.biases = weights, torch.nn.ParameterList()
+        shared = SharedAdam(model, TrainConfig())
+        assert not shared._blocked, "blocks are for a processor's cache"
+        counted = count_operations(shared.step)
+    assert counted.uploads == counted.downloads == 0

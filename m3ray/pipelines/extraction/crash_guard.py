@@ -1,7 +1,8 @@
 """Crash guard: count the crashes of each clip, compute suspects alone, and reject a clip after too many (quarantine).
 
 Ray repeats a task whose worker died, without end. The ledger lives in another process and remembers which clips were
-being computed when a worker died; the next attempt computes those alone, so that the others of the batch go through.
+being computed when a worker died; the next attempt computes those alone, so that the others of the batch go through. A
+process that its GPU failed says so before it exits: `device_ledger` has the rules of that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ import ray
 
 from m3ray.config import LimitsConfig
 from m3ray.pipelines.extraction.circuit_breaker import CircuitBreaker
+from m3ray.pipelines.extraction.device_faults import DeviceFaultError
+from m3ray.pipelines.extraction.device_ledger import Advice, DeviceLedger
 from m3ray.pipelines.runtime.worker_entry import get_readable_clip
+
+# A job whose last clips were sent to a banned GPU waits so long before it computes them elsewhere.
+_IDLE_SECONDS = 10.0
 
 C = TypeVar("C", bound="HasId")
 R = TypeVar("R")
@@ -36,10 +42,19 @@ class CrashRecord:
     Args:
         crash_count: Number of processes that died while they computed the clip.
         result: Result of an attempt that got through while the task as a whole did not; None if there is none.
+        device_faults: Name of a GPU to the number of processes that it failed while they computed the clip alone.
+        reason: What CUDA said last; empty if no GPU failed.
     """
 
     crash_count: int = 0
     result: Any = None
+    device_faults: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def deaths(self) -> int:
+        """Number of deaths that are held against the clip."""
+        return self.crash_count + sum(self.device_faults.values())
 
 
 @dataclass
@@ -51,12 +66,14 @@ class Ledger:
         readable_uri: URI that a worker has read before the first clip, to probe; empty if there is none.
         in_progress: Stage and clip (`stage:clip_id`) to the id of the node that computes it.
         suspects: Stage and clip to its crash record.
+        devices: Ledger of the GPUs.
     """
 
     storage_seconds: float = LimitsConfig.storage_seconds
     readable_uri: str = ""
     in_progress: dict[str, str] = field(default_factory=dict)
     suspects: dict[str, CrashRecord] = field(default_factory=dict)
+    devices: DeviceLedger = field(default_factory=DeviceLedger)
     breakers: dict[str, CircuitBreaker] = field(init=False)
     _started: dict[str, float] = field(default_factory=dict)
     _completed: int = 0
@@ -96,6 +113,7 @@ class Ledger:
         self._start([key], node)
 
     def _start(self, keys: Sequence[str], node: str) -> None:
+        self.devices.note_change()
         self.in_progress.update(dict.fromkeys(keys, node))
         self._started.update(dict.fromkeys(keys, time.monotonic()))
 
@@ -106,11 +124,45 @@ class Ledger:
             results: Stage and clip to the result; None for those that are not suspects.
         """
         self._completed += len(results)
+        self.devices.note_change()
         for key, result in results.items():
             self.in_progress.pop(key, None)
             self._started.pop(key, None)
             if key in self.suspects:
                 self.suspects[key].result = result
+
+    def lose_device(self, gpu: str, keys: Sequence[str], reason: str) -> None:
+        """Record that a process ends because its GPU failed, which is no crash of the clips that it had in hand.
+
+        Args:
+            gpu: Name of the GPU.
+            keys: Stage and clip of each; none: the process computed gray frames.
+            reason: What CUDA said, one line.
+        """
+        for key in keys:
+            self.in_progress.pop(key, None)
+            record = self.suspects.setdefault(key, CrashRecord())
+            record.reason = reason
+            if len(keys) == 1:
+                record.device_faults[gpu] = record.device_faults.get(gpu, 0) + 1
+        if self.devices.note_failure(gpu, keys, reason):
+            for record in self.suspects.values():
+                record.device_faults.pop(gpu, None)
+
+    def advise_banned(self) -> Advice:
+        """Advise a process that waits on a banned GPU, see `DeviceLedger.advise_banned`."""
+        return self.devices.advise_banned(is_busy=bool(self.in_progress))
+
+    def call_devices(self, method: str, *args: Any) -> Any:
+        """Call a method of the ledger of the GPUs.
+
+        Args:
+            method: Name of a method of `DeviceLedger`.
+            *args: Its arguments.
+        Returns:
+            What the method returns.
+        """
+        return getattr(self.devices, method)(*args)
 
     def count_completed(self) -> int:
         """Number of times that a clip got through a stage so far."""
@@ -158,45 +210,56 @@ class CrashGuard(Generic[C, R]):
     Args:
         ledger: Handle of a `Ledger` actor; None computes without a guard.
         stage: Name of the stage, which tells its clips from those of another stage.
-        max_crashes: Crash count at which a clip is rejected.
-        reject: From a clip and its crash count to the result of a rejected clip.
+        max_crashes: Number of deaths at which a clip is rejected.
+        reject: From a clip and its crash record to the result of a rejected clip.
+        gpu: Name of the GPU of this process; empty if it has none.
     """
 
     ledger: Any
     stage: str
     max_crashes: int
-    reject: Callable[[C, int], R]
+    reject: Callable[[C, CrashRecord], R]
+    gpu: str = ""
 
     def run(self, clips: Sequence[C], compute: Callable[[Sequence[C]], Sequence[R]]) -> list[R]:
-        """Compute clips: those without a crash together, suspects one by one.
+        """Compute clips: those without a crash together, suspects one by one, those with the fewest deaths first.
 
         Args:
             clips: The clips of a task.
             compute: From clips to their results, in order.
         Returns:
             A result for each clip, in order.
+        Raises:
+            DeviceFaultError: If the GPU failed, which the ledger then knows: this process has to end.
         """
         if self.ledger is None:
             return list(compute(clips))
         node = ray.get_runtime_context().get_node_id()
         records: dict[str, CrashRecord] = ray.get(self.ledger.begin.remote([self._key(clip) for clip in clips], node))
         fresh = [clip for clip in clips if self._key(clip) not in records]
-        results = dict(zip(map(self._key, fresh), compute(fresh), strict=True)) if fresh else {}
+        results = dict(zip(map(self._key, fresh), self._compute(fresh, compute), strict=True)) if fresh else {}
         self.ledger.end.remote(dict.fromkeys(results))
-        for clip in clips:
-            if self._key(clip) in records:
-                results[self._key(clip)] = self._compute_suspect(clip, records[self._key(clip)], compute, node)
+        suspects = [clip for clip in clips if self._key(clip) in records]
+        for clip in sorted(suspects, key=lambda clip: records[self._key(clip)].deaths):
+            results[self._key(clip)] = self._compute_suspect(clip, records[self._key(clip)], compute, node)
         return [results[self._key(clip)] for clip in clips]
+
+    def _compute(self, clips: Sequence[C], compute: Callable[[Sequence[C]], Sequence[R]]) -> Sequence[R]:
+        try:
+            return compute(clips)
+        except DeviceFaultError as error:
+            ray.get(self.ledger.lose_device.remote(self.gpu, [self._key(clip) for clip in clips], str(error)))
+            raise
 
     def _compute_suspect(
         self, clip: C, record: CrashRecord, compute: Callable[[Sequence[C]], Sequence[R]], node: str
     ) -> R:
         if record.result is not None:
             return record.result
-        if record.crash_count >= self.max_crashes:
-            return self.reject(clip, record.crash_count)
+        if record.deaths >= self.max_crashes:
+            return self.reject(clip, record)
         ray.get(self.ledger.begin_alone.remote(self._key(clip), node))
-        (result,) = compute([clip])
+        (result,) = self._compute([clip], compute)
         ray.get(self.ledger.end.remote({self._key(clip): result}))
         return result
 
@@ -213,4 +276,4 @@ def start_ledger(limits: LimitsConfig) -> Any:
         Handle of the actor.
     """
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger)
-    return actor.remote(limits.storage_seconds, get_readable_clip())
+    return actor.remote(limits.storage_seconds, get_readable_clip(), devices=DeviceLedger(_IDLE_SECONDS))

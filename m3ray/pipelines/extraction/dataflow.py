@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
+from m3ray.errors import LostDeviceError
 from m3ray.pipelines.extraction.crash_guard import start_ledger
-from m3ray.pipelines.extraction.decode_stage import DecodeStage
+from m3ray.pipelines.extraction.decode_stage import DecodeStage, OnlyRows
+from m3ray.pipelines.extraction.device_watch import ask_devices, report_devices
 from m3ray.pipelines.extraction.planning import Plan
 from m3ray.pipelines.extraction.rejects import check_rejects
 from m3ray.pipelines.extraction.root_upkeep import prepare, tidy
@@ -31,6 +35,7 @@ from m3ray.storage.versions import software_versions
 logger = logging.getLogger(__name__)
 
 Stage = Callable[[pa.Table], Iterator[pa.Table]]
+MakeDecodeStage = Callable[[Any], Stage] | None
 _MAX_SHARD_CLIPS = 256
 # Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
 _MAX_BLOCKS = 10_000
@@ -67,7 +72,7 @@ def run(
     plan: Plan,
     settings: Settings,
     *,
-    make_decode_stage: Callable[[Any], Stage] | None = None,
+    make_decode_stage: MakeDecodeStage = None,
     total: int | None = None,
 ) -> Progress:
     """Compute what a plan lacks, commit it shard by shard, and tidy up the root.
@@ -82,6 +87,7 @@ def run(
         Counts and seconds of the extraction.
     Raises:
         StorageError: If the storage answered no request as long as the job waits.
+        LostDeviceError: If no GPU is left that computes.
         StalledError: If no clip got through a stage for `stall_minutes`.
         M3RayError: If more clips are rejected than `max_rejects`.
     """
@@ -90,37 +96,67 @@ def run(
         logger.info("extract: nothing to compute, every clip is cached or rejected")
         progress = Progress("extract", 0, _WAITING)
     else:
-        progress = _compute(plan, settings, plan.work.num_rows if total is None else total, make_decode_stage)
+        ledger, rows = start_ledger(settings.limits), plan.work.num_rows if total is None else total
+        progress = _compute(plan, settings, rows, make_decode_stage, ledger)
         # Clips of one content take the rows of the first; where that one failed, each is tried itself.
         rest = prepare(plan.replan(only=plan.duplicates)) if len(plan.duplicates) and plan.replan is not None else None
         if rest is not None and rest.work.num_rows:
-            progress.include(_compute(rest, settings, rest.work.num_rows, make_decode_stage))
+            progress.include(_compute(rest, settings, rest.work.num_rows, make_decode_stage, ledger))
     tidy(plan)
     return progress
 
 
-def _compute(plan: Plan, settings: Settings, rows: int, make_decode_stage: Callable[[Any], Stage] | None) -> Progress:
-    """Compute and commit all work of a plan, which yields so many rows."""
-    progress, ledger = Progress("extract", rows, _WAITING), start_ledger(settings.limits)
-    required = ("GPU",) if settings.resources.gpus else ("CPU",)
+def _compute(plan: Plan, settings: Settings, rows: int, make_decode_stage: MakeDecodeStage, ledger: Any) -> Progress:
+    """Compute and commit all work of a plan, which yields so many rows; those that a GPU failed in a further pass."""
     decode = _make_decode_stage(plan, settings, ledger) if make_decode_stage is None else make_decode_stage(ledger)
-    with (
-        progress,
-        report_pauses(ledger, settings.limits, progress),
-        stop_when_stalled(ledger, settings.stall_minutes, progress, required),
-    ):
-        counts = _iterate_counts(_build_dataset(plan, settings, decode, ledger))
-        _track_progress(counts, progress, plan, settings.max_rejects)
+    progress, deferred = _run_pass(plan, settings, rows, decode, ledger)
+    computed, banned = progress.done + progress.rejected, 0
+    while deferred:
+        before, banned = banned, ask_devices(ledger, "count_banned")
+        if not computed and banned == before:  # nor would another pass do more, unless it takes another GPU
+            raise LostDeviceError(ask_devices(ledger, "describe_banned"))
+        logger.info(f"extract: GPUs that are not used any more left {len(deferred)} clips, which others compute now")
+        part = _select_clips(plan, deferred)
+        further, deferred = _run_pass(part, settings, len(deferred), OnlyRows(decode, frozenset(deferred)), ledger)
+        computed = further.done + further.rejected
+        progress.include(further)
     return progress
 
 
-def _track_progress(counts: Iterator[dict[str, Any]], progress: Progress, plan: Plan, max_rejects: int | None) -> None:
-    rejected = plan.rejected
+def _select_clips(plan: Plan, rows: Mapping[str, str]) -> Plan:
+    """The plan with no work but the clips of some rows."""
+    clips = pa.array(sorted(set(rows.values())), pa.string())
+    return replace(plan, work=plan.work.filter(pc.is_in(plan.work["clip_id"], value_set=clips)))
+
+
+def _run_pass(plan: Plan, settings: Settings, rows: int, decode: Stage, ledger: Any) -> tuple[Progress, dict[str, str]]:
+    """Compute and commit the work of a plan; row and clip of what GPUs left that failed again and again."""
+    progress, gpus = Progress("extract", rows, _WAITING), settings.resources.gpus
+    actors = _count_actors(plan, settings, ask_devices(ledger, "count_banned") if gpus else 0)
+    if gpus:
+        ask_devices(ledger, "start_pass", -(-actors // settings.resources.actors_per_gpu(settings.compute)), gpus)
+    with (
+        progress,
+        report_devices(ledger) if gpus else nullcontext(),
+        report_pauses(ledger, settings.limits, progress),
+        stop_when_stalled(ledger, settings.stall_minutes, progress, ("GPU",) if gpus else ("CPU",)),
+    ):
+        counts = _iterate_counts(_build_dataset(plan, settings, decode, ledger, actors))
+        return progress, _track_progress(counts, progress, plan, settings.max_rejects)
+
+
+def _track_progress(
+    counts: Iterator[dict[str, Any]], progress: Progress, plan: Plan, max_rejects: int | None
+) -> dict[str, str]:
+    """Count what is committed; row and clip of what was handed back."""
+    rejected, deferred = plan.rejected, {}
     for row in counts:
         progress.add(row["done"], row["rejected"], dict(row["seconds"]))
+        deferred.update(row["deferred"])
         rejected += row["rejected"] - row["storage_failed"]
         if max_rejects is not None and rejected > max(max_rejects, _MIN_REJECTS_TO_STOP):
             check_rejects(plan.root, rejected, max_rejects)
+    return deferred
 
 
 def _iterate_counts(results: ray.data.Dataset) -> Iterator[dict[str, Any]]:
@@ -147,12 +183,17 @@ def _split_into_blocks(work: pa.Table, cpus: int) -> list[pa.Table]:
     return [work.slice(start, end - start) for start, end in itertools.pairwise(edges)]
 
 
-def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any) -> ray.data.Dataset:
+def _count_actors(plan: Plan, settings: Settings, banned: int) -> int:
+    """Number of tier actors of a pass: no more than have something to do, but one GPU more than are banned."""
+    compute, resources = settings.compute, settings.resources
+    busy = max(1, plan.work.num_rows // (_MIN_BATCHES * resources.batch(compute)))
+    actors, share = min(resources.actors(compute), busy), resources.actors_per_gpu(compute)
+    return max(actors, min(resources.gpus, banned + 1) * share) if banned else actors
+
+
+def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, actors: int) -> ray.data.Dataset:
     compute, resources = settings.compute, settings.resources
     batch = resources.batch(compute)
-    # A pool of fixed size: its actors wait for their devices as a demand that an autoscaler sees, and work as soon as
-    # they have one. A growing pool was seen to stay at one actor while a second GPU node stood idle.
-    actors = min(resources.actors(compute), max(1, plan.work.num_rows // (_MIN_BATCHES * batch)))
     shard = compute.shard_clips or min(_MAX_SHARD_CLIPS, max(4, plan.work.num_rows // 24))
     threads, versions = resources.threads(compute), software_versions()
     tier_stage = (plan.tiers, settings.configs.decode, settings.limits, threads, compute, ledger, versions)
@@ -168,11 +209,14 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any) -
     data = data.map_batches(
         TierStage,
         fn_constructor_args=tier_stage,
+        fn_constructor_kwargs={"gpu": bool(resources.gpus)},
         batch_size=batch,
         batch_format="pyarrow",
         zero_copy_batch=True,
+        # A pool of fixed size: its actors wait for their devices as a demand that an autoscaler sees, and work as soon
+        # as they have one. A growing pool was seen to stay at one actor while a second GPU node stood idle.
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-        num_gpus=1 if resources.gpus else None,
+        num_gpus=1 / resources.actors_per_gpu(compute) if resources.gpus else None,
         num_cpus=None if resources.gpus else max(0.5, resources.cpus / actors / 2),
     )
     writer = _make_write_stage(plan, settings, ledger)

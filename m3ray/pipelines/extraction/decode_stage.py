@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
 from m3ray.errors import DecodeError
-from m3ray.pipelines.extraction.crash_guard import CrashGuard
+from m3ray.pipelines.extraction.crash_guard import CrashGuard, CrashRecord
 from m3ray.pipelines.extraction.records import DecodedClip, crash_failure, failure_of, pack_decoded_clips, unpack_work
 from m3ray.pipelines.extraction.storage_retries import make_retry
 from m3ray.pipelines.extraction.version_checks import check_worker
@@ -97,13 +98,38 @@ class DecodeStage:
         return self.first_frame_only or (bool(row.tiers) and self.first_frame_tiers.issuperset(row.tiers))
 
 
+@dataclass(frozen=True)
+class OnlyRows:
+    """Decodes clips, and keeps some of the rows: of a clip's sliding windows those that are still to be computed.
+
+    Args:
+        stage: From rows of `records.WORK` to rows of `records.DECODED`.
+        clip_ids: Ids of the rows that are kept.
+    """
+
+    stage: Callable[[pa.Table], Iterator[pa.Table]]
+    clip_ids: frozenset[str]
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Decode a batch of clips.
+
+        Args:
+            batch: Rows of `records.WORK`.
+        Yields:
+            Rows of `records.DECODED`.
+        """
+        ids = pa.array(sorted(self.clip_ids), pa.string())
+        for table in self.stage(batch):
+            yield table.filter(pc.is_in(table["clip_id"], value_set=ids))
+
+
 def _bytes_to_forward(uri: str, data: bytes) -> np.ndarray | None:
     """Bytes of a clip that travel with it so that they are not fetched twice; None if that costs more."""
     return None if is_local(uri) or len(data) > _MAX_FORWARDED_BYTES else np.frombuffer(data, np.uint8)
 
 
-def _reject_crashing(row: DecodedClip, crash_count: int) -> DecodedClip:
-    return replace(row, failure=crash_failure("decode", crash_count))
+def _reject_crashing(row: DecodedClip, record: CrashRecord) -> DecodedClip:
+    return replace(row, failure=crash_failure("decode", record.deaths))
 
 
 @cache

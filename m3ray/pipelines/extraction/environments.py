@@ -14,7 +14,7 @@ from m3ray.storage.versions import KEY, git_commit, software_versions, unique_en
 from m3ray.tiers import Tier
 
 ENVIRONMENT = "environment"  # column in which a tier actor tells the writer the environment of its rows
-_TF32_FROM = (8, 0)  # compute capability: NVIDIA's Ampere
+_TF32_FROM = (8, 0)  # compute capability: NVIDIA's Ampere; those before have no such units
 
 
 def describe_environment(tiers: Sequence[Tier], device_of: Callable[[Tier], torch.device]) -> str:
@@ -32,7 +32,7 @@ def describe_environment(tiers: Sequence[Tier], device_of: Callable[[Tier], torc
 
 
 def describe_device(device: torch.device, network: Any = None) -> dict[str, str]:
-    """Describe a device and the precision that a network's convolutions really have on it.
+    """Describe a device and the precision that a network really computes in on it.
 
     Args:
         device: Device that computes.
@@ -43,8 +43,8 @@ def describe_device(device: torch.device, network: Any = None) -> dict[str, str]
     precision = str(torch.float32 if network is None else network.precision).removeprefix("torch.")
     if device.type != "cuda":
         return {"device": "cpu", "processor": _cpu_capability(), "precision": precision}
-    if precision == "float32" and torch.cuda.get_device_capability(device) >= _TF32_FROM:
-        precision = "tf32" if torch.backends.cudnn.allow_tf32 else precision
+    if getattr(network, "tf32", False) and torch.cuda.get_device_capability(device) >= _TF32_FROM:
+        precision = "tf32"
     gpu = {"device": "gpu", "processor": torch.cuda.get_device_name(device), "precision": precision}
     return {**gpu, "cuda": str(torch.version.cuda)}
 

@@ -37,6 +37,8 @@ DECODED = pa.schema(
     ]
 )
 
+_DEVICE_STAGE = "device"
+DEVICE_LOST = "device_lost"  # word for the clips that a banned GPU's process hands back; it never reaches `rejects/`
 SECONDS = pa.map_(pa.string(), pa.float64())  # stage, or tier, to seconds
 
 
@@ -70,21 +72,28 @@ def failure_of(error: Exception, stage: str) -> Failure:
     return Failure(stage, name, str(error) if isinstance(error, M3RayError) else f"{name}: {error}")
 
 
-def crash_failure(stage: str, crash_count: int) -> Failure:
+def crash_failure(stage: str, crash_count: int, reason: str = "") -> Failure:
     """Failure of a clip that killed its process again and again.
 
     Args:
         stage: Stage that the process ran: `decode` or `tier`.
         crash_count: Number of processes that died.
+        reason: What CUDA said, on a GPU that computed other clips; empty if it said nothing.
     Returns:
         The failure.
     """
+    cause = reason or "a crash in native code, or memory"
     return Failure(
         stage,
         "worker_crashed",
-        f"the process that computed it died {crash_count} times, the last times with this clip alone: a crash in "
-        "native code, or memory (limits.crash-count; Ray's logs tell which)",
+        f"the process that computed it died {crash_count} times, the last times with this clip alone: {cause} "
+        "(limits.crash-count; Ray's logs tell which)",
     )
+
+
+def device_failure() -> Failure:
+    """What stands in a clip's row that a process on a banned GPU hands back: no reject, it is computed elsewhere."""
+    return Failure(_DEVICE_STAGE, DEVICE_LOST, "the job stopped using its GPU")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ One actor computes all tiers, so that a clip's frames cross the object store onc
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,18 +13,23 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
+import numpy as np
 import pyarrow as pa
 import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
 from m3ray.errors import M3RayError, StorageError
-from m3ray.pipelines.extraction.crash_guard import CrashGuard
+from m3ray.pipelines.extraction.batch_limits import BatchLimits, limit_memory
+from m3ray.pipelines.extraction.crash_guard import CrashGuard, CrashRecord
 from m3ray.pipelines.extraction.decode_stage import process_decoder
+from m3ray.pipelines.extraction.device_faults import DeviceFaultError, classify_error, raise_device_fault
+from m3ray.pipelines.extraction.device_guard import DeviceGuard
 from m3ray.pipelines.extraction.environments import add_environment, describe_environment
 from m3ray.pipelines.extraction.records import (
     ComputedClip,
     DecodedClip,
     crash_failure,
+    device_failure,
     failure_of,
     pack_computed_clips,
     unpack_decoded_clips,
@@ -31,12 +37,15 @@ from m3ray.pipelines.extraction.records import (
 from m3ray.pipelines.extraction.storage_retries import make_retry
 from m3ray.pipelines.extraction.tier_columns import pack_values
 from m3ray.pipelines.extraction.version_checks import check_worker
+from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.worker_entry import enter_worker
 from m3ray.tiers import Tier, Window, WindowFeatures, average_windows, check_finite
 from m3ray.tiers.base import iter_clip_windows
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network_tier import VectorTier
 from m3ray.video.metadata import VideoMetadata
+
+_GRAY, _GRAY_FRAMES = 128, 16  # enough for each layer of the networks to have something to compute
 
 
 class TierStage:
@@ -47,10 +56,11 @@ class TierStage:
         decode: Rate, size and window of the frames of long clips, which are decoded here.
         limits: Per-clip resource limits.
         threads: Threads of torch and OpenCV if the tiers run on the CPU.
-        compute: Whether a GPU's networks go through torch.compile, and where the raw tier runs; None takes the
-            defaults.
+        compute: Whether a GPU's networks go through torch.compile and are deterministic, and where the raw tier runs;
+            None takes the defaults.
         ledger: Handle of a `crash_guard.Ledger` actor; None repeats a clip that kills its process for ever.
         software: Versions that the driver has; None compares with nothing.
+        gpu: Whether Ray gave this process a GPU, or a part of one; it then computes there, or fails.
     Raises:
         ConfigError: If this node has other software, which changes numbers.
     """
@@ -64,32 +74,57 @@ class TierStage:
         compute: ComputeConfig | None = None,
         ledger: Any = None,
         software: Mapping[str, str] | None = None,
+        *,
+        gpu: bool = False,
     ) -> None:
         enter_worker()
         check_worker(software or {})
-        compute = compute or ComputeConfig()
+        self.gpu = gpu
+        self.compute_config = compute or ComputeConfig()
+        self.devices = DeviceGuard(ledger if gpu else None)
         self.guard: CrashGuard[DecodedClip, ComputedClip] = CrashGuard(
-            ledger, "tier", limits.crash_count, _reject_crashing
+            ledger, "tier", limits.crash_count, _reject_crashing, self.devices.gpu
         )
         self.retry = make_retry(limits, ledger)
         self.tiers = list(tiers)
         self.decode = decode
         self.limits = limits
-        self.decoder = compute.decoder
-        self.device = torch.device("cuda" if torch.cuda.is_available() and compute.device != "cpu" else "cpu")
+        self.decoder = self.compute_config.decoder
+        self.environment = ""
+        if not self.devices.is_banned_here:
+            self._set_up(threads)
+
+    def _set_up(self, threads: int) -> None:
+        """Load the networks; what the GPU fails with, or lacks memory for, is kept for the first task."""
+        try:
+            self._load_tiers(threads)
+        except Exception as error:
+            if not self.gpu or classify_error(error) == "clip":
+                raise
+            self.devices.keep_fault(DeviceFaultError(str(error).partition("\n")[0]))
+        self.devices.note_ready()
+
+    def _load_tiers(self, threads: int) -> None:
+        if self.gpu and self.compute_config.deterministic:
+            _compute_deterministically()
+        self.device = self._take_device()
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
             keep_freed_memory()
+        self.batches = BatchLimits(limit_memory(self.device))
         for tier in self.tiers:
-            tier.setup(self._device_of(tier, compute))
-            if compute.compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
+            tier.setup(self._device_of(tier))
+            if self.compute_config.compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
                 tier.compile()
-        self.environment = describe_environment(self.tiers, lambda tier: self._device_of(tier, compute))
+        self.environment = describe_environment(self.tiers, self._device_of)
 
-    def _device_of(self, tier: Tier, compute: ComputeConfig) -> torch.device:
-        if tier.name == "raw" and compute.raw_device != "auto":
-            return torch.device(compute.raw_device)
+    def _take_device(self) -> torch.device:
+        return take_device(gpu=self.gpu)
+
+    def _device_of(self, tier: Tier) -> torch.device:
+        if tier.name == "raw" and self.compute_config.raw_device != "auto":
+            return torch.device(self.compute_config.raw_device)
         return self.device
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -99,10 +134,31 @@ class TierStage:
             batch: Rows of `records.DECODED`.
         Returns:
             Rows of `records.pack_computed_clips`, with their environment.
+        Raises:
+            LostDeviceError: If the job has no GPU left that computes.
+            StorageError: If the storage answered no request as long as the job waits.
         """
-        rows = self.guard.run(unpack_decoded_clips(batch), self.compute)
+        clips = unpack_decoded_clips(batch)
+        rows = [_defer(clip) for clip in clips] if self.devices.is_banned() else self._compute_or_end(clips)
         table = pack_computed_clips(rows, {tier.name: [pack_values(row, tier) for row in rows] for tier in self.tiers})
         return add_environment(table, self.environment)
+
+    def _compute_or_end(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
+        try:
+            self.devices.prove(self._compute_gray)
+            return self.guard.run(clips, self.compute)
+        except DeviceFaultError as error:
+            self.devices.end_process(error)
+            raise
+
+    def _compute_gray(self) -> None:
+        """Compute gray frames; what they fail with is of no interest unless it is the device's."""
+        frames = np.full((min(_GRAY_FRAMES, self.decode.window_frames), *2 * [self.decode.size], 3), _GRAY, np.uint8)
+        for tier in self.tiers:
+            try:
+                tier.compute([Window(frames)])
+            except Exception as error:
+                raise_device_fault(error)
 
     def compute(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
         """Compute the missing tiers of clips; a clip that fails takes no other with it.
@@ -111,20 +167,30 @@ class TierStage:
             clips: Decoded clips.
         Returns:
             A result for each clip, in order.
+        Raises:
+            DeviceFaultError: If the device failed: this process can compute nothing more on it.
+            StorageError: If the storage answered no request as long as the job waits.
         """
         single_window = [clip for clip in clips if clip.frames is not None]
         results = {row.clip_id: row for row in self._compute_together(single_window)}
         for clip in clips:
             if clip.frames is None:
                 results[clip.clip_id] = self._compute_alone(clip)
+        if any(row.values for row in results.values()):
+            self.devices.note_computed()
         return [results[clip.clip_id] for clip in clips]
 
     def _compute_together(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
         """Compute clips of one window: each tier takes them as a batch."""
         try:
             return self._compute_batch(clips)
-        except Exception:  # Whichever clip it was, the others must not fail.
-            return [self._compute_alone(clip) for clip in clips]
+        except Exception as error:  # Whichever clip it was, the others must not fail.
+            self._raise_device_fault(error)
+        return [self._compute_alone(clip) for clip in clips]
+
+    def _raise_device_fault(self, error: Exception) -> None:
+        if self.gpu:
+            raise_device_fault(error)
 
     def _compute_batch(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
         rows = [start_row(clip) for clip in clips]
@@ -133,7 +199,7 @@ class TierStage:
             if not indices:
                 continue
             start = time.perf_counter()
-            features = tier.compute([_window(clips[k]) for k in indices])
+            features = self.batches.compute(tier, [_window(clips[k]) for k in indices])
             seconds = (time.perf_counter() - start) / len(indices)
             for k, windows in zip(indices, features, strict=True):
                 rows[k] = _add_tier(rows[k], tier, [windows], seconds)
@@ -148,6 +214,7 @@ class TierStage:
         except StorageError:  # It says nothing of the clip: the job stops.
             raise
         except Exception as error:
+            self._raise_device_fault(error)
             return row.with_failure(failure_of(error, "tier"))
 
     def _compute_windows(self, clip: DecodedClip, row: ComputedClip) -> ComputedClip:
@@ -161,7 +228,7 @@ class TierStage:
                 row = replace(row, metadata=metadata, decode_seconds=row.decode_seconds + time.perf_counter() - last)
             for tier in tiers:
                 start = time.perf_counter()
-                features[tier.name] += tier.compute([window])
+                features[tier.name] += self.batches.compute(tier, [window])
                 seconds[tier.name] += time.perf_counter() - start
             last = time.perf_counter()
         for tier in tiers:
@@ -177,8 +244,21 @@ class TierStage:
         yield from iter_clip_windows(process_decoder(self.decode, self.limits, self.decoder).windows(data))
 
 
-def _reject_crashing(clip: DecodedClip, crash_count: int) -> ComputedClip:
-    return start_row(clip).with_failure(crash_failure("tier", crash_count))
+def _compute_deterministically() -> None:
+    """Take deterministic algorithms where PyTorch has them; before CUDA starts, which reads the variable."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _reject_crashing(clip: DecodedClip, record: CrashRecord) -> ComputedClip:
+    return start_row(clip).with_failure(crash_failure("tier", record.deaths, record.reason))
+
+
+def _defer(clip: DecodedClip) -> ComputedClip:
+    """The row of a clip that is computed on another GPU; what decoding rejected stays rejected."""
+    row = start_row(clip)
+    return row if clip.failure is not None else row.with_failure(device_failure())
 
 
 def start_row(clip: DecodedClip) -> ComputedClip:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from m3ray.config import LimitsConfig
 from m3ray.pipelines.extraction.environments import environments_metadata
-from m3ray.pipelines.extraction.records import SECONDS, add_window_columns
+from m3ray.pipelines.extraction.records import DEVICE_LOST, SECONDS, add_window_columns
 from m3ray.pipelines.extraction.storage_retries import StorageRetry, make_persistent_retry, write_or_fault
 from m3ray.pipelines.extraction.tier_columns import TierColumns
 from m3ray.pipelines.runtime.prometheus import count_clips, count_seconds, log_rejects
@@ -21,8 +21,16 @@ from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.root import Root
 from m3ray.video.metadata_columns import metadata_table
 
+# Rows that a banned GPU's process handed back: id of the row to that of its clip, another one for a sliding window.
+DEFERRED = pa.map_(pa.string(), pa.string())
 COUNTS = pa.schema(
-    [("done", pa.int64()), ("rejected", pa.int64()), ("storage_failed", pa.int64()), ("seconds", SECONDS)]
+    [
+        ("done", pa.int64()),
+        ("rejected", pa.int64()),
+        ("storage_failed", pa.int64()),
+        ("deferred", DEFERRED),
+        ("seconds", SECONDS),
+    ]
 )
 
 
@@ -62,17 +70,21 @@ class WriteStage:
             StorageError: If the storage answered no request as long as the job waits.
         """
         enter_worker()
-        failed = np.array([value is not None for value in batch["error"].to_pylist()])
+        is_deferred = pc.fill_null(pc.equal(batch["error"], DEVICE_LOST), False)
+        deferred, seconds = _name_rows(batch.filter(is_deferred)), _sum_seconds(batch)
+        batch = batch.filter(pc.invert(is_deferred))
+        failed = np.array([value is not None for value in batch["error"].to_pylist()], bool)
         good = batch.filter(pa.array(~failed))
         for tier in self.columns:
             self._write_tier(good, tier)
         self._write_video_metadata(good)
         self._write_rejects(batch.filter(pa.array(failed)))
-        seconds, storage_failed = _sum_seconds(batch), batch["error"].to_pylist().count(STORAGE_FAILED)
+        storage_failed = batch["error"].to_pylist().count(STORAGE_FAILED)
         count_clips(good.num_rows, batch["error"].drop_null().to_pylist())
         count_seconds(seconds)
         counts = {"done": good.num_rows, "rejected": int(failed.sum()), "storage_failed": storage_failed}
-        return pa.Table.from_pylist([{**counts, "seconds": list(seconds.items())}], schema=COUNTS)
+        maps = {"deferred": list(deferred.items()), "seconds": list(seconds.items())}
+        return pa.Table.from_pylist([{**counts, **maps}], schema=COUNTS)
 
     def _write_tier(self, good: pa.Table, tier: TierColumns) -> None:
         rows = good.filter(pc.fill_null(pc.greater(pc.binary_length(good[f"tier_{tier.name}"]), 0), False))
@@ -102,6 +114,13 @@ class WriteStage:
             rejects = bad.select(REJECTS.names).cast(REJECTS)
             self._commit(add_window_columns(rejects, bad), REJECTS_FOLDER, {})
             log_rejects(rejects)
+
+
+def _name_rows(rows: pa.Table) -> dict[str, str]:
+    """Id of each row to the id of its clip."""
+    ids = rows["clip_id"].to_pylist()
+    clips = pc.coalesce(rows["source_clip_id"], rows["clip_id"]).to_pylist()
+    return dict(zip(ids, clips, strict=True))
 
 
 def _sum_seconds(batch: pa.Table) -> dict[str, float]:

@@ -56,18 +56,25 @@ class FramesStage:
         Args:
             batch: Indices, counted from `start`, in the column `id`.
         Returns:
-            A row an index: `FRAMES`.
+            A row an index: `FRAMES`; a place that the batch leaves empty has null frames, and nothing is read for it.
         Raises:
             StorageError: If the storage does not answer.
             M3RayError: If a clip cannot be read any more.
         """
         enter_worker()
         indices = batch["id"].to_numpy() + self.start
-        clips, mask, epochs = self.sampler.samples(indices)
-        rows = self.rows[clips]
-        frames = [self._read(row, int(epoch)) for row, epoch in zip(rows, epochs, strict=True)]
-        columns = {"index": indices, "row": rows, "mask": mask, "frames": [f.tobytes() for f in frames]}
-        return pa.table({**columns, "shape": [list(f.shape) for f in frames]}, schema=FRAMES)
+        samples = self.sampler.samples(indices)
+        rows = self.rows[samples.clips]
+        places = zip(rows, samples.epochs, samples.empty, strict=True)
+        frames = [None if empty else self._read(row, int(epoch)) for row, epoch, empty in places]
+        columns = {
+            "index": indices,
+            "row": rows,
+            "mask": samples.mask,
+            "frames": [None if f is None else f.tobytes() for f in frames],
+            "shape": [None if f is None else list(f.shape) for f in frames],
+        }
+        return pa.table(columns, schema=FRAMES)
 
     def _read(self, row: int, epoch: int) -> np.ndarray:
         uri = self.uris[row]

@@ -8,12 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import ray.data
-import torch
 
 from m3ray.config import DecodeConfig, LimitsConfig, SimilarityConfig
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.serialization import from_json
-from m3ray.pipelines.finetuning.streams import make_frame_cache, make_streams, read_frame_settings, read_uris
+from m3ray.pipelines.finetuning.streams import (
+    make_frame_cache,
+    make_streams,
+    read_frame_settings,
+    read_longest_clip,
+    read_uris,
+)
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.schema import SIMILARITY
 from m3ray.storage.catalogue_file import read_catalogue
@@ -22,8 +27,8 @@ from m3ray.study.finetuned_trial import NETWORKS
 from m3ray.study.study import Study
 from m3ray.study.trial import select_columns
 from m3ray.study.variants import Variant
-from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.network import WeightSource
+from m3ray.training.finetuning.memory import StepShape, fits_without_recomputation
 from m3ray.training.finetuning.sampler import ClipSampler, plan_step
 from m3ray.training.finetuning.similarity_refit import check_refittable
 from m3ray.training.finetuning.spec import FinetuneSpec, RefitSpec
@@ -55,18 +60,23 @@ def prepare_finetuning(
     Returns:
         What the workers are given, and their streams of frames.
     Raises:
-        ConfigError: If there are more workers than clips, a batch cannot be shared evenly, or similarity cannot be
-            fitted anew.
+        ConfigError: If a batch or a number of workers is below 1, or similarity cannot be fitted anew.
     """
     spec, decode = _make_spec(study, variant, head, sources, seed, resources)
     cache = make_frame_cache(spec, decode, study.root)
-    logger.info(
-        f"unfrozen: {variant.name}: {len(spec.train)} train clips, {spec.config.epochs} epochs of "
-        f"{spec.sampler.steps} steps; a step is {spec.layout.workers} workers x {spec.layout.accumulation_steps} "
-        f"micro-batches x {spec.layout.micro_batch} clips, {spec.config.precision}"
-    )
+    logger.info(f"unfrozen: {variant.name}: {_describe_steps(spec)}")
     run = study.root.subroot(*study.folder, "unfrozen", name)
     return spec, make_streams(spec, read_uris(study), cache, limits, run)
+
+
+def _describe_steps(spec: FinetuneSpec) -> str:
+    layout, batch = spec.layout, spec.sampler.batch
+    spare = f" with {layout.capacity - batch} of {layout.capacity} places empty" if layout.capacity > batch else ""
+    return (
+        f"{len(spec.train)} train clips, {spec.config.epochs} epochs of {spec.sampler.steps} steps; a step is "
+        f"{layout.workers} workers x {layout.accumulation_steps} micro-batches x {layout.micro_batch} clips{spare}, "
+        f"{spec.config.precision}, blocks {'recomputed' if spec.config.recomputes else 'kept'}"
+    )
 
 
 def _make_spec(
@@ -85,10 +95,19 @@ def _make_spec(
     network_columns = {
         n: np.array([position[c] for c in data.features.columns_of(n).tolist()]) for n in NETWORKS if n in variant.tiers
     }
-    workers = config.workers or max(1, resources.gpus)
-    batch = min(config.batch, len(data.train) // workers * workers)
-    layout = plan_step(batch, workers, config.micro_batch, len(data.train))
+    batch = min(config.batch, len(data.train))
+    layout = plan_step(batch, config.workers or max(1, min(resources.gpus, batch)), config.micro_batch)
     decode, event = read_frame_settings(study.root, variant.tiers)
+    shape = StepShape(
+        list(network_columns),
+        event.network,
+        layout.micro_batch,
+        min(config.frames, read_longest_clip(study.root, decode)),
+        config.size,
+        config.precision == "bfloat16",
+        bool(config.ema),
+    )
+    config = resolve_checkpointing(config, shape, resources)
     spec = FinetuneSpec(
         training=variant.training,
         config=config,
@@ -102,7 +121,7 @@ def _make_spec(
         train=data.train,
         evaluated=np.concatenate([data.val, data.test]),
         val=len(data.val),
-        sampler=ClipSampler(len(data.train), batch, seed),
+        sampler=ClipSampler(len(data.train), batch, seed, layout.capacity),
         layout=layout,
         refit=_make_refit_spec(study, position, list(network_columns)) if config.refit_similarity else None,
     )
@@ -128,11 +147,23 @@ def resolve_precision(config: FinetuneConfig, resources: Resources) -> FinetuneC
         config: Settings of the finetuning.
         resources: CPUs and GPUs of the cluster.
     Returns:
-        The settings with `float32` or `bfloat16`.
+        The settings with a precision that all devices compute in; one that was given stays.
     """
     if config.precision != "auto":
         return config
-    native = fastest_precision(torch.device("cuda" if resources.gpus and torch.cuda.is_available() else "cpu"))
-    # A driver without a GPU of its own cannot ask; those that train in clusters today have bfloat16 units.
-    bfloat16 = bool(resources.gpus) if not torch.cuda.is_available() and resources.gpus else native is torch.bfloat16
-    return replace(config, precision="bfloat16" if bfloat16 else "float32")
+    return replace(config, precision="bfloat16" if resources.bfloat16 else "float32")
+
+
+def resolve_checkpointing(config: FinetuneConfig, shape: StepShape, resources: Resources) -> FinetuneConfig:
+    """Decide whether blocks are recomputed, where the settings leave it open: only where memory asks for it.
+
+    Args:
+        config: Settings of the finetuning.
+        shape: What decides a step's memory.
+        resources: CPUs and GPUs of the cluster, whose smallest memory counts.
+    Returns:
+        The settings with a decision; one that was given stays. Neither changes the outcome.
+    """
+    if config.checkpointing != "auto":
+        return config
+    return replace(config, checkpointing=not fits_without_recomputation(shape, resources.gpu_memory))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import ray.data
 
 from m3ray.config import DecodeConfig, EventConfig, LimitsConfig, fingerprint
@@ -58,6 +60,20 @@ def read_uris(study: Study) -> list[str]:
     return frame.loc[list(study.data.features.clip_ids)].tolist()
 
 
+def read_longest_clip(root: Root, decode: DecodeConfig) -> int:
+    """Read how many frames a root's longest clip has.
+
+    Args:
+        root: Root with the catalogue.
+        decode: Settings of decoding.
+    Returns:
+        Number of sampled frames, at most those of a window; that many where the catalogue does not say.
+    """
+    sampled = metadata_column(read_catalogue(root), "sampled")
+    longest = None if sampled is None else sampled.to_pandas().max()
+    return decode.window_frames if longest is None or pd.isna(longest) else min(int(longest), decode.window_frames)
+
+
 def make_frame_cache(spec: FinetuneSpec, decode: DecodeConfig, root: Root) -> FrameCache:
     """Make the cache of decoded frames: none where they do not fit, so that each epoch decodes them.
 
@@ -103,19 +119,21 @@ def make_streams(
     Returns:
         Name of each stream to what makes it; called whenever workers start, it begins at the latest checkpoint.
     """
-    batch, rows = spec.sampler.batch, {"train": spec.train, "means": spec.train, "evaluated": spec.evaluated}
+    layout, rows = spec.layout, {"train": spec.train, "means": spec.train, "evaluated": spec.evaluated}
 
     def make_stage(name: str, sampler: ClipSampler, start: int = 0) -> FramesStage:
         return FramesStage(sampler, rows[name], uris, cache, limits, spec.config.frames, start)
 
     def make_train() -> ray.data.Dataset:
         done = min(read_completed_steps(run), spec.steps - 1)
-        left = (spec.steps - done) * batch
-        return _make_stream(make_stage("train", spec.sampler, done * batch), left, spec.layout.micro_batch)
+        left = (spec.steps - done) * layout.capacity
+        return _make_stream(make_stage("train", spec.sampler, done * layout.capacity), left, layout.micro_batch)
 
     def make_ordered(name: str) -> Callable[[], ray.data.Dataset]:
-        sampler = ClipSampler(len(rows[name]), batch)
-        return lambda: _make_stream(make_stage(name, sampler), sampler.steps * batch, spec.layout.micro_batch)
+        clips, turn = len(rows[name]), layout.workers * layout.micro_batch
+        # One step of all clips, with places left empty so that all workers have as many.
+        sampler = ClipSampler(clips, clips, capacity=math.ceil(clips / turn) * turn)
+        return lambda: _make_stream(make_stage(name, sampler), sampler.places, layout.micro_batch)
 
     return {"train": make_train, "evaluated": make_ordered("evaluated"), "means": make_ordered("means")}
 

@@ -18,19 +18,20 @@ import ray.data
 import torch
 from ray.data import ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from safetensors.numpy import load_file
 
 from m3ray.config import LimitsConfig
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.options import FinetuneOptions
 from m3ray.config.presets import FINETUNE_PRESETS
-from m3ray.errors import M3RayError
+from m3ray.errors import LostDeviceError, M3RayError
 from m3ray.model import StackedMLP
 from m3ray.pipelines.finetuning.checkpoints import delete_pickled_run, delete_truncated_index, final_checkpoint
 from m3ray.pipelines.finetuning.prepare import prepare_finetuning
 from m3ray.pipelines.finetuning.weights import find_weights
 from m3ray.pipelines.finetuning.worker import work_loop
+from m3ray.pipelines.finetuning.worker_device import WorkerDeviceConfig, find_lost_device
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.storage.root import Root
 from m3ray.study.finetuned_trial import FinetuneOutcome, summarise_finetuning, write_networks
@@ -45,6 +46,8 @@ from m3ray.training.finetuning.spec import OUTCOME, PROGRESS, REFIT, REFIT_ROWS,
 logger = logging.getLogger(__name__)
 
 _FAILURES = 5
+# What an 80 GB card reports, less a little: micro-batches of 16 clips fit without recomputation.
+_LARGE_GPU_BYTES = 70 << 30
 
 
 def add_finetuning(
@@ -84,7 +87,7 @@ def add_finetuning(
 
 
 def choose_preset(options: FinetuneOptions, resources: Resources) -> FinetuneConfig:
-    """Choose the preset of the options, for `auto` by the number of GPUs, and apply what overrides it.
+    """Choose the preset of the options, for `auto` by the GPUs' memory, and apply what overrides it.
 
     Args:
         options: Preset, and the settings that override it.
@@ -92,13 +95,22 @@ def choose_preset(options: FinetuneOptions, resources: Resources) -> FinetuneCon
     Returns:
         The settings of the finetuning.
     """
-    fitting = "small" if not resources.gpus else "gpu80" if resources.gpus == 1 else "gpu24x8"
-    name = fitting if options.unfrozen == "auto" else options.unfrozen
+    name = _find_fitting_preset(resources) if options.unfrozen == "auto" else options.unfrozen
     preset = FINETUNE_PRESETS[name]()
-    if options.unfrozen == "auto" and resources.gpus > 1:
-        preset = replace(preset, workers=resources.gpus)
+    if options.unfrozen == "auto":
+        preset = replace(preset, workers=None)  # one a GPU
+    elif preset.workers and resources.gpus:
+        preset = replace(preset, workers=min(preset.workers, resources.gpus))
     logger.info(f"unfrozen: preset {name}")
     return options.finetune.apply_to(preset)
+
+
+def _find_fitting_preset(resources: Resources) -> str:
+    """Preset for the smallest GPU; where its memory is not known, one GPU is taken for a large one, several are not."""
+    if not resources.gpus:
+        return "small"
+    large = resources.gpu_memory >= _LARGE_GPU_BYTES if resources.gpu_memory else resources.gpus == 1
+    return "gpu80" if large else "gpu24x8"
 
 
 def read_frozen_heads(study: Study, main: Variant, seeds: Sequence[int]) -> dict[int, dict[str, np.ndarray]]:
@@ -156,7 +168,7 @@ def finetune_variant(
     Returns:
         The trial's result, and the outcome of each run.
     Raises:
-        ConfigError: If there are more workers than clips, or a batch cannot be shared evenly.
+        ConfigError: If a batch or a number of workers is below 1.
         M3RayError: If training failed for good; the error says what to lower or to mend.
     """
     outcomes = []
@@ -186,6 +198,7 @@ def train_run(
     Returns:
         The run's outcome.
     Raises:
+        LostDeviceError: If a worker cannot compute on the GPU that it was promised.
         M3RayError: If the workers failed again and again; the last reason is named.
     """
     run = folder.subroot(name)
@@ -195,6 +208,9 @@ def train_run(
         with _keep_interrupts():
             result = _make_trainer(folder, name, spec, datasets, resources).fit()
     except Exception as error:
+        lost = find_lost_device(error)
+        if lost:
+            raise LostDeviceError(f"unfrozen: {lost}") from error
         raise M3RayError(
             f"unfrozen: training failed {_FAILURES} times, the last time so: {_last_line(error)}"
         ) from error
@@ -209,18 +225,18 @@ def _make_trainer(
     resources: Resources,
 ) -> TorchTrainer:
     """Make Ray Train's trainer of a run, which goes on from the checkpoints in `folder/name`."""
-    workers, shared = spec.layout.workers, ray.put(spec)
+    workers, gpu, shared = spec.layout.workers, bool(resources.gpus), ray.put(spec)
     spare = (resources.cpus - 1) / workers  # a CPU at least is left for decoding
     return TorchTrainer(
         work_loop,
-        train_loop_config={"spec": shared},
-        torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+        train_loop_config={"spec": shared, "gpu": gpu},
+        torch_config=WorkerDeviceConfig(gpu=gpu),
         datasets=dict(datasets),
         dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         scaling_config=ScalingConfig(
             num_workers=workers,
-            use_gpu=bool(resources.gpus),
-            resources_per_worker={"CPU": 1, "GPU": 1} if resources.gpus else {"CPU": max(0.1, min(1.0, spare))},
+            use_gpu=gpu,
+            resources_per_worker={"CPU": 1, "GPU": 1} if gpu else {"CPU": max(0.1, min(1.0, spare))},
         ),
         run_config=RunConfig(
             name=name,

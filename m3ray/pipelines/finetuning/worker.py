@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ import ray
 import torch
 from ray import train
 from ray.train import Checkpoint, CheckpointUploadMode
-from ray.train.torch import get_device
 from safetensors.numpy import load, save, save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from m3ray.errors import M3RayError
 from m3ray.model.metrics import METRICS
 from m3ray.pipelines.finetuning.checkpoints import checkpoint_name
+from m3ray.pipelines.finetuning.worker_device import claim_device
 from m3ray.training.finetuning.checkpoint import load_state, save_state
 from m3ray.training.finetuning.collectives import all_gather, all_gather_objects, broadcast_object
+from m3ray.training.finetuning.feed import DeviceFeed, MicroBatch
 from m3ray.training.finetuning.model import FinetuneModel
 from m3ray.training.finetuning.sampler import group_micro_batches
 from m3ray.training.finetuning.similarity_refit import refit_similarity
@@ -38,16 +40,19 @@ from m3ray.training.finetuning.spec import (
     TrainingHistory,
     build_model,
 )
-from m3ray.training.finetuning.trainer import DivergedError, FinetuneTrainer, MicroBatch
+from m3ray.training.finetuning.trainer import DivergedError, FinetuneTrainer
 
 
 def work_loop(config: dict[str, Any]) -> None:
     """Train from the latest checkpoint to the end; rank 0 keeps the outcome.
 
     Args:
-        config: `spec`: reference to the `FinetuneSpec` in the object store.
+        config: `spec`: reference to the `FinetuneSpec` in the object store; `gpu`: whether each worker was promised a
+            GPU.
+    Raises:
+        LostDeviceError: If a GPU was promised and cannot be computed on.
     """
-    Worker(ray.get(config["spec"])).run()
+    Worker(ray.get(config["spec"]), claim_device(gpu=config["gpu"])).run()
 
 
 class Worker:
@@ -55,12 +60,13 @@ class Worker:
 
     Args:
         spec: What every worker is given.
+        device: This worker's device.
     """
 
-    def __init__(self, spec: FinetuneSpec) -> None:
+    def __init__(self, spec: FinetuneSpec, device: torch.device) -> None:
         context = train.get_context()
         self.spec, self.rank, self.workers = spec, context.get_world_rank(), context.get_world_size()
-        self.device = get_device()
+        self.device, self.feed = device, DeviceFeed(device)
         if self.device.type == "cpu":
             # Ray gives a worker of one CPU a single thread.
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
@@ -77,8 +83,12 @@ class Worker:
         model = build_model(spec).to(self.device)
         if self.workers == 1:
             return FinetuneTrainer(model, spec.config, spec.training, spec.steps)
-        devices = [self.device] if self.device.type == "cuda" else None
-        distributed_model = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
+        distributed_model = DistributedDataParallel(
+            model,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            forward_sync_buffers=False,
+            gradient_as_bucket_view=True,
+        )
         return FinetuneTrainer(
             model,
             spec.config,
@@ -86,7 +96,7 @@ class Worker:
             spec.steps,
             distributed_model=distributed_model,
             gather=all_gather,
-            workers=self.workers,
+            layout=spec.layout,
             rank=self.rank,
         )
 
@@ -102,10 +112,11 @@ class Worker:
 
     def run(self) -> None:
         """Train all steps that are left, and keep the outcome with the last checkpoint."""
-        clips = self._iterate_clips("train", first=self.trainer.step_number * self.spec.sampler.batch)
+        parts = self._read_parts("train", first=self.trainer.step_number * self.spec.layout.capacity)
+        steps = self.feed.send(group_micro_batches(parts, self.spec.layout.accumulation_steps))
         try:
-            for micro_batches in self.clock.time_steps(group_micro_batches(clips, self.spec.layout.accumulation_steps)):
-                self._step(micro_batches)
+            for micro_batches in self.clock.time_steps(steps):
+                self._step([self._look_up_rows(part) for part in micro_batches])
         except DivergedError as error:
             self.history.stopped, self.history.running = str(error), []
             self.trainer.ema_model.load_state_dict(self.last_good_state)
@@ -115,7 +126,8 @@ class Worker:
     def _step(self, micro_batches: list[MicroBatch]) -> None:
         sampler, epoch = self.spec.sampler, self.trainer.step_number // self.spec.sampler.steps
         progress = epoch / max(1, self.spec.config.epochs - 1)
-        self.history.running.append(self.trainer.step(micro_batches, progress))
+        clips = sampler.count_clips(self.trainer.step_number)
+        self.history.running.append(self.trainer.step(micro_batches, progress, clips))
         done = self.trainer.step_number
         if done % sampler.steps == 0:
             self._refit()
@@ -162,71 +174,95 @@ class Worker:
         out = {name: np.zeros((len(self.matrix), len(c)), np.float32) for name, c in self.spec.columns.items()}
         own: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
         for stream in ("means", "evaluated"):
-            for clips in self._iterate_clips(stream):
-                vectors, _ = self.trainer.vectors(clips)
-                own.append((clips.positions.numpy(), {name: v.cpu().numpy() for name, v in vectors.items()}))
-        for part in all_gather_objects(own, self.workers):
-            for positions, computed in part:
+            positions, vectors = [], []
+            for part in self._send_parts(stream):
+                positions.append(part.positions.numpy())
+                vectors.append(self.trainer.vectors(part)[0])
+            if positions:
+                fetched = {n: torch.cat([v[n] for v in vectors]).cpu().numpy() for n in self.spec.columns}
+                own.append((np.concatenate(positions), fetched))
+        for parts in all_gather_objects(own, self.workers):
+            for rows, computed in parts:
                 for name, values in computed.items():
-                    out[name][positions] = values
+                    out[name][rows] = values
         return out
 
     def _evaluate(self) -> tuple[dict[str, float], np.ndarray]:
-        """Metrics on val, and the predictions of val and test."""
-        rows, scores = [], []
-        for clips in self._iterate_clips("evaluated"):
-            _, predicted = self.trainer.vectors(clips)
-            rows.append(clips.positions[clips.mask > 0].cpu().numpy())
-            scores.append(predicted[clips.mask > 0].cpu().numpy())
-        score_of = dict(zip(*self._gather_scores(rows, scores), strict=True))
+        """Metrics on val, and the predictions of val and test; the host waits for the device once, at the end."""
+        rows, scores = [np.zeros(0, np.int64)], [torch.zeros(0, device=self.device)]
+        masks = [torch.zeros(0)]
+        for part in self._send_parts("evaluated"):
+            rows.append(part.positions.numpy())
+            masks.append(part.mask)
+            scores.append(self.trainer.vectors(part)[1])
+        counted = torch.cat(masks).numpy() > 0
+        own = (np.concatenate(rows)[counted], torch.cat(scores).cpu().numpy()[counted].astype(np.float64))
+        parts = all_gather_objects(own, self.workers)
+        score_of = {row: score for found in parts for row, score in zip(*found, strict=True)}
         predictions = np.array([score_of[row] for row in self.spec.evaluated])
         truth = self.spec.scores[self.spec.evaluated[: self.spec.val]]
         return {n: float(m(predictions[: self.spec.val], truth)) for n, m in METRICS.items()}, predictions
 
     def _mean_vectors(self) -> dict[str, np.ndarray]:
         """Mean vector of each network over the train split, which stands for an absent tier."""
-        sums: dict[str, Any] = {}
-        for clips in self._iterate_clips("means"):
-            vectors, _ = self.trainer.vectors(clips)
-            for name, values in vectors.items():
-                masked = (values * clips.mask[:, None]).sum(dim=0).double().cpu().numpy()
-                sums[name] = sums.get(name, 0.0) + masked
-        parts = all_gather_objects(sums, self.workers)
-        return {
-            name: (sum(part[name] for part in parts) / len(self.spec.train)).astype(np.float32)
-            for name in self.spec.columns
-        }
+        sums = {n: torch.zeros(len(c), dtype=torch.float64, device=self.device) for n, c in self.spec.columns.items()}
+        for part in self._send_parts("means"):
+            vectors, _ = self.trainer.vectors(part)
+            mask = part.mask.to(self.device, non_blocking=True)
+            sums = {n: sums[n] + (values * mask[:, None]).sum(dim=0).double() for n, values in vectors.items()}
+        parts = all_gather_objects({name: values.cpu().numpy() for name, values in sums.items()}, self.workers)
+        return {n: (sum(part[n] for part in parts) / len(self.spec.train)).astype(np.float32) for n in sums}
 
-    def _gather_scores(self, rows: list[np.ndarray], scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        own = (np.concatenate(rows), np.concatenate(scores).astype(np.float64))
-        parts = all_gather_objects(own, self.workers)
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    def _send_parts(self, name: str) -> Iterator[MicroBatch]:
+        """This worker's micro-batches of a stream that is read once, on the device."""
+        for (part,) in self.feed.send([part] for part in self._read_parts(name)):
+            yield self._look_up_rows(part)
 
-    def _iterate_clips(self, name: str, first: int = 0) -> Iterator[MicroBatch]:
-        """This worker's micro-batches; samples before `first` were trained on already."""
-        shard = train.get_dataset_shard(name)
-        micro, begun = self.spec.layout.micro_batch, False
-        for batch in shard.iter_batches(batch_size=micro, batch_format="pyarrow", prefetch_batches=2):
+    def _look_up_rows(self, part: MicroBatch) -> MicroBatch:
+        """The micro-batch with its rows of the matrix as it is now: it may have been read before a fit changed them."""
+        rows = self.feed.make_host_tensor(self.matrix[part.positions.numpy()])
+        return replace(part, rows=rows.to(self.device, non_blocking=True))
+
+    def _read_parts(self, name: str, first: int = 0) -> Iterator[MicroBatch]:
+        """This worker's micro-batches, on the host and without rows; those before `first` were trained on already."""
+        shard, size = train.get_dataset_shard(name), self.spec.layout.micro_batch
+        batches = shard.iter_batches(batch_size=size, batch_format="pyarrow", prefetch_batches=2)
+        parts = (self._make_part(batch, name) for batch in self._check_order(batches, first))
+        return (part for part in parts if part is not None)
+
+    def _check_order(self, batches: Iterable[pa.Table], first: int) -> Iterator[pa.Table]:
+        """Pass on what begins at `first`; which clips a worker has, and so what a loss is of, rests on the order."""
+        count = 0
+        for batch in batches:
             index = batch["index"][0].as_py()
             if index < first:
                 continue
-            expected = None if name != "train" else first + self.rank * micro
-            if expected is not None and not begun and index != expected:
-                raise M3RayError(f"the stream begins at index {index} instead of {expected}: clips would be left out")
-            begun = True
-            yield self._to_device(batch)
+            expected = self.spec.layout.expect_index(first, self.rank, count)
+            if index != expected:
+                raise M3RayError(f"the stream goes on at index {index} instead of {expected}: clips would be left out")
+            count += 1
+            yield batch
 
-    def _to_device(self, batch: pa.Table) -> MicroBatch:
-        rows, frames = batch["row"].to_numpy(), batch["frames"].combine_chunks()
-        shapes = batch["shape"].to_pylist()
-        clips = [
-            torch.from_numpy(np.frombuffer(frames[k].as_buffer(), np.uint8).reshape(shapes[k]).copy())
-            for k in range(len(rows))
-        ]
-        arrays = (self.matrix[rows], self.spec.scores[rows], batch["mask"].to_numpy())
-        matrix, scores, mask = (torch.from_numpy(np.array(v, np.float32)).to(self.device) for v in arrays)
-        frames_on_device = [clip.to(self.device, non_blocking=True) for clip in clips]
-        return MicroBatch(frames_on_device, matrix, scores, mask, torch.from_numpy(rows.copy()))
+    def _make_part(self, batch: pa.Table, name: str) -> MicroBatch | None:
+        """A micro-batch without the places that are empty; None where all are, unless workers take steps together."""
+        shown = batch.filter(batch["frames"].is_valid()) if batch["frames"].null_count else batch
+        if not shown.num_rows:
+            return self._make_blank_part() if name == "train" else None
+        rows, frames, shapes = shown["row"].to_numpy(), shown["frames"].combine_chunks(), shown["shape"].to_pylist()
+        clips = [np.frombuffer(frames[k].as_buffer(), np.uint8).reshape(shapes[k]) for k in range(len(rows))]
+        return self._make_host_part(clips, self.spec.scores[rows], shown["mask"].to_numpy(), rows)
+
+    def _make_blank_part(self) -> MicroBatch:
+        """A black frame that does not count, for a worker that a step has no clip for."""
+        blank, nothing = np.zeros((1, self.spec.config.size, self.spec.config.size, 3), np.uint8), np.zeros(1)
+        return self._make_host_part([blank], nothing, nothing, self.spec.train[:1])
+
+    def _make_host_part(
+        self, clips: list[np.ndarray], scores: np.ndarray, mask: np.ndarray, rows: np.ndarray
+    ) -> MicroBatch:
+        make = self.feed.make_host_tensor
+        on_host = {"scores": make(scores.astype(np.float32)), "mask": make(mask.astype(np.float32))}
+        return MicroBatch([make(clip) for clip in clips], torch.empty(len(rows), 0), positions=make(rows), **on_host)
 
     def _is_checkpoint_due(self) -> bool:
         """Whether a checkpoint within the epoch is due: rank 0's clock decides for all."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from m3ray.errors import ShapeError
+from m3ray.tiers.constants import constant
 
 WIDTH = 48
 MODULES = {2: 1, 3: 4, 4: 3}  # high-resolution modules in each stage
@@ -227,15 +228,17 @@ def pool_as_if_enlarged(x: Tensor, size: torch.Size) -> Tensor:
         (B, C).
     """
     # mean(R x C') = sum_hw mean(R)_h x_hw mean(C)_w, R (H, h) and C (W, w) the interpolation matrices
-    rows = _interpolation_weights(x.shape[-2], size[0], x)
-    columns = _interpolation_weights(x.shape[-1], size[1], x)
+    rows, columns = (
+        constant(_interpolation_weights, length, enlarged, device=x.device, dtype=x.dtype)
+        for length, enlarged in zip(x.shape[-2:], size, strict=True)
+    )
     return torch.einsum("bchw,h,w->bc", x, rows, columns)
 
 
-def _interpolation_weights(length: int, enlarged: int, like: Tensor) -> Tensor:
-    identity = torch.eye(length, dtype=torch.float64, device=like.device)[None]
+def _interpolation_weights(length: int, enlarged: int) -> Tensor:
+    identity = torch.eye(length, dtype=torch.float64)[None]
     weights = functional.interpolate(identity, size=enlarged, mode="linear", align_corners=False)
-    return weights.mean(dim=-1)[0].to(like.dtype)
+    return weights.mean(dim=-1)[0]
 
 
 def hrnetv2_w48() -> HRNetV2:

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from m3ray.tiers.constants import constant
 from m3ray.tiers.farneback.definition import (
     ITERATIONS,
     POLY_N,
     PYRAMID_SCALE,
     SINGULAR,
     WINDOW,
-    border_weights,
+    blur_filter,
+    border_plane,
     expansion_weights,
-    gaussian,
-    level_blur,
     level_size,
     pyramid_depth,
 )
@@ -43,10 +43,8 @@ def flows(frames: Tensor) -> Tensor:
 
 def _reduce(frames: Tensor, level: int, size: tuple[int, int]) -> Tensor:
     """Frames (T, 1, H, W) blurred as much as the level's reduction needs, then reduced to `size`."""
-    width, sigma = level_blur(level)
-    # OpenCV blurs the full size by binomial weights, its Gaussian of width 3 where no deviation is given.
-    weights = gaussian(width, sigma, frames) if level else frames.new_tensor([0.25, 0.5, 0.25])
-    half = width // 2
+    weights = constant(blur_filter, level, device=frames.device)
+    half = len(weights) // 2
     padded = functional.pad(frames, (half, half, half, half), mode="reflect")
     blurred = functional.conv2d(functional.conv2d(padded, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
     return functional.interpolate(blurred, size=size, mode="bilinear")
@@ -55,7 +53,7 @@ def _reduce(frames: Tensor, level: int, size: tuple[int, int]) -> Tensor:
 def _expand(frames: Tensor) -> Tensor:
     """Coefficients of y, x, y^2, x^2 and xy of the polynomial around each pixel: (T, 1, H, W) to (T, 5, H, W)."""
     fit = expansion_weights()
-    filters = fit.filters.to(frames)
+    filters = constant(_expansion_filters, device=frames.device)
     rows = functional.conv2d(
         functional.pad(frames, (0, 0, POLY_N, POLY_N), mode="replicate"), filters.view(3, 1, -1, 1)
     )
@@ -78,6 +76,10 @@ def _expand(frames: Tensor) -> Tensor:
     )
 
 
+def _expansion_filters() -> Tensor:
+    return expansion_weights().filters
+
+
 def _normal_equations(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     """The normal equations of each pixel's displacement, averaged over the window.
 
@@ -95,7 +97,7 @@ def _normal_equations(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     a_xy = (first[:, 4] + moved[:, 4]) / 4
     b_y = (first[:, 0] - moved[:, 0]) / 2 + a_yy * dy + a_xy * dx
     b_x = (first[:, 1] - moved[:, 1]) / 2 + a_xy * dy + a_xx * dx
-    scale = _border_plane(first)
+    scale = constant(border_plane, *first.shape[-2:], device=first.device)
     a_yy, a_xx, a_xy, b_y, b_x = (value * scale for value in (a_yy, a_xx, a_xy, b_y, b_x))
     terms = [
         a_yy * a_yy + a_xy * a_xy,
@@ -119,12 +121,6 @@ def _sample(second: Tensor, first: Tensor, flow: Tensor) -> Tensor:
     is_inside = (at_x >= 0) & (at_x < width - 1) & (at_y >= 0) & (at_y < height - 1)
     outside = torch.cat([torch.zeros_like(first[:, :2]), first[:, 2:]], dim=1)
     return torch.where(is_inside[:, None], values, outside)
-
-
-def _border_plane(like: Tensor) -> Tensor:
-    """The weight of each pixel, (H, W)."""
-    tall, wide = (torch.tensor(border_weights(length)).to(like) for length in like.shape[-2:])
-    return tall[:, None] * wide
 
 
 def _solve(equations: Tensor) -> Tensor:

@@ -71,19 +71,18 @@ def level_blur(level: int) -> tuple[int, float]:
     return max(round(sigma * 5) | 1, 3), sigma
 
 
-def gaussian(width: int, sigma: float, like: Tensor) -> Tensor:
+def gaussian(width: int, sigma: float) -> Tensor:
     """Weights of a Gaussian filter, which sum to 1.
 
     Args:
         width: number of weights, odd.
         sigma: standard deviation, pixels.
-        like: tensor whose type and device the weights get.
     Returns:
-        (width,).
+        (width,), float64.
     """
     offset = torch.arange(width, dtype=torch.float64) - width // 2
     weights = torch.exp(-(offset**2) / (2 * sigma**2))
-    return (weights / weights.sum()).to(like)
+    return weights / weights.sum()
 
 
 @cache
@@ -93,7 +92,7 @@ def expansion_weights() -> ExpansionWeights:
     The fit r minimises the squared error under the weight w over the basis B: r = (B' W B)^-1 B' W f.
     """
     offset = torch.arange(-POLY_N, POLY_N + 1, dtype=torch.float64)
-    weight = gaussian(2 * POLY_N + 1, POLY_SIGMA, offset)
+    weight = gaussian(2 * POLY_N + 1, POLY_SIGMA)
     # Moments of the two-dimensional weight: of x^2, x^4 and x^2 y^2. That of 1 is 1, and odd ones vanish.
     second, fourth = (weight * offset**2).sum(), (weight * offset**4).sum()
     cross = second * second
@@ -107,6 +106,30 @@ def expansion_weights() -> ExpansionWeights:
     ).inverse()
     filters = torch.stack([weight, offset * weight, offset**2 * weight])
     return ExpansionWeights(filters, float(1 / second), float(coupled[0, 1]), float(coupled[1, 1]), float(1 / cross))
+
+
+def blur_filter(level: int) -> Tensor:
+    """Weights of the filter that blurs a frame before it is reduced to a level, which sum to 1.
+
+    Args:
+        level: number of halvings; at 0 OpenCV blurs by binomial weights, its Gaussian of width 3 without a deviation.
+    Returns:
+        (width,), float64.
+    """
+    return gaussian(*level_blur(level)) if level else torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64)
+
+
+def border_plane(height: int, width: int) -> Tensor:
+    """The weight of each pixel.
+
+    Args:
+        height: number of rows.
+        width: number of columns.
+    Returns:
+        (height, width), float32.
+    """
+    tall, wide = (torch.tensor(border_weights(length)) for length in (height, width))
+    return tall[:, None] * wide
 
 
 def border_weights(length: int) -> list[float]:

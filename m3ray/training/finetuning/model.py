@@ -17,7 +17,7 @@ from m3ray.model import MLP
 from m3ray.tiers import event, scene
 from m3ray.tiers.backbones import csn, hrnet
 
-# With checkpointing only these blocks' inputs are kept of the forward pass; each block is computed once more in the
+# Where blocks are recomputed, only their inputs are kept of the forward pass; each is computed once more in the
 # backward pass.
 _BLOCKS = (csn.Bottleneck, hrnet.Bottleneck, hrnet.HighResolutionModule)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
@@ -30,7 +30,7 @@ class FinetuneModel(nn.Module):
         networks: `scene`, `event` or both to the network, its weights loaded.
         head: MLP over all columns of the model.
         columns: Network to the positions of its vector among the columns.
-        config: Settings of batch norms and checkpointing.
+        config: Settings of batch norms and of recomputation.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FinetuneModel(nn.Module):
         self.frozen_norms = config.batch_norm == "frozen"
         for name in networks:
             self.register_buffer(f"columns_{name}", torch.from_numpy(np.array(columns[name])), persistent=False)
-        if config.checkpointing:
+        if config.recomputes:
             for block in self.networks.modules():
                 if isinstance(block, _BLOCKS):
                     block.forward = _recompute_in_backward(block.forward)  # type: ignore[method-assign]
@@ -135,4 +135,12 @@ def _pad_frames(frames: Tensor) -> Tensor:
 
 
 def _recompute_in_backward(forward: Callable[..., Any]) -> Callable[..., Any]:
-    return partial(checkpoint, forward, use_reentrant=False)
+    # A partial, as a copy of the model copies the bound method in it, too.
+    return partial(_run_block, forward)
+
+
+def _run_block(forward: Callable[..., Any], *inputs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    # No block draws random numbers, so their generators' states need not be kept.
+    return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False)

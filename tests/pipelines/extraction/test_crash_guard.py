@@ -7,6 +7,7 @@ from ledgers import Handle
 
 from m3ray.pipelines.extraction import crash_guard
 from m3ray.pipelines.extraction.crash_guard import CrashGuard, Ledger
+from m3ray.pipelines.extraction.device_faults import DeviceFaultError
 
 HERE, GONE = "node-1", "node-2"
 
@@ -36,7 +37,9 @@ def guard(monkeypatch):
     context = Context()
     monkeypatch.setattr(crash_guard.ray, "get_runtime_context", lambda: context)
     ledger = Ledger()
-    guarded = CrashGuard(Handle(ledger), "tier", 3, lambda clip, count: f"{clip.clip_id} given up after {count}")
+    guarded = CrashGuard(
+        Handle(ledger), "tier", 3, lambda clip, record: f"{clip.clip_id} given up after {record.deaths}"
+    )
     return guarded, ledger, context
 
 
@@ -108,3 +111,89 @@ def test_stages_are_told_apart(guard):
     other = CrashGuard(guarded.ledger, "decode", 3, lambda *_: "given up")
     assert other.run([Item("a")], deadly(None, [])) == ["A"]
     assert set(ledger.in_progress) == {"tier:a"}
+
+
+# GPUs that fail: the process says so before it dies.
+
+
+FIRST, SECOND = "node-1:0", "node-1:1"
+
+
+@pytest.fixture
+def on_gpu(guard):
+    """From a GPU to a guard of a process on it."""
+    guarded, ledger, _ = guard
+    ledger.devices.start_pass(2, 2)
+    for gpu in (FIRST, SECOND):
+        ledger.devices.enter(gpu, gpu)
+    return lambda gpu: CrashGuard(guarded.ledger, "tier", 3, guarded.reject, gpu), ledger
+
+
+def failing(ledger, log, gpu, fails):
+    def compute(items):
+        names = [item.clip_id for item in items]
+        log.append(names)
+        if fails(names):
+            raise DeviceFaultError("CUDA error: misaligned address")
+        ledger.devices.note_computed(gpu)
+        return [name.upper() for name in names]
+
+    return compute
+
+
+def run_until_done(guard, ledger, gpu, items, fails, log):
+    """As Ray: in new processes until the task returns, or the GPU is banned."""
+    for _ in range(20):
+        try:
+            return guard(gpu).run(items, failing(ledger, log, gpu, fails))
+        except DeviceFaultError:
+            if ledger.devices.is_banned(gpu):
+                return None
+    raise AssertionError("never ended")
+
+
+ITEMS = [Item(name) for name in "abcd"]
+
+
+def test_a_gpu_that_failed_once_costs_nothing_but_time(on_gpu):
+    guard, ledger = on_gpu
+    log = []
+    assert run_until_done(guard, ledger, FIRST, ITEMS, lambda _: len(log) == 1, log) == list("ABCD")
+    assert log == [list("abcd"), ["a"], ["b"], ["c"], ["d"]]
+    assert (ledger.in_progress, ledger.devices.count_banned()) == ({}, 0)
+    assert all(record.deaths == 0 for record in ledger.suspects.values()), "it is no crash of the clips"
+
+
+def test_a_gpu_that_always_fails_is_banned_and_its_clips_are_free(on_gpu):
+    guard, ledger = on_gpu
+    log = []
+    assert run_until_done(guard, ledger, FIRST, ITEMS, lambda _: True, log) is None
+    assert log == [list("abcd"), ["a"], ["b"]], "the one with the fewest deaths comes first"
+    assert all(record.deaths == 0 for record in ledger.suspects.values())
+    assert run_until_done(guard, ledger, SECOND, ITEMS, lambda _: False, []) == list("ABCD")
+
+
+def test_a_clip_that_kills_a_sound_gpu_s_process_is_given_up_and_no_gpu_is_banned(on_gpu):
+    guard, ledger = on_gpu
+    log = []
+    results = run_until_done(guard, ledger, FIRST, ITEMS, lambda names: "a" in names, log)
+    assert results == ["a given up after 3", "B", "C", "D"]
+    assert log.count(["a"]) == 3, "alone each time; the batch is not counted"
+    assert [log.count([name]) for name in "bcd"] == [1, 1, 1]
+    assert ledger.devices.count_banned() == 0
+
+
+def test_a_lone_clip_that_kills_its_process_is_given_up_where_nothing_else_is_to_compute(on_gpu):
+    guard, ledger = on_gpu
+    assert run_until_done(guard, ledger, FIRST, ITEMS[:1], lambda _: True, []) == ["a given up after 3"]
+    assert ledger.devices.count_banned() == 0
+
+
+def test_two_such_clips_and_nothing_else_cost_one_gpu_at_most(on_gpu):
+    """The first GPU is suspected; the last one is not banned for what clips do that gray frames do not."""
+    guard, ledger = on_gpu
+    pair = ITEMS[:2]
+    assert run_until_done(guard, ledger, FIRST, pair, lambda _: True, []) is None
+    results = run_until_done(guard, ledger, SECOND, pair, lambda _: True, [])
+    assert results == ["a given up after 3", "b given up after 3"]
+    assert ledger.devices.count_banned() == 1

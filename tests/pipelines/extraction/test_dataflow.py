@@ -6,9 +6,9 @@ from mean_tier import FOLDERS, MeanTier
 
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
 from m3ray.console import LineKeeper
-from m3ray.errors import M3RayError
+from m3ray.errors import LostDeviceError, M3RayError
 from m3ray.pipelines.extraction import dataflow
-from m3ray.pipelines.extraction.dataflow import Settings, _split_into_blocks, _track_progress
+from m3ray.pipelines.extraction.dataflow import Settings, _count_actors, _split_into_blocks, _track_progress
 from m3ray.pipelines.extraction.planning import Plan
 from m3ray.pipelines.extraction.records import WORK
 from m3ray.pipelines.runtime.cluster import Resources
@@ -51,6 +51,7 @@ def counts(done, rejected, storage_failed=0):
         "done": done,
         "rejected": rejected,
         "storage_failed": storage_failed,
+        "deferred": [],
         "seconds": [("decode", 0.5), ("mean", 1.0)],
     }
 
@@ -88,6 +89,76 @@ def test_a_job_stops_at_more_than_a_hundred_rejects_beyond_the_limit(tmp_path):
         M3RayError, match=r"101 clips are rejected, more than the 10 of --max-rejects \(3 decode: damaged"
     ):
         track(plan, [counts(0, 41)], 10)
+
+
+def test_rows_that_a_gpu_left_are_neither_done_nor_rejected(tmp_path):
+    rows = [counts(3, 0) | {"deferred": [("7@a", "a")]}, counts(0, 1) | {"deferred": [("b", "b")]}]
+    with LineKeeper(), Progress("extract", 6, "CPUs") as progress:
+        deferred = _track_progress(iter(rows), progress, plan_of(Root(str(tmp_path))), 0)
+    assert deferred == {"7@a": "a", "b": "b"}
+    assert (progress.done, progress.rejected) == (3, 1)
+
+
+def on_gpus(gpus, **compute):
+    return Settings(TierConfigs(), LimitsConfig(), ComputeConfig(clips_per_batch=8, **compute), Resources(8, gpus))
+
+
+@pytest.mark.parametrize(
+    ("clips", "gpus", "banned", "per_gpu", "actors"),
+    [(1000, 4, 0, 1, 4), (1000, 4, 0, 2, 8), (64, 4, 0, 1, 2), (8, 4, 1, 1, 2), (8, 4, 3, 2, 8), (8, 4, 4, 1, 4)],
+    ids=["a GPU each", "two a GPU", "four batches each", "one beside a banned one", "three banned", "all banned"],
+)
+def test_a_pool_has_a_sound_gpu(tmp_path, clips, gpus, banned, per_gpu, actors):
+    settings = on_gpus(gpus, actors_per_gpu=per_gpu)
+    assert _count_actors(plan_of(Root(str(tmp_path)), clips), settings, banned) == actors
+
+
+class Devices:
+    """Answers for the ledger: how many GPUs are banned after each pass."""
+
+    def __init__(self, banned):
+        self.banned = list(banned)
+
+    def ask(self, ledger, method, *args):
+        return {"count_banned": lambda: self.banned.pop(0), "describe_banned": lambda: "no GPU is left"}[method]()
+
+
+def decode(batch):
+    yield batch
+
+
+def passes(monkeypatch, results, banned):
+    """Run passes that leave what `results` says: number of computed clips, and the rows that are left."""
+    ran = []
+
+    def run_pass(plan, settings, rows, decode, ledger):
+        done, left = results[len(ran)]
+        ran.append((plan.work["clip_id"].to_pylist(), rows, decode))
+        progress = Progress("extract", rows, "GPUs")
+        progress.done = done
+        return progress, left
+
+    monkeypatch.setattr(dataflow, "_run_pass", run_pass)
+    monkeypatch.setattr(dataflow, "ask_devices", Devices(banned).ask)
+    return ran
+
+
+def test_what_banned_gpus_leave_is_computed_in_further_passes(tmp_path, monkeypatch):
+    ran = passes(monkeypatch, [(2, {"0@1": "1", "1@1": "1"}), (1, {"1@1": "1"}), (1, {})], [1, 1])
+    plan = plan_of(Root(str(tmp_path)), 3)
+    with LineKeeper() as log:
+        progress = dataflow._compute(plan, SETTINGS, 6, lambda _: decode, None)
+    assert [(clips, rows) for clips, rows, _ in ran] == [(["0", "1", "2"], 6), (["1"], 2), (["1"], 1)]
+    assert [stage.clip_ids for _, _, stage in ran[1:]] == [{"0@1", "1@1"}, {"1@1"}]
+    assert progress.done == 4
+    assert log.lines[0].endswith("extract: GPUs that are not used any more left 2 clips, which others compute now")
+
+
+def test_a_pass_that_computed_nothing_is_followed_by_one_on_another_gpu_or_by_the_end(tmp_path, monkeypatch):
+    ran = passes(monkeypatch, [(0, {"1": "1"}), (0, {"1": "1"}), (9, {})], [1, 1])
+    with pytest.raises(LostDeviceError, match="no GPU is left"):
+        dataflow._compute(plan_of(Root(str(tmp_path)), 3), SETTINGS, 3, lambda _: decode, None)
+    assert len(ran) == 2
 
 
 def test_a_plan_without_work_starts_nothing_and_is_tidied(tmp_path, monkeypatch):

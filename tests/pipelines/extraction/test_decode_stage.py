@@ -5,8 +5,8 @@ from drawn import pictures
 from failing_storage import LIMITS
 
 from m3ray.config import DecodeConfig, LimitsConfig
-from m3ray.pipelines.extraction.decode_stage import DecodeStage
-from m3ray.pipelines.extraction.records import WORK, unpack_decoded_clips
+from m3ray.pipelines.extraction.decode_stage import DecodeStage, OnlyRows
+from m3ray.pipelines.extraction.records import WORK, DecodedClip, pack_decoded_clips, unpack_decoded_clips
 from m3ray.video.encode import encode_clip
 
 
@@ -28,3 +28,10 @@ def test_a_clip_whose_tiers_look_at_one_frame_is_decoded_no_further(tmp_path, mo
         (row,) = unpack_decoded_clips(table)
         shapes[",".join(tiers)] = (len(row.frames), row.metadata.sampled)
     assert shapes == {"scene": (1, 20), "scene,torchvision:resnet50": (1, 20), "raw,scene": (20, 20), "raw": (20, 20)}
+
+
+def test_rows_that_were_computed_before_are_dropped():
+    tables = [pack_decoded_clips([DecodedClip(name, "/a", ())]) for name in ("0@a", "15@a", "30@a")]
+    stage = OnlyRows(lambda batch: iter(tables if batch == "work" else []), frozenset({"15@a", "30@a"}))
+    rows = [row.clip_id for table in stage("work") for row in unpack_decoded_clips(table)]
+    assert rows == ["15@a", "30@a"]

@@ -14,6 +14,7 @@ from m3ray.pipelines.extraction.tier_stage import TierStage
 from m3ray.pipelines.extraction.write_stage import WriteStage
 from m3ray.storage.root import Root
 from m3ray.storage.versions import read_environments, software_versions
+from m3ray.tiers.precision import float32_precision
 from m3ray.video.metadata import VideoMetadata
 
 
@@ -56,13 +57,26 @@ def test_the_precision_is_the_network_s():
     assert describe_device(torch.device("cpu"), Loaded())["precision"] == "bfloat16"
 
 
-def test_float32_on_a_gpu_that_rounds_convolutions_is_called_so(monkeypatch):
+def test_a_network_that_takes_tensorfloat_on_a_gpu_that_has_it_is_called_so(monkeypatch):
+    class Loaded:
+        precision, tf32 = torch.float32, True
+
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA L4")
-    for capability, expected in (((8, 9), "tf32"), ((7, 5), "float32")):
+    for capability, network, expected in (
+        ((8, 9), Loaded(), "tf32"), ((7, 5), Loaded(), "float32"), ((8, 9), None, "float32"),
+    ):  # fmt: skip
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, value=capability: value)
-        environment = describe_device(torch.device("cuda", 0))
+        environment = describe_device(torch.device("cuda", 0), network)
         assert (environment["device"], environment["processor"], environment["precision"]) == (
             "gpu",
             "NVIDIA L4",
             expected,
         )
+
+
+def test_a_backend_whose_precision_was_set_by_itself_is_no_obstacle(monkeypatch):
+    """`torch.backends.cudnn.allow_tf32` raises then."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA L4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    with float32_precision(tf32=True):
+        assert describe_device(torch.device("cuda", 0))["precision"] == "float32"

@@ -87,3 +87,11 @@ def test_a_failed_clip_loses_its_values():
     row = ComputedClip("a", "/a", None, {"raw": {"x": np.ones(1)}})
     failure = Failure("tier:raw", "FeatureError", "not finite")
     assert row.with_failure(failure) == ComputedClip("a", "/a", None, {}, failure)
+
+
+def test_a_crash_says_what_cuda_said():
+    assert "a crash in native code, or memory" in crash_failure("tier", 3).message
+    failure = crash_failure("tier", 3, "CUDA error: misaligned address")
+    assert failure.message.startswith(
+        "the process that computed it died 3 times, the last times with this clip alone: CUDA"
+    )

@@ -9,6 +9,7 @@ from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.pipelines.extraction.records import (
     ComputedClip,
     Failure,
+    device_failure,
     pack_computed_clips,
     pack_decoded_clips,
 )
@@ -71,3 +72,18 @@ def test_a_root_that_cannot_be_written_is_waited_for(tmp_path, clock, monkeypatc
     assert clock.now > 20
     assert read_rejected_ids(root).to_pylist() == ["b", "c"]
     assert read_rejected_ids(root, permanent=True).to_pylist() == ["c"], "the next job tries b again by itself"
+
+
+def test_what_a_banned_gpu_left_is_no_reject_and_has_no_features(tmp_path):
+    root = Root(str(tmp_path))
+    rows = [
+        ComputedClip("a", "/a", None, failure=device_failure()),
+        ComputedClip("3@b", "/b", None, failure=device_failure(), source_clip_id="b", window_start=3),
+        ComputedClip("c", "/c", None, failure=Failure("decode", "damaged", "words")),
+    ]
+    (counts,) = writer(root, None)(pack_computed_clips(rows, {"mean": [None] * 3})).to_pylist()
+    assert (counts["done"], counts["rejected"], dict(counts["deferred"])) == (0, 1, {"a": "a", "3@b": "b"})
+    assert read_rejected_ids(root).to_pylist() == ["c"]
+    (counts,) = writer(root, None)(pack_computed_clips(rows[:1], {"mean": [None]})).to_pylist()
+    assert (counts["done"], counts["rejected"], dict(counts["deferred"])) == (0, 0, {"a": "a"})
+    assert root.read_shards("features", "mean-1") is None

@@ -1,6 +1,7 @@
 """Frames for training, read in a Ray Data stage."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from failing_storage import LIMITS
 
@@ -25,3 +26,15 @@ def test_training_from_frames_says_what_the_storage_answers(tmp_path, monkeypatc
     stage = FramesStage(ClipSampler(1, 1), np.array([0]), ["s3://clips/00.mp4"], store, LIMITS, 8)
     with pytest.raises(StorageError, match=r"403 AccessDenied: cannot read s3://clips/00\.mp4"):
         stage._read(0, 0)
+
+
+def test_nothing_is_read_for_an_empty_place(monkeypatch):
+    read = []
+    monkeypatch.setattr(FrameCache, "frames", lambda _, __, uri, *___: (read.append(uri), np.ones((2, 4, 4, 3)))[1])
+    store = FrameCache(DecodeConfig(), 4, None)
+    sampler = ClipSampler(2, 2, capacity=3)
+    stage = FramesStage(sampler, np.array([1, 0]), ["zero", "one"], store, LIMITS, 8)
+    table = stage(pa.table({"id": np.arange(3)}))
+    assert read == ["one", "zero"]
+    assert table["frames"].is_valid().to_pylist() == [True, True, False]
+    assert (table["shape"].to_pylist(), table["mask"].to_pylist()) == ([[2, 4, 4, 3]] * 2 + [None], [True, True, False])

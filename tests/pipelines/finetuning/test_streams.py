@@ -13,7 +13,13 @@ from m3ray.config.finetuning import FinetuneConfig
 from m3ray.datasets.catalogue import add_video_metadata
 from m3ray.pipelines.finetuning import streams
 from m3ray.pipelines.finetuning.checkpoints import INDEX
-from m3ray.pipelines.finetuning.streams import make_frame_cache, make_streams, read_frame_settings, read_uris
+from m3ray.pipelines.finetuning.streams import (
+    make_frame_cache,
+    make_streams,
+    read_frame_settings,
+    read_longest_clip,
+    read_uris,
+)
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, update_tier_index
@@ -24,7 +30,7 @@ SPEC = SimpleNamespace(
     train=np.arange(5),
     evaluated=np.array([7, 9]),
     sampler=ClipSampler(5, 4, seed=0),
-    layout=plan_step(4, 1, 2, 5),
+    layout=plan_step(4, 1, 2),
     steps=4,
 )
 
@@ -84,8 +90,36 @@ def test_training_streams_all_epochs_and_evaluation_its_clips_once(made):
     (train, train_count, micro), (means, means_count, _), (evaluated, evaluated_count, _) = calls
     assert (train.start, train_count, micro) == (0, 16, 2), "2 epochs of 2 steps of 4 clips"
     assert (train.sampler.seed, train.max_frames) == (0, 8)
-    assert (means.sampler.seed, means_count, means.rows.tolist()) == (None, 8, [0, 1, 2, 3, 4])
-    assert (evaluated.sampler.clips, evaluated_count, evaluated.rows.tolist()) == (2, 4, [7, 9])
+    assert (means.sampler.seed, means_count, means.rows.tolist()) == (None, 6, [0, 1, 2, 3, 4])
+    assert (evaluated.sampler.clips, evaluated_count, evaluated.rows.tolist()) == (2, 2, [7, 9])
+
+
+@pytest.mark.parametrize("workers", [1, 3, 5, 12])
+def test_workers_have_as_many_places_and_each_clip_is_read_once(monkeypatch, workers):
+    layout = plan_step(4, workers, 2)
+    spec = SimpleNamespace(**{**vars(SPEC), "layout": layout, "sampler": ClipSampler(5, 4, 0, layout.capacity)})
+    made = []
+    monkeypatch.setattr(streams, "_make_stream", lambda *arguments: made.append(arguments))
+    makers = make_streams(spec, ["u"] * 10, None, LimitsConfig(), SimpleNamespace(exists=lambda *_: False))
+    for name in ("train", "means", "evaluated"):
+        makers[name]()
+    for (stage, count, micro), steps in zip(made, (4, None, None), strict=True):
+        assert count % (workers * micro) == 0
+        samples = stage.sampler.samples(np.arange(count))
+        if steps:
+            assert count == steps * layout.capacity
+        else:
+            assert samples.clips[~samples.empty].tolist() == list(range(stage.sampler.clips))
+            assert (samples.mask == ~samples.empty).all()
+
+
+@pytest.mark.parametrize(("sampled", "expected"), [(None, 128), ([40] * 39 + [45], 45), ([500] * 40, 128)])
+def test_the_longest_clip_is_what_the_catalogue_says(study, sampled, expected):
+    if sampled is not None:
+        catalogue = read_catalogue(study.root)
+        metadata = pa.table({"clip_id": catalogue["clip_id"], "frames": sampled, "sampled": sampled})
+        study.root.write_table(add_video_metadata(catalogue, metadata), "catalogue.parquet")
+    assert read_longest_clip(study.root, DecodeConfig(window_frames=128)) == expected
 
 
 @pytest.mark.parametrize(("step", "start", "left"), [(0, 0, 16), (1, 4, 12), (3, 12, 4), (4, 12, 4)])

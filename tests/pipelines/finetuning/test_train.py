@@ -1,14 +1,21 @@
-"""Ray Train around a training: how it is interrupted."""
+"""Ray Train around a training: the preset, how it is interrupted, and what it fails with."""
 
 import signal
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+import ray
+import torch
+from ray.train import ControllerError
 
-from m3ray.errors import M3RayError
+from m3ray.config.finetuning import FinetuneOverrides
+from m3ray.config.options import FinetuneOptions
+from m3ray.errors import LostDeviceError, M3RayError
 from m3ray.pipelines.finetuning import train
 from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.pipelines.runtime.device_probe import DeviceFacts
+from m3ray.pipelines.runtime.devices import CUDA_PROBLEM
 from m3ray.storage.root import Root
 
 
@@ -39,3 +46,54 @@ def test_ctrl_c_is_the_job_s_again_after_a_training(monkeypatch, tmp_path, fails
     with pytest.raises(M3RayError, match="lost") if fails else nullcontext():
         assert train.train_run(Root(str(tmp_path)), "run", work, {}, Resources(1, 0)) == "outcome"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_worker_s_lost_gpu_is_the_job_s_error(monkeypatch, tmp_path):
+    def trainer(*_args, **_options):
+        def fit():
+            raise ControllerError(LostDeviceError("a GPU was promised to node 10.0.0.1"))
+
+        return SimpleNamespace(fit=fit)
+
+    monkeypatch.setattr(train, "TorchTrainer", trainer)
+    monkeypatch.setattr(train.ray, "put", lambda value: value)
+    work = SimpleNamespace(layout=SimpleNamespace(workers=1), config=SimpleNamespace(keep=1))
+    with pytest.raises(LostDeviceError, match=r"unfrozen: a GPU was promised to node 10\.0\.0\.1"):
+        train.train_run(Root(str(tmp_path)), "run", work, {}, Resources(1, 1))
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU in name would be one in fact")
+def test_a_gpu_in_name_alone_ends_a_training_at_once(tmp_path):
+    """Ray gives the worker a GPU, PyTorch finds no CUDA: until now it failed in NCCL's words, or trained on the CPU."""
+    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=100 << 20)
+    try:
+        work = SimpleNamespace(layout=SimpleNamespace(workers=1), config=SimpleNamespace(keep=1))
+        with pytest.raises(LostDeviceError, match=f"unfrozen: a GPU was promised to node .*{CUDA_PROBLEM[:8]}"):
+            train.train_run(Root(str(tmp_path)), "run", work, {}, Resources(2, 1))
+    finally:
+        ray.shutdown()
+
+
+def choose(name, gpus, gib=0, **overrides):
+    facts = DeviceFacts(True, gib << 30, description="a card") if gib else None
+    options = FinetuneOptions(unfrozen=name, finetune=FinetuneOverrides(**overrides))
+    return train.choose_preset(options, Resources(96, gpus, facts=facts))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gib", "expected"),
+    [(0, 0, 8), (1, 79, 16), (12, 79, 16), (1, 22, 4), (12, 22, 4), (1, 0, 16), (2, 0, 4)],
+)
+def test_auto_takes_the_preset_that_the_smallest_gpu_holds(gpus, gib, expected):
+    preset = choose("auto", gpus, gib)
+    assert (preset.micro_batch, preset.workers) == (expected, None), "one worker a GPU"
+
+
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (3, 3), (7, 7), (8, 8), (12, 8), (64, 8), (0, 8)])
+def test_eight_gpus_are_what_the_preset_takes_at_most(gpus, workers):
+    assert choose("gpu24x8", gpus).workers == workers
+
+
+def test_workers_that_are_asked_for_stay():
+    assert choose("gpu24x8", 3, workers=5).workers == choose("auto", 3, workers=5).workers == 5

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from counting import META, count_operations
 from torch.nn import functional
 
-from m3ray.tiers.backbones import fill_untrained_
+from m3ray.tiers.backbones import fill_untrained_, prepare_network
 from m3ray.tiers.backbones.hrnet import FEATURES, HighResolutionModule, hrnetv2_w48, pool_as_if_enlarged
 
 
@@ -40,3 +41,19 @@ def test_every_branch_of_a_module_sees_every_other():
 def test_a_fusion_keeps_no_layer_for_a_branch_itself():
     keys = HighResolutionModule(3).state_dict()
     assert not any(key.startswith(f"fuse_layers.{k}.{k}.") for key in keys for k in range(3))
+
+
+def test_forward_and_backward_stay_on_their_device():
+    network = hrnetv2_w48().to(META)
+    counted = count_operations(lambda: network(torch.empty(2, 3, 64, 64, device=META)).sum().backward())
+    assert counted.uploads == counted.downloads == 0
+    assert all(parameter.grad.device == META for parameter in network.parameters())
+
+
+def test_launches_of_a_batch():
+    """779; before 803: weights of the pooling were made anew for each batch."""
+    network = prepare_network(hrnetv2_w48().to(META), META, torch.bfloat16, in_place=True)
+    with torch.inference_mode():
+        counted = count_operations(network, torch.empty(4, 3, 64, 64, device=META, dtype=torch.bfloat16))
+    assert counted.uploads == counted.downloads == 0
+    assert counted.launches <= 779

@@ -6,6 +6,8 @@ import torch
 
 from m3ray.tiers.farneback.definition import (
     POLY_N,
+    blur_filter,
+    border_plane,
     border_weights,
     expansion_weights,
     gaussian,
@@ -33,10 +35,23 @@ def test_the_blur_before_a_reduction_grows_with_it():
 
 
 def test_a_gaussian_sums_to_one_and_falls_as_it_should():
-    weights = gaussian(11, 1.2, torch.zeros(1, dtype=torch.float64))
+    weights = gaussian(11, 1.2)
     assert weights.sum().item() == pytest.approx(1)
     assert (weights[7] / weights[5]).item() == pytest.approx(np.exp(-(2**2) / (2 * 1.2**2)))
     assert torch.equal(weights, weights.flip(0))
+
+
+def test_a_frame_that_is_not_reduced_is_blurred_by_binomial_weights():
+    """OpenCV's Gaussian of width 3 where no deviation is given; other levels by their own."""
+    assert blur_filter(0).tolist() == [0.25, 0.5, 0.25]
+    assert torch.equal(blur_filter(2), gaussian(9, 1.5))
+
+
+def test_a_pixel_near_two_borders_weighs_their_product():
+    plane = border_plane(12, 20)
+    assert plane.shape == (12, 20)
+    assert plane[0, 2].item() == pytest.approx(0.14 * 0.4472)
+    assert plane[6, 10] == 1
 
 
 def test_the_fit_finds_the_coefficients_of_a_quadratic():

@@ -1,5 +1,7 @@
 """The networks and the MLP as one module."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch import nn
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.model import MLP
 from m3ray.tiers import event
-from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152
+from m3ray.tiers.backbones import csn, fill_untrained_, hrnetv2_w48, ip_csn_152
+from m3ray.training.finetuning import model as module
 from m3ray.training.finetuning.model import FinetuneModel
 
 
@@ -40,6 +43,31 @@ def test_recomputing_blocks_changes_no_gradient():
         keys = set(model.networks["event"].state_dict())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
     assert keys == set(ip_csn_152().state_dict()), "names stay those of the published files"
+
+
+def test_a_copy_of_a_model_recomputes_its_own_blocks():
+    """As the moving average is one: a block that it shared would give the model's features."""
+    config = FinetuneConfig(precision="float32", checkpointing=True)
+    block = csn.Bottleneck(3, 1, 1, "ir")
+    model = FinetuneModel({"event": block}, MLP(4, (4,)), {"event": np.arange(4)}, config)
+    other = copy.deepcopy(model)
+    torch.nn.init.zeros_(other.networks["event"].conv3[0].weight)
+    torch.nn.init.zeros_(other.networks["event"].downsample[0].weight)
+    pixels = torch.randn(1, 3, 2, 4, 4)
+    assert other.eval().networks["event"](pixels).abs().max() == 0
+    assert model.eval().networks["event"](pixels).abs().max() > 0
+
+
+def test_nothing_is_kept_for_later_where_no_gradient_is_wanted(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "checkpoint", lambda forward, *inputs, **_: calls.append(1) or forward(*inputs))
+    config = FinetuneConfig(precision="float32", checkpointing="auto")
+    model = FinetuneModel({"event": csn.Bottleneck(3, 1, 1, "ir")}, MLP(4, (4,)), {"event": np.arange(4)}, config)
+    with torch.no_grad():
+        model.networks["event"](torch.randn(1, 3, 2, 4, 4))
+    assert not calls
+    model.networks["event"](torch.randn(1, 3, 2, 4, 4))
+    assert calls == [1], "and recomputed where nobody has decided"
 
 
 def test_a_network_of_one_tier_replaces_that_tier_s_columns_alone():

@@ -33,7 +33,7 @@ def make_spec(head, **changes):
         "evaluated": np.arange(7, 10),
         "val": 2,
         "sampler": ClipSampler(7, 4, 0),
-        "layout": plan_step(4, 1, 2, 7),
+        "layout": plan_step(4, 1, 2),
     }
     return FinetuneSpec(**{**values, **changes})
 

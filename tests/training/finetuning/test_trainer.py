@@ -1,13 +1,14 @@
 """Finetuning in one process and as two workers; networks are small here but where their own layers matter."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from small_finetuning import FAST, parameters, part, small_model, some_clips
+from small_finetuning import FAST, PretendedDevice, Workers, parameters, part, share_out, small_model, some_clips
 from torch import nn
 
 from m3ray.config import TrainConfig
@@ -15,14 +16,10 @@ from m3ray.config.finetuning import FinetuneConfig
 from m3ray.model import MLP
 from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152
 from m3ray.training.finetuning.collectives import all_gather
+from m3ray.training.finetuning.feed import MicroBatch
 from m3ray.training.finetuning.model import FinetuneModel
-from m3ray.training.finetuning.trainer import (
-    DivergedError,
-    FinetuneTrainer,
-    MicroBatch,
-    OutOfMemoryError,
-    warmup_cosine,
-)
+from m3ray.training.finetuning.sampler import plan_step
+from m3ray.training.finetuning.trainer import DivergedError, FinetuneTrainer, OutOfMemoryError, warmup_cosine
 
 LOSSES = ["mse", "mse_tails", "spearman", "mse_to_spearman"]
 
@@ -51,11 +48,11 @@ def test_clips_that_fill_up_a_step_weigh_nothing():
     torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-6)
 
 
-def _as_worker(rank, workers, loss, folder, build, count):
+def _as_worker(rank, layout, loss, folder, build, count):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=layout.workers)
     model, clips, config = build()
-    wrapped = nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False)
+    wrapped = nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
     run = FinetuneTrainer(
         model,
@@ -64,11 +61,11 @@ def _as_worker(rank, workers, loss, folder, build, count):
         5,
         distributed_model=wrapped,
         gather=all_gather,
-        workers=workers,
+        layout=layout,
         rank=rank,
     )
-    own = [part(clips, range(k, k + 2)) for k in range(2 * rank, count, 2 * workers)]
-    losses = [run.step(own, 0.5) for _ in range(5)]
+    own = share_out(clips, layout, count)(rank)
+    losses = [run.step(own, 0.5, count) for _ in range(5)]
     if rank == 0:
         torch.save({"weights": parameters(model), "losses": losses}, f"{folder}/found.pt")
     dist.barrier()  # a worker that leaves early would abort the other one's last message
@@ -92,9 +89,32 @@ def _real():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_two_workers_are_one(loss, tmp_path):
     """The issue's bound: parameters within 1e-5 after 5 steps, float32."""
-    found, losses, weights = two_and_one(_small, loss, 8, tmp_path)
+    found, losses, weights = many_and_one(_small, loss, 8, tmp_path)
     assert found["losses"] == pytest.approx(losses, rel=1e-4)
     torch.testing.assert_close(found["weights"], weights, rtol=0, atol=1e-5)
+
+
+@pytest.mark.integration
+def test_three_workers_share_eight_clips_unevenly_and_are_one(tmp_path):
+    """Two micro-batches of 2 clips each: 4, 2 and 2 clips, the last two workers with a blank one."""
+    found, losses, weights = many_and_one(_small, "mse_to_spearman", 8, tmp_path, workers=3)
+    assert found["losses"] == pytest.approx(losses, rel=1e-4)
+    torch.testing.assert_close(found["weights"], weights, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [3, 5, 7, 12, 24, 64])
+@pytest.mark.parametrize("loss", ["mse", "spearman"])
+def test_any_number_of_workers_is_one(loss, workers):
+    """Batches of 32 and, at an epoch's end, of 20 clips; the issue's bound, 1e-5."""
+    clips, training = some_clips(32), TrainConfig(loss=loss)
+    layout = plan_step(32, workers, 4)
+    many, one = Workers(layout, training), FinetuneTrainer(small_model(), FAST, training, 5)
+    for count in (32, 20, 32):
+        losses = many.step(share_out(clips, layout, count), 0.5, count)
+        expected = one.step([part(clips, range(count))], 0.5)
+        assert losses == pytest.approx([expected] * workers, rel=1e-4)
+    for trainer in many.trainers:
+        torch.testing.assert_close(parameters(trainer.model), parameters(one.model), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -105,20 +125,72 @@ def test_two_workers_are_one_with_the_full_networks(tmp_path):
     Adam divides a gradient by its size, so that such a weight goes up or down by the learning rate (1e-5, 1e-4 in the
     head) as the last bit falls, whoever adds up.
     """
-    found, losses, weights = two_and_one(_real, "mse", 4, tmp_path)
+    found, losses, weights = many_and_one(_real, "mse", 4, tmp_path)
     assert found["losses"] == pytest.approx(losses, rel=1e-4)
     apart = (found["weights"] - weights).abs()
     assert (apart > 1e-5).double().mean() < 1e-5
     assert apart.max() < 5e-5
 
 
-def two_and_one(build, loss, count, folder):
-    """What two workers and what one process make of five steps of `count` clips."""
-    mp.spawn(_as_worker, (2, loss, str(folder), build, count), nprocs=2)
+def many_and_one(build, loss, count, folder, workers=2):
+    """What several workers and what one process make of five steps of `count` clips, in micro-batches of 2."""
+    mp.spawn(_as_worker, (plan_step(count, workers, 2), loss, str(folder), build, count), nprocs=workers)
     model, clips, config = build()
     run = FinetuneTrainer(model, config, TrainConfig(loss=loss), 5)
     losses = [run.step([part(clips, range(k, k + 2)) for k in range(0, count, 2)], 0.5) for _ in range(5)]
     return torch.load(folder / "found.pt", weights_only=True), losses, parameters(model)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("micro_batches", [[range(8)], [range(4), range(4, 8)]])
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_step_stays_on_its_device_and_waits_once(loss, micro_batches, precision):
+    """Forward, backward, clipping, Adam and average on a pretended device: one wait a step, for the loss."""
+    config, mode = replace(FAST, precision=precision, ema=0.9), PretendedDevice()
+    run = FinetuneTrainer(small_model(config).to(mode.device), config, TrainConfig(loss=loss), 5)
+    clips = some_clips()
+    parts = [part(clips, rows).copy_to(mode.device) for rows in micro_batches]
+    with mode:
+        for _ in range(2):
+            run.step(parts, 0.5)
+            run.vectors(parts[0])
+    assert mode.crossings["waits"] == 2
+    assert mode.crossings["copies"] <= 2 * (2 + 4), "masks or rows that count, and the networks' constants"
+    assert run.step_number == 2
+
+
+@pytest.mark.integration
+def test_the_full_networks_stay_on_their_device():
+    """HRNetV2-W48 and CSN-152, their blocks recomputed, on a pretended device."""
+    config, mode = FinetuneConfig(precision="float32", checkpointing=True), PretendedDevice()
+    with mode.device:
+        networks = {"scene": hrnetv2_w48(), "event": ip_csn_152()}
+    columns = {"scene": np.arange(1, 721), "event": np.arange(721, 2769)}
+    model = FinetuneModel(networks, MLP(2770, (64,)), columns, config).to(mode.device)
+    run = FinetuneTrainer(model, config, TrainConfig(loss="mse_tails"), 5)
+    clips = some_clips(4, columns=2770, size=64).copy_to(mode.device)
+    with mode:
+        run.step([clips], 0.0)
+        vectors, scores = run.vectors(clips)
+    assert mode.crossings["waits"] == 1
+    assert {name: tuple(v.shape) for name, v in vectors.items()} == {"scene": (4, 720), "event": (4, 2048)}
+    assert scores.is_meta
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", "ieee"), ("bfloat16", "ieee"), ("tf32", "tf32")])
+def test_float32_is_what_the_settings_say(precision, expected, monkeypatch):
+    config, found, cudnn = replace(FAST, precision=precision), [], vars(torch.backends)["cudnn"]
+    run = FinetuneTrainer(small_model(config), config, TrainConfig(), 5)
+    forward = run.model.networks["event"].forward
+
+    def note(pixels):
+        found.append((cudnn.conv.fp32_precision, torch.is_autocast_enabled("cpu")))
+        return forward(pixels)
+
+    monkeypatch.setattr(run.model.networks["event"], "forward", note)
+    run.step([some_clips()], 0.0)
+    run.vectors(some_clips())
+    assert set(found) == {(expected, precision == "bfloat16")}
 
 
 @pytest.mark.slow
@@ -193,8 +265,8 @@ def test_memory_that_runs_out_names_what_to_lower(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(run, "_step", full)
-    with pytest.raises(OutOfMemoryError, match=r"8 clips of up to 9 frames .* lower micro_batch \(now 4\)"):
+    monkeypatch.setattr(run, "compute_gradients", full)
+    with pytest.raises(OutOfMemoryError, match=r"8 clips of up to 9 frames .* lower --finetune.micro-batch \(now 4\)"):
         run.step([some_clips()], 0.0)
 
 

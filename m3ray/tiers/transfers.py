@@ -1,0 +1,111 @@
+"""Copies of frames to a device and of features back: on a GPU beside the computation, through pinned memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A tensor on its way to a device.
+
+    Args:
+        tensor: the tensor on the device.
+        end: event at the end of the copy; None where there is nothing to wait for.
+    """
+
+    tensor: Tensor
+    end: torch.cuda.Event | None = None
+
+    def wait(self) -> Tensor:
+        """Let what is asked of the current stream from now on come after the copy; the caller itself goes on.
+
+        Returns:
+            The tensor on the device.
+        """
+        if self.end is not None:
+            computing = torch.cuda.current_stream(self.tensor.device)
+            computing.wait_event(self.end)
+            # The memory belongs to the copying stream: it must not be reused before this stream has read it.
+            self.tensor.record_stream(computing)
+        return self.tensor
+
+
+class Transfers:
+    """Copies between the host and one device.
+
+    A GPU gets one stream for all its uploads: PyTorch keeps freed memory apart for each stream, so that a new stream
+    a batch would take new memory a batch. Pinned buffers come from PyTorch's own pool, which gives one out again once
+    the copy from it has ended.
+
+    Args:
+        device: device that computes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def stage(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Join arrays in memory that the device copies from: pinned, for a GPU.
+
+        Args:
+            arrays: uint8, alike but for their first dimension, (N_k, ...).
+        Returns:
+            uint8, (sum of N_k, ...), on the host.
+        """
+        rows = sum(len(array) for array in arrays)
+        joined = torch.empty((rows, *arrays[0].shape[1:]), dtype=torch.uint8, pin_memory=self._stream is not None)
+        np.concatenate(arrays, out=joined.numpy())
+        return joined
+
+    def upload(self, tensors: Iterable[Tensor]) -> list[Upload]:
+        """Begin to copy tensors to the device, in order.
+
+        Args:
+            tensors: tensors on the host; those that are not pinned are copied to pinned memory first.
+        Returns:
+            An upload for each tensor; wait for one where it is first needed, so that later ones go on meanwhile.
+        """
+        if self._stream is None:
+            return [Upload(tensor.to(self._device)) for tensor in tensors]
+        with torch.cuda.stream(self._stream):
+            # An event after each copy, so that the first batch is computed while the others are on their way.
+            return [Upload(self._copy(tensor), self._stream.record_event()) for tensor in tensors]
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+        return pinned.to(self._device, non_blocking=True)
+
+    def download(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
+        """Copy tensors to the host, and wait once, at the end of all.
+
+        Args:
+            tensors: tensors on the device, computed on its current stream.
+        Returns:
+            An array for each tensor, in order.
+        """
+        if self._stream is None:
+            return [tensor.cpu().numpy() for tensor in tensors]
+        hosts = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+        for host, tensor in zip(hosts, tensors, strict=True):
+            host.copy_(tensor, non_blocking=True)
+        torch.cuda.current_stream(self._device).record_event().synchronize()
+        # Copies: the pinned memory goes back to its pool, however long somebody keeps the features.
+        return [host.numpy().copy() for host in hosts]
+
+
+@cache
+def transfers_of(device: torch.device) -> Transfers:
+    """The transfers of a device, one for all tiers of this process.
+
+    Args:
+        device: device that computes.
+    """
+    return Transfers(device)

@@ -1,0 +1,140 @@
+"""What exceptions say of the device. CUDA's texts are those of cudaGetErrorString, asked of the library itself."""
+
+import ctypes
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from m3ray.errors import FeatureError, LostDeviceError
+from m3ray.pipelines.extraction.device_faults import DeviceFaultError, classify_error, raise_device_fault
+
+# The text below CUDA's own, of c10/cuda/CUDAException.cpp.
+HINTS = (
+    "\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be "
+    "incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA` to enable "
+    "device-side assertions.\n"
+)
+# Errors after which CUDA's documentation says that "the process must be terminated and relaunched", those of a device
+# that cannot be used, and those of a broken one.
+STICKY = {
+    46: "CUDA-capable device(s) is/are busy or unavailable",
+    100: "no CUDA-capable device is detected",
+    214: "uncorrectable ECC error encountered",
+    220: "uncorrectable NVLink error detected during the execution",
+    226: "Invalid access of peer GPU memory over nvlink or a hardware error",
+    700: "an illegal memory access was encountered",
+    702: "the launch timed out and was terminated",
+    710: "device-side assert triggered",
+    714: "hardware stack error",
+    715: "an illegal instruction was encountered",
+    716: "misaligned address",
+    717: "operation not supported on global/shared address space",
+    718: "invalid program counter",
+    719: "unspecified launch failure",
+    999: "unknown error",
+}
+REFUSED = {
+    1: "invalid argument",
+    9: "invalid configuration argument",
+    701: "too many resources requested for launch",
+    801: "operation not supported",
+}
+
+
+@pytest.mark.parametrize("text", STICKY.values())
+def test_errors_that_stick_are_the_device_s(text):
+    assert classify_error(torch.AcceleratorError(f"CUDA error: {text}{HINTS}")) == "device"
+    assert classify_error(RuntimeError(f"CUDA error: {text}{HINTS}")) == "device", "as PyTorch before 2.8 raised them"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA driver error: unknown error",
+        "CUDA error: GPU is lost",
+        "CUDA error: GPU has fallen off the bus",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, opa, opb, m, n, k)`",
+        "CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "cuFFT error: CUFFT_EXEC_FAILED",
+        "cuFFT error: CUFFT_INTERNAL_ERROR",
+        "Triton Error [CUDA]: an illegal memory access was encountered",
+        "No CUDA GPUs are available",
+        "CUDA unknown error - this may be due to an incorrectly set up environment",
+    ],
+)
+def test_what_libraries_and_the_driver_say_is_the_device_s(text):
+    assert classify_error(RuntimeError(text)) == "device"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.AcceleratorError(f"CUDA error: out of memory{HINTS}"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:116] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError("Unable to allocate 9.00 GiB"),
+    ],
+)
+def test_too_little_memory(error):
+    assert classify_error(error) == "memory"
+
+
+@pytest.mark.parametrize("text", REFUSED.values())
+def test_refused_calls_are_the_clip_s(text):
+    assert classify_error(torch.AcceleratorError(f"CUDA error: {text}{HINTS}")) == "clip"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FeatureError("tier scene: CUDA error: an illegal memory access was encountered"),
+        ValueError("CUDA error: device-side assert triggered"),
+        KeyError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+        RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a "
+                     "non-contiguous input."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"),
+        RuntimeError("Kernel size can't be greater than actual input size"),
+        RuntimeError("the clip is called `out of memory.mp4`"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_the_clip_s(error):
+    assert classify_error(error) == "clip"
+
+
+def test_cuda_says_what_these_tests_say():
+    """The texts above are those of the CUDA that this PyTorch brings, where it brings one."""
+    spec = importlib.util.find_spec("nvidia")
+    found = [
+        lib
+        for place in (spec.submodule_search_locations if spec else ())
+        for lib in Path(place).glob("*/lib/libcudart.so*")
+    ]
+    if not found:
+        pytest.skip("this PyTorch has no CUDA")
+    library = ctypes.CDLL(str(found[0]))
+    library.cudaGetErrorString.restype = ctypes.c_char_p
+    for code, text in {**STICKY, **REFUSED, 2: "out of memory"}.items():
+        assert library.cudaGetErrorString(code).decode() == text
+
+
+def test_a_fault_is_one_line():
+    with pytest.raises(DeviceFaultError) as caught:
+        raise_device_fault(torch.AcceleratorError(f"CUDA error: misaligned address{HINTS}"))
+    assert str(caught.value) == "CUDA error: misaligned address"
+    assert classify_error(caught.value) == "device"
+    assert classify_error(LostDeviceError("a GPU was promised")) == "device"
+    raise_device_fault(ValueError("too dark"))
