@@ -217,7 +217,8 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
         # as they have one. A growing pool was seen to stay at one actor while a second GPU node stood idle.
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
         num_gpus=1 / resources.actors_per_gpu(compute) if resources.gpus else None,
-        num_cpus=None if resources.gpus else max(0.5, resources.cpus / actors / 2),
+        # Beside a GPU an actor waits for it more than it computes: decoding needs the CPUs.
+        num_cpus=0.5 if resources.gpus else max(0.5, resources.cpus / actors / 2),
     )
     writer = _make_write_stage(plan, settings, ledger)
     return data.map_batches(writer, batch_size=shard, batch_format="pyarrow", num_cpus=0.25)
