@@ -19,8 +19,8 @@ class FinetuneOptions:
     """Finetuning of the networks, from frames."""
 
     unfrozen: Literal["none", "auto", "small", "gpu80", "gpu24x8"] = "none"
-    """Also train the full model with its networks, by this preset: small (CPUs, trials), gpu80 (one GPU of 80 GB),
-    gpu24x8 (eight of 24 GB), auto (by the GPUs of the cluster)."""
+    """Also train the full model with its networks, by this preset: small (CPUs, trials), gpu80 (GPUs of 80 GB), gpu24x8
+    (up to eight of 24 GB), auto (by the GPUs' memory)."""
     finetune: FinetuneOverrides = field(default_factory=FinetuneOverrides, metadata=json_key("full"))
     """Settings of --unfrozen in place of the preset's."""
 

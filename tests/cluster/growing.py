@@ -53,7 +53,7 @@ def main(out: str, clips: int, gpus: int) -> None:
         rows = root.read_shards(*plan.folders["sleep"])
         assert rows is not None
         pool = len({value[0] for value in rows["sleep"].to_pylist()})
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while ray.cluster_resources().get("GPU", 0) and time.monotonic() < deadline:
             time.sleep(1)
         stop.set()

@@ -5,11 +5,15 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+from ray.autoscaler._private.autoscaler import StandardAutoscaler
+from ray.autoscaler._private.command_runner import DockerCommandRunner, _with_interactive
+from ray.autoscaler.tags import TAG_RAY_USER_NODE_TYPE
 
 TOP = Path(__file__).parents[2]
 
@@ -90,36 +94,83 @@ def test_the_launcher_takes_it_and_starts_a_node_of_each_type(config, aws):
 
 
 GPU_VARIABLES = ("-e NVIDIA_VISIBLE_DEVICES=all", "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video")
+GPU_TYPES = ("gpu_spot", "gpu_on_demand")
 
 
-def test_the_container_of_a_gpu_node_is_given_its_gpu(config):
+class Host:
+    """A node's machine as the launcher's SSH sees it: Docker with NVIDIA's runtime, with or without a GPU."""
+
+    ssh_user, cluster_name = "ubuntu", "m3ray"
+
+    def __init__(self, has_gpu):
+        self.has_gpu, self.commands = has_gpu, []
+
+    def run(self, command, **_):
+        self.commands.append(command)
+        if command == "nvidia-smi" and not self.has_gpu:
+            raise RuntimeError("no devices were found")
+        answers = {".State.Running": b"false", ".Config.Env": b"[]", ".Runtimes": b"nvidia-container-runtime runc"}
+        return next((answer for part, answer in answers.items() if part in command), b"")
+
+
+def start_container(config, node_type):
+    """The `docker run` of a worker of a type, made by Ray's own launcher from the options that its autoscaler takes."""
+    autoscaler = StandardAutoscaler.__new__(StandardAutoscaler)
+    autoscaler.config, autoscaler.available_node_types = config, config["available_node_types"]
+    autoscaler.provider = SimpleNamespace(node_tags=lambda _: {TAG_RAY_USER_NODE_TYPE: node_type})
+    docker = autoscaler._get_node_specific_docker_config("node")
+    names = ("log_prefix", "node_id", "provider", "auth_config", "cluster_name", "process_runner", "use_internal_ip")
+    given = dict.fromkeys(names, "") | {"auth_config": config["auth"], "use_internal_ip": True}
+    runner = DockerCommandRunner(docker, **given)
+    host = runner.ssh_command_runner = Host(has_gpu=node_type in GPU_TYPES)
+    runner.run_init(as_head=False, file_mounts={}, sync_run_yet=True)
+    (command,) = (text for text in host.commands if text.startswith("docker run"))
+    return command
+
+
+@pytest.mark.parametrize("node_type", GPU_TYPES)
+def test_the_container_of_a_gpu_node_is_given_its_gpu(config, node_type):
     """The launcher adds NVIDIA's runtime by itself, which gives devices only to containers that ask by variables."""
-    from ray.autoscaler._private.docker import docker_start_cmds
+    command = start_container(config, node_type)
+    for words in (*GPU_VARIABLES, "--runtime=nvidia", *config["docker"]["run_options"]):
+        assert words in command
 
-    docker = config["docker"]
-    options = [*docker["run_options"], "--runtime=nvidia"]  # command_runner._configure_runtime, where nvidia-smi works
-    command = docker_start_cmds(
-        "ubuntu", docker["image"], {}, docker["container_name"], options, "m3ray", "/home/ray", "docker"
+
+def test_a_container_without_a_gpu_does_not_ask_for_one(config):
+    """Where NVIDIA's runtime is Docker's default, a container that asks is not started on a machine without a GPU."""
+    command = start_container(config, "cpu_spot")
+    assert "nvidia" not in command.lower()
+    assert not any("NVIDIA" in option for option in config["docker"]["run_options"]), "the head's too"
+
+
+def run_guard(config, vendors, python):
+    """The setup command that tries the GPU, with another folder of PCI devices and a given `python`."""
+    (guard,) = config["worker_setup_commands"]
+    text = guard.replace("/sys/bus/pci/devices", str(vendors)).replace("python -c", f"{python} -c")
+    command = " ".join(_with_interactive(text))  # the shell that the launcher runs it in
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
-    for variable in GPU_VARIABLES:
-        assert variable in command
-
-
-def run_guard(config, driver_file, python):
-    """The setup command that tries the GPU, with another file in place of the driver's and a given `python`."""
-    (guard,) = (text for text in config["setup_commands"] if "/proc/driver/nvidia" in text)
-    text = guard.replace("/proc/driver/nvidia/version", str(driver_file)).replace("python -c", f"{python} -c")
-    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
 
 
 def test_a_gpu_node_without_cuda_is_not_set_up(config, tmp_path):
-    driver = tmp_path / "version"
-    assert run_guard(config, driver, "false").returncode == 0, "a CPU node: its host has no driver"
-    driver.touch()
-    assert run_guard(config, driver, "true").returncode == 0, "a GPU that computes"
-    failed = run_guard(config, driver, "false")
+    assert run_guard(config, tmp_path, "false").returncode == 0, "no PCI device"
+    for name, vendor in {"0000:00:00.0": "0x8086", "0000:31:00.0": "0x10de"}.items():
+        assert run_guard(config, tmp_path, "false").returncode == 0, "a CPU node: no device of NVIDIA's (0x10de)"
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vendor").write_text(f"{vendor}\n")
+    assert run_guard(config, tmp_path, "true").returncode == 0, "a GPU that computes"
+    failed = run_guard(config, tmp_path, "false")
     assert failed.returncode == 1
-    assert "PyTorch cannot compute on it: see NVIDIA_VISIBLE_DEVICES in cluster.yaml" in failed.stderr
+    assert "This node has a GPU that PyTorch cannot compute on. Its container needs NVIDIA's runtime" in failed.stderr
+
+
+def test_workers_run_the_guard_after_the_installation(config):
+    from ray.autoscaler._private.util import prepare_config
+
+    made = prepare_config({**config, "cluster_name": "m3ray"})
+    assert made["worker_setup_commands"] == config["setup_commands"] + config["worker_setup_commands"]
+    assert not any("worker_setup_commands" in kind for kind in made["available_node_types"].values())
 
 
 def test_every_node_hides_gpus_from_tasks_that_ask_for_none(config):
@@ -127,13 +178,32 @@ def test_every_node_hides_gpus_from_tasks_that_ask_for_none(config):
         assert "ray start" not in command or "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1" in command
 
 
-def test_the_manifest_for_kubernetes_agrees_with_the_launcher_s(config):
+def read_manifest():
     (block,) = re.findall(r"```yaml\n(apiVersion.*?)```", (TOP / "docs" / "cluster.md").read_text(), re.DOTALL)
-    spec = yaml.safe_load(block)["spec"]
-    cluster = spec["rayClusterSpec"]
+    return yaml.safe_load(block)
+
+
+def test_the_manifest_for_kubernetes_agrees_with_the_launcher_s(config):
+    cluster = read_manifest()["spec"]["rayClusterSpec"]
     assert cluster["rayVersion"] in config["docker"]["image"]
     (group,) = cluster["workerGroupSpecs"]
     assert group["maxReplicas"] == config["available_node_types"]["gpu_spot"]["max_workers"]
     (container,) = group["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == container["resources"]["requests"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    (start,) = (text for text in config["worker_start_ray_commands"] if "ray start" in text)
+    assert variables.items() <= dict(re.findall(r"(\w+)=(\S+)", start)).items()
+    assert {"OMP_WAIT_POLICY", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"} <= set(variables)
+    assert cluster["authOptions"]["mode"] == "token"
+    assert "RAY_AUTH_MODE=token" in start
+
+
+def test_a_pod_whose_gpu_does_not_compute_does_not_join(config):
+    (group,) = read_manifest()["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    pod = group["template"]["spec"]
+    (guard,), (worker,) = pod["initContainers"], pod["containers"]
+    assert guard["image"] == worker["image"]
+    assert guard["resources"]["limits"]["nvidia.com/gpu"] == worker["resources"]["limits"]["nvidia.com/gpu"]
+    compile(guard["command"][-1], "guard", "exec")
+    assert guard["command"][-1] in config["worker_setup_commands"][0], "as on AWS"

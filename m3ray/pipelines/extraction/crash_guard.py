@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from m3ray.config import LimitsConfig
 from m3ray.pipelines.extraction.circuit_breaker import CircuitBreaker
@@ -275,5 +276,7 @@ def start_ledger(limits: LimitsConfig) -> Any:
     Returns:
         Handle of the actor.
     """
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger)
+    # Beside the driver: a node that the autoscaler starts is one that it may stop, and a spot node goes without asking.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Ledger)
     return actor.remote(limits.storage_seconds, get_readable_clip(), devices=DeviceLedger(_IDLE_SECONDS))

@@ -40,7 +40,7 @@ def claim_device(*, gpu: bool) -> torch.device:
 class WorkerDeviceConfig(TorchConfig):
     """Ray Train's connection of PyTorch workers, which are asked for their devices first.
 
-    Without this, a worker without a GPU would fail in NCCL's words, or train on a CPU in silence.
+    Without this, a worker without a GPU would fail in NCCL's words, which name neither the node nor a cure.
 
     Args:
         gpu: Whether each worker was promised a GPU.

@@ -33,14 +33,17 @@ def score_node_type(
         node_availability_summary: Ray's record of which types could be started when it last tried, in the past half
             hour.
     Returns:
-        Ray's score, after whether nodes of the type can be had, higher is better; None: no node of this type.
+        Ray's score, with whether nodes of the type can be had second, higher is better; None: no node of this type.
     """
     if node_type.endswith(ON_DEMAND) and _is_available(name_spot_type(node_type), node_availability_summary):
         return None
     score = _resource_based_utilization_scorer(
         node_resources, resources, node_availability_summary=node_availability_summary
     )
-    return None if score is None else (_is_available(node_type, node_availability_summary), *score)
+    if score is None:
+        return None
+    spares_gpus, *others = score  # first, so that no GPU node is started for want of a CPU node
+    return (spares_gpus, _is_available(node_type, node_availability_summary), *others)
 
 
 def name_spot_type(node_type: str) -> str:

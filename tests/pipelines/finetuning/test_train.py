@@ -65,7 +65,7 @@ def test_a_worker_s_lost_gpu_is_the_job_s_error(monkeypatch, tmp_path):
 @pytest.mark.integration
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU in name would be one in fact")
 def test_a_gpu_in_name_alone_ends_a_training_at_once(tmp_path):
-    """Ray gives the worker a GPU, PyTorch finds no CUDA: until now it failed in NCCL's words, or trained on the CPU."""
+    """Ray gives the worker a GPU, PyTorch finds no CUDA: until now it failed in NCCL's words alone."""
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=100 << 20)
     try:
         work = SimpleNamespace(layout=SimpleNamespace(workers=1), config=SimpleNamespace(keep=1))

@@ -30,3 +30,9 @@ def test_where_they_cannot_on_demand_ones_are_better_than_another_attempt():
 
 def test_what_does_not_fit_a_node_is_no_reason_to_start_it():
     assert rate("gpu_spot", {"GPU": 2}) is None
+
+
+def test_no_gpu_node_is_started_for_want_of_a_cpu_node():
+    available = NodeAvailabilitySummary({"cpu_spot": NodeAvailabilityRecord("cpu_spot", False, 0.0, None)})
+    cpu = score_node_type({"CPU": 16}, [{"CPU": 1}], "cpu_spot", node_availability_summary=available)
+    assert cpu > rate("gpu_spot", {"CPU": 1}, cpu_spot=False)
