@@ -55,10 +55,13 @@ class DeviceGuard:
         """
         if self._ledger is None or not (self._status == "banned" or self._call("is_banned", self.gpu)):
             return False
-        self._status = "banned"
         reason = self._call("stop_reason")
         if reason:
             raise LostDeviceError(reason)
+        if self._status != "banned":
+            # Banned while this process lived, by another one on the same GPU. Ray Data would send its next clips here,
+            # where they come back soonest; the next process waits where it is made.
+            os._exit(_EXIT_STATUS)
         return True
 
     def keep_fault(self, error: DeviceFaultError) -> None:

@@ -17,17 +17,19 @@ logger = logging.getLogger(__name__)
 _WATCH_SECONDS, _ANSWER_SECONDS = 2.0, 10.0
 
 
-def ask_devices(ledger: Any, method: str, *args: Any) -> Any:
+def ask_devices(ledger: Any, method: str, *args: Any, timeout: float | None = None) -> Any:
     """Call a method of a job's device ledger.
 
     Args:
         ledger: Handle of a `crash_guard.Ledger` actor.
         method: Name of a method of `DeviceLedger`.
         *args: Its arguments.
+        timeout: Seconds to wait for the answer; None: until it comes, which takes a while where the ledger's process
+            has only begun to start.
     Returns:
         What the method returns.
     """
-    return ray.get(ledger.call_devices.remote(method, *args), timeout=_ANSWER_SECONDS)
+    return ray.get(ledger.call_devices.remote(method, *args), timeout=timeout)
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def report_devices(ledger: Any) -> Iterator[None]:
         yield
     except Exception:
         with suppress(Exception):  # Where Ray itself is gone, that is the error to show.
-            reason = ask_devices(ledger, "stop_reason")
+            reason = ask_devices(ledger, "stop_reason", timeout=_ANSWER_SECONDS)
         if not reason:
             raise
         raise LostDeviceError(reason) from None  # not the traceback of the worker that was the first to stop
@@ -67,6 +69,6 @@ def _watch(ledger: Any, reported: int, stop: Event) -> None:
     while not has_ended:
         has_ended = stop.wait(_WATCH_SECONDS)
         with suppress(Exception):  # An answer that the ledger does not give is a missed look, no error.
-            for line in ask_devices(ledger, "read_news", reported):
+            for line in ask_devices(ledger, "read_news", reported, timeout=_ANSWER_SECONDS):
                 logger.warning(f"extract: {line}")
                 reported += 1

@@ -28,7 +28,7 @@ import torch
 import yaml
 
 from m3ray.config import ComputeConfig, DeviceConfig
-from m3ray.errors import ClusterError
+from m3ray.errors import ClusterError, DeviceError
 from m3ray.pipelines.runtime.address import check_address, read_address, token_path
 from m3ray.pipelines.runtime.device_meter import DeviceMeter
 from m3ray.pipelines.runtime.device_probe import DeviceFacts, inspect_device, probe_cpus, probe_gpus
@@ -161,6 +161,7 @@ def connect_cluster(
         _start_ray(dashboard)
     _configure_ray()
     try:
+        _check_wish(settings, grows=not own or read_address() is not None)
         with (meter or DeviceMeter()).measure(), hide_gpus_of_driver():
             yield _probe(_cluster_resources(settings), settings, dry=dry)
     finally:
@@ -174,6 +175,15 @@ def _local_resources(compute: ComputeConfig) -> Resources:
     resources = _combine_resources(compute, amounts, amounts)
     report = inspect_device(gpu=bool(resources.gpus_now))
     return replace(resources, facts=DeviceFacts(report.bfloat16, report.memory, report.has_compiler))
+
+
+def _check_wish(compute: ComputeConfig, *, grows: bool) -> None:
+    """Refuse to wait for a GPU that cannot come: a Ray of this machine alone has the devices that it has."""
+    if compute.device == "gpu" and not grows and not ray.cluster_resources().get("GPU"):
+        raise DeviceError(
+            "--compute.device gpu, and Ray finds no GPU on this machine: leave it out, or name a cluster that has some "
+            "(RAY_ADDRESS)"
+        )
 
 
 def _probe(resources: Resources, compute: ComputeConfig, *, dry: bool) -> Resources:

@@ -35,6 +35,7 @@ _REPORT_SECONDS, _POLL_SECONDS = 60.0, 2.0
 # A kind whose GPUs are all taken is not waited for where another kind has answered.
 _PATIENCE_SECONDS = 60.0
 _ANY_NODE = "a GPU node"
+_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ def _list_gpu_nodes() -> list[Node]:
 Probes = dict[ray.ObjectRef, str]  # task to the node that it runs on, in words
 
 
-@ray.remote(num_cpus=0, max_retries=3)
+# One call a process: one that goes on would keep its CUDA context, hundreds of MB of the GPU.
+@ray.remote(num_cpus=0, max_retries=3, max_calls=1)
 def _probe_task(gpu: bool) -> tuple[str, DeviceReport]:
     if not gpu:
         hide_gpus()
@@ -209,9 +211,17 @@ def _start_probes(nodes: Sequence[Node], *, gpu: bool) -> Probes:
 def _run_probes(nodes: Sequence[Node]) -> dict[str, DeviceReport]:
     """Reports by node; probes anew, without a node of its own, where every probed node went meanwhile."""
     reports = _collect_reports(_start_probes(nodes, gpu=True), None)
-    while not reports:
-        logger.warning("probe: every GPU node that was asked went meanwhile: waiting for another")
+    for attempt in range(_MAX_ATTEMPTS):
+        if reports:
+            return reports
+        logger.warning("probe: every GPU node that was asked went, or its process died: asking again")
+        time.sleep(_POLL_SECONDS * attempt)
         reports = _collect_reports(_start_probes([], gpu=True), None)
+    if not reports:
+        raise DeviceError(
+            f"probe: the process that tries a GPU died {_MAX_ATTEMPTS + 1} times, though it only adds up ones: see "
+            "Ray's logs and dmesg on the GPU nodes, or compute on CPUs with --compute.device cpu"
+        )
     return reports
 
 
@@ -235,6 +245,8 @@ def _collect_reports(probes: Mapping[ray.ObjectRef, str], limit: float | None) -
 
 
 def _describe_wait(missing: str) -> str:
+    if ray.available_resources().get("GPU", 0) >= 1:
+        return f"the process that tries the GPU on {missing} to start"
     there = sum(entry["Resources"].get("GPU", 0) for entry in ray.nodes() if entry["Alive"])
     if there:
         return f"a free GPU on {missing}: all are taken, by other jobs (`ray status` shows them)"

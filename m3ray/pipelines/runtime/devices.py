@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,9 +119,9 @@ def list_cures(answer: str) -> str:
         ),
         (
             no_devices and not cpu_build,
-            "the container has no devices: start it with NVIDIA's runtime and -e NVIDIA_VISIBLE_DEVICES=all -e "
-            "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, as cluster.yaml does"
-            + ("" if shutil.which("nvidia-smi") else " (nvidia-smi is missing, too)"),
+            "no NVIDIA device is visible there: start its container with NVIDIA's runtime and -e "
+            "NVIDIA_VISIBLE_DEVICES=all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, as cluster.yaml does, or "
+            "install the driver, or start Ray without --num-gpus",
         ),
         (
             old_driver,

@@ -68,12 +68,16 @@ def test_a_process_on_a_banned_gpu_waits_where_it_is_made(ledger, monkeypatch):
         guard.is_banned()
 
 
-def test_a_process_whose_gpu_another_one_gets_banned_stops_using_it(ledger):
+def test_a_process_whose_gpu_another_one_gets_banned_ends_so_that_it_is_sent_no_more(ledger, monkeypatch):
+    """Two actors share a GPU: the one that lives would hand back whatever is decoded, as the idlest of all."""
+    ended = []
+    monkeypatch.setattr(device_guard.os, "_exit", ended.append)
     guard = DeviceGuard(Handle(ledger))
     assert not guard.is_banned()
     for _ in range(3):
         ledger.lose_device("node-1:0", [], "words")
-    assert guard.is_banned()
+    guard.is_banned()
+    assert ended == [75]
 
 
 def test_a_computed_batch_ends_a_row(ledger):

@@ -8,7 +8,7 @@ import ray
 import yaml
 
 from m3ray.config import ComputeConfig
-from m3ray.errors import ClusterError
+from m3ray.errors import ClusterError, DeviceError
 from m3ray.pipelines.runtime import cluster
 from m3ray.pipelines.runtime.cluster import Resources, connect_cluster, read_launcher_resources
 from m3ray.pipelines.runtime.device_probe import DeviceFacts, DeviceReport
@@ -94,6 +94,14 @@ def test_a_dry_run_starts_no_ray_and_looks_at_this_machine(monkeypatch):
         assert (resources.bfloat16, resources.gpu_memory) == (True, 8 << 30)
     with connect_cluster(ComputeConfig(device="cpu"), dry=True) as resources:
         assert resources.gpus == 0
+
+
+def test_a_gpu_that_cannot_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with pytest.raises(DeviceError, match="Ray finds no GPU on this machine"):
+        cluster._check_wish(ComputeConfig(device="gpu"), grows=False)
+    cluster._check_wish(ComputeConfig(device="gpu"), grows=True)
+    cluster._check_wish(ComputeConfig(), grows=False)
 
 
 def test_a_launcher_s_node_types_are_cut_at_the_cluster_s_most(tmp_path):

@@ -79,6 +79,7 @@ def answers(monkeypatch):
         monkeypatch.setattr(device_probe.ray, "wait", wait)
         monkeypatch.setattr(device_probe.ray, "get", get)
         monkeypatch.setattr(device_probe.ray, "nodes", list)
+        monkeypatch.setattr(device_probe.ray, "available_resources", dict)
         monkeypatch.setattr(device_probe.ray, "cancel", lambda *_, **__: None)
         monkeypatch.setattr(device_probe, "_start_probes", start)
 
@@ -148,6 +149,26 @@ def test_a_node_that_goes_is_a_line_and_another_is_waited_for(answers, monkeypat
         assert probe_gpus() == DeviceFacts(True, 22 * GIB, True)
     assert f"{A} did not answer" in log.lines[0]
     assert "every GPU node that was asked went" in log.lines[1]
+
+
+def test_a_probe_whose_process_dies_each_time_is_an_error_and_no_endless_loop(answers, monkeypatch):
+    """So it is where CUDA's library aborts; the node stays."""
+    monkeypatch.setattr(device_probe, "_list_gpu_nodes", lambda: [A])
+    waits = []
+    monkeypatch.setattr(device_probe.time, "sleep", waits.append)
+    died = ray.exceptions.WorkerCrashedError()
+    answers({"a": died, "late": died})
+    with pytest.raises(DeviceError, match=r"the process that tries a GPU died 6 times"):
+        probe_gpus()
+    assert len(waits) == 5
+
+
+def test_while_its_process_starts_no_other_job_is_blamed(monkeypatch):
+    monkeypatch.setattr(device_probe.ray, "available_resources", lambda: {"GPU": 1.0})
+    assert device_probe._describe_wait(str(A)) == f"the process that tries the GPU on {A} to start"
+    monkeypatch.setattr(device_probe.ray, "available_resources", lambda: {"GPU": 0.5})
+    monkeypatch.setattr(device_probe.ray, "nodes", lambda: [{"Alive": True, "Resources": {"GPU": 1.0}}])
+    assert "all are taken, by other jobs" in device_probe._describe_wait(str(A))
 
 
 def test_cpus_of_all_kinds_decide_too(answers, monkeypatch):
