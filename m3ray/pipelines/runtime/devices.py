@@ -39,6 +39,17 @@ def take_device(*, gpu: bool) -> torch.device:
     return torch.device("cuda")
 
 
+def take_assigned_device() -> torch.device:
+    """Take the device that Ray gave this task: a GPU if it gave one, or a part of one, else the CPU.
+
+    Returns:
+        The device.
+    Raises:
+        LostDeviceError: If it gave a GPU and PyTorch cannot compute on it.
+    """
+    return take_device(gpu=ray.is_initialized() and bool(assigned_gpus()))
+
+
 def hide_gpus() -> None:
     """Hide all GPUs from this process unless Ray gave it one; before PyTorch looks for them."""
     if ray.is_initialized() and not assigned_gpus():

@@ -17,7 +17,7 @@ import ray.data
 from m3ray.config import SimilarityConfig, as_json
 from m3ray.errors import StudyError
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.devices import hide_gpus, take_device
+from m3ray.pipelines.runtime.devices import hide_gpus, take_assigned_device
 from m3ray.pipelines.similarity.inputs import CODE_VERSION, SimilarityClips
 from m3ray.schema import SIMILARITY, vector_schema
 from m3ray.similarity import MEASURES, Projection
@@ -109,10 +109,9 @@ def _fit(
         f"{', a quarter of a GPU' if resources.gpus else ''} and {memory / 2**30:.1f} GiB"
     )
     vectors = clips.select_vectors([row["clip_id"] for row in clips.train])
-    gpu = bool(resources.gpus)
-    projections = ray.put(ray.get(_project_task.options(**request).remote(clips.config, vectors, gpu)))
+    projections = ray.put(ray.get(_project_task.options(**request).remote(clips.config, vectors)))
     labels = ray.put([row["labels"] or [] for row in clips.train])
-    tasks = {tier: _fit_task.options(**request).remote(c, projections, labels, gpu) for tier, c in wanted.items()}
+    tasks = {tier: _fit_task.options(**request).remote(c, projections, labels) for tier, c in wanted.items()}
     fits, skipped = {}, {}
     for tier, task in tasks.items():
         fitted, messages = ray.get(task)
@@ -129,17 +128,17 @@ Projected = dict[str, tuple[Projection, np.ndarray]]
 
 
 @ray.remote
-def _project_task(config: SimilarityConfig, train: dict[str, np.ndarray], gpu: bool) -> Projected:
-    take_device(gpu=gpu)
+def _project_task(config: SimilarityConfig, train: dict[str, np.ndarray]) -> Projected:
+    take_assigned_device()
     return project(config, train)
 
 
 @ray.remote
 def _fit_task(
-    config: SimilarityConfig, projected: Projected, labels: list[list[str]], gpu: bool
+    config: SimilarityConfig, projected: Projected, labels: list[list[str]]
 ) -> tuple[FittedSimilarity | None, list[str]]:
     """The fit and its warnings; None and the reason where it is impossible on these clips."""
-    take_device(gpu=gpu)
+    take_assigned_device()
     matrix, names = label_matrix(labels)
     # Object-store arrays are read-only; scikit-learn's t-SNE wants its own.
     own = {tier: (projection, np.array(rows)) for tier, (projection, rows) in projected.items()}

@@ -62,7 +62,7 @@ def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources)
             logger.warning(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
 
 
-def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant], gpu: bool) -> None:
+def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant], gpu: bool = False) -> None:
     """One Tune trial: all runs of a variant; its tables go to the root, its means to Tune."""
     torch.set_num_threads(1)
     device = take_device(gpu=gpu)

@@ -106,7 +106,7 @@ def _make_tuner(
     )
 
 
-def _run_setting(config: dict[str, Any], study: Study, variant: Variant, gpu: bool) -> None:
+def _run_setting(config: dict[str, Any], study: Study, variant: Variant, gpu: bool = False) -> None:
     """One Tune trial: all runs of a setting as one model, so that ASHA sees their mean after each epoch."""
     torch.set_num_threads(1)
     device = take_device(gpu=gpu)

@@ -7,7 +7,14 @@ import torch
 
 from m3ray.errors import LostDeviceError
 from m3ray.pipelines.runtime import devices
-from m3ray.pipelines.runtime.devices import find_gpu_problem, hide_gpus, hide_gpus_of_driver, list_cures, take_device
+from m3ray.pipelines.runtime.devices import (
+    find_gpu_problem,
+    hide_gpus,
+    hide_gpus_of_driver,
+    list_cures,
+    take_assigned_device,
+    take_device,
+)
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="here CUDA works")
 
@@ -71,6 +78,15 @@ def test_a_working_gpu_is_taken(on_ray, monkeypatch):
     on_ray("0")
     monkeypatch.setattr(devices, "_try_cuda", lambda: "")
     assert take_device(gpu=True) == torch.device("cuda")
+
+
+@NO_CUDA
+def test_what_ray_gave_is_what_is_taken(on_ray):
+    on_ray()
+    assert take_assigned_device() == torch.device("cpu")
+    on_ray("0")
+    with pytest.raises(LostDeviceError):
+        take_assigned_device()
 
 
 @NO_CUDA
