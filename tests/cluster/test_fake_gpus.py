@@ -6,12 +6,14 @@ anything is computed, in words; until the probe they computed on CPUs, booked GP
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from ray.util import get_node_ip_address
 
 from m3ray.pipelines.runtime.devices import CUDA_PROBLEM
 
@@ -34,10 +36,14 @@ def cluster(marked_environment, tmp_path_factory):
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONPATH": str(TOP),
     }
-    command = f"{RAY} start --head --port=0 --num-cpus=2 --num-gpus=1 --include-dashboard=false"
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    command = f"{RAY} start --head --port={port} --num-cpus=2 --num-gpus=1 --include-dashboard=false"
     command += f" --object-store-memory=300000000 --temp-dir={folder}/r"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
-    return {**environment, "RAY_ADDRESS": "auto"}
+    # Not `auto`, which may be another Ray of this machine.
+    return {**environment, "RAY_ADDRESS": f"{get_node_ip_address()}:{port}"}
 
 
 def run(job, environment, *options):
