@@ -39,8 +39,10 @@ def limit_memory(device: torch.device) -> int:
 
 
 def _assigned_share() -> float:
-    """Share of a GPU that Ray gave this process; 1 without Ray."""
-    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 1)) if ray.is_initialized() else 1.0
+    """Share of a GPU that Ray gave this actor; 1 in a driver and without Ray."""
+    if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return 1.0
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 1))
 
 
 class BatchLimits:

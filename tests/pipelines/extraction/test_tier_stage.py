@@ -126,7 +126,7 @@ def end(status):
 def test_a_stage_that_was_promised_a_gpu_never_falls_back():
     stage = TierStage([MeanTier()], DecodeConfig(), LimitsConfig(), 1, gpu=True)
     if not torch.cuda.is_available():
-        with pytest.raises(DeviceFaultError, match="a GPU was promised to this machine"):
+        with pytest.raises(DeviceFaultError, match="a GPU was promised to "):
             stage(pack_decoded_clips([gray_clip("a", 10)]))
     assert TierStage([MeanTier()], DecodeConfig(), LimitsConfig(), 1).device == torch.device("cpu")
     torch.set_num_threads(2)

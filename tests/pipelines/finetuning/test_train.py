@@ -1,11 +1,14 @@
 """Ray Train around a training: the preset, how it is interrupted, and what it fails with."""
 
+import os
 import signal
+import subprocess
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import ray
 import torch
 from ray.train import ControllerError
 
@@ -17,6 +20,8 @@ from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.device_probe import DeviceFacts
 from m3ray.pipelines.runtime.devices import CUDA_PROBLEM
 from m3ray.storage.root import Root
+
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("code", "raised"), [(0, KeyboardInterrupt), (None, KeyboardInterrupt), (143, SystemExit)])
@@ -66,13 +71,20 @@ def test_a_worker_s_lost_gpu_is_the_job_s_error(monkeypatch, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU in name would be one in fact")
 def test_a_gpu_in_name_alone_ends_a_training_at_once(tmp_path):
     """Ray gives the worker a GPU, PyTorch finds no CUDA: until now it failed in NCCL's words alone."""
-    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=100 << 20)
-    try:
-        work = SimpleNamespace(layout=SimpleNamespace(workers=1), config=SimpleNamespace(keep=1))
-        with pytest.raises(LostDeviceError, match=f"unfrozen: a GPU was promised to node .*{CUDA_PROBLEM[:8]}"):
-            train.train_run(Root(str(tmp_path)), "run", work, {}, Resources(2, 1))
-    finally:
-        ray.shutdown()
+    script = TESTS / "training_in_name.py"  # in a process of its own: this one may have a Ray already
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if line.startswith("LostDeviceError: ")]
+    assert len(errors) == 1, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "unfrozen: a GPU was promised to node " in errors[0]
+    assert CUDA_PROBLEM in errors[0]
 
 
 def choose(name, gpus, gib=0, **overrides):
