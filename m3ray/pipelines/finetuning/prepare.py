@@ -98,15 +98,8 @@ def _make_spec(
     batch = min(config.batch, len(data.train))
     layout = plan_step(batch, config.workers or max(1, min(resources.gpus, batch)), config.micro_batch)
     decode, event = read_frame_settings(study.root, variant.tiers)
-    shape = StepShape(
-        list(network_columns),
-        event.network,
-        layout.micro_batch,
-        min(config.frames, read_longest_clip(study.root, decode)),
-        config.size,
-        config.precision == "bfloat16",
-        bool(config.ema),
-    )
+    frames = min(config.frames, read_longest_clip(study.root, decode))
+    shape = _make_shape(config, list(network_columns), event.network, layout.micro_batch, frames)
     config = resolve_checkpointing(config, shape, resources)
     spec = FinetuneSpec(
         training=variant.training,
@@ -126,6 +119,12 @@ def _make_spec(
         refit=_make_refit_spec(study, position, list(network_columns)) if config.refit_similarity else None,
     )
     return spec, decode
+
+
+def _make_shape(config: FinetuneConfig, networks: Sequence[str], variant: str, clips: int, frames: int) -> StepShape:
+    """What of a step decides its memory: so many clips at once, of so many frames at most."""
+    bfloat16, averaged = config.precision == "bfloat16", bool(config.ema)
+    return StepShape(networks, variant, clips, frames, config.size, bfloat16, averaged)
 
 
 def _make_refit_spec(study: Study, position: Mapping[int, int], networks: Sequence[str]) -> RefitSpec:

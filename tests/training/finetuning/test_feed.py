@@ -69,14 +69,19 @@ def test_what_fails_in_the_thread_fails_in_its_place():
 
 
 def test_whoever_ends_early_waits_for_nothing():
-    release = threading.Event()
+    begun, release, ended = (threading.Event() for _ in range(3))
 
     def items():
         yield 1
+        begun.set()
         release.wait(30)
+        ended.set()
         yield 2
 
     found = run_ahead(items())
     next(found)
-    found.close()  # and does not hang
+    assert begun.wait(5)
+    found.close()
+    assert not ended.is_set(), "it came back while the next item was still on its way"
     release.set()
+    assert ended.wait(5)
