@@ -6,8 +6,10 @@ What is shown is known by construction: from the times that were written and the
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate
@@ -111,11 +113,24 @@ def write_levels(recipe: Recipe, levels: Iterable[float], durations: Sequence[Fr
 def write_pictures(recipe: Recipe, pictures: Sequence[np.ndarray], durations: Sequence[Fraction]) -> bytes:
     """Pictures (H, W, 3) that last so long, in a file."""
     # A muxer that puts the index first opens its file a second time, by name.
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ordinary_scheduling():
         path = Path(folder) / "video"
         with av.open(str(path), mode="w", format=recipe.container, options=recipe.muxer) as file:
             _write(file, recipe, pictures, durations)
         return path.read_bytes()
+
+
+@contextmanager
+def ordinary_scheduling() -> Iterator[None]:
+    """Undo what SVT-AV1 does to the thread that calls it as root: real-time priority, which starves all others."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def _write(file: Any, recipe: Recipe, pictures: Sequence[np.ndarray], durations: Sequence[Fraction]) -> None:

@@ -101,7 +101,7 @@ FAULTS = (
     _clip("too_large", "raise limits.max-pixels"),
     _clip("too_long", "raise limits.max-seconds"),
     _clip("timed_out", "raise limits.decode-seconds"),
-    _clip("out_of_memory", "raise limits.memory-mb"),
+    _clip("out_of_memory", "raise limits.memory-mb; of stage tier: the message says what to lower"),
     _clip("decoder_crashed", _COPY),
     _clip("decoder_error", "the message says why"),
     _clip("worker_crashed", "Ray's logs tell whether it was memory"),

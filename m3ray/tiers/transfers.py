@@ -30,11 +30,23 @@ class Upload:
             The tensor on the device.
         """
         if self.end is not None:
-            computing = torch.cuda.current_stream(self.tensor.device)
-            computing.wait_event(self.end)
-            # The memory belongs to the copying stream: it must not be reused before this stream has read it.
-            self.tensor.record_stream(computing)
+            wait_for_copies(self.end, [self.tensor], self.tensor.device)
         return self.tensor
+
+
+def wait_for_copies(end: torch.cuda.Event, tensors: Iterable[Tensor], device: torch.device) -> None:
+    """Let what is asked of a GPU's current stream from now on come after copies; the caller itself goes on.
+
+    Args:
+        end: event at the end of the copies.
+        tensors: what was copied, on the device.
+        device: the GPU.
+    """
+    computing = torch.cuda.current_stream(device)
+    computing.wait_event(end)
+    for tensor in tensors:
+        # The memory belongs to the copying stream: it must not be reused before this stream has read it.
+        tensor.record_stream(computing)
 
 
 class Transfers:

@@ -31,6 +31,19 @@ def wait_for_gpu(*, wait: bool) -> DeviceFacts:
     return DeviceFacts(False)
 
 
+def count_gpus_left() -> int:
+    """GPUs that the cluster still has when the job is over and its nodes had time to go.
+
+    The job's own connection ends first: an object that it still refers to keeps its node.
+    """
+    ray.shutdown()
+    ray.init(address="auto", logging_level="ERROR")
+    deadline = time.monotonic() + 150
+    while ray.cluster_resources().get("GPU", 0) and time.monotonic() < deadline:
+        time.sleep(1)
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
 def main(out: str, clips: int, gpus: int) -> None:
     sizes: list[tuple[float, int]] = []
     stop = threading.Event()
@@ -53,11 +66,8 @@ def main(out: str, clips: int, gpus: int) -> None:
         rows = root.read_shards(*plan.folders["sleep"])
         assert rows is not None
         pool = len({value[0] for value in rows["sleep"].to_pylist()})
-        deadline = time.monotonic() + 150
-        while ray.cluster_resources().get("GPU", 0) and time.monotonic() < deadline:
-            time.sleep(1)
         stop.set()
-        after = int(ray.cluster_resources().get("GPU", 0))
+    after = count_gpus_left()
     most = int(np.max([size for _, size in sizes]))
     facts = {
         "expected": on.gpus,

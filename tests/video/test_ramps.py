@@ -1,6 +1,7 @@
 """Every sampled frame is the one that a player shows, whichever decoder is chosen: grey ramps of known time."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -116,3 +117,10 @@ def probed_seconds(path):
         return float(found["streams"][0]["duration"])
     times = [float(frame["best_effort_timestamp_time"]) for frame in found["frames"]]
     return (times[-1] - times[0]) * len(times) / (len(times) - 1)
+
+
+def test_an_encoder_leaves_this_process_at_ordinary_priority():
+    """SVT-AV1 made all tests after it run at real-time priority, and everything else on the machine wait."""
+    before = os.sched_getscheduler(0)
+    RAMPS["mp4 av1"]()
+    assert os.sched_getscheduler(0) == before

@@ -104,8 +104,9 @@ class BatchLimits:
         size = " x ".join(map(str, frames.shape[:3]))
         return (
             f"{size} (frames x height x width) do not fit alone into the {self.memory / _GIB:.1f} GiB that tier "
-            f"{tier.name} may take: lower --fps or --compute.actors-per-gpu, or take a GPU with more memory, and run "
-            "again with --retry-rejects"
+            f"{tier.name} may take: lower --fps, or let fewer actors share the memory "
+            "(--compute.actors-per-gpu, on CPUs --compute.actors), or take a machine with more, and run again with "
+            "--retry-rejects"
         )
 
     def _split(self, tier: Tier, windows: Sequence[Window], indices: Sequence[int]) -> list[list[int]]:

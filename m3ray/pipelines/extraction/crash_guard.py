@@ -23,6 +23,8 @@ from m3ray.pipelines.runtime.worker_entry import get_readable_clip
 
 # A job whose last clips were sent to a banned GPU waits so long before it computes them elsewhere.
 _IDLE_SECONDS = 10.0
+# What is in hand for longer may be that of a process that died: its clips are begun anew only where they lie.
+_BUSY_SECONDS = 600.0
 
 C = TypeVar("C", bound="HasId")
 R = TypeVar("R")
@@ -152,7 +154,8 @@ class Ledger:
 
     def advise_banned(self) -> Advice:
         """Advise a process that waits on a banned GPU, see `DeviceLedger.advise_banned`."""
-        return self.devices.advise_banned(is_busy=bool(self.in_progress))
+        busy = any(seconds < _BUSY_SECONDS for *_, seconds in self.list_in_progress())
+        return self.devices.advise_banned(is_busy=busy)
 
     def call_devices(self, method: str, *args: Any) -> Any:
         """Call a method of the ledger of the GPUs.

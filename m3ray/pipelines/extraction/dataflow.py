@@ -117,8 +117,8 @@ def _compute(plan: Plan, settings: Settings, rows: int, make_decode_stage: MakeD
             raise LostDeviceError(ask_devices(ledger, "describe_banned"))
         logger.info(f"extract: GPUs that are not used any more left {len(deferred)} clips, which others compute now")
         part = _select_clips(plan, deferred)
-        further, deferred = _run_pass(part, settings, len(deferred), OnlyRows(decode, frozenset(deferred)), ledger)
-        computed = further.done + further.rejected
+        further, left = _run_pass(part, settings, len(deferred), OnlyRows(decode, frozenset(deferred)), ledger)
+        computed, deferred = len(deferred) - len(left), left
         progress.include(further)
     return progress
 

@@ -102,6 +102,8 @@ class DecodeStage:
 class OnlyRows:
     """Decodes clips, and keeps some of the rows: of a clip's sliding windows those that are still to be computed.
 
+    What becomes of a clip that cannot be decoded now is a row in any case, whatever its id.
+
     Args:
         stage: From rows of `records.WORK` to rows of `records.DECODED`.
         clip_ids: Ids of the rows that are kept.
@@ -120,7 +122,7 @@ class OnlyRows:
         """
         ids = pa.array(sorted(self.clip_ids), pa.string())
         for table in self.stage(batch):
-            yield table.filter(pc.is_in(table["clip_id"], value_set=ids))
+            yield table.filter(pc.or_(pc.is_in(table["clip_id"], value_set=ids), pc.is_valid(table["error"])))
 
 
 def _bytes_to_forward(uri: str, data: bytes) -> np.ndarray | None:

@@ -76,6 +76,7 @@ class DeviceLedger:
     gpus: dict[str, GpuRecord] = field(default_factory=dict)
     news: list[str] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
+    _entered: set[str] = field(default_factory=set)  # names of the GPUs of this pass
     _pool_gpus: int = 1
     _all_gpus: int = 1
     _has_computed: bool = False
@@ -89,6 +90,7 @@ class DeviceLedger:
             all_gpus: Number of GPUs that the cluster has, or may grow to.
         """
         self._pool_gpus, self._all_gpus, self._has_computed = pool_gpus, all_gpus, False
+        self._entered.clear()
         self.note_change()
 
     def enter(self, gpu: str, place: str) -> Status:
@@ -100,6 +102,7 @@ class DeviceLedger:
         Returns:
             `banned`: the process must not use it. `suspect`: the process has to compute gray frames first.
         """
+        self._entered.add(gpu)
         record = self._find(gpu)
         record.place = place
         if record.is_banned:
@@ -215,8 +218,8 @@ class DeviceLedger:
         """
         if self.stop_reason():
             return "stop"
-        left = len(self.gpus) - self.count_banned()
-        if not left and len(self.gpus) >= self._pool_gpus:
+        # GPUs of earlier passes, which no process of this one has, compute nothing here.
+        if len(self._entered) >= self._pool_gpus and all(self.gpus[gpu].is_banned for gpu in self._entered):
             return "hand back"
         is_still = self._has_computed and not is_busy and not self._is_starting()
         return "hand back" if is_still and self.clock() - self._last_change >= self.idle_seconds else "wait"

@@ -31,7 +31,14 @@ from m3ray.config import ComputeConfig, DeviceConfig
 from m3ray.errors import ClusterError, DeviceError
 from m3ray.pipelines.runtime.address import check_address, read_address, token_path
 from m3ray.pipelines.runtime.device_meter import DeviceMeter
-from m3ray.pipelines.runtime.device_probe import DeviceFacts, inspect_device, probe_cpus, probe_gpus
+from m3ray.pipelines.runtime.device_probe import (
+    DeviceFacts,
+    combine_reports,
+    inspect_device,
+    probe_cpus,
+    probe_gpus,
+    reject_problems,
+)
 from m3ray.pipelines.runtime.devices import hide_gpus_of_driver
 from m3ray.pipelines.runtime.failures import as_one_line
 from m3ray.pipelines.runtime.spot_first import ON_DEMAND, name_spot_type
@@ -173,8 +180,9 @@ def _local_resources(compute: ComputeConfig) -> Resources:
     """Resources of a cluster that would be started here."""
     amounts = {"CPU": float(ray._private.utils.get_num_cpus()), "GPU": float(torch.cuda.device_count())}
     resources = _combine_resources(compute, amounts, amounts)
-    report = inspect_device(gpu=bool(resources.gpus_now))
-    return replace(resources, facts=DeviceFacts(report.bfloat16, report.memory, report.has_compiler))
+    reports = {"this machine": inspect_device(gpu=bool(resources.gpus_now))}
+    reject_problems(reports)
+    return replace(resources, facts=combine_reports(reports))
 
 
 def _check_wish(compute: ComputeConfig, *, grows: bool) -> None:

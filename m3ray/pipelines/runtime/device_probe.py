@@ -159,7 +159,7 @@ def probe_gpus(*, wait: bool = True) -> DeviceFacts | None:
     if not nodes and not wait:
         return None
     reports = _run_probes(nodes)
-    _reject_problems(reports)
+    reject_problems(reports)
     return combine_reports(reports)
 
 
@@ -271,8 +271,14 @@ def _cancel(refs: Iterable[Any]) -> None:
             ray.cancel(ref, force=True)
 
 
-def _reject_problems(reports: Mapping[str, DeviceReport]) -> None:
-    """Raise DeviceError for the first kind of node whose GPU cannot be computed on; nothing was computed yet."""
+def reject_problems(reports: Mapping[str, DeviceReport]) -> None:
+    """Check that every GPU can be computed on.
+
+    Args:
+        reports: place to the report of its device.
+    Raises:
+        DeviceError: If one cannot; the first is named. Nothing was computed yet.
+    """
     for place, report in reports.items():
         if report.problem:
             raise DeviceError(f"probe: Ray has a GPU on {place}, {report.problem}")

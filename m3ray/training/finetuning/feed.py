@@ -11,17 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m3ray.tiers.transfers import wait_for_copies
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The clips that a worker computes at once.
+    """The clips that a worker computes at once; on the host until `copy_to`.
 
     Args:
-        frames: Frames of each of B clips, (T, H, W, 3), uint8, on the device.
-        rows: Rows of the matrix as the frozen model sees it, (B, F), float32, on the device.
-        scores: Scores in [0, 1], (B,), float32, on the device.
+        frames: Frames of each of B clips, (T, H, W, 3), uint8.
+        rows: Rows of the matrix as the frozen model sees it, (B, F), float32; (B, 0) until the worker looks them up.
+        scores: Scores in [0, 1], (B,), float32.
         mask: 1 where a clip counts, 0 where it fills up the last step of an epoch, (B,), float32, on the CPU: what
             counts is decided there, so that no step waits for the device to say it.
         positions: Rows of the clips in the study's matrix, (B,), int64, on the CPU.
@@ -112,12 +114,8 @@ class DeviceFeed:
 
     def _receive(self, copied: _Copied) -> Step:
         """Let what is computed next wait for a step's copies, on the device; the host goes on."""
-        computing = torch.cuda.current_stream(self.device)
-        computing.wait_event(copied.end)
-        for tensor in (tensor for part in copied.step for tensor in part.tensors()):
-            if tensor.is_cuda:
-                # Its memory is the copying stream's: it must not be used again before this stream has read it.
-                tensor.record_stream(computing)
+        tensors = (tensor for part in copied.step for tensor in part.tensors() if tensor.is_cuda)
+        wait_for_copies(copied.end, tensors, self.device)
         return copied.step
 
 

@@ -197,3 +197,16 @@ def test_two_such_clips_and_nothing_else_cost_one_gpu_at_most(on_gpu):
     results = run_until_done(guard, ledger, SECOND, pair, lambda _: True, [])
     assert results == ["a given up after 3", "b given up after 3"]
     assert ledger.devices.count_banned() == 1
+
+
+def test_what_a_dead_process_had_in_hand_keeps_nobody_waiting_for_ever(monkeypatch):
+    """Its clips lie with the banned GPU's own process, which waits for them."""
+    now, ledger = [0.0], Ledger()
+    monkeypatch.setattr(crash_guard.time, "monotonic", lambda: now[0])
+    asked = []
+    monkeypatch.setattr(ledger.devices, "advise_banned", lambda *, is_busy: asked.append(is_busy))
+    ledger.begin(["tier:a"], "n")
+    ledger.advise_banned()
+    now[0] = 601.0
+    ledger.advise_banned()
+    assert asked == [True, False]

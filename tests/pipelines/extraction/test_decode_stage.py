@@ -6,7 +6,7 @@ from failing_storage import LIMITS
 
 from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.pipelines.extraction.decode_stage import DecodeStage, OnlyRows
-from m3ray.pipelines.extraction.records import WORK, DecodedClip, pack_decoded_clips, unpack_decoded_clips
+from m3ray.pipelines.extraction.records import WORK, DecodedClip, Failure, pack_decoded_clips, unpack_decoded_clips
 from m3ray.video.encode import encode_clip
 
 
@@ -35,3 +35,10 @@ def test_rows_that_were_computed_before_are_dropped():
     stage = OnlyRows(lambda batch: iter(tables if batch == "work" else []), frozenset({"15@a", "30@a"}))
     rows = [row.clip_id for table in stage("work") for row in unpack_decoded_clips(table)]
     assert rows == ["15@a", "30@a"]
+
+
+def test_what_becomes_of_a_clip_is_a_row_though_its_windows_have_other_ids():
+    """A clip that cannot be read again has no window, and must not vanish."""
+    lost = DecodedClip("@a", "a.mp4", ("mean",), failure=Failure("read", "storage_failed", "no answer"))
+    stage = OnlyRows(lambda _: iter([pack_decoded_clips([lost])]), frozenset({"15@a"}))
+    assert [row.clip_id for table in stage("work") for row in unpack_decoded_clips(table)] == ["@a"]

@@ -52,19 +52,21 @@ def test_a_process_on_a_banned_gpu_waits_where_it_is_made(ledger, monkeypatch):
     DeviceGuard(Handle(ledger))
     for _ in range(3):
         ledger.lose_device("node-1:0", [], "words")
-    ledger.devices.start_pass(2, 2)  # another GPU is to come
+    ledger.devices.start_pass(2, 3)  # another GPU is to come
     waits = []
 
     def wait(seconds):
         waits.append(seconds)
         if len(waits) == 3:
-            ledger.devices.start_pass(1, 2)
+            ledger.devices.enter("node-2:0", "")
+            for _ in range(3):
+                ledger.lose_device("node-2:0", [], "words")
 
     monkeypatch.setattr(device_guard.time, "sleep", wait)
     guard = DeviceGuard(Handle(ledger))
     assert (len(waits), guard.is_banned_here, guard.is_banned()) == (3, True, True)
-    ledger.devices.start_pass(1, 1)
-    with pytest.raises(LostDeviceError, match="no GPU is left to compute on, 1 failed"):
+    ledger.devices.start_pass(2, 2)
+    with pytest.raises(LostDeviceError, match="no GPU is left to compute on, 2 failed"):
         guard.is_banned()
 
 

@@ -137,3 +137,18 @@ def test_a_second_process_on_a_banned_gpu_bans_nothing_twice(ledger):
     fail(ledger, A, "", "", "")
     assert fail(ledger, A, "c") == [True]
     assert sum("not used any more" in line for line in ledger.news) == 1
+
+
+def test_gpus_of_earlier_passes_are_not_waited_for(ledger):
+    """A further pass has one sound GPU beside a banned one; where that is banned too, yet another pass helps."""
+    ledger.start_pass(4, 4)
+    for gpu in ("third", "fourth"):
+        ledger.enter(gpu, "")
+        ledger.note_computed(gpu)
+    fail(ledger, A, "", "", "")
+    ledger.start_pass(2, 4)
+    for gpu in (A, B):
+        ledger.enter(gpu, "")
+    assert ledger.advise_banned(is_busy=False) == "wait", "the other one may compute"
+    fail(ledger, B, "", "", "")
+    assert ledger.advise_banned(is_busy=False) == "hand back"

@@ -73,6 +73,7 @@ def test_a_gpu_in_name_alone_ends_a_training_at_once(tmp_path):
     """Ray gives the worker a GPU, PyTorch finds no CUDA: until now it failed in NCCL's words alone."""
     script = TESTS / "training_in_name.py"  # in a process of its own: this one may have a Ray already
     environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "RAY_AUTH_MODE": "disabled"}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # a driver that ran here before may have hidden all
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)],
         env=environment,

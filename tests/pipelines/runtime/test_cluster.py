@@ -158,3 +158,13 @@ def test_a_cluster_that_ray_cannot_connect_to_is_named(monkeypatch):
     monkeypatch.setattr(cluster.ray, "init", fail)
     with pytest.raises(ClusterError, match=r"^RAY_ADDRESS=10\.0\.0\.1:6379: cannot connect \(version mismatch\)"):
         cluster._join_cluster()
+
+
+def test_a_dry_run_says_that_a_gpu_cannot_be_computed_on(monkeypatch):
+    """As the job would: a plan in another precision would be a wrong one."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(cluster, "inspect_device", lambda gpu: DeviceReport(False, problem="and it is too old"))
+    with pytest.raises(DeviceError, match="on this machine, and it is too old"), connect_cluster(dry=True):
+        pass
