@@ -4,6 +4,8 @@ Reads requests on standard input and answers on standard output; `sandbox.Decode
 Each message is a line of JSON, then as many raw bytes as its `payload` says. A request is answered with windows of
 frames and `end`, or with `reason`; `alive` says meanwhile that work goes on. A line `stop` asks for the end of the
 answer; one that comes too late is ignored.
+Where the child was given a slab (`frame_slab`), a window has no payload but lies there, until a line `read` says that
+the other side has its copy; only then is the next one written.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, BinaryIO
 
 from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.errors import DecodeError
+from m3ray.video.frame_slab import READ, write_slab
 
 STOP = b"stop\n"
 _SKIP_BYTES = 1 << 20
@@ -26,6 +29,7 @@ _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
 def main() -> None:
     """Answer requests until standard input closes."""
     requests, answers = sys.stdin.buffer, _private_stdout()
+    slab = int(sys.argv[2]) if len(sys.argv) > 2 else None
     isolated = _leave_network()
     _limit_memory(int(sys.argv[1]))
     # Imported once the limits stand: decoders' native code may print or crash while loading.
@@ -35,9 +39,9 @@ def main() -> None:
 
     cv2.setNumThreads(1)  # one core a decoding task
     while line := requests.readline():
-        if line != STOP:
+        if line not in (STOP, READ):
             request = json.loads(line)
-            _send(answers, {**_answer(decode, request, requests, answers), "isolated": isolated})
+            _send(answers, {**_answer(decode, request, _Exchange(requests, answers, slab)), "isolated": isolated})
 
 
 def _private_stdout() -> BinaryIO:
@@ -74,12 +78,50 @@ class _StopError(Exception):
     """The other side wants no more of this answer."""
 
 
-def _answer(decode: Any, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO) -> dict[str, Any]:
+class _Exchange:
+    """Both ends of the conversation about one clip."""
+
+    def __init__(self, requests: BinaryIO, answers: BinaryIO, slab: int | None) -> None:
+        self.requests, self.answers, self.slab = requests, answers, slab
+        self._unread = False  # whether the slab holds a window that the other side still needs
+
+    def pulse(self) -> None:
+        """Say that work goes on, unless nobody wants it any more."""
+        self.check_stop()
+        _send(self.answers, {"alive": True})
+
+    def send_window(self, metadata: dict[str, Any], frames: Any) -> None:
+        """Hand a window of frames over."""
+        header = {"metadata": metadata, "shape": frames.shape}
+        if self.slab is None:
+            _send(self.answers, header, frames.data)
+        else:
+            while self._unread:
+                self._hear()
+            write_slab(self.slab, frames)
+            self._unread = True
+            _send(self.answers, {**header, "slab": True})
+        self.check_stop()
+
+    def check_stop(self) -> None:
+        """Stop if the other side says so, or is gone."""
+        while select.select([self.requests], [], [], 0)[0]:
+            self._hear()
+
+    def _hear(self) -> None:
+        """Wait for what the other side sends during an answer: `read` once it has a window, else `stop`."""
+        # Not through the buffer, in which a second line would be hidden from `select`.
+        if os.read(self.requests.fileno(), len(READ)) != READ or not self._unread:
+            raise _StopError
+        self._unread = False
+
+
+def _answer(decode: Any, request: dict[str, Any], exchange: _Exchange) -> dict[str, Any]:
     """Send the windows of the clip, and return the message that ends the answer."""
     try:
-        data = _read_payload(requests, request["payload"])
-        for metadata, frames in _decode_windows(decode, data, request, requests, answers):
-            _send(answers, {"metadata": metadata.as_dict(), "shape": frames.shape}, frames.data)
+        data = _read_payload(exchange.requests, request["payload"])
+        for metadata, frames in _decode_windows(decode, data, request, exchange):
+            exchange.send_window(metadata.as_dict(), frames)
     except _StopError:
         pass
     except DecodeError as error:
@@ -103,25 +145,10 @@ def _read_payload(requests: BinaryIO, size: int) -> bytes:
         raise
 
 
-def _decode_windows(
-    decode: Any, data: bytes, request: dict[str, Any], requests: BinaryIO, answers: BinaryIO
-) -> Iterator[Any]:
+def _decode_windows(decode: Any, data: bytes, request: dict[str, Any], exchange: _Exchange) -> Iterator[Any]:
     config, limits = DecodeConfig(**request["decode"]), LimitsConfig(**request["limits"])
-
-    def pulse() -> None:
-        _check_stop(requests)
-        _send(answers, {"alive": True})
-
-    extent, decoder = request["extent"], request["decoder"]
-    for window in decode.decode(data, config, limits, extent=extent, decoder=decoder, pulse=pulse):
-        yield window
-        _check_stop(requests)
-
-
-def _check_stop(requests: BinaryIO) -> None:
-    """Stop if something arrives: during an answer the other side sends nothing but `stop`, or is gone."""
-    if select.select([requests], [], [], 0)[0]:
-        raise _StopError
+    wanted = {name: request[name] for name in ("extent", "decoder", "threads")}
+    yield from decode.decode(data, config, limits, **wanted, pulse=exchange.pulse)
 
 
 def _send(answers: BinaryIO, header: dict[str, Any], payload: Any = b"") -> None:

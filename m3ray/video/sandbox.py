@@ -19,8 +19,9 @@ import numpy as np
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
 from m3ray.errors import DecodeError
 from m3ray.video.decode_process import STOP
+from m3ray.video.frame_slab import READ, open_slab, read_slab
 from m3ray.video.metadata import VideoMetadata
-from m3ray.video.sampling import Extent
+from m3ray.video.sampling import UNFORESEEN_TIMES, Extent
 
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES = 4096
@@ -51,14 +52,20 @@ class Decoder:
         config: sampling rate, size of the frames and length of a window.
         limits: per-clip limits of memory, time, pixels and crashes.
         decoder: "decord" takes decord where it is proven right, else PyAV; "pyav" and "auto" take PyAV.
+        threads: threads that PyAV decodes with: more than one where cores would idle. Each takes address space of
+            `limits.memory_mb`.
     """
 
-    def __init__(self, config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> None:
+    def __init__(
+        self, config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto", *, threads: int = 1
+    ) -> None:
         self.config = config
+        self.threads = threads
         self.limits = limits
         self.order = _ORDER[decoder]
         self.isolated: bool | None = None  # whether the child has no network; None before its first answer
         self._child: subprocess.Popen[bytes] | None = None
+        self._slab: int | None = None  # the child's, a file descriptor
         self._rest = b""  # bytes that came with a header and belong to what follows it
         self._turn, self._answering = 0, False
 
@@ -89,6 +96,32 @@ class Decoder:
             if started or not may_retry:
                 raise
             yield from self._windows_of(data, extent, other)
+
+    def windows_in_one_pass(self, data: bytes) -> Iterator[tuple[int, VideoMetadata, np.ndarray]]:
+        """Decode the sampled frames of a clip once, however long it is, and twice more only if its packets mislead.
+
+        The last window of attempt 0 comes when all of the clip proved the others right; it then equals what `windows`
+        gives. Where attempt 0 breaks off before that, because frames are not shown as the packets foretell, or the
+        child dies of the clip or hangs on it, attempt 1 begins with the first window, and what came before is void.
+
+        Args:
+            data: bytes of the file.
+        Yields:
+            The attempt, 0 or 1, the metadata of the clip, and frames: uint8, (T, size, size, 3), RGB.
+        Raises:
+            DecodeError: If `windows` raises it.
+        """
+        begun: VideoMetadata | None = None
+        try:
+            for metadata, frames in self.windows(data, extent="in_one_pass"):
+                begun = metadata
+                yield 0, metadata, frames
+            return
+        except DecodeError as error:
+            if error.reason != UNFORESEEN_TIMES and not _may_begin_anew(error, begun):
+                raise
+        for metadata, frames in self.windows(data):
+            yield 1, metadata, frames
 
     def one_window(self, data: bytes) -> tuple[VideoMetadata, np.ndarray | None]:
         """Decode a clip if it is no longer than a window.
@@ -139,6 +172,9 @@ class Decoder:
                     with suppress(BrokenPipeError):
                         pipe.close()
             self._child = None
+        if self._slab is not None:
+            os.close(self._slab)
+            self._slab = None
 
     def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[VideoMetadata, np.ndarray]]:
         turn = self._take_turn()
@@ -156,8 +192,7 @@ class Decoder:
                 if "end" in header:
                     return
                 if "shape" in header:
-                    frames = np.frombuffer(payload, np.uint8).reshape(header["shape"])
-                    yield VideoMetadata(**header["metadata"]), frames
+                    yield VideoMetadata(**header["metadata"]), self._take_frames(header, payload)
         except GeneratorExit:
             answered = turn != self._turn or self._stop()
             raise
@@ -166,6 +201,17 @@ class Decoder:
                 self._answering = False
                 if not answered:  # crashed or timed out
                     self.close()
+
+    def _take_frames(self, header: dict[str, Any], payload: bytearray) -> np.ndarray:
+        """The frames of a window, out of the slab or the pipe, in memory that the child has no hold on."""
+        count, *sides = header["shape"]
+        if not 0 <= count <= self.config.window_frames or sides != [self.config.size, self.config.size, 3]:
+            raise DecodeError("decoder_error", f"the decoder answers with frames of shape {header['shape']}")
+        if not header.get("slab") or self._slab is None:
+            return np.frombuffer(payload, np.uint8).reshape(header["shape"])
+        frames = read_slab(self._slab, (count, *sides))
+        self._write(READ)
+        return frames
 
     def _take_turn(self) -> int:
         """End an answer that somebody holds half read: the next one would else begin with the rest of it."""
@@ -195,6 +241,7 @@ class Decoder:
             "limits": asdict(self.limits),
             "extent": extent,
             "decoder": decoder,
+            "threads": self.threads,
         }
         self._write(json.dumps(header).encode() + b"\n")
         self._write(data)
@@ -222,8 +269,12 @@ class Decoder:
             environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
             environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
             self._rest = b""
+            self._slab = open_slab(self.config.window_frames * self.config.size**2 * 3)
+            slabs = () if self._slab is None else (self._slab,)
+            memory = str(self.limits.memory_mb)
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "m3ray.video.decode_process", str(self.limits.memory_mb)],
+                [sys.executable, "-m", "m3ray.video.decode_process", memory, *map(str, slabs)],
+                pass_fds=slabs,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -284,3 +335,8 @@ class Decoder:
         status = self._child.wait()
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return DecodeError("decoder_crashed", f"the decoder died of this clip ({how}), {self.limits.crash_count} times")
+
+
+def _may_begin_anew(error: DecodeError, begun: VideoMetadata | None) -> bool:
+    """Whether a clip that broke off in one pass would have been tried again, had its frames been held back."""
+    return begun is not None and begun.decoder == "pyav" and error.reason in ("decoder_crashed", "timed_out")

@@ -16,6 +16,10 @@ from m3ray.video.packet_times import LAST_PICTURES, TINY_BYTES
 from m3ray.video.video_file import VideoFile, error_text
 
 
+class UncertainDamageError(Exception):
+    """Something does not decode, and threads hide which packet that is: one thread tells whether it is damage."""
+
+
 def decode_shown_frames(video: VideoFile) -> Iterator[Any]:
     """Decode the frames of a video in the order in which they are shown.
 
@@ -29,6 +33,7 @@ def decode_shown_frames(video: VideoFile) -> Iterator[Any]:
     Raises:
         DecodeError: If a picture after the first keyframe cannot be decoded or is corrupt (`damaged`), or a frame has
             more pixels than allowed (`too_large`).
+        UncertainDamageError: If anything does not decode where more than one thread decodes.
     """
     has_keyframe, count = False, len(video.scan.table)
     for number, (packet, codec) in enumerate(video.packets(), start=1):
@@ -37,6 +42,8 @@ def decode_shown_frames(video: VideoFile) -> Iterator[Any]:
         try:
             frames = codec.decode(packet)
         except av.error.FFmpegError as error:
+            if video.threads > 1:
+                raise UncertainDamageError from error
             if has_keyframe and not stopped and not _is_empty(packet):
                 raise _damage_error(f"packet {number} of {count} does not decode: {error_text(error)}") from error
             continue
@@ -45,6 +52,8 @@ def decode_shown_frames(video: VideoFile) -> Iterator[Any]:
             if not frame.is_corrupt:
                 video.check_pixels(frame.width, frame.height)
                 yield frame
+            elif video.threads > 1:
+                raise UncertainDamageError
             elif has_keyframe and not stopped:
                 raise _damage_error(f"a frame of packet {number} of {count} is corrupt")
 

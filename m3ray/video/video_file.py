@@ -49,18 +49,20 @@ class VideoFile:
     Args:
         data: bytes of the file.
         limits: per-clip limits of pixels and seconds.
+        threads: threads that decode it.
     Raises:
         DecodeError: If it is not a video, has no video stream, is over a limit, or is truncated.
     """
 
-    def __init__(self, data: bytes, limits: LimitsConfig) -> None:
-        self.data, self.limits = data, limits
+    def __init__(self, data: bytes, limits: LimitsConfig, threads: int = 1) -> None:
+        self.data, self.limits, self.threads = data, limits, threads
         self.container = detect_container(data)
         self.file = self._open()
         try:
             # Checked first: of a truncated file, the streams that its end describes may be missing.
             _check_bytes(data, self.container)
             self.stream = choose_stream(self.file)
+            _use_threads(self.stream, threads)
             self.rate = float(self.stream.average_rate or self.stream.guessed_rate or Fraction(25)) or 25.0
             self.check_pixels(self.stream.width, self.stream.height)
             self.scan = self._scan_packets()
@@ -112,7 +114,7 @@ class VideoFile:
             return
         with self._open() as file:
             stream = file.streams[self.stream.index]
-            _use_one_thread(stream)
+            _use_threads(stream, self.threads)
             packets = (packet for packet in file.demux(stream) if packet.size)
             yield from ((packet, stream.codec_context) for packet in itertools.chain(packets, [None]))
 
@@ -252,7 +254,7 @@ def choose_stream(file: Any) -> Any:
     Args:
         file: container opened with PyAV; pictures of an album in it do not count.
     Returns:
-        The stream, set to decode with one thread.
+        The stream.
     Raises:
         DecodeError: If there is none, or nothing here decodes it.
     """
@@ -265,9 +267,7 @@ def choose_stream(file: Any) -> Any:
     if not readable:
         raise DecodeError("unreadable", "its video is in a codec that nothing here decodes: convert it", stage="demux")
     marked = [stream for stream in readable if stream.disposition & av.stream.Disposition.default]
-    chosen = max(marked or readable, key=lambda stream: stream.width * stream.height)
-    _use_one_thread(chosen)
-    return chosen
+    return max(marked or readable, key=lambda stream: stream.width * stream.height)
 
 
 def _picture_flags() -> Any:
@@ -275,10 +275,10 @@ def _picture_flags() -> Any:
     return flags.attached_pic | flags.timed_thumbnails | flags.still_image
 
 
-def _use_one_thread(stream: Any) -> None:
-    """One thread, as Ray gives a decoding task one core."""
-    stream.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
+def _use_threads(stream: Any, count: int) -> None:
+    """One thread, as Ray gives a decoding task one core, but where a node has cores to spare."""
+    stream.thread_type = "NONE" if count == 1 else "AUTO"
+    stream.codec_context.thread_count = count
 
 
 def read_stamp(item: Any) -> Stamp:

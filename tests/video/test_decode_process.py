@@ -28,6 +28,7 @@ def send(child, data, **changes):
         "limits": asdict(LimitsConfig()),
         "extent": "all",
         "decoder": "pyav",
+        "threads": 1,
     }
     child.stdin.write(json.dumps(request | changes).encode() + b"\n" + data)
     child.stdin.flush()
