@@ -1,10 +1,11 @@
 """Backbones: throughput of each as the tiers run it, against the plain float32 module and this machine's peak.
 
 The reference is the plain module: eval, float32, PyTorch's default layout, batch norms apart. Ours is what a tier
-actor runs: batch norms folded, channels last, bfloat16 where the device computes in it, freed memory kept. Each subject
-has a process of its own, so that neither profits from the other's settings; rounds alternate, and the best counts. The
-peak is the best of some square matrix products in the same precision, in the same run. Arithmetic is counted by
-PyTorch's FlopCounterMode on the plain module (a multiply-add is two).
+actor runs: batch norms folded, channels last, bfloat16 where the device computes in it, freed memory kept, on CPUs
+with bias, additions and ReLUs in the convolutions; "unfused" is the same without the last. Each subject has a process
+of its own, so that none profits from the other's settings; rounds alternate, and the best counts. The peak is the best
+of some square matrix products in the same precision, in the same run. Arithmetic is counted by PyTorch's
+FlopCounterMode on the plain module (a multiply-add is two).
 
     python benchmarks/backbones.py [--frames 24] [--size 256] [--batch 1] [--rounds 3] [--profile] [--compile]
 """
@@ -31,6 +32,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152, ir_csn_152, prepare_network
+from m3ray.tiers.backbones.fused import can_fuse, fuse_convolutions_
 from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.event import NORMALISE
 from m3ray.tiers.malloc import keep_freed_memory
@@ -94,14 +96,31 @@ def measure_plain(name: str, args: argparse.Namespace) -> dict[str, Any]:
     return {"seconds": measure_seconds(lambda: network(x))}
 
 
-@torch.inference_mode()
 def measure_ours(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    return measure_prepared(name, args, fastest_precision(DEVICE), fused=True)
+
+
+def measure_unfused(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    return measure_prepared(name, args, fastest_precision(DEVICE), fused=False)
+
+
+def measure_float32(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    return measure_prepared(name, args, torch.float32, fused=True)
+
+
+def measure_float32_unfused(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    return measure_prepared(name, args, torch.float32, fused=False)
+
+
+@torch.inference_mode()
+def measure_prepared(name: str, args: argparse.Namespace, precision: torch.dtype, *, fused: bool) -> dict[str, Any]:
     keep_freed_memory()
-    precision = fastest_precision(DEVICE)
     network = prepare_network(fill_untrained_(NETWORKS[name]()), DEVICE, precision)
     # As the tiers' normalisation leaves it: channels last in memory, second in name.
     x = make_input(name, args).to(DEVICE, precision).movedim(1, -1).contiguous().movedim(-1, 1)
     traffic = estimate_traffic(network, x)
+    if fused and can_fuse(DEVICE, precision):
+        network = fuse_convolutions_(network)
     if args.compile:
         network.compile(mode="reduce-overhead")
     took = measure_seconds(lambda: network(x))
@@ -187,6 +206,9 @@ def sum_of_planes(x: Tensor, w: Tensor) -> Tensor:
 SUBJECTS = {
     "plain": measure_plain,
     "ours": measure_ours,
+    "unfused": measure_unfused,
+    "float32": measure_float32,
+    "float32 unfused": measure_float32_unfused,
     "gemm": measure_gemm,
     "start": measure_start,
     "depthwise": measure_depthwise,
@@ -201,9 +223,11 @@ def run_in_process(subject: str, name: str = "-") -> dict[str, Any]:
 
 
 def compare(name: str, args: argparse.Namespace, peak: dict[str, Any]) -> str:
-    rounds = [(run_in_process("ours", name), run_in_process("plain", name)) for _ in range(args.rounds)]
-    ours = min((mine for mine, _ in rounds), key=lambda r: r["seconds"])
-    plain = min(peer["seconds"] for _, peer in rounds)
+    subjects = ("ours", "unfused", "float32", "float32 unfused", "plain")
+    rounds = [{subject: run_in_process(subject, name) for subject in subjects} for _ in range(args.rounds)]
+    best_of = {s: min((found[s] for found in rounds), key=lambda r: r["seconds"]) for s in subjects}
+    ours, plain = best_of["ours"], best_of["plain"]["seconds"]
+    others = {s: args.batch / best_of[s]["seconds"] for s in subjects[1:4]}
     rate = count_gigaflop(name, args) / ours["seconds"]
     best = peak["rates"][ours["precision"]]
     if ours["profile"]:
@@ -217,6 +241,7 @@ def compare(name: str, args: argparse.Namespace, peak: dict[str, Any]) -> str:
         f"{rate:,.0f}",
         f"{rate / best:.2f}",
         f"{ours['traffic'] / peak['bandwidth'] / ours['seconds']:.2f}",
+        *(f"{clips:.2f}" for clips in others.values()),
         f"{args.batch / plain:.2f}",
         f"{plain / ours['seconds']:.2f}",
         f"{run_in_process('start', name)['seconds']:.1f} s",
@@ -246,7 +271,8 @@ def main() -> None:
     print(f"GEMM peak: {', '.join(f'{rate:,.0f} GFLOP/s {p}' for p, rate in peak['rates'].items())}; ", end="")
     print(f"copy {peak['bandwidth']:.0f} GB/s")
     heads = (
-        "network, input, precision, GFLOP, ours clips/s, GFLOP/s, of GEMM peak, of traffic floor, plain fp32 clips/s"
+        "network, input, precision, GFLOP, ours clips/s, GFLOP/s, of GEMM peak, of traffic floor, unfused clips/s, "
+        "ours in float32 clips/s, unfused in float32 clips/s, plain fp32 clips/s"
     )
     columns = [*heads.split(", "), "ours / plain", "start"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")

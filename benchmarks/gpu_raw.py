@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,9 +27,10 @@ from m3ray.tiers import RawTier, Window, fit_hog_projection
 from m3ray.tiers.hog import LENGTH
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.precision import float32_precision
+from m3ray.tiers.transfers import Upload
 
 TABLE = "Raw tier"
-FRAMES = 4 if SMALL else 45
+FRAMES, CLIPS = (4, 2) if SMALL else (45, 8)
 
 
 def measure(run: PartRun) -> None:
@@ -40,7 +43,7 @@ def measure(run: PartRun) -> None:
             with note_failure(run, name):
                 measure_feature(run, name, clip)
         with note_failure(run, "the whole tier"):
-            measure_tier(run, clip)
+            measure_tier(run)
     where = "one thread of the CPU" if DEVICE.type == "cuda" else "one thread; ours has all"
     run.note(f"a clip has {FRAMES} frames of 256x256; plain: OpenCV, scikit-image and NumPy frame by frame in {where}")
 
@@ -67,16 +70,36 @@ def measure_feature(run: PartRun, name: str, clip: np.ndarray) -> None:
     run.add_row(TABLE, row)
 
 
-def measure_tier(run: PartRun, clip: np.ndarray) -> None:
-    """Measure all fifteen numbers together, as a tier actor computes them."""
-    free_memory()
+def measure_tier(run: PartRun) -> None:
+    """Measure all fifteen numbers of a batch, window by window and together, as a tier actor computes them."""
     rows = np.random.default_rng(0).random((20, LENGTH)).astype(np.float32)
     tier = RawTier(RawConfig(), fit_hog_projection(iter(rows)))
     tier.setup(torch.device(DEVICE))
-    work = partial(tier.compute, [Window(clip)])
-    row = {
-        "feature": "the whole tier",
-        "clips/s": 1 / measure_seconds(work),
-        "operations a clip": count_operations(work),
+    windows = [upload(make_clip(seed, FRAMES)) for seed in range(CLIPS)]
+    ways: dict[str, Callable[[], Any]] = {
+        "the whole tier, window by window": lambda: [tier.compute_together([window]) for window in windows],
+        f"the whole tier, {CLIPS} clips together": lambda: tier.compute_together(windows),
     }
-    run.add_row(TABLE, {**row, "launches a clip": count_launches(work), "peak memory, GiB": read_peak_gib()})
+    for name, work in ways.items():
+        measure_way(run, name, work)
+    if DEVICE.type == "cuda" and run.has_time(60, "the whole tier compiled"):
+        tier.compile()
+        measure_way(run, f"the whole tier, {CLIPS} clips together, compiled", ways[name])
+
+
+def measure_way(run: PartRun, name: str, work: Callable[[], Any]) -> None:
+    """Measure one way to compute a batch, whose frames are on the device."""
+    free_memory()
+    row = {
+        "feature": name,
+        "clips/s": CLIPS / measure_seconds(work),
+        "operations a clip": round(count_operations(work) / CLIPS),
+    }
+    launches = count_launches(work)
+    row["launches a clip"] = None if launches is None else round(launches / CLIPS)
+    run.add_row(TABLE, {**row, "peak memory, GiB": read_peak_gib()})
+
+
+def upload(clip: np.ndarray) -> Window:
+    """A window whose frames are on the device."""
+    return Window(clip, uploaded=Upload(torch.from_numpy(clip).to(DEVICE)))

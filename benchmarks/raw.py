@@ -30,9 +30,17 @@ from torch import Tensor
 from m3ray.config import RawConfig
 from m3ray.tiers import RawTier, Window, fit_hog_projection
 from m3ray.tiers.flow import mean_optical_flow
-from m3ray.tiers.hog import LENGTH, hog_of_bytes
+from m3ray.tiers.hog import LENGTH, hog_of_bytes, hog_of_planes
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.raw import blurriness, brightness_and_luma, contrast, split_channels
+from m3ray.tiers.raw_frames import (
+    frame_blurriness,
+    frame_brightness,
+    frame_contrast,
+    frame_luma,
+    place_waves,
+    split_planes,
+)
 
 Feature = Callable[[np.ndarray], np.ndarray]
 
@@ -103,6 +111,9 @@ def average_parts(function: Callable[[Tensor], Tensor], frames: np.ndarray, devi
 
 
 def our_features(device: str) -> dict[str, Feature]:
+    if device == "cuda":
+        return device_features()
+
     def pixels(part: Tensor) -> Tensor:
         bright, gray = brightness_and_luma(part)
         return torch.stack([bright.mean(), contrast(gray[None])[0]])
@@ -117,6 +128,32 @@ def our_features(device: str) -> dict[str, Feature]:
             average_parts, lambda part: blurriness(brightness_and_luma(part)[1][None])[0], device=device
         ),
         "hog": partial(average_parts, lambda part: hog_of_bytes(part).mean(dim=0), device=device),
+        "mean_optical_flow": flow,
+    }
+
+
+def device_features() -> dict[str, Feature]:
+    """Ours as a GPU computes them, all frames of a clip at once; the copy to it is part of each."""
+
+    def upload(frames: np.ndarray) -> Tensor:
+        return split_planes(torch.from_numpy(frames).cuda())
+
+    def pixels(frames: np.ndarray) -> np.ndarray:
+        planes = upload(frames)
+        numbers = [frame_brightness(planes), frame_contrast(frame_luma(planes))]
+        return np.asarray(torch.stack(numbers).mean(dim=1).cpu())
+
+    def blur(frames: np.ndarray) -> np.ndarray:
+        gray = frame_luma(upload(frames))
+        return np.asarray(frame_blurriness(gray, place_waves(gray.shape[-2:], 30, gray.device)).mean().cpu())
+
+    def flow(frames: np.ndarray) -> np.ndarray:
+        return np.asarray(mean_optical_flow(frame_luma(upload(frames))[None])[0].cpu())
+
+    return {
+        "brightness, contrast": pixels,
+        "blurriness": blur,
+        "hog": lambda frames: np.asarray(hog_of_planes(upload(frames)).mean(dim=0).cpu()),
         "mean_optical_flow": flow,
     }
 

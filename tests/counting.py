@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -86,6 +87,28 @@ class CountedOperations(TorchDispatchMode):
             self.downloads += results == {"cpu"}
         elif results - {"cpu"} and not func.is_view and name not in _ALLOCATIONS:
             self.names[name] += 1
+        return out
+
+
+class CountedMemory(TorchDispatchMode):
+    """Measures the memory of tensors that are made on `meta` while it is entered.
+
+    Attributes:
+        peak: the most bytes that such tensors have taken together.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._alive: dict[StorageWeakRef, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        storages = [x.untyped_storage() for x in tree_leaves(out) if isinstance(x, Tensor) and x.device == META]
+        # Whatever was freed before has its address given to another.
+        self._alive = {reference: size for reference, size in self._alive.items() if not reference.expired()}
+        self._alive |= {StorageWeakRef(storage): storage.nbytes() for storage in storages}
+        self.peak = max(self.peak, sum(self._alive.values()))
         return out
 
 

@@ -12,6 +12,7 @@ import torch
 
 from m3ray.config import DecodeConfig, fingerprint
 from m3ray.errors import FeatureError
+from m3ray.tiers.transfers import Upload
 from m3ray.video.metadata import VideoMetadata
 from m3ray.video.sampling import DECODING
 
@@ -25,12 +26,15 @@ class Window:
         index: position of the window in its clip, counted from 0.
         lead: the frame before the window's first one, uint8, (256, 256, 3); None in the first window of a clip.
         video_bytes: size in bytes of the clip's video stream as stored, audio not counted.
+        uploaded: `lead` if there is one, and `frames`, (1 + T or T, 256, 256, 3), on their way to the device that
+            computes them; None where each tier copies what it needs.
     """
 
     frames: np.ndarray
     index: int = 0
     lead: np.ndarray | None = None
     video_bytes: int = 0
+    uploaded: Upload | None = None
 
 
 def iter_clip_windows(decoded: Iterable[tuple[VideoMetadata, np.ndarray]]) -> Iterator[tuple[VideoMetadata, Window]]:

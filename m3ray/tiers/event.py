@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from m3ray.config import EventConfig
 from m3ray.tiers.backbones.csn import FEATURES, ip_csn_152, ir_csn_152
 from m3ray.tiers.base import WeightedValue, Window, WindowFeatures
 from m3ray.tiers.network import Network, Normalise, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
+from m3ray.tiers.slab import Frames, repeat_last_frame, take_frames
 
 NETWORKS = {"ip": ip_csn_152, "ir": ir_csn_152}
 NORMALISE = Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # Kinetics-400's
@@ -44,11 +43,11 @@ class EventTier(VectorTier):
         Returns:
             `event`, (2048,), of each window, weighted by its frames.
         """
-        return compute_window_vectors(self, windows, [window.frames for window in windows])
+        return compute_window_vectors(self, windows, [take_frames(window) for window in windows])
 
 
 def compute_window_vectors(
-    tier: VectorTier, windows: Sequence[Window], frames: Sequence[np.ndarray]
+    tier: VectorTier, windows: Sequence[Window], frames: Sequence[Frames]
 ) -> list[WindowFeatures]:
     """Compute a CSN's vector of each window, weighted by the window's own number of frames.
 
@@ -59,21 +58,8 @@ def compute_window_vectors(
     Returns:
         The tier's column of each window, in order.
     """
-    vectors = compute_vectors(tier.loaded, [pad_frames(shown, MIN_FRAMES) for shown in frames], tier.column)
+    vectors = compute_vectors(tier.loaded, [repeat_last_frame(shown, MIN_FRAMES) for shown in frames], tier.column)
     return [
         {tier.column: WeightedValue(values[tier.column].value, len(window.frames))}
         for window, values in zip(windows, vectors, strict=True)
     ]
-
-
-def pad_frames(frames: np.ndarray, minimum: int) -> np.ndarray:
-    """Frames with the last one repeated until there are enough.
-
-    Args:
-        frames: uint8, (T, H, W, 3), T >= 1.
-        minimum: smallest number of frames to return.
-    Returns:
-        (max(T, minimum), H, W, 3).
-    """
-    missing = minimum - len(frames)
-    return frames if missing <= 0 else np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])

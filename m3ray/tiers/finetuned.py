@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from m3ray.config import FinetunedConfig
@@ -14,6 +13,7 @@ from m3ray.tiers.backbones import hrnetv2_w48
 from m3ray.tiers.base import Tier, Window, WindowFeatures
 from m3ray.tiers.network import Network, WeightSource
 from m3ray.tiers.network_tier import VectorTier
+from m3ray.tiers.slab import Frames, take_frames
 from m3ray.video.frame_cache import shrink_frames
 
 FINETUNED_PREFIX = "tuned:"
@@ -51,8 +51,11 @@ class _FinetunedTier(VectorTier):
         """Whether the network's training began from random weights."""
         return self.config.untrained
 
-    def _shrink(self, frames: np.ndarray) -> np.ndarray:
-        return shrink_frames(frames, self.config.size)
+    def _shrink(self, window: Window, stop: int | None = None) -> Frames:
+        """Frames at the network's size: those on the device are of the decoder's, and are shrunk on the host alone."""
+        if window.frames.shape[1] == self.config.size:
+            return take_frames(window, 0, stop)
+        return shrink_frames(window.frames[:stop], self.config.size)
 
     def _network(self, build: Any, normalise: Any) -> Network:
         assert self.config.precision != "auto", "precision is resolved before a tier is made"
@@ -79,7 +82,7 @@ class FinetunedScene(_FinetunedTier):
         Returns:
             `tuned_scene`, (720,), of each clip's first window; nothing for its later windows.
         """
-        return scene.compute_first_frames(self, [Window(self._shrink(w.frames[:1]), w.index) for w in windows])
+        return scene.compute_first_frames(self, windows, lambda window: self._shrink(window, 1))
 
 
 class FinetunedEvent(_FinetunedTier):
@@ -102,7 +105,7 @@ class FinetunedEvent(_FinetunedTier):
         Returns:
             `tuned_event`, (2048,), of each window, weighted by its frames.
         """
-        return event.compute_window_vectors(self, windows, [self._shrink(window.frames) for window in windows])
+        return event.compute_window_vectors(self, windows, [self._shrink(window) for window in windows])
 
 
 FINETUNED: dict[str, Callable[[FinetunedConfig, WeightSource], Tier]] = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m3ray.tiers.farneback import flows
+from m3ray.tiers.farneback import Improve, flows, improve_flow
 from m3ray.tiers.farneback.definition import (
     ITERATIONS,
     LEVELS,
@@ -67,10 +68,25 @@ def batch_flow(frames: Tensor) -> Tensor:
     """
     total = frames.new_zeros(())
     for start in range(0, len(frames) - 1, _AT_ONCE):
-        displacement = flows(frames[start : start + _AT_ONCE + 1])
-        # sqrt(dx^2 + dy^2), mean over the pixels of each pair, summed over pairs
-        total = total + displacement.square().sum(dim=1).sqrt().mean(dim=(1, 2)).sum()
+        part = frames[start : start + _AT_ONCE + 1]
+        total = total + pair_magnitudes(part, [len(part)]).sum()
     return total / max(1, len(frames) - 1)
+
+
+def pair_magnitudes(frames: Tensor, lengths: Sequence[int], step: Improve = improve_flow) -> Tensor:
+    """Mean flow magnitude of each pair of consecutive frames of one clip, in PyTorch on any device, all pairs at once.
+
+    Args:
+        frames: values in [0, 255], float32, (T, H, W), H and W at least `MIN_SIDE`.
+        lengths: frames of each clip, end to end in `frames`.
+        step: function that improves displacements as `farneback.improve_flow` does, say compiled.
+    Returns:
+        Pixels a frame, (T - clips,).
+    """
+    if len(frames) == len(lengths):
+        return frames.new_zeros(0)
+    # sqrt(dx^2 + dy^2), mean over the pixels of each pair
+    return torch.linalg.vector_norm(flows(frames, lengths, step), dim=1).mean(dim=(1, 2))
 
 
 def pair_flows(frames: np.ndarray) -> list[float]:

@@ -6,16 +6,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from safetensors.numpy import load, save
-from sklearn.decomposition import IncrementalPCA
 from torch import Tensor
 
 from m3ray.errors import StudyError
 from m3ray.schema import HOG_COMPONENTS
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import IncrementalPCA
 
 MAX_FRAMES = 10_000
 _BATCH = 256
@@ -112,6 +114,8 @@ def fit_hog_projection(descriptors: Iterable[np.ndarray], fitted_on: str = "trai
     Raises:
         StudyError: If there is no descriptor.
     """
+    from sklearn.decomposition import IncrementalPCA  # over a second to import, which a fitted one does without
+
     pca, count = None, 0
     for batch in _batches(descriptors):
         if count == 0 and len(batch) == 1:

@@ -15,12 +15,19 @@ from torch.overrides import TorchFunctionMode
 
 from m3ray.errors import WeightsError
 from m3ray.tiers.backbones import fill_untrained_, load_weights, prepare_network
+from m3ray.tiers.backbones.fused import can_fuse, fuse_convolutions_
 from m3ray.tiers.base import WeightedValue, WindowFeatures
 from m3ray.tiers.constants import constant
+from m3ray.tiers.graphed_network import GraphedNetwork
 from m3ray.tiers.precision import float32_precision
-from m3ray.tiers.transfers import transfers_of
+from m3ray.tiers.slab import Frames, UploadedBatch, shape_of
+from m3ray.tiers.transfers import Upload, transfers_of
 
 Transform = Callable[[Tensor], Tensor]
+# Frames of a batch: launches and memory follow them, not clips. What eight clips of a whole window have, which fit GPUs
+# of 16 GB and up together; pictures are no dearer in HRNet than frames in a CSN.
+BATCH_FRAMES = 8 * 128
+_CLIP_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,12 @@ class Network:
         module = module if self.cut is None else self.cut(module)
         precision = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         module = prepare_network(module, device, precision, fold=self.foldable, in_place=True)
-        return LoadedNetwork(module, self.transform, device, precision, tf32=self.precision == "tf32")
+        if self.foldable and can_fuse(device, precision):
+            module = fuse_convolutions_(module)
+        loaded = LoadedNetwork(module, self.transform, device, precision, tf32=self.precision == "tf32")
+        if self.foldable and device.type == "cuda":  # torchvision's may wait for a GPU, which no graph can
+            loaded.repeat_as_graphs()
+        return loaded
 
     def check(self) -> None:
         """Check the weights before any clip is computed.
@@ -167,20 +179,22 @@ class LoadedNetwork:
 
     def __post_init__(self) -> None:
         self._run: Callable[[Tensor], Tensor] = self.module
+        self._compute: Callable[[Tensor], Tensor] = self._compute_plainly
 
     @torch.inference_mode()
-    def __call__(self, batches: Sequence[Tensor]) -> list[np.ndarray]:
+    def __call__(self, batches: Sequence[Tensor | UploadedBatch]) -> list[np.ndarray]:
         """Compute the features of batches of frames.
 
         On a GPU a batch is copied while the one before it is computed, and the caller waits once, for all results.
 
         Args:
-            batches: uint8, each (B, H, W, 3) or (B, T, H, W, 3).
+            batches: uint8, each (B, H, W, 3) or (B, T, H, W, 3), on the host or on their way to the device.
         Returns:
             Features of each batch, float32, (B, width).
         """
         transfers = transfers_of(self.device)
-        uploads = transfers.upload(batches)
+        copied = iter(transfers.upload([batch for batch in batches if isinstance(batch, Tensor)]))
+        uploads = [next(copied) if isinstance(batch, Tensor) else batch for batch in batches]
         return transfers.download([self.compute_features(upload.wait()) for upload in uploads])
 
     def compute_features(self, frames: Tensor) -> Tensor:
@@ -191,8 +205,15 @@ class LoadedNetwork:
         Returns:
             Features, float32, on the device, (B, width).
         """
+        return self._compute(frames)
+
+    def _compute_plainly(self, frames: Tensor) -> Tensor:
         with float32_precision(tf32=self.tf32):
             return self._run(self.transform(frames).to(self.precision)).float()
+
+    def repeat_as_graphs(self) -> None:
+        """Let small batches whose shapes come again be repeated as CUDA graphs, on a GPU."""
+        self._compute = GraphedNetwork(self._compute_plainly)
 
     def compile(self) -> None:
         """Let torch.compile fuse the module's operations, once for all numbers of clips and of frames."""
@@ -201,22 +222,43 @@ class LoadedNetwork:
         self._run = CompiledNetwork(self.module)
 
 
-def compute_vectors(network: LoadedNetwork, inputs: Sequence[np.ndarray], column: str) -> list[WindowFeatures]:
-    """Compute the vector of each input, inputs of one shape together.
+def compute_vectors(network: LoadedNetwork, inputs: Sequence[Frames], column: str) -> list[WindowFeatures]:
+    """Compute the vector of each input, inputs of one shape together, as many as `BATCH_FRAMES` allows.
+
+    Clips of other lengths are not padded to share a batch: a CSN's convolutions reach over a clip's end in time, where
+    the zeros that they pad with are no features of repeated or black frames, whose biases have gone through a ReLU by
+    the second layer. To be exact each of the 50 would have to set the frames beyond each clip's end back to zero.
 
     Args:
         network: network on its device.
-        inputs: images or clips, uint8, each (H, W, 3) or (T, H, W, 3).
+        inputs: images or clips, uint8, each (H, W, 3) or (T, H, W, 3); those on their way to the device are not copied.
         column: name of the column that the vectors are for.
     Returns:
         The column of each input with weight 1, in order.
     """
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, array in enumerate(inputs):
-        groups[array.shape].append(index)
-    stage = transfers_of(network.device).stage
-    batches = [stage([inputs[k][None] for k in indices]) for indices in groups.values()]
+    batches = _group(inputs)
     vectors: dict[int, WindowFeatures] = {}
-    for indices, features in zip(groups.values(), network(batches), strict=True):
+    found = network([_make_batch(network, [inputs[k] for k in indices]) for indices in batches])
+    for indices, features in zip(batches, found, strict=True):
         vectors.update({k: {column: WeightedValue(row, 1.0)} for k, row in zip(indices, features, strict=True)})
     return [vectors[index] for index in range(len(inputs))]
+
+
+def _group(inputs: Sequence[Frames]) -> list[list[int]]:
+    """Indices of the inputs of each batch: of one shape, all on the host or none, no more frames than a batch takes."""
+    groups: dict[tuple[tuple[int, ...], bool], list[int]] = defaultdict(list)
+    for index, frames in enumerate(inputs):
+        groups[shape_of(frames), isinstance(frames, Upload)].append(index)
+    batches = []
+    for (shape, _), indices in groups.items():
+        size = max(1, BATCH_FRAMES // (shape[0] if len(shape) == _CLIP_DIMENSIONS else 1))
+        batches += [indices[start : start + size] for start in range(0, len(indices), size)]
+    return batches
+
+
+def _make_batch(network: LoadedNetwork, inputs: Sequence[Frames]) -> Tensor | UploadedBatch:
+    uploads = [frames for frames in inputs if isinstance(frames, Upload)]
+    if uploads:
+        return UploadedBatch(uploads)
+    arrays = [frames[None] for frames in inputs if isinstance(frames, np.ndarray)]
+    return transfers_of(network.device).stage(arrays)

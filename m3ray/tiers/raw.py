@@ -159,7 +159,7 @@ def _low_frequencies(gray: Tensor, half_width: int) -> tuple[Tensor, Tensor]:
     """
     height, width = gray.shape[-2:]
     rows, columns = (
-        constant(_waves, length, min(half_width, length // 2), device=gray.device, dtype=gray.dtype)
+        constant(make_waves, length, min(half_width, length // 2), device=gray.device, dtype=gray.dtype)
         for length in (height, width)
     )
     u, v = columns[-2], columns[-1]
@@ -177,8 +177,15 @@ def _low_frequencies(gray: Tensor, half_width: int) -> tuple[Tensor, Tensor]:
     return rows.mT @ top, left @ right
 
 
-def _waves(length: int, half: int) -> Tensor:
-    """Orthonormal sines and cosines of frequencies below `half`, then u and v of frequency -half: (2 half + 1, L)."""
+def make_waves(length: int, half: int) -> Tensor:
+    """Make the waves of an axis that are taken out: orthonormal sines and cosines, and one complex wave u + iv.
+
+    Args:
+        length: places of the axis, L.
+        half: frequencies -half to half - 1 are taken out.
+    Returns:
+        Those of frequencies below `half`, then u and v of frequency -half, float64, (2 half + 1, L).
+    """
     position = torch.arange(length, dtype=torch.float64)
     angle = 2 * torch.pi * torch.outer(torch.arange(1, half, dtype=torch.float64), position) / length
     edge = 2 * torch.pi * half * position / length

@@ -19,11 +19,20 @@ from m3ray.tiers.hog import hog_of_bytes
 from m3ray.tiers.hog_pca import HogProjection
 from m3ray.tiers.precision import float32_precision
 from m3ray.tiers.raw import blurriness, brightness_and_luma, contrast, split_channels
-from m3ray.tiers.transfers import Upload, transfers_of
+from m3ray.tiers.raw_batch import (
+    PLAIN_STEPS,
+    Piece,
+    average_rows,
+    fit_frames,
+    measure_part,
+    plan_parts,
+    read_free_bytes,
+)
+from m3ray.tiers.slab import upload_windows
+from m3ray.tiers.transfers import transfers_of
 
 CODE_VERSION = 1
 _FRAMES_AT_ONCE = 16  # bounds the float copies of a window to about 40 MB
-_FRAMES_AT_ONCE_ON_GPU = 64  # more frames a launch; the copies then take about 1 GB
 
 
 @dataclass
@@ -54,13 +63,17 @@ class RawTier:
             device: device that `compute` runs on.
         """
         self._device = device
+        self._steps = PLAIN_STEPS
         self._project = self.projection.on_device(device)
 
-    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
-        """Compute the fifteen numbers of each window.
+    def compile(self) -> None:
+        """Let torch.compile fuse what a GPU computes; call it after `setup`."""
+        from m3ray.tiers.raw_compiled import compile_steps  # it takes as long to import as torch itself
 
-        On a GPU a window's frames are copied while the one before it is computed, and the caller waits once, for the
-        numbers of all windows.
+        self._steps = compile_steps(self._steps)
+
+    def compute(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute the fifteen numbers of each window: on a CPU one by one, on a GPU together.
 
         Args:
             windows: windows of one or of several clips.
@@ -69,22 +82,37 @@ class RawTier:
         """
         if self._device.type == "cpu":
             return [_weigh(window, self._compute_window(window).numpy(), _FRAMES_AT_ONCE) for window in windows]
-        transfers = transfers_of(self._device)
-        uploads = transfers.upload(transfers.stage(_frames_and_lead(window)) for window in windows)
-        numbers = [self._compute_uploaded(window, upload) for window, upload in zip(windows, uploads, strict=True)]
-        found = transfers.download(numbers)
-        return [_weigh(window, rows, _FRAMES_AT_ONCE_ON_GPU) for window, rows in zip(windows, found, strict=True)]
+        return self.compute_together(windows)
+
+    @torch.no_grad()
+    def compute_together(self, windows: Sequence[Window]) -> list[WindowFeatures]:
+        """Compute the windows of a batch as one run of frames, on any device; the caller waits once.
+
+        Args:
+            windows: windows of one or of several clips, of any lengths; frames that are not `uploaded` travel as one
+                slab.
+        Returns:
+            The raw columns of each window, as `compute` gives them.
+        """
+        if not windows:
+            return []
+        if any(window.uploaded is None for window in windows):
+            windows = upload_windows(windows, self._device)
+        tensors = [window.uploaded.wait() for window in windows if window.uploaded is not None]
+        parts = plan_parts([len(rows) for rows in tensors], fit_frames(read_free_bytes(self._device)))
+        with float32_precision():
+            numbers = [self._measure_pieces(pieces, tensors) for pieces in parts]
+        return average_rows(windows, parts, transfers_of(self._device).download(numbers))
+
+    def _measure_pieces(self, pieces: Sequence[Piece], tensors: Sequence[Tensor]) -> Tensor:
+        frames = torch.cat([tensors[piece.window][piece.start : piece.stop] for piece in pieces])
+        lengths = [len(piece) for piece in pieces]
+        return measure_part(frames, lengths, self.config.blur_half_width, self._project, self._steps)
 
     def _compute_window(self, window: Window) -> Tensor:
         lead = None if window.lead is None else split_channels(window.lead[None])
         starts = range(0, len(window.frames), _FRAMES_AT_ONCE)
         return self.compute_parts(lead, (split_channels(window.frames[k : k + _FRAMES_AT_ONCE]) for k in starts))
-
-    def _compute_uploaded(self, window: Window, upload: Upload) -> Tensor:
-        # Channels apart, as `split_channels` has them, but split where there is bandwidth.
-        planes = upload.wait().movedim(-1, 0).contiguous().transpose(0, 1)
-        lead, planes = (None, planes) if window.lead is None else (planes[:1], planes[1:])
-        return self.compute_parts(lead, planes.split(_FRAMES_AT_ONCE_ON_GPU))
 
     def compute_parts(self, lead: Tensor | None, parts: Iterable[Tensor]) -> Tensor:
         """Compute the numbers of a window's parts on their device, without waiting for them.
@@ -116,10 +144,6 @@ class RawTier:
             self._project(hog_of_bytes(rgb).mean(dim=0)[None])[0],
         ]
         return torch.cat(numbers), gray[-1:]
-
-
-def _frames_and_lead(window: Window) -> list[np.ndarray]:
-    return [window.frames] if window.lead is None else [window.lead[None], window.frames]
 
 
 def _weigh(window: Window, rows: np.ndarray, step: int) -> WindowFeatures:

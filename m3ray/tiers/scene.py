@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from m3ray.tiers.backbones.hrnet import FEATURES, hrnetv2_w48
 from m3ray.tiers.base import Window, WindowFeatures
 from m3ray.tiers.network import Network, Normalise, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
+from m3ray.tiers.slab import Frames, first_of, take_frames
 
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
 
@@ -36,15 +37,18 @@ class SceneTier(VectorTier):
         return compute_first_frames(self, windows)
 
 
-def compute_first_frames(tier: VectorTier, windows: Sequence[Window]) -> list[WindowFeatures]:
+def compute_first_frames(
+    tier: VectorTier, windows: Sequence[Window], take: Callable[[Window], Frames] = take_frames
+) -> list[WindowFeatures]:
     """Compute the vector of each clip's first frame.
 
     Args:
         tier: a tier of images, set up.
         windows: windows of one or of several clips.
+        take: function from a window to frames as the network sees them, (T, H, W, 3), of which the first is used.
     Returns:
         The tier's column of each first window; an empty mapping for later windows.
     """
-    first_frames = [window.frames[0] for window in windows if window.index == 0]
+    first_frames = [first_of(take(window)) for window in windows if window.index == 0]
     vectors = iter(compute_vectors(tier.loaded, first_frames, tier.column))
     return [next(vectors) if window.index == 0 else {} for window in windows]

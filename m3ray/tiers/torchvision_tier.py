@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from m3ray.errors import ConfigError
 from m3ray.tiers.base import WeightedValue, Window, WindowFeatures
 from m3ray.tiers.constants import constant
-from m3ray.tiers.event import MIN_FRAMES, pad_frames
+from m3ray.tiers.event import MIN_FRAMES
 from m3ray.tiers.network import Network, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
 from m3ray.tiers.scene import compute_first_frames
+from m3ray.tiers.slab import Frames, repeat_last_frame, shape_of, take_frames
 
 PREFIX = "torchvision:"
 _CLIP_FRAMES = 16  # what torchvision's video models take unless their documentation says otherwise
@@ -118,10 +119,10 @@ class VisionTier(VectorTier):
         if not self.whole_clip:
             return compute_first_frames(self, windows)
         length, minimum = self._piece_lengths
-        pieces = [split_into_pieces(window.frames, length) for window in windows]
-        flat = [pad_frames(piece, minimum) for group in pieces for piece in group]
+        pieces = [split_into_pieces(window, length) for window in windows]
+        flat = [repeat_last_frame(piece, minimum) for group in pieces for piece in group]
         vectors = iter(compute_vectors(self.loaded, flat, self.column))
-        return [self._average([(next(vectors), len(piece)) for piece in group]) for group in pieces]
+        return [self._average([(next(vectors), shape_of(piece)[0]) for piece in group]) for group in pieces]
 
     def _average(self, parts: Sequence[tuple[WindowFeatures, int]]) -> WindowFeatures:
         total = sum(frames for _, frames in parts)
@@ -166,16 +167,16 @@ def _columns(*values: float) -> Tensor:
     return torch.tensor(values)[:, None, None]
 
 
-def split_into_pieces(frames: np.ndarray, length: int) -> list[np.ndarray]:
-    """Split a window into consecutive pieces.
+def split_into_pieces(window: Window, length: int) -> list[Frames]:
+    """Split a window into consecutive pieces, from the slab if it is there.
 
     Args:
-        frames: frames of the window, (T, H, W, 3).
+        window: the window, of T frames.
         length: frames of a piece.
     Returns:
         The pieces, (length, H, W, 3) each; the last one may be shorter.
     """
-    return [frames[k : k + length] for k in range(0, len(frames), length)]
+    return [take_frames(window, k, k + length) for k in range(0, len(window.frames), length)]
 
 
 def is_video(model: str) -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, chain
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# Bytes that travel together: long enough to fill a bus (1.3 ms of PCIe 4 x16), short enough that the first batch is
+# computed while the host still gathers the others.
+_CHUNK = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,36 @@ class Transfers:
             uint8, (sum of N_k, ...), on the host.
         """
         rows = sum(len(array) for array in arrays)
-        joined = torch.empty((rows, *arrays[0].shape[1:]), dtype=torch.uint8, pin_memory=self._stream is not None)
+        joined = self._allocate((rows, *arrays[0].shape[1:]), torch.uint8)
         np.concatenate(arrays, out=joined.numpy())
         return joined
+
+    def upload_slab(self, items: Sequence[Sequence[np.ndarray]]) -> list[Upload]:
+        """Begin to copy arrays to the device as one slab: each byte is copied once on the host, and travels once.
+
+        Args:
+            items: arrays that stand one after the other on the device; those of an item are alike but for their first
+                dimension, uint8, (N_k, ...).
+        Returns:
+            An upload for each item, (sum of its N_k, ...): views of the slab, in which they follow each other.
+        """
+        bounds = [0, *accumulate(sum(array.nbytes for array in arrays) for arrays in items)]
+        host = self._allocate((bounds[-1],), torch.uint8)
+        uploads = []
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            slab = torch.empty(bounds[-1], dtype=torch.uint8, device=self._device)
+            for first, last in _split_into_chunks(bounds):
+                chunk = slice(bounds[first], bounds[last])
+                _join(items[first:last], host[chunk].numpy())
+                slab[chunk].copy_(host[chunk], non_blocking=True)
+                end = None if self._stream is None else self._stream.record_event()
+                for k in range(first, last):
+                    item = slab[bounds[k] : bounds[k + 1]].view(-1, *items[k][0].shape[1:])
+                    uploads.append(Upload(item, end))
+        return uploads
+
+    def _allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, pin_memory=self._stream is not None)
 
     def upload(self, tensors: Iterable[Tensor]) -> list[Upload]:
         """Begin to copy tensors to the device, in order.
@@ -105,12 +138,28 @@ class Transfers:
         """
         if self._stream is None:
             return [tensor.cpu().numpy() for tensor in tensors]
-        hosts = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+        hosts = [self._allocate(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
         for host, tensor in zip(hosts, tensors, strict=True):
             host.copy_(tensor, non_blocking=True)
         torch.cuda.current_stream(self._device).record_event().synchronize()
         # Copies: the pinned memory goes back to its pool, however long somebody keeps the features.
         return [host.numpy().copy() for host in hosts]
+
+
+def _join(items: Iterable[Sequence[np.ndarray]], out: np.ndarray) -> None:
+    start = 0
+    for array in chain.from_iterable(items):
+        out[start : start + array.nbytes].reshape(array.shape)[:] = array
+        start += array.nbytes
+
+
+def _split_into_chunks(bounds: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of the items of each chunk; item k takes the bytes from bounds[k] to bounds[k + 1]."""
+    first = 0
+    for k in range(1, len(bounds)):
+        if k == len(bounds) - 1 or bounds[k + 1] - bounds[first] > _CHUNK:
+            yield first, k
+            first = k
 
 
 @cache

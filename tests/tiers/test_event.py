@@ -7,7 +7,7 @@ from drifting import drifting_noise
 
 from m3ray.config import EventConfig
 from m3ray.tiers import EventTier, WeightedValue, WeightSource, Window
-from m3ray.tiers.event import MIN_FRAMES, compute_window_vectors, pad_frames
+from m3ray.tiers.event import compute_window_vectors
 
 
 def test_event_batches_clips_of_unequal_length_in_order():
@@ -17,12 +17,6 @@ def test_event_batches_clips_of_unequal_length_in_order():
     together = [m["event"].value for m in tier.compute([Window(c) for c in clips])]
     apart = [tier.compute([Window(c)])[0]["event"].value for c in clips]
     np.testing.assert_allclose(together, apart, rtol=1e-3, atol=1e-5)
-
-
-def test_short_windows_repeat_their_last_frame():
-    frames = drifting_noise(3)
-    assert pad_frames(frames, MIN_FRAMES).shape == (8, 256, 256, 3)
-    assert np.array_equal(pad_frames(frames, MIN_FRAMES)[7], frames[2])
 
 
 class MeanNetwork:
@@ -44,8 +38,3 @@ def test_a_window_counts_by_its_own_frames_not_by_those_repeated():
     frames[2] = 8
     (value,) = compute_window_vectors(MeanTier, [Window(frames)], [frames])
     assert value["mean"] == WeightedValue(pytest.approx(np.full(3, 6.0)), 3), "6 of 8 frames are the last one, 8"
-
-
-def test_long_windows_stay_as_they_are():
-    frames = drifting_noise(MIN_FRAMES)
-    assert pad_frames(frames, MIN_FRAMES) is frames

@@ -12,6 +12,7 @@ from m3ray.errors import WeightsError
 from m3ray.tiers.backbones.csn import CSN
 from m3ray.tiers.compiled_network import CompiledNetwork
 from m3ray.tiers.event import NORMALISE
+from m3ray.tiers.graphed_network import GraphedNetwork
 from m3ray.tiers.network import LoadedNetwork, Network, Normalise, WeightSource, compute_vectors
 
 CPU = torch.device("cpu")
@@ -49,6 +50,21 @@ def test_equal_shapes_are_computed_together_and_results_keep_their_order():
     assert [v["mean"].value.tolist() for v in values] == [pytest.approx([x] * 3) for x in (1, 0.2, 0, 0.4)]
     assert {v["mean"].weight for v in values} == {1.0}
     assert module.shapes == [(2, 3, 4, 4), (2, 3, 2, 2)]
+
+
+def test_batches_follow_frames_not_clips(monkeypatch):
+    """A budget of 20 frames: two clips of 8 fit, one of 12, one of 30 alone; 20 images."""
+    monkeypatch.setattr("m3ray.tiers.network.BATCH_FRAMES", 20)
+    module = ChannelMeans()
+    network = LoadedNetwork(module, PLAIN, CPU, torch.float32)
+    lengths = (8, 12, 8, 30, 8, 12)
+    clips = [np.full((count, 2, 2, 3), 10 * k, np.uint8) for k, count in enumerate(lengths)]
+    values = compute_vectors(network, clips, "mean")
+    assert [v["mean"].value[0] * 255 for v in values] == pytest.approx([0, 10, 20, 30, 40, 50])
+    assert [(shape[0], shape[2]) for shape in module.shapes] == [(2, 8), (1, 8), (1, 12), (1, 12), (1, 30)]
+    module.shapes.clear()
+    compute_vectors(network, [clip[0] for clip in clips] * 4, "mean")
+    assert [shape[0] for shape in module.shapes] == [20, 4]
 
 
 def test_no_input_is_no_result():
@@ -152,3 +168,21 @@ def test_compiled_or_not_the_features_are_the_same():
     assert isinstance(network._run, CompiledNetwork)
     network._run = CompiledNetwork(network.module, "eager")
     np.testing.assert_array_equal(network([frames])[0], plain[0])
+
+
+def test_graphs_or_not_the_features_are_the_same():
+    """A stand-in captures: it computes from the input's memory, as a replay does."""
+    network = Network(ChannelMeans, PLAIN, WeightSource(), "float32").load(CPU)
+    batches = [torch.full((3, 4, 4, 3), value, dtype=torch.uint8) for value in (51, 102, 153, 204)]
+    plain = network(batches)
+    captured = []
+
+    def capture(run, x):
+        captured.append(tuple(x.shape))
+        return lambda: run(x)
+
+    network.repeat_as_graphs()
+    network._compute = GraphedNetwork(network._compute_plainly, capture)
+    for found, expected in zip(network(batches), plain, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert captured == [(4, 4, 4, 3)]

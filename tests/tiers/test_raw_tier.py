@@ -1,5 +1,6 @@
 """The raw tier's fifteen numbers of a clip."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from drifting import drifting_noise
 from m3ray.config import RawConfig
 from m3ray.tiers import Window, average_windows, fit_hog_projection
 from m3ray.tiers.hog import LENGTH
-from m3ray.tiers.raw_tier import RawTier, _frames_and_lead, _weigh
+from m3ray.tiers.raw_batch import Steps
+from m3ray.tiers.raw_tier import RawTier
 from m3ray.tiers.transfers import Transfers, Upload
 
 CPU = torch.device("cpu")
@@ -73,29 +75,46 @@ def test_the_identity_names_the_projection_and_the_settings(raw):
     assert other.identity() != raw.identity()
 
 
-@pytest.mark.parametrize("window", [Window(drifting_noise(6)), Window(drifting_noise(10)[1:], 1, drifting_noise(1)[0])])
-def test_the_way_of_a_gpu_gives_what_the_way_of_a_cpu_gives(raw, window, monkeypatch):
-    """Frames as they come, one upload a window, in other parts; on the CPU, as there is no GPU."""
-    monkeypatch.setattr("m3ray.tiers.raw_tier._FRAMES_AT_ONCE_ON_GPU", 4)
-    upload = Upload(Transfers(CPU).stage(_frames_and_lead(window)))
-    found = _weigh(window, raw._compute_uploaded(window, upload).numpy(), 4)
-    (expected,) = raw.compute([window])
-    for column, value in expected.items():
-        assert found[column].weight == value.weight
-        np.testing.assert_allclose(found[column].value, value.value, rtol=1e-4, atol=1e-4)
+def on_device(window):
+    """The window as if its lead and frames lay on the device, which is the CPU."""
+    lead = [] if window.lead is None else [window.lead[None]]
+    return replace(window, uploaded=Upload(torch.from_numpy(np.concatenate([*lead, window.frames]))))
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Windows of 5, 9 (with a lead), 1 and 3 frames."""
+    windows = [Window(drifting_noise(5), video_bytes=3), Window(drifting_noise(10)[1:], 1, drifting_noise(1)[0])]
+    windows += [Window(drifting_noise(n, seed=n)) for n in (1, 3)]
+    return [on_device(window) for window in windows]
+
+
+def test_windows_together_give_what_each_gives_alone(raw, mixed, monkeypatch):
+    """The way of a GPU, on the CPU: of any lengths, with and without a lead, across the ends of parts."""
+    alone = [raw.compute_together([window])[0] for window in mixed]
+    monkeypatch.setattr("m3ray.tiers.raw_tier.fit_frames", lambda free: 7)
+    together = raw.compute_together(mixed)
+    for found, expected in zip(together, alone, strict=True):
+        for column, value in expected.items():
+            assert found[column].weight == value.weight
+            np.testing.assert_allclose(found[column].value, value.value, rtol=1e-6, atol=1e-6)
+
+
+def test_the_way_of_a_gpu_gives_what_the_way_of_a_cpu_gives(raw, mixed):
+    """Within 1e-5: flow's sums are in another order, and its displacements are solved for from differences."""
+    for found, expected in zip(raw.compute_together(mixed), raw.compute(mixed), strict=True):
+        assert set(found) == set(expected)
+        for column, value in expected.items():
+            assert found[column].weight == value.weight
+            np.testing.assert_allclose(found[column].value, value.value, rtol=1e-5, atol=1e-5)
 
 
 class CountedTransfers(Transfers):
-    """Uploads to `meta`, whose numbers cannot come back: zeros stand for them."""
+    """Copies to `meta`, whose numbers cannot come back: zeros stand for them."""
 
     def __init__(self):
         super().__init__(META)
-        self.uploads, self.waits = 0, 0
-
-    def upload(self, tensors):
-        uploads = super().upload(tensors)
-        self.uploads += len(uploads)
-        return uploads
+        self.waits = 0
 
     def download(self, tensors):
         self.waits += 1
@@ -103,31 +122,61 @@ class CountedTransfers(Transfers):
         return [np.zeros(tensor.shape, np.float32) for tensor in tensors]
 
 
-def test_a_batch_of_windows_is_one_upload_each_and_one_wait(projection, monkeypatch):
-    """Before: for each 16 frames two uploads of frames, 36 of constants, and five waits for numbers."""
-    tier, transfers = RawTier(RawConfig(), projection), CountedTransfers()
+@pytest.fixture
+def transfers(monkeypatch):
+    """The transfers of a device of 16 GiB."""
+    made = CountedTransfers()
+    monkeypatch.setattr("m3ray.tiers.raw_tier.transfers_of", lambda device: made)
+    monkeypatch.setattr("m3ray.tiers.slab.transfers_of", lambda device: made)
+    monkeypatch.setattr("m3ray.tiers.raw_tier.read_free_bytes", lambda device: 16 << 30)
+    return made
+
+
+def test_eight_clips_of_45_frames_take_under_400_launches_and_one_wait(projection, transfers):
+    """384; before, about 1,120 for each clip. What lies on the device is not copied to it again."""
+    tier = RawTier(RawConfig(), projection)
     tier.setup(META)
-    monkeypatch.setattr("m3ray.tiers.raw_tier.transfers_of", lambda device: transfers)
+    frames = np.empty((45, 256, 256, 3), np.uint8)
+    there = torch.empty(frames.shape, dtype=torch.uint8, device=META)
+    counted = count_operations(tier.compute_together, [Window(frames, uploaded=Upload(there))] * 8)
+    assert counted.launches <= 384
+    assert counted.uploads == counted.downloads == 0
+    assert transfers.waits == 2, "one for each of two calls"
+
+
+def test_a_batch_that_is_not_uploaded_travels_as_one(projection, transfers):
+    """Before: a copy for each window."""
+    tier = RawTier(RawConfig(), projection)
+    tier.setup(META)
     windows = [Window(drifting_noise(20)), Window(drifting_noise(3), 1, drifting_noise(1)[0])]
     counted = count_operations(tier.compute, windows)
-    assert transfers.uploads == 2 * len(windows), "each window's frames, in each of two calls"
-    assert counted.uploads == len(windows)
+    assert counted.uploads == 1
     assert counted.downloads == 0
     assert transfers.waits == 2
 
 
-def test_launches_of_a_part_do_not_grow_with_its_frames(projection):
-    """1,110 for up to 64 frames; before, about as many for each 16."""
+def test_launches_do_not_grow_with_the_clips(projection, transfers):
     tier = RawTier(RawConfig(), projection)
     tier.setup(META)
-    counts = {
-        count: count_operations(
-            tier.compute_parts, None, [torch.empty(count, 3, 256, 256, dtype=torch.uint8, device=META)]
-        )
-        for count in (16, 64)
-    }
-    assert counts[16].launches == counts[64].launches <= 1110
-    assert counts[64].uploads == counts[64].downloads == 0
+    counts = [count_operations(tier.compute, [Window(drifting_noise(4))] * clips).launches for clips in (2, 6)]
+    assert counts[0] == counts[1]
+
+
+def test_no_window_gives_nothing(raw):
+    assert raw.compute_together([]) == []
+
+
+def test_a_compiled_tier_computes_with_compiled_steps(projection, mixed, monkeypatch):
+    tier, asked = RawTier(RawConfig(), projection), []
+
+    def compile_nothing(steps):
+        return Steps(lambda planes: asked.append("hog") or steps.hog(planes), steps.flow)
+
+    monkeypatch.setattr("m3ray.tiers.raw_compiled.compile_steps", compile_nothing)
+    tier.setup(CPU)
+    tier.compile()
+    tier.compute_together(mixed[:1])
+    assert asked == ["hog"]
 
 
 def test_raw_computes_in_ieee_float32(raw, monkeypatch):

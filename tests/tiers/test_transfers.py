@@ -49,6 +49,9 @@ class _Stream:
     def wait_event(self, event):
         self.gpu.log.append(f"{self.name} waits for {event.name}")
 
+    def synchronize(self):
+        self.gpu.log.append(f"host waits for {self.name}")
+
 
 @pytest.fixture
 def gpu(monkeypatch):
@@ -78,6 +81,54 @@ def test_what_is_pinned_is_not_copied_again(gpu):
     tensor.pinned = True  # type: ignore[attr-defined]
     Transfers(GPU).upload([tensor])
     assert gpu.log == ["event on copy"]
+
+
+@pytest.fixture
+def real_numbers(monkeypatch):
+    """A pretended GPU whose memory is the host's, so that its tensors have numbers; and the pinned memory given out."""
+    pretended, pinned = PretendedGpu(monkeypatch), []
+    copies = Transfers(CPU)
+    copies._stream = pretended.make_stream(CPU)
+
+    def allocate(shape, dtype):
+        pinned.append(torch.empty(shape, dtype=dtype))
+        return pinned[-1]
+
+    monkeypatch.setattr(copies, "_allocate", allocate)
+    return copies, pretended, pinned
+
+
+def test_downloads_wait_once_at_the_end_of_all(real_numbers, monkeypatch):
+    copies, gpu, _ = real_numbers
+    copy_ = torch.Tensor.copy_
+
+    def log_copy(tensor, source, *, non_blocking=False):
+        gpu.log.append("copy" if non_blocking else "copy that waits")
+        return copy_(tensor, source)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", log_copy)
+    found = copies.download([torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])])
+    assert [values.tolist() for values in found] == [[1, 2], [[3]]]
+    assert gpu.log == ["copy", "copy", "event on compute", "host waits for compute"]
+
+
+def test_downloads_are_copies_of_the_pinned_memory(real_numbers):
+    copies, _, pinned = real_numbers
+    (found,) = copies.download([torch.tensor([1.0, 2.0])])
+    pinned[0].fill_(9)  # as whoever gets it from the pool next will do
+    assert found.tolist() == [1, 2]
+
+
+def test_a_slab_has_an_event_after_each_chunk_and_one_piece_of_pinned_memory(real_numbers, monkeypatch):
+    monkeypatch.setattr(transfers, "_CHUNK", 24)
+    copies, gpu, pinned = real_numbers
+    arrays = [np.full((2, 6), k, np.uint8) for k in range(3)]
+    uploads = copies.upload_slab([[array] for array in arrays])
+    assert gpu.log == ["event on copy"] * 2, "the first two together, the third by itself"
+    assert [memory.numel() for memory in pinned] == [36]
+    gpu.log.clear()
+    assert uploads[2].wait().tolist() == arrays[2].tolist()
+    assert gpu.log == ["compute waits for copy", "record_stream"]
 
 
 def test_on_a_cpu_nothing_is_copied_or_waited_for():

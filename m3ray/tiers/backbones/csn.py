@@ -75,6 +75,10 @@ class Bottleneck(nn.Module):
         # In place: one more tensor of the widest layer costs more than the addition itself.
         return self.relu(self.conv3(self.conv2(self.conv1(x))).add_(shortcut))
 
+    def residual_layers(self) -> tuple[nn.Sequential, nn.Module | None]:
+        """Layers before the addition, in order; the layer of the shortcut, None for the block's own input."""
+        return nn.Sequential(self.conv1, self.conv2, self.conv3), self.downsample
+
 
 class CSN(nn.Module):
     """A channel-separated video ResNet without its classifier.

@@ -58,6 +58,11 @@ class Bottleneck(nn.Module):
         x = self.relu(self.bn2(self.conv2(x)))
         return self.relu(self.bn3(self.conv3(x)).add_(shortcut))
 
+    def residual_layers(self) -> tuple[nn.Sequential, nn.Module | None]:
+        """Layers before the addition, in order; the layer of the shortcut, None for the block's own input."""
+        layers = (self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu, self.conv3, self.bn3)
+        return nn.Sequential(*layers), self.downsample
+
 
 class BasicBlock(nn.Module):
     """The branches' residual block: two 3x3 convolutions.
@@ -82,6 +87,10 @@ class BasicBlock(nn.Module):
         """
         y = self.relu(self.bn1(self.conv1(x)))
         return self.relu(self.bn2(self.conv2(y)).add_(x))
+
+    def residual_layers(self) -> tuple[nn.Sequential, None]:
+        """Layers before the addition, in order; the shortcut is the block's own input."""
+        return nn.Sequential(self.conv1, self.bn1, self.relu, self.conv2, self.bn2), None
 
 
 def _upward(source: int, target: int) -> nn.Module:

@@ -5,6 +5,6 @@ polynomials a displacement, averaged over a window and iterated. Each frame is e
 two pairs.
 """
 
-from m3ray.tiers.farneback.batched import flows
+from m3ray.tiers.farneback.batched import Improve, flows, improve_flow
 
-__all__ = ["flows"]
+__all__ = ["Improve", "flows", "improve_flow"]

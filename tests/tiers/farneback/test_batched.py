@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from counting import META, count_operations
 from drifting import drifting_texture, opencv_flows
 from recipes import golden, moving_texture
 
@@ -42,3 +43,20 @@ def test_the_flow_of_a_texture_that_moves_is_its_motion():
     assert displacement.shape == (2, 2, 96, 96)
     inner = displacement[..., 24:-24, 24:-24].mean(dim=(2, 3))
     torch.testing.assert_close(inner, torch.tensor([[2.0, 1.0]] * 2), rtol=0.05, atol=0.05)
+
+
+def test_clips_end_to_end_have_the_flow_that_each_has_alone():
+    """Of 4, 1 and 3 frames, 3 + 0 + 2 pairs: none of two clips, whose frames have nothing alike."""
+    clips = [torch.from_numpy(drifting_texture(seed, n, 48, 64)).float() for seed, n in ((1, 4), (7, 1), (9, 3))]
+    together = flows(torch.cat(clips), [len(clip) for clip in clips])
+    apart = torch.cat([flows(clips[0]), flows(clips[2])])
+    torch.testing.assert_close(together, apart, rtol=0, atol=1e-6)
+
+
+def test_eight_clips_take_the_launches_of_one():
+    """327, cat's two a level among them; before, 1,011 for each clip."""
+    counts = {
+        clips: count_operations(flows, torch.empty(clips * 45, 256, 256, device=META), [45] * clips) for clips in (2, 8)
+    }
+    assert counts[2].launches == counts[8].launches <= 327
+    assert counts[8].uploads == counts[8].downloads == 0

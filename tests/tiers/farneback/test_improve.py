@@ -8,12 +8,22 @@ from drifting import drifting_texture
 from m3ray.tiers.farneback import batched
 from m3ray.tiers.farneback.definition import border_weights
 from m3ray.tiers.farneback.improve import improve
+from m3ray.tiers.farneback.matrices import outside_factors, share_of_first
 from m3ray.tiers.farneback.rows import scratch_rows
 
 
 def expand_in_pytorch(frame):
-    """The polynomials of a frame, (5, H, W)."""
-    return batched._expand(torch.from_numpy(frame).float()[None, None])[0].numpy()
+    """The polynomials of a frame as the compiled code orders them, y, x, yy, xx, xy: (5, H, W)."""
+    yy, y, minus_xy, minus_x, xx = batched._expand(torch.from_numpy(frame).float()[None], 0)[0].numpy()
+    return np.stack([y, -minus_x, yy, xx, -minus_xy])
+
+
+def improve_in_pytorch(first, second, flow):
+    """One iteration of planes and flow as tensors, (1, 5, H, W) and (1, 2, H, W)."""
+    first, second = (torch.stack([p[:, 2], p[:, 0], -p[:, 4], -p[:, 1], p[:, 3]], dim=1) for p in (first, second))
+    first = first * share_of_first(*flow.shape[-2:])
+    level = batched.place_level(flow.shape[-2:], flow.device)
+    return batched.improve_flow(first, second, first * outside_factors(), flow, level)
 
 
 def improve_once(first, second, flow):
@@ -23,7 +33,7 @@ def improve_once(first, second, flow):
     improved = flow.copy()
     improve(rows, pixels, improved, weights, *scratch_rows())
     tensors = (torch.from_numpy(array)[None] for array in (first, second, flow))
-    return improved, batched._solve(batched._normal_equations(*tensors))[0].numpy()
+    return improved, improve_in_pytorch(*tensors)[0].numpy()
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (15, 40), (34, 21)])
