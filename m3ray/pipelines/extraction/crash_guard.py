@@ -8,7 +8,7 @@ process that its GPU failed says so before it exits: `device_ledger` has the rul
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,23 +19,27 @@ from m3ray.config import LimitsConfig
 from m3ray.pipelines.extraction.circuit_breaker import CircuitBreaker
 from m3ray.pipelines.extraction.device_faults import DeviceFaultError
 from m3ray.pipelines.extraction.device_ledger import Advice, DeviceLedger
+from m3ray.pipelines.extraction.window_joins import WindowJoins
 from m3ray.pipelines.runtime.worker_entry import get_readable_clip
 
 # A job whose last clips were sent to a banned GPU waits so long before it computes them elsewhere.
 _IDLE_SECONDS = 10.0
-# What is in hand for longer may be that of a process that died: its clips are begun anew only where they lie.
+# What is in hand for longer may be that of a process that died: its clips are begun anew only where they lie. What is
+# decoded may have to wait until somebody takes it.
 _BUSY_SECONDS = 600.0
+_BUSY_DECODING_SECONDS = 60.0
+_DECODING = "decode:"
 
 C = TypeVar("C", bound="HasId")
 R = TypeVar("R")
 
 
 class HasId(Protocol):
-    """Anything that belongs to a clip."""
+    """A clip, or a part of one."""
 
     @property
-    def clip_id(self) -> str:
-        """The clip's id."""
+    def row_id(self) -> str:
+        """Its name, which no other row of the extraction has."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Ledger:
         in_progress: Stage and clip (`stage:clip_id`) to the id of the node that computes it.
         suspects: Stage and clip to its crash record.
         devices: Ledger of the GPUs.
+        joins: Windows of clips that wait for the others.
     """
 
     storage_seconds: float = LimitsConfig.storage_seconds
@@ -77,6 +82,7 @@ class Ledger:
     in_progress: dict[str, str] = field(default_factory=dict)
     suspects: dict[str, CrashRecord] = field(default_factory=dict)
     devices: DeviceLedger = field(default_factory=DeviceLedger)
+    joins: WindowJoins = field(default_factory=WindowJoins)
     breakers: dict[str, CircuitBreaker] = field(init=False)
     _started: dict[str, float] = field(default_factory=dict)
     _completed: int = 0
@@ -154,8 +160,7 @@ class Ledger:
 
     def advise_banned(self) -> Advice:
         """Advise a process that waits on a banned GPU, see `DeviceLedger.advise_banned`."""
-        busy = any(seconds < _BUSY_SECONDS for *_, seconds in self.list_in_progress())
-        return self.devices.advise_banned(is_busy=busy)
+        return self.devices.advise_banned(is_busy=any(_is_busy(key, age) for key, _, age in self.list_in_progress()))
 
     def call_devices(self, method: str, *args: Any) -> Any:
         """Call a method of the ledger of the GPUs.
@@ -186,6 +191,17 @@ class Ledger:
         """
         return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())
 
+    def call_joins(self, method: str, *args: Any) -> Any:
+        """Call a method of the windows that wait for others of their clip.
+
+        Args:
+            method: Name of a method of `WindowJoins`.
+            *args: Its arguments.
+        Returns:
+            What the method returns.
+        """
+        return getattr(self.joins, method)(*args)
+
     def call_breaker(self, name: str, method: str, *args: Any) -> Any:
         """Call a method of a circuit breaker.
 
@@ -205,6 +221,10 @@ class Ledger:
     def stop_reason(self) -> str:
         """Why the job stops; empty while it goes on."""
         return next(filter(None, (breaker.stop_reason for breaker in self.breakers.values())), "")
+
+
+def _is_busy(key: str, seconds: float) -> bool:
+    return seconds < (_BUSY_DECODING_SECONDS if key.startswith(_DECODING) else _BUSY_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -248,6 +268,42 @@ class CrashGuard(Generic[C, R]):
             results[self._key(clip)] = self._compute_suspect(clip, records[self._key(clip)], compute, node)
         return [results[self._key(clip)] for clip in clips]
 
+    def stream(self, clips: Sequence[C], compute: Callable[[C], Iterator[R]]) -> Iterator[R]:
+        """Compute clips one after the other, each of which may have many results; the ledger is told once of all.
+
+        Suspects come last, those with the fewest deaths first; the ledger is told of each. No result is kept: Ray
+        repeats a task from its beginning.
+
+        Args:
+            clips: The clips of a task.
+            compute: From a clip to its results.
+        Yields:
+            The results of each clip.
+        """
+        if self.ledger is None:
+            for clip in clips:
+                yield from compute(clip)
+            return
+        node = ray.get_runtime_context().get_node_id()
+        records: dict[str, CrashRecord] = ray.get(self.ledger.begin.remote([self._key(clip) for clip in clips], node))
+        fresh = [clip for clip in clips if self._key(clip) not in records]
+        for clip in fresh:
+            yield from compute(clip)
+        self.ledger.end.remote({self._key(clip): None for clip in fresh})
+        suspects = [clip for clip in clips if self._key(clip) in records]
+        for clip in sorted(suspects, key=lambda clip: records[self._key(clip)].deaths):
+            yield from self._stream_suspect(clip, records[self._key(clip)], compute, node)
+
+    def _stream_suspect(
+        self, clip: C, record: CrashRecord, compute: Callable[[C], Iterator[R]], node: str
+    ) -> Iterator[R]:
+        if record.deaths >= self.max_crashes:
+            yield self.reject(clip, record)
+            return
+        ray.get(self.ledger.begin_alone.remote(self._key(clip), node))
+        yield from compute(clip)
+        ray.get(self.ledger.end.remote({self._key(clip): None}))
+
     def _compute(self, clips: Sequence[C], compute: Callable[[Sequence[C]], Sequence[R]]) -> Sequence[R]:
         try:
             return compute(clips)
@@ -268,7 +324,7 @@ class CrashGuard(Generic[C, R]):
         return result
 
     def _key(self, clip: C) -> str:
-        return f"{self.stage}:{clip.clip_id}"
+        return f"{self.stage}:{clip.row_id}"
 
 
 def start_ledger(limits: LimitsConfig) -> Any:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 import ray.data
+from ray.util import accelerators
 
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
 from m3ray.errors import LostDeviceError
@@ -39,6 +41,15 @@ MakeDecodeStage = Callable[[Any], Stage] | None
 _MAX_SHARD_CLIPS = 256
 # Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
 _MAX_BLOCKS = 10_000
+# Clips of which the ledger is told at once: when a decoding process dies, it is not known which of them it was.
+_DECODED_AT_ONCE = 16
+# Frames are decoded on the node whose GPU computes them while that has a CPU free, so that they cross no network; other
+# nodes help where those do not keep up.
+_GPU_TYPES = sorted({value for name, value in vars(accelerators).items() if name.startswith("NVIDIA_")})
+_NEAR_GPUS = {"ray.io/accelerator-type": f"in({','.join(_GPU_TYPES)})"}
+# A GPU's actor is sent more windows than it computes at once, so that those of one length find each other.
+_BATCHES_A_TASK = 2
+_LEDGER_LIVES = 3
 # Per actor: a device that is asked for has something to do.
 _MIN_BATCHES = 4
 _WAITING = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
@@ -98,6 +109,7 @@ def run(
     else:
         ledger, rows = start_ledger(settings.limits), plan.work.num_rows if total is None else total
         progress = _compute(plan, settings, rows, make_decode_stage, ledger)
+        _compute_lost(plan, settings, make_decode_stage, ledger, progress)
         # Clips of one content take the rows of the first; where that one failed, each is tried itself.
         rest = prepare(plan.replan(only=plan.duplicates)) if len(plan.duplicates) and plan.replan is not None else None
         if rest is not None and rest.work.num_rows:
@@ -123,6 +135,24 @@ def _compute(plan: Plan, settings: Settings, rows: int, make_decode_stage: MakeD
     return progress
 
 
+def _compute_lost(
+    plan: Plan, settings: Settings, make_decode_stage: MakeDecodeStage, ledger: Any, progress: Progress
+) -> None:
+    """Compute the clips that came to no row: their windows waited in a ledger whose process died."""
+    for _ in range(_LEDGER_LIVES):
+        if make_decode_stage is not None or plan.replan is None or _count_clips(progress) >= plan.work.num_rows:
+            return
+        rest = prepare(plan.replan(only=plan.work["clip_id"].combine_chunks()))
+        if not rest.work.num_rows:
+            return
+        logger.info(f"extract: {rest.work.num_rows} clips came to no row and are computed again")
+        progress.include(_compute(rest, settings, rest.work.num_rows, make_decode_stage, ledger))
+
+
+def _count_clips(progress: Progress) -> int:
+    return progress.done + progress.rejected
+
+
 def _select_clips(plan: Plan, rows: Mapping[str, str]) -> Plan:
     """The plan with no work but the clips of some rows."""
     clips = pa.array(sorted(set(rows.values())), pa.string())
@@ -132,6 +162,7 @@ def _select_clips(plan: Plan, rows: Mapping[str, str]) -> Plan:
 def _run_pass(plan: Plan, settings: Settings, rows: int, decode: Stage, ledger: Any) -> tuple[Progress, dict[str, str]]:
     """Compute and commit the work of a plan; row and clip of what GPUs left that failed again and again."""
     progress, gpus = Progress("extract", rows, _WAITING), settings.resources.gpus
+    ray.get(ledger.call_joins.remote("start_pass"))
     actors = _count_actors(plan, settings, ask_devices(ledger, "count_banned") if gpus else 0)
     if gpus:
         ask_devices(ledger, "start_pass", -(-actors // settings.resources.actors_per_gpu(settings.compute)), gpus)
@@ -173,7 +204,7 @@ def _make_decode_stage(plan: Plan, settings: Settings, ledger: Any) -> Stage:
 def _make_write_stage(plan: Plan, settings: Settings, ledger: Any) -> WriteStage:
     columns = [TierColumns(tier.name, tier.schema) for tier in plan.tiers]
     retry = make_persistent_retry(settings.limits, ledger)
-    return WriteStage(plan.root, columns, plan.folders, plan.metadata(settings.configs.decode), retry)
+    return WriteStage(plan.root, columns, plan.folders, plan.metadata(settings.configs.decode), retry, ledger)
 
 
 def _split_into_blocks(work: pa.Table, cpus: int) -> list[pa.Table]:
@@ -200,17 +231,19 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
     data = ray.data.from_arrow(_split_into_blocks(plan.work, resources.cpus))
     data = data.map_batches(
         decode,
-        batch_size=4,
+        batch_size=_DECODED_AT_ONCE,
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=0.5 if resources.cpus <= 2 else 1,
+        label_selector=_NEAR_GPUS if resources.gpus else None,
+        fallback_strategy=[{"label_selector": {}}] if resources.gpus else None,
         compute=ray.data.TaskPoolStrategy(size=None if resources.gpus else max(1, resources.cpus // 2)),
     )
     data = data.map_batches(
         TierStage,
         fn_constructor_args=tier_stage,
         fn_constructor_kwargs={"gpu": bool(resources.gpus)},
-        batch_size=batch,
+        batch_size=batch * (_BATCHES_A_TASK if resources.gpus else 1),
         batch_format="pyarrow",
         zero_copy_batch=True,
         # A pool of fixed size: its actors wait for their devices as a demand that an autoscaler sees, and work as soon

@@ -16,19 +16,27 @@ import pyarrow.compute as pc
 from m3ray.config import DecodeConfig, DecoderName, LimitsConfig
 from m3ray.errors import DecodeError
 from m3ray.pipelines.extraction.crash_guard import CrashGuard, CrashRecord
-from m3ray.pipelines.extraction.records import DecodedClip, crash_failure, failure_of, pack_decoded_clips, unpack_work
+from m3ray.pipelines.extraction.records import (
+    DecodedClip,
+    Part,
+    crash_failure,
+    failure_of,
+    pack_decoded_clips,
+    unpack_work,
+)
 from m3ray.pipelines.extraction.storage_retries import make_retry
 from m3ray.pipelines.extraction.version_checks import check_worker
 from m3ray.pipelines.runtime.worker_entry import enter_worker
-from m3ray.storage.filesystems import is_local
 from m3ray.storage.versions import software_versions
+from m3ray.video.metadata import VideoMetadata
 from m3ray.video.sandbox import Decoder
 
-_MAX_FORWARDED_BYTES = 64 << 20  # bytes of a clip: two windows and a half of frames
+# Attempt, metadata and frames, as `Decoder.windows_in_one_pass` yields them.
+AttemptedWindow = tuple[int, VideoMetadata, np.ndarray]
 
 
 class DecodeStage:
-    """Decodes clips, one table a clip, so that memory holds the frames of one at a time.
+    """Decodes clips, one table a window, so that memory holds the frames of one at a time.
 
     Args:
         config: Rate, size and window of the frames.
@@ -68,7 +76,8 @@ class DecodeStage:
         Args:
             batch: Rows of `records.WORK`.
         Yields:
-            A row of `records.DECODED` for each clip.
+            A row of `records.DECODED` for each clip, or for each window of a clip that has several; what becomes of a
+            clip that fails, last.
         Raises:
             ConfigError: If this node has other software, which changes numbers.
             StorageError: If the storage answered no request as long as the job waits.
@@ -76,23 +85,39 @@ class DecodeStage:
         enter_worker()
         check_worker(self.software)
         decoder = process_decoder(self.config, self.limits, self.decoder)
-        for row in unpack_work(batch):
-            yield pack_decoded_clips(self.guard.run([row], lambda rows: [self._decode(decoder, *rows)]))
+        for row in self.guard.stream(unpack_work(batch), lambda clip: self._decode(decoder, clip)):
+            yield pack_decoded_clips([row])
 
-    def _decode(self, decoder: Decoder, row: DecodedClip) -> DecodedClip:
-        start = time.perf_counter()
-        metadata, frames, failure, video = None, None, None, None
+    def _decode(self, decoder: Decoder, clip: DecodedClip) -> Iterator[DecodedClip]:
+        """The windows of a clip; what it fails with, if it does."""
+        row, start = clip, time.perf_counter()
         try:
-            data = self.retry.read(row.uri, self.limits.max_bytes)
-            if self._needs_first_frame_only(row):
-                ((metadata, frames),) = decoder.windows(data, extent="first_frame")
-            else:  # The frames of a clip longer than a window are too many to travel: the tier actor decodes it.
-                metadata, frames = decoder.one_window(data)
-                video = _bytes_to_forward(row.uri, data) if frames is None else None
+            data = self.retry.read(clip.uri, self.limits.max_bytes)
+            for row in self._cut_into_windows(clip, self._read_frames(decoder, data, clip)):
+                yield replace(row, seconds=time.perf_counter() - start)
+                start = time.perf_counter()  # what the one that takes the row spends is no decoding
         except DecodeError as error:
-            failure = failure_of(error, error.stage)
-        seconds = time.perf_counter() - start
-        return replace(row, metadata=metadata, frames=frames, failure=failure, seconds=seconds, video=video)
+            # In place of the next window: that one ends the clip, whose other windows are on their way.
+            part = None if row.part is None else replace(row.part, index=row.part.index + 1)
+            failure, seconds = failure_of(error, error.stage), time.perf_counter() - start
+            yield replace(clip, part=part, failure=failure, seconds=seconds)
+
+    def _read_frames(self, decoder: Decoder, data: bytes, clip: DecodedClip) -> Iterator[AttemptedWindow]:
+        if self._needs_first_frame_only(clip):
+            return ((0, *window) for window in decoder.windows(data, extent="first_frame"))
+        return decoder.windows_in_one_pass(data)
+
+    def _cut_into_windows(self, clip: DecodedClip, windows: Iterator[AttemptedWindow]) -> Iterator[DecodedClip]:
+        index, newest, lead = 0, 0, None
+        for attempt, metadata, frames in windows:
+            if attempt > newest:
+                index, newest, lead = 0, attempt, None
+            count = -(-metadata.sampled // self.config.window_frames)
+            # A clip of several windows is a row a window, so that its frames are decoded once and never all in memory.
+            is_part = count > 1 and not self._needs_first_frame_only(clip)
+            part = Part(index, count, attempt) if is_part else None
+            yield replace(clip, metadata=metadata, frames=frames, part=part, lead=lead)
+            index, lead = index + 1, frames[-1:].copy()
 
     def _needs_first_frame_only(self, row: DecodedClip) -> bool:
         return self.first_frame_only or (bool(row.tiers) and self.first_frame_tiers.issuperset(row.tiers))
@@ -123,11 +148,6 @@ class OnlyRows:
         ids = pa.array(sorted(self.clip_ids), pa.string())
         for table in self.stage(batch):
             yield table.filter(pc.or_(pc.is_in(table["clip_id"], value_set=ids), pc.is_valid(table["error"])))
-
-
-def _bytes_to_forward(uri: str, data: bytes) -> np.ndarray | None:
-    """Bytes of a clip that travel with it so that they are not fetched twice; None if that costs more."""
-    return None if is_local(uri) or len(data) > _MAX_FORWARDED_BYTES else np.frombuffer(data, np.uint8)
 
 
 def _reject_crashing(row: DecodedClip, record: CrashRecord) -> DecodedClip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -68,6 +68,17 @@ def add_environment(rows: pa.Table, environment: str) -> pa.Table:
     return rows.append_column(ENVIRONMENT, pa.array([environment] * rows.num_rows, pa.string()))
 
 
+def join_environments(environments: Iterable[str]) -> str:
+    """The environments of the windows of a clip, which different nodes may have computed, as that of one row.
+
+    Args:
+        environments: JSON from `describe_environment`, of each window.
+    Returns:
+        The distinct ones, a line each.
+    """
+    return "\n".join(sorted(set(environments)))
+
+
 def environments_metadata(rows: pa.Table, tier: str) -> dict[str, Any]:
     """Environments of rows, as they stand in a shard's metadata.
 
@@ -79,5 +90,6 @@ def environments_metadata(rows: pa.Table, tier: str) -> dict[str, Any]:
     """
     if ENVIRONMENT not in rows.column_names:
         return {}
-    environments = [json.loads(text) for text in sorted(pc.unique(rows[ENVIRONMENT]).to_pylist())]
+    lines = {line for text in pc.unique(rows[ENVIRONMENT]).to_pylist() for line in text.splitlines()}
+    environments = [json.loads(line) for line in sorted(lines)]
     return {KEY: unique_environments({**each["software"], **each["tiers"].get(tier, {})} for each in environments)}

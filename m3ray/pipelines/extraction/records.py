@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from m3ray.errors import DecodeError, M3RayError
 from m3ray.schema import CONTENT
+from m3ray.tiers import WindowFeatures
 from m3ray.video.metadata import VideoMetadata
 from m3ray.video.metadata_columns import METADATA_TYPE, metadata_array, metadata_from_struct
 
@@ -20,16 +21,19 @@ WORK = pa.schema(
 # Of a row that is a sliding window: the id of its clip, and its first frame, counted in sampled frames. A clip that
 # could not be cut into windows has the id alone; rows that are whole clips have neither.
 WINDOW = pa.schema([("source_clip_id", pa.string()), ("window_start", pa.int64())])
+# Of a row that is one of a long clip's consecutive windows: which one.
+PART = pa.struct([("index", pa.int32()), ("count", pa.int32()), ("attempt", pa.int32())])
 # Frames are one binary value a clip with its shape beside it: Arrow counts its bytes right, so that Ray's backpressure
 # holds, and the actor reads it without a copy.
 DECODED = pa.schema(
     [
         *WORK,
         *WINDOW,
+        ("part", PART),
         ("metadata", METADATA_TYPE),
         ("frames", pa.large_binary()),
         ("shape", pa.list_(pa.int32())),
-        ("video", pa.large_binary()),
+        ("lead", pa.large_binary()),
         ("stage", pa.string()),
         ("error", pa.string()),
         ("message", pa.string()),
@@ -97,22 +101,38 @@ def device_failure() -> Failure:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Which of a clip's consecutive windows a row is.
+
+    Args:
+        index: Position of the window in its clip, from 0.
+        count: Number of windows of the clip.
+        attempt: Number of times that the clip was begun anew, as its frames are not shown when its packets say; windows
+            of an earlier attempt are void.
+    """
+
+    index: int
+    count: int
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
 class DecodedClip:
-    """A clip, or a sliding window of one, after decoding.
+    """A clip, or a window of one, after decoding.
 
     Args:
         clip_id: Id of the clip, or of the window.
         uri: Path or URI of the video.
         tiers: Names of the tiers to compute.
         metadata: Metadata of the video; None if it could not be decoded.
-        frames: The only window, uint8 (T, H, W, 3); None if the clip failed, or is longer than a window: then the tier
-            actor decodes it itself.
+        frames: The window, uint8 (T, H, W, 3); None if the clip failed.
         failure: Why the clip was rejected; None if it was not.
         seconds: Time that decoding took, seconds.
         content: Content stamp from when the clip was listed; None if it was not looked at.
-        video: Bytes of a clip without frames, uint8 (N,), so that it is fetched once; None if the tier actor reads it.
-        source_clip_id: Id of the clip that a window was cut from; None of a whole clip.
-        window_start: First frame of a window, counted in sampled frames; None of a whole clip.
+        source_clip_id: Id of the clip that a sliding window was cut from; None of a whole clip.
+        window_start: First frame of a sliding window, counted in sampled frames; None of a whole clip.
+        part: Which of its consecutive windows this is, of a clip that has several; else None.
+        lead: The frame before the window, uint8 (1, H, W, 3); None in the first window.
     """
 
     clip_id: str
@@ -123,26 +143,44 @@ class DecodedClip:
     failure: Failure | None = None
     seconds: float = 0.0
     content: str | None = None
-    video: np.ndarray | None = None
     source_clip_id: str | None = None
     window_start: int | None = None
+    part: Part | None = None
+    lead: np.ndarray | None = None
+
+    @property
+    def row_id(self) -> str:
+        """What tells this row from all others of an extraction."""
+        return name_row(self.clip_id, self.part)
+
+
+def name_row(clip_id: str, part: Part | None) -> str:
+    """Name a row, so that no two windows of a clip share a name.
+
+    Args:
+        clip_id: Id of the clip.
+        part: Which window of it; None if the row is all of it.
+    """
+    return clip_id if part is None else f"{part.attempt}.{part.index}/{clip_id}"
 
 
 @dataclass(frozen=True)
 class ComputedClip:
-    """A clip, or a sliding window of one, after the tiers.
+    """A clip, or a window of one, after the tiers.
 
     Args:
         clip_id: Id of the clip, or of the window.
         uri: Path or URI of the video.
         metadata: Metadata of the video; None if it could not be decoded.
-        values: Tier to its column values.
+        values: Tier to its column values; of a window that is a part of its clip they are in `windows`.
         failure: Why the clip was rejected; None if it was not.
         decode_seconds: Time that decoding took, seconds.
         tier_seconds: Tier to the time that it took, seconds.
         content: Content stamp from when the clip was listed; None if it was not looked at.
         source_clip_id: Id of the clip that a window was cut from; None of a whole clip.
-        window_start: First frame of a window, counted in sampled frames; None of a whole clip.
+        window_start: First frame of a sliding window, counted in sampled frames; None of a whole clip.
+        part: Which of its consecutive windows this is, of a clip that has several; else None.
+        windows: Tier to the weighted column values of a part.
     """
 
     clip_id: str
@@ -155,6 +193,8 @@ class ComputedClip:
     content: str | None = None
     source_clip_id: str | None = None
     window_start: int | None = None
+    part: Part | None = None
+    windows: Mapping[str, WindowFeatures] = field(default_factory=dict)
 
     def with_failure(self, failure: Failure) -> ComputedClip:
         """The clip as rejected, without values.
@@ -164,7 +204,7 @@ class ComputedClip:
         Returns:
             A copy.
         """
-        return replace(self, values={}, failure=failure)
+        return replace(self, values={}, windows={}, failure=failure)
 
 
 def make_work_table(clips: pa.Table) -> pa.Table:
@@ -207,10 +247,11 @@ def pack_decoded_clips(rows: Sequence[DecodedClip]) -> pa.Table:
         "tiers": [list(row.tiers) for row in rows],
         CONTENT: [row.content for row in rows],
         **_window_columns(rows),
+        "part": _part_column(rows),
         "metadata": metadata_array([row.metadata for row in rows]),
         "frames": _binary([row.frames for row in rows]),
         "shape": [None if row.frames is None else list(row.frames.shape) for row in rows],
-        "video": _binary([row.video for row in rows]),
+        "lead": _binary([row.lead for row in rows]),
         "stage": [None if f is None else f.stage for f in failures],
         "error": [None if f is None else f.error for f in failures],
         "message": [None if f is None else f.message for f in failures],
@@ -221,6 +262,10 @@ def pack_decoded_clips(rows: Sequence[DecodedClip]) -> pa.Table:
 
 def _window_columns(rows: Sequence[DecodedClip] | Sequence[ComputedClip]) -> dict[str, pa.Array]:
     return {column.name: pa.array([getattr(row, column.name) for row in rows], column.type) for column in WINDOW}
+
+
+def _part_column(rows: Sequence[DecodedClip] | Sequence[ComputedClip]) -> pa.Array:
+    return pa.array([None if row.part is None else asdict(row.part) for row in rows], PART)
 
 
 def add_window_columns(table: pa.Table, rows: pa.Table) -> pa.Table:
@@ -256,9 +301,9 @@ def unpack_decoded_clips(batch: pa.Table) -> list[DecodedClip]:
     Returns:
         A clip a row; frames and bytes are views of the batch's memory.
     """
-    scalars = batch.drop_columns(["frames", "video"]).to_pylist()
-    frames, videos = _views(batch["frames"]), _views(batch["video"])
-    return [_unpack_decoded_clip(*parts) for parts in zip(scalars, frames, videos, strict=True)]
+    scalars = batch.drop_columns(["frames", "lead"]).to_pylist()
+    frames, leads = _views(batch["frames"]), _views(batch["lead"])
+    return [_unpack_decoded_clip(*parts) for parts in zip(scalars, frames, leads, strict=True)]
 
 
 def _views(column: pa.ChunkedArray) -> list[np.ndarray | None]:
@@ -266,14 +311,16 @@ def _views(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     return [np.frombuffer(value.as_buffer(), np.uint8) if value.is_valid else None for value in array]
 
 
-def _unpack_decoded_clip(row: dict[str, Any], frames: np.ndarray | None, video: np.ndarray | None) -> DecodedClip:
+def _unpack_decoded_clip(row: dict[str, Any], frames: np.ndarray | None, lead: np.ndarray | None) -> DecodedClip:
     failure = None if row["error"] is None else Failure(row["stage"], row["error"], row["message"])
     pixels = None if frames is None else frames.reshape(row["shape"])
+    before = None if lead is None else lead.reshape([1, *row["shape"][1:]])
     metadata = metadata_from_struct(row["metadata"])
     tiers, seconds = tuple(row["tiers"]), row["decode_seconds"]
     window = {name: row[name] for name in WINDOW.names}
+    part = None if row["part"] is None else Part(**row["part"])
     clip = (row["clip_id"], row["uri"], tiers)
-    return DecodedClip(*clip, metadata, pixels, failure, seconds, row[CONTENT], video, **window)
+    return DecodedClip(*clip, metadata, pixels, failure, seconds, row[CONTENT], **window, part=part, lead=before)
 
 
 def _stage_seconds(row: ComputedClip) -> dict[str, float]:
@@ -295,6 +342,7 @@ def pack_computed_clips(rows: Sequence[ComputedClip], packed: Mapping[str, Seque
         "uri": pa.array([row.uri for row in rows], pa.string()),
         CONTENT: pa.array([row.content for row in rows], pa.string()),
         **_window_columns(rows),
+        "part": _part_column(rows),
         "metadata": metadata_array([row.metadata for row in rows]),
         "stage": pa.array([None if f is None else f.stage for f in failures], pa.string()),
         "error": pa.array([None if f is None else f.error for f in failures], pa.string()),

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +17,9 @@ import pyarrow as pa
 import torch
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
-from m3ray.errors import M3RayError, StorageError
+from m3ray.errors import M3RayError
 from m3ray.pipelines.extraction.batch_limits import BatchLimits, limit_memory
 from m3ray.pipelines.extraction.crash_guard import CrashGuard, CrashRecord
-from m3ray.pipelines.extraction.decode_stage import process_decoder
 from m3ray.pipelines.extraction.device_faults import DeviceFaultError, classify_error, raise_device_fault
 from m3ray.pipelines.extraction.device_guard import DeviceGuard
 from m3ray.pipelines.extraction.environments import add_environment, describe_environment
@@ -34,16 +32,15 @@ from m3ray.pipelines.extraction.records import (
     pack_computed_clips,
     unpack_decoded_clips,
 )
-from m3ray.pipelines.extraction.storage_retries import make_retry
 from m3ray.pipelines.extraction.tier_columns import pack_values
 from m3ray.pipelines.extraction.version_checks import check_worker
 from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.worker_entry import enter_worker
 from m3ray.tiers import Tier, Window, WindowFeatures, average_windows, check_finite
-from m3ray.tiers.base import iter_clip_windows
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.video.metadata import VideoMetadata
+from m3ray.tiers.raw_tier import RawTier
+from m3ray.tiers.slab import upload_windows
 
 _GRAY, _GRAY_FRAMES = 128, 16  # enough for each layer of the networks to have something to compute
 
@@ -53,7 +50,7 @@ class TierStage:
 
     Args:
         tiers: Tiers, light to send; their networks are built in this process.
-        decode: Rate, size and window of the frames of long clips, which are decoded here.
+        decode: Rate, size and window of the frames.
         limits: Per-clip resource limits.
         threads: Threads of torch and OpenCV if the tiers run on the CPU.
         compute: Whether a GPU's networks go through torch.compile and are deterministic, and where the raw tier runs;
@@ -85,11 +82,8 @@ class TierStage:
         self.guard: CrashGuard[DecodedClip, ComputedClip] = CrashGuard(
             ledger, "tier", limits.crash_count, _reject_crashing, self.devices.gpu
         )
-        self.retry = make_retry(limits, ledger)
         self.tiers = list(tiers)
         self.decode = decode
-        self.limits = limits
-        self.decoder = self.compute_config.decoder
         self.environment = ""
         if not self.devices.is_banned_here:
             self._set_up(threads)
@@ -115,7 +109,7 @@ class TierStage:
         self.batches = BatchLimits(limit_memory(self.device))
         for tier in self.tiers:
             tier.setup(self._device_of(tier))
-            if self.compute_config.compile and self.device.type == "cuda" and isinstance(tier, VectorTier):
+            if self.compute_config.compile and self.device.type == "cuda" and isinstance(tier, VectorTier | RawTier):
                 tier.compile()
         self.environment = describe_environment(self.tiers, self._device_of)
 
@@ -136,7 +130,6 @@ class TierStage:
             Rows of `records.pack_computed_clips`, with their environment.
         Raises:
             LostDeviceError: If the job has no GPU left that computes.
-            StorageError: If the storage answered no request as long as the job waits.
         """
         clips = unpack_decoded_clips(batch)
         rows = [_defer(clip) for clip in clips] if self.devices.is_banned() else self._compute_or_end(clips)
@@ -169,19 +162,17 @@ class TierStage:
             A result for each clip, in order.
         Raises:
             DeviceFaultError: If the device failed: this process can compute nothing more on it.
-            StorageError: If the storage answered no request as long as the job waits.
         """
-        single_window = [clip for clip in clips if clip.frames is not None]
-        results = {row.clip_id: row for row in self._compute_together(single_window)}
-        for clip in clips:
-            if clip.frames is None:
-                results[clip.clip_id] = self._compute_alone(clip)
-        if any(row.values for row in results.values()):
+        decoded = [k for k, clip in enumerate(clips) if clip.failure is None]
+        rows = [start_row(clip) for clip in clips]
+        for k, row in zip(decoded, self._compute_together([clips[k] for k in decoded]), strict=True):
+            rows[k] = row
+        if any(row.values or row.windows for row in rows):
             self.devices.note_computed()
-        return [results[clip.clip_id] for clip in clips]
+        return rows
 
     def _compute_together(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
-        """Compute clips of one window: each tier takes them as a batch."""
+        """Compute clips as a batch; where that fails, each by itself."""
         try:
             return self._compute_batch(clips)
         except Exception as error:  # Whichever clip it was, the others must not fail.
@@ -194,54 +185,34 @@ class TierStage:
 
     def _compute_batch(self, clips: Sequence[DecodedClip]) -> list[ComputedClip]:
         rows = [start_row(clip) for clip in clips]
+        windows = self._upload([_window(clip) for clip in clips])
         for tier in self.tiers:
             indices = [k for k, clip in enumerate(clips) if tier.name in clip.tiers]
             if not indices:
                 continue
             start = time.perf_counter()
-            features = self.batches.compute(tier, [_window(clips[k]) for k in indices])
+            features = self.batches.compute(tier, [windows[k] for k in indices])
             seconds = (time.perf_counter() - start) / len(indices)
-            for k, windows in zip(indices, features, strict=True):
-                rows[k] = _add_tier(rows[k], tier, [windows], seconds)
+            for k, found in zip(indices, features, strict=True):
+                rows[k] = _add_tier(rows[k], tier, found, seconds)
         return rows
 
-    def _compute_alone(self, clip: DecodedClip) -> ComputedClip:
-        row = start_row(clip)
-        if clip.failure is not None:
-            return row
+    def _upload(self, windows: Sequence[Window]) -> Sequence[Window]:
+        """Begin to copy all frames to the device, once for all tiers; if they don't fit, each copies its own."""
         try:
-            return self._compute_windows(clip, row)
-        except StorageError:  # It says nothing of the clip: the job stops.
-            raise
+            return upload_windows(windows, self.device)
+        except Exception as error:
+            if classify_error(error) != "memory":
+                raise
+        return windows
+
+    def _compute_alone(self, clip: DecodedClip) -> ComputedClip:
+        try:
+            (row,) = self._compute_batch([clip])
+            return row
         except Exception as error:
             self._raise_device_fault(error)
-            return row.with_failure(failure_of(error, "tier"))
-
-    def _compute_windows(self, clip: DecodedClip, row: ComputedClip) -> ComputedClip:
-        """Compute a clip window by window: memory is bounded by the window, however long the clip."""
-        tiers = [tier for tier in self.tiers if tier.name in clip.tiers]
-        features: dict[str, list[WindowFeatures]] = defaultdict(list)
-        seconds: dict[str, float] = defaultdict(float)
-        last = time.perf_counter()
-        for metadata, window in self._read(clip):
-            if clip.frames is None:  # The decoding stage read no more than its packets, and spent no time on frames.
-                row = replace(row, metadata=metadata, decode_seconds=row.decode_seconds + time.perf_counter() - last)
-            for tier in tiers:
-                start = time.perf_counter()
-                features[tier.name] += self.batches.compute(tier, [window])
-                seconds[tier.name] += time.perf_counter() - start
-            last = time.perf_counter()
-        for tier in tiers:
-            row = _add_tier(row, tier, features[tier.name], seconds[tier.name])
-        return row
-
-    def _read(self, clip: DecodedClip) -> Iterator[tuple[VideoMetadata | None, Window]]:
-        if clip.frames is not None:
-            yield clip.metadata, _window(clip)
-            return
-        video = clip.video
-        data = self.retry.read(clip.uri, self.limits.max_bytes) if video is None else video.tobytes()
-        yield from iter_clip_windows(process_decoder(self.decode, self.limits, self.decoder).windows(data))
+            return start_row(clip).with_failure(failure_of(error, "tier"))
 
 
 def _compute_deterministically() -> None:
@@ -278,19 +249,24 @@ def start_row(clip: DecodedClip) -> ComputedClip:
         content=clip.content,
         source_clip_id=clip.source_clip_id,
         window_start=clip.window_start,
+        part=clip.part,
     )
 
 
 def _window(clip: DecodedClip) -> Window:
     assert clip.frames is not None
     assert clip.metadata is not None
-    return Window(clip.frames, video_bytes=clip.metadata.video_bytes)
+    index, lead = (0, None) if clip.part is None or clip.lead is None else (clip.part.index, clip.lead[0])
+    return Window(clip.frames, index, lead, clip.metadata.video_bytes)
 
 
-def _add_tier(row: ComputedClip, tier: Tier, features: Sequence[WindowFeatures], seconds: float) -> ComputedClip:
+def _add_tier(row: ComputedClip, tier: Tier, features: WindowFeatures, seconds: float) -> ComputedClip:
     if row.failure is not None:
         return row
-    values = average_windows(features)
+    if row.part is not None:  # The writer averages the windows of the clip.
+        tier_seconds = {**row.tier_seconds, tier.name: seconds}
+        return replace(row, windows={**row.windows, tier.name: features}, tier_seconds=tier_seconds)
+    values = average_windows([features])
     try:
         check_finite(values, tier.name)
     except M3RayError as error:

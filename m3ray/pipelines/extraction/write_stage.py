@@ -1,4 +1,4 @@
-"""Writing stage: commit computed clips as Parquet shards, a folder a tier, and rejects."""
+"""Writing stage: join the windows of long clips, and commit clips as Parquet shards, a folder a tier, and rejects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 
 from m3ray.config import LimitsConfig
 from m3ray.pipelines.extraction.environments import environments_metadata
-from m3ray.pipelines.extraction.records import DEVICE_LOST, SECONDS, add_window_columns
+from m3ray.pipelines.extraction.records import DEVICE_LOST, SECONDS, Part, add_window_columns, name_row
 from m3ray.pipelines.extraction.storage_retries import StorageRetry, make_persistent_retry, write_or_fault
 from m3ray.pipelines.extraction.tier_columns import TierColumns
+from m3ray.pipelines.extraction.window_joins import WindowJoins
+from m3ray.pipelines.extraction.window_parts import join_windows, sum_seconds
 from m3ray.pipelines.runtime.prometheus import count_clips, count_seconds, log_rejects
 from m3ray.pipelines.runtime.worker_entry import enter_worker
 from m3ray.schema import CONTENT, METADATA_TABLE, REJECTS, STORAGE_FAILED
@@ -43,6 +46,8 @@ class WriteStage:
         folders: Path of the feature folder of each tier, and of `METADATA_TABLE`.
         metadata: Arrow metadata of each tier's shards, and of `METADATA_TABLE`.
         retry: Retries of requests to the storage; None uses those of this process alone.
+        ledger: Handle of a `crash_guard.Ledger` actor, where windows wait for the others of their clip; None: here,
+            which does for a writer that sees all of them.
     """
 
     def __init__(
@@ -52,12 +57,15 @@ class WriteStage:
         folders: Mapping[str, tuple[str, ...]],
         metadata: Mapping[str, Mapping[str, Any]],
         retry: StorageRetry | None = None,
+        ledger: Any = None,
     ) -> None:
         self.root = root
         self.columns = list(columns)
         self.folders = dict(folders)
         self.metadata = dict(metadata)
         self.retry = retry or make_persistent_retry(LimitsConfig())
+        self.ledger = ledger
+        self.joins = WindowJoins()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Commit a batch of computed clips.
@@ -70,8 +78,10 @@ class WriteStage:
             StorageError: If the storage answered no request as long as the job waits.
         """
         enter_worker()
+        seconds = sum_seconds(batch.select(["seconds"]).to_pylist())
+        batch, joined = self._join_windows(batch)
         is_deferred = pc.fill_null(pc.equal(batch["error"], DEVICE_LOST), False)
-        deferred, seconds = _name_rows(batch.filter(is_deferred)), _sum_seconds(batch)
+        deferred = _name_rows(batch.filter(is_deferred))
         batch = batch.filter(pc.invert(is_deferred))
         failed = np.array([value is not None for value in batch["error"].to_pylist()], bool)
         good = batch.filter(pa.array(~failed))
@@ -79,12 +89,38 @@ class WriteStage:
             self._write_tier(good, tier)
         self._write_video_metadata(good)
         self._write_rejects(batch.filter(pa.array(failed)))
+        if joined:
+            self._call_joins("forget", joined)
         storage_failed = batch["error"].to_pylist().count(STORAGE_FAILED)
         count_clips(good.num_rows, batch["error"].drop_null().to_pylist())
         count_seconds(seconds)
         counts = {"done": good.num_rows, "rejected": int(failed.sum()), "storage_failed": storage_failed}
         maps = {"deferred": list(deferred.items()), "seconds": list(seconds.items())}
         return pa.Table.from_pylist([{**counts, **maps}], schema=COUNTS)
+
+    def _join_windows(self, batch: pa.Table) -> tuple[pa.Table, list[str]]:
+        """The batch with clips instead of windows, and which of its clips were joined."""
+        is_part = pc.is_valid(batch["part"])
+        parts, whole = batch.filter(is_part), batch.filter(pc.invert(is_part))
+        if not parts.num_rows:
+            return batch, []
+        failed, computed = pc.is_valid(parts["error"]), pc.is_null(parts["error"])
+        ends = self._keep_ends(parts.filter(failed).to_pylist())
+        complete = self._call_joins("add", parts.filter(computed).to_pylist())
+        rows = [*ends, *(join_windows(windows, self.columns) for windows in complete)]
+        clips = pa.Table.from_pylist(rows, schema=batch.schema)
+        return pa.concat_tables([whole, clips]), [windows[0]["clip_id"] for windows in complete]
+
+    def _keep_ends(self, failed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The failed windows that end their clip, as rows of the clip."""
+        rows = {name_row(row["clip_id"], Part(**row["part"])): row for row in failed}
+        ends = self._call_joins("close", {name: row["clip_id"] for name, row in rows.items()}) if rows else []
+        return [{**rows[name], "part": None} for name in ends]
+
+    def _call_joins(self, method: str, argument: Any) -> Any:
+        if self.ledger is None:
+            return getattr(self.joins, method)(argument)
+        return ray.get(self.ledger.call_joins.remote(method, argument))
 
     def _write_tier(self, good: pa.Table, tier: TierColumns) -> None:
         rows = good.filter(pc.fill_null(pc.greater(pc.binary_length(good[f"tier_{tier.name}"]), 0), False))
@@ -121,12 +157,3 @@ def _name_rows(rows: pa.Table) -> dict[str, str]:
     ids = rows["clip_id"].to_pylist()
     clips = pc.coalesce(rows["source_clip_id"], rows["clip_id"]).to_pylist()
     return dict(zip(ids, clips, strict=True))
-
-
-def _sum_seconds(batch: pa.Table) -> dict[str, float]:
-    """Seconds that each stage spent on the clips of a batch."""
-    seconds: dict[str, float] = {}
-    for stages in batch["seconds"].to_pylist():
-        for stage, spent in stages:
-            seconds[stage] = seconds.get(stage, 0.0) + spent
-    return seconds

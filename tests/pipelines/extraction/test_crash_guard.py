@@ -14,7 +14,7 @@ HERE, GONE = "node-1", "node-2"
 
 @dataclass(frozen=True)
 class Item:
-    clip_id: str
+    row_id: str
 
 
 class Died(BaseException):
@@ -38,17 +38,17 @@ def guard(monkeypatch):
     monkeypatch.setattr(crash_guard.ray, "get_runtime_context", lambda: context)
     ledger = Ledger()
     guarded = CrashGuard(
-        Handle(ledger), "tier", 3, lambda clip, record: f"{clip.clip_id} given up after {record.deaths}"
+        Handle(ledger), "tier", 3, lambda clip, record: f"{clip.row_id} given up after {record.deaths}"
     )
     return guarded, ledger, context
 
 
 def deadly(poison, log):
     def compute(items):
-        log.append([item.clip_id for item in items])
+        log.append([item.row_id for item in items])
         if poison in log[-1]:
             raise Died
-        return [item.clip_id.upper() for item in items]
+        return [item.row_id.upper() for item in items]
 
     return compute
 
@@ -131,7 +131,7 @@ def on_gpu(guard):
 
 def failing(ledger, log, gpu, fails):
     def compute(items):
-        names = [item.clip_id for item in items]
+        names = [item.row_id for item in items]
         log.append(names)
         if fails(names):
             raise DeviceFaultError("CUDA error: misaligned address")
@@ -208,5 +208,60 @@ def test_what_a_dead_process_had_in_hand_keeps_nobody_waiting_for_ever(monkeypat
     ledger.begin(["tier:a"], "n")
     ledger.advise_banned()
     now[0] = 601.0
+    ledger.advise_banned()
+    assert asked == [True, False]
+
+
+def stream(guarded, items, dies):
+    """A decoding task: each clip has two results; None if its process died."""
+
+    def compute(item):
+        if dies(item.row_id):
+            raise Died
+        yield from (item.row_id + "1", item.row_id + "2")
+
+    try:
+        return list(guarded.stream(items, compute))
+    except Died:
+        return None
+
+
+def test_a_decoding_task_tells_the_ledger_twice_however_many_clips_it_has(guard, monkeypatch):
+    guarded, ledger, _ = guard
+    calls = []
+    for name in ("begin", "end", "begin_alone"):
+        method = getattr(ledger, name)
+        monkeypatch.setattr(ledger, name, lambda *args, method=method, name=name: calls.append(name) or method(*args))
+    results = stream(guarded, [Item(name) for name in "abcdefgh"], lambda _: False)
+    assert results == [f"{name}{k}" for name in "abcdefgh" for k in (1, 2)]
+    assert calls == ["begin", "end"]
+    assert (ledger.in_progress, ledger.count_completed()) == ({}, 8)
+
+
+def test_a_clip_that_kills_its_decoding_process_is_given_up_and_the_others_have_their_results(guard):
+    guarded, ledger, _ = guard
+    items, tries = [Item(name) for name in "apz"], 0
+    while (results := stream(guarded, items, lambda name: name == "p")) is None:
+        tries += 1
+    assert tries == 3
+    assert sorted(results) == ["a1", "a2", "p given up after 3", "z1", "z2"]
+    assert ledger.in_progress == {}
+    assert all(record.result is None for record in ledger.suspects.values()), "frames are not kept"
+
+
+def test_without_a_ledger_clips_are_decoded_one_after_the_other():
+    guard = CrashGuard(None, "decode", 3, lambda clip, record: "")
+    assert list(guard.stream([Item("a"), Item("b")], lambda item: iter([item.row_id] * 2))) == ["a", "a", "b", "b"]
+
+
+def test_frames_that_wait_to_be_taken_keep_nobody_waiting(monkeypatch):
+    """Decoding waits for a tier actor; one that waits on a banned GPU must not wait for decoding in turn."""
+    now, ledger = [0.0], Ledger()
+    monkeypatch.setattr(crash_guard.time, "monotonic", lambda: now[0])
+    asked = []
+    monkeypatch.setattr(ledger.devices, "advise_banned", lambda *, is_busy: asked.append(is_busy))
+    ledger.begin(["decode:a"], "n")
+    ledger.advise_banned()
+    now[0] = 61.0
     ledger.advise_banned()
     assert asked == [True, False]

@@ -1,5 +1,7 @@
 """How work is cut into blocks, and when a running extraction stops. No Ray task runs."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 from mean_tier import FOLDERS, MeanTier
@@ -169,3 +171,42 @@ def test_a_plan_without_work_starts_nothing_and_is_tidied(tmp_path, monkeypatch)
     assert (progress.done, progress.total) == (0, 0)
     assert log.lines[-1].endswith("extract: nothing to compute, every clip is cached or rejected")
     assert root.read_json("artifacts", "tiers.json")["mean"]["folder"] == "mean-1", "its folders are the current ones"
+
+
+def lose(monkeypatch, tmp_path, results):
+    """Run `_compute_lost` on three clips, of which each computation ends `results` more; ids of what was computed."""
+    monkeypatch.setattr(dataflow, "prepare", lambda plan: plan)
+    computed, done = [], []
+
+    def compute(plan, settings, rows, make_decode_stage, ledger):
+        computed.append(plan.work["clip_id"].to_pylist())
+        progress = Progress("extract", rows, "CPUs")
+        progress.done = results.pop(0)
+        done.append(progress.done)
+        return progress
+
+    monkeypatch.setattr(dataflow, "_compute", compute)
+    root = Root(str(tmp_path))
+    missing = plan_of(root, 3)
+    plan = replace(missing, replan=lambda only: replace(missing, work=missing.work.slice(sum(done))))
+    progress = compute(plan, SETTINGS, 3, None, None)
+    dataflow._compute_lost(plan, SETTINGS, None, None, progress)
+    return computed, progress
+
+
+def test_clips_whose_windows_waited_in_a_ledger_that_died_are_computed_again(tmp_path, monkeypatch):
+    computed, progress = lose(monkeypatch, tmp_path, [1, 1, 1])
+    assert computed == [["0", "1", "2"], ["1", "2"], ["2"]]
+    assert progress.done == 3
+
+
+def test_a_job_whose_clips_all_have_rows_computes_none_again(tmp_path, monkeypatch):
+    computed, _ = lose(monkeypatch, tmp_path, [3])
+    assert len(computed) == 1
+
+
+def test_decoding_goes_to_nodes_with_gpus_first():
+    """By the label that Ray gives a node for its GPU; types are those of `cluster.yaml`."""
+    ((label, types),) = dataflow._NEAR_GPUS.items()
+    assert label == "ray.io/accelerator-type"
+    assert {"L4", "A10G", "H100"} <= set(types.removeprefix("in(").removesuffix(")").split(","))

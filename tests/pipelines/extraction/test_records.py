@@ -11,6 +11,7 @@ from m3ray.pipelines.extraction.records import (
     ComputedClip,
     DecodedClip,
     Failure,
+    Part,
     add_window_columns,
     crash_failure,
     failure_of,
@@ -67,10 +68,15 @@ def test_frames_of_several_clips_keep_their_shapes():
     assert shapes == [(3, 8, 8, 3), (1, 4, 6, 3)]
 
 
-def test_bytes_of_a_long_clip_travel_with_it():
-    clip = DecodedClip("a", "s3://b/a", (), METADATA, video=np.frombuffer(b"abc", np.uint8))
-    (row,) = unpack_decoded_clips(pack_decoded_clips([clip]))
-    assert (row.frames, row.video.tobytes()) == (None, b"abc")
+def test_a_window_of_a_long_clip_travels_with_its_place_and_the_frame_before_it():
+    frames = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    clip = DecodedClip("a", "s3://b/a", (), METADATA, frames[1:], part=Part(3, 5, 1), lead=frames[:1])
+    whole = DecodedClip("b", "s3://b/b", (), METADATA, frames)
+    row, other = unpack_decoded_clips(pack_decoded_clips([clip, whole]))
+    np.testing.assert_array_equal(row.lead, frames[:1])
+    np.testing.assert_array_equal(row.frames, frames[1:])
+    assert (row.part, other.part, other.lead) == (Part(3, 5, 1), None, None)
+    assert (row.row_id, other.row_id) == ("1.3/a", "b")
 
 
 def test_windows_have_columns_of_their_own_and_whole_clips_none():

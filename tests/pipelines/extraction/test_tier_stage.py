@@ -1,25 +1,24 @@
 """The tier stage, called as a plain function: no cluster."""
 
+from dataclasses import replace
+
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from broken_tier import POISON, BrokenTier, FakeGpuStage
-from drawn import pictures
-from failing_storage import LIMITS, SleepClock, fail_reads, make_retry, make_work, upload_clips
+from failing_storage import LIMITS, make_work, upload_clips
 from faulty_s3 import scripted_s3
 from ledgers import Handle
 from mean_tier import METADATA, MeanTier, gray_clip
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig
-from m3ray.errors import LostDeviceError, StorageError
+from m3ray.errors import LostDeviceError
 from m3ray.pipelines.extraction import crash_guard, device_guard, tier_stage
 from m3ray.pipelines.extraction.crash_guard import Ledger
 from m3ray.pipelines.extraction.decode_stage import DecodeStage
 from m3ray.pipelines.extraction.device_faults import DeviceFaultError
-from m3ray.pipelines.extraction.records import WORK, DecodedClip, Failure, pack_decoded_clips, unpack_decoded_clips
+from m3ray.pipelines.extraction.records import DecodedClip, Failure, Part, pack_decoded_clips, unpack_decoded_clips
 from m3ray.pipelines.extraction.tier_stage import TierStage
-from m3ray.video.encode import encode_clip
 
 
 def test_a_clip_that_fails_takes_no_other_with_it():
@@ -32,20 +31,30 @@ def test_a_clip_that_fails_takes_no_other_with_it():
     torch.set_num_threads(2)
 
 
-def test_a_long_clip_is_read_by_the_tier_actor_which_then_knows_more(tmp_path):
-    """Twenty frames in windows of eight: the decoding stage hands on what the packets say, and no frame."""
-    (tmp_path / "long.mp4").write_bytes(encode_clip(pictures(20), 10))
-    config = DecodeConfig(window_frames=8)
-    work = [{"clip_id": "x", "uri": str(tmp_path / "long.mp4"), "tiers": ["mean"]}]
-    (table,) = DecodeStage(config, LimitsConfig())(pa.Table.from_pylist(work, schema=WORK))
-    (row,) = unpack_decoded_clips(table)
-    assert (row.frames, row.metadata.sampled) == (None, 20)
-    (computed,) = TierStage([MeanTier()], config, LimitsConfig(), 1).compute([row])
-    assert computed.metadata == row.metadata
-    assert computed.decode_seconds > row.seconds
-    (table,) = DecodeStage(DecodeConfig(), LimitsConfig())(pa.Table.from_pylist(work, schema=WORK))
-    (whole,) = unpack_decoded_clips(table)
-    np.testing.assert_allclose(computed.values["mean"]["mean"], whole.frames.mean(axis=(0, 1, 2)))
+def test_windows_of_clips_share_a_batch_and_keep_their_weights():
+    tier, sizes = MeanTier(), []
+    compute = tier.compute
+    tier.compute = lambda windows: sizes.append(len(windows)) or compute(windows)
+    stage = TierStage([tier], DecodeConfig(), LimitsConfig(), 1)
+    parts = [replace(gray_clip("long", 10 + k), part=Part(k, 2)) for k in range(2)]
+    first, short, second = stage.compute([parts[0], gray_clip("short", 30), parts[1]])
+    assert sizes == [3]
+    assert (first.values, second.values, short.windows) == ({}, {}, {})
+    assert [row.windows["mean"]["mean"].value.tolist() for row in (first, second)] == [[10] * 3, [11] * 3]
+    assert first.windows["mean"]["mean"].weight == 3, "frames"
+    assert (first.part, second.part) == (Part(0, 2), Part(1, 2))
+
+
+def test_tiers_see_the_position_of_a_window_and_the_frame_before_it():
+    seen = []
+    tier = MeanTier()
+    tier.compute = lambda windows: seen.extend(windows) or [{}]
+    lead = np.full((1, 8, 8, 3), 7, np.uint8)
+    stage = TierStage([tier], DecodeConfig(), LimitsConfig(), 1)
+    stage.compute([replace(gray_clip("long", 10), part=Part(4, 9), lead=lead)])
+    (window,) = seen
+    assert (window.index, window.video_bytes) == (4, METADATA.video_bytes)
+    np.testing.assert_array_equal(window.lead, lead[0])
 
 
 def test_a_clip_that_was_not_asked_for_a_tier_gets_none():
@@ -55,23 +64,8 @@ def test_a_clip_that_was_not_asked_for_a_tier_gets_none():
     assert row.failure is None
 
 
-@pytest.fixture
-def clock():
-    return SleepClock()
-
-
-def test_a_tier_actor_that_reads_a_long_clip_stops_too(clock):
-    """What stops the job is no failure of the clip."""
-    stage = TierStage([MeanTier()], DecodeConfig(), LIMITS, 1)
-    stage.retry = make_retry(clock)
-    with scripted_s3(fail_reads(lambda _: "503")):
-        upload_clips(1)
-        with pytest.raises(StorageError, match="503 SlowDown"):
-            stage.compute([DecodedClip("00", "s3://clips/00.mp4", ("mean",))])
-
-
-def test_one_get_a_clip_short_or_long(clock):
-    """A clip of more than a window is decoded by the tier actor, and fetched by the decoding task alone."""
+def test_one_get_a_clip_short_or_long():
+    """However many windows it has."""
     tier = MeanTier()
     with scripted_s3(lambda *_: None) as requests:
         upload_clips(4)
@@ -80,9 +74,9 @@ def test_one_get_a_clip_short_or_long(clock):
         decode, compute = DecodeStage(config, LIMITS), TierStage([tier], config, LIMITS, 1)
         rows = [row for table in decode(make_work(4)) for row in unpack_decoded_clips(table)]
         results = compute.compute(rows)
-        assert [row.frames for row in rows] == [None] * 4
-        assert [row.failure for row in results] == [None] * 4
-        assert [row.metadata.sampled for row in results] == [4] * 4
+        assert [(row.part.index, len(row.frames)) for row in rows] == [(0, 3), (1, 1)] * 4
+        assert [row.failure for row in results] == [None] * 8
+        assert [row.metadata.sampled for row in results] == [4] * 8
         assert sum(method == "GET" for method, _ in requests) == len(requests) == 4
         del requests[:]
         whole = DecodeStage(DecodeConfig(), LIMITS)
@@ -151,14 +145,12 @@ def test_a_device_fault_ends_the_process_and_rejects_nothing(on_gpu):
     assert ledger.devices.gpus["node-1:0"].failures[1] == frozenset(), "gray frames were computed first, and failed"
 
 
-def test_a_fault_of_a_clip_of_several_windows_ends_the_process_too(on_gpu, monkeypatch):
+def test_a_fault_names_the_window_of_a_clip(on_gpu):
     make, ledger = on_gpu
     stage = make(broken_gpus=("0",))
-    clip = DecodedClip("long", "/long", ("mean",))
-    monkeypatch.setattr(stage, "_read", lambda _: iter([(METADATA, tier_stage._window(gray_clip("x", 10)))]))
     with pytest.raises(Ended):
-        stage(pack_decoded_clips([clip]))
-    assert ledger.suspects["tier:long"].device_faults == {"node-1:0": 1}
+        stage(pack_decoded_clips([replace(gray_clip("long", 10), part=Part(1, 2))]))
+    assert ledger.suspects["tier:0.1/long"].device_faults == {"node-1:0": 1}
 
 
 def test_a_poisonous_clip_is_one_reject_with_cuda_s_words(on_gpu):
