@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow import fs as pafs
 
 from m3ray.errors import DamagedFileError
 from m3ray.storage.filesystems import one_line
 from m3ray.storage.pickled_columns import find_pickled_columns
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 METADATA_KEY = b"m3ray"
 # Shards are ordered by clip, so that a reader of a few clips reads no more than their row groups.
@@ -74,6 +78,25 @@ def is_damage(error: Exception) -> bool:
     return not isinstance(error, OSError) or (error.errno is None and "AWS Error" not in str(error))
 
 
+def open_dataset(paths: Sequence[str], filesystem: pafs.FileSystem, where: str) -> ds.Dataset:
+    """Open shards to read them in parts.
+
+    Args:
+        paths: path of each shard in the filesystem.
+        filesystem: filesystem that they lie on.
+        where: path or URI of their folder, for the message.
+    Returns:
+        The dataset.
+    Raises:
+        DamagedFileError: If a column's values are pickles.
+    """
+    import pyarrow.dataset as ds  # imports pandas, which nothing else here needs: a bundle opens without it
+
+    shards = ds.dataset(list(paths), filesystem=filesystem, format="parquet")
+    check_not_pickled(shards.schema, where)
+    return shards
+
+
 def read_range(shards: ds.Dataset, first: str, last: str) -> pa.Table:
     """Read a range of clips out of a folder of shards.
 
@@ -84,7 +107,7 @@ def read_range(shards: ds.Dataset, first: str, last: str) -> pa.Table:
     Returns:
         One row a clip, ordered by `clip_id`.
     """
-    inside = (ds.field("clip_id") >= first) & (ds.field("clip_id") <= last)
+    inside = (pc.field("clip_id") >= first) & (pc.field("clip_id") <= last)
     return drop_repeated_clips(shards.to_table(filter=inside))
 
 

@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
@@ -26,8 +25,12 @@ from m3ray.storage.parquet_tables import (
     file_damage_error,
     is_damage,
     m3ray_metadata,
+    open_dataset,
     shard_name,
 )
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 T = TypeVar("T")
 _READERS = 16
@@ -346,9 +349,7 @@ class Root:
             The dataset, for `read_range`.
         """
         paths = [self.path(*folder, name) for name in self.list_names(*folder, suffix=".parquet")]
-        shards = ds.dataset(paths, filesystem=self.fs, format="parquet")
-        check_not_pickled(shards.schema, self.display(*folder))
-        return shards
+        return open_dataset(paths, self.fs, self.display(*folder))
 
     def read_ids(self, *folder: str) -> pa.ChunkedArray:
         """Read which clips a folder of shards holds.

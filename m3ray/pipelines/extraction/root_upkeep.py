@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from m3ray.datasets.known_contents import note_contents
 from m3ray.pipelines.extraction.clip_comparison import Folder
+from m3ray.pipelines.extraction.compaction_tasks import run_in_tasks
 from m3ray.pipelines.extraction.planning import Plan
 from m3ray.pipelines.extraction.row_updates import copy_rows, drop_stale_rows
 from m3ray.schema import LISTING, METADATA_TABLE
@@ -59,8 +60,8 @@ def tidy(plan: Plan) -> None:
         plan: Plan of the extraction that is done.
     """
     for folder in plan.folders.values():
-        compact(plan.root, *folder)
-    compact(plan.root, *REJECTS_FOLDER, without=_find_recovered(plan))
+        compact(plan.root, *folder, run_each=run_in_tasks)
+    compact(plan.root, *REJECTS_FOLDER, without=_find_recovered(plan), run_each=run_in_tasks)
     entries = {tier.name: plan.make_entry(tier) for tier in plan.tiers}
     update_tier_index(plan.root, {**entries, METADATA_TABLE: TierEntry(plan.folders[METADATA_TABLE][1])})
 
