@@ -123,7 +123,7 @@ def spearman(
 def mse_to_spearman(
     prediction: Tensor,
     target: Tensor,
-    progress: float,
+    progress: float | Tensor,
     strength: float | Tensor = 0.01,
     scale: float | Tensor = 0.01,
 ) -> Tensor:
@@ -132,7 +132,7 @@ def mse_to_spearman(
     Args:
         prediction: predicted scores, (..., B).
         target: true scores, (..., B).
-        progress: share a of the Spearman loss, 0 at the first epoch and 1 at the last.
+        progress: share a of the Spearman loss, 0 at the first epoch and 1 at the last; a tensor, (), may be float64.
         strength: strength of the soft ranks' regularisation, above 0; one number, or one a run, (...).
         scale: factor of the Spearman loss, one number, or one a run, (...).
     Returns:

@@ -67,6 +67,7 @@ def run_trial(
     device: torch.device,
     on_epoch: OnEpoch | None = None,
     stack: int | None = None,
+    cores: int | None = None,
 ) -> TrialResult:
     """Train a variant's runs on the train split and evaluate them on val and test.
 
@@ -77,6 +78,7 @@ def run_trial(
         device: Device to train on.
         on_epoch: Function called after each epoch of each group of stacked runs.
         stack: Number of runs trained at once; None: as many as suit the device.
+        cores: Cores of a CPU to train groups of runs on side by side; None: one after the other.
     Returns:
         Models and tables of the trial.
     """
@@ -84,7 +86,7 @@ def run_trial(
     matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])).to(device)
     scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
     split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
-    trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack)
+    trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack, cores=cores)
     test = predict(trained.model, matrix[torch.tensor(data.test).to(matrix.device)])
     return summarise_trial(variant, columns, trained, data, test)
 

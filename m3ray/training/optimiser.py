@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
@@ -55,6 +57,8 @@ def make_optimiser(model: StackedMLP, configs: Sequence[TrainConfig]) -> Optimis
 class SharedAdam:
     """PyTorch's fused Adam for runs with the same settings; on a CPU, large layers are updated in the backward pass.
 
+    On a GPU its rate and its count of steps lie on the device, so that a step can be captured and replayed.
+
     Args:
         model: Stacked model; the gradients of its large layers are consumed in the backward pass.
         config: Settings of all runs.
@@ -67,7 +71,12 @@ class SharedAdam:
         self._blocked = {k: BlockedAdam(model.weights[k], config) for k in large}
         model.consumers.update({k: blocked.consume for k, blocked in self._blocked.items()})
         rest = [*(w for k, w in enumerate(model.weights) if k not in large), *model.biases]
-        self._adam = torch.optim.Adam(rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        on_gpu = rest[0].device.type == "cuda"
+        self._adam = torch.optim.Adam(
+            rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True, capturable=on_gpu
+        )
+        if on_gpu:  # not in the constructor, which would download it to check it
+            self._adam.param_groups[0]["lr"] = torch.tensor(config.learning_rate, device=rest[0].device)
 
     def zero_grad(self) -> None:
         """Free all gradients: the next backward pass then writes them instead of adding to zeros."""
@@ -85,7 +94,10 @@ class SharedAdam:
         """
         rate = _rate(self._config, epoch + 1)
         for group in self._adam.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # in place: a captured step reads it there
+            else:
+                group["lr"] = rate
         for blocked in self._blocked.values():
             blocked.rate = rate
 
@@ -94,11 +106,15 @@ class SharedAdam:
         self._model.consumers.clear()
 
 
+# Updates weights in place: weights, gradient, moments, step from 1, learning rate.
+BlockUpdate = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], None]
+
+
 class BlockedAdam:
     """Adam of one layer's weights, a block of rows at a time, so that a block's gradient never leaves the cache.
 
     Written out whole, the gradient of M3-S's first layer would cross memory twice more a step, in pages that the system
-    hands out anew. The numbers are those of `torch.optim.Adam(fused=True)`.
+    hands out anew. The numbers are those of `torch.optim.Adam(fused=True)`, in float32 within its rounding.
 
     Args:
         weights: Weights of the layer, (R, out, in).
@@ -107,14 +123,15 @@ class BlockedAdam:
 
     def __init__(self, weights: nn.Parameter, config: TrainConfig) -> None:
         self.rate = config.learning_rate
-        self._decay = config.weight_decay
+        self._steps = 0
         runs, rows, columns = weights.shape
         step = max(1, BLOCK // columns)
         plain = weights.detach()
+        self._update = make_update(plain, config.weight_decay)
         first, second = torch.zeros_like(plain), torch.zeros_like(plain)
         self._buffer = plain.new_empty(min(step, rows), columns)
         self._blocks = [
-            (run, slice(k, k + step), [t[run, k : k + step] for t in (plain, first, second)], torch.zeros(()))
+            (run, slice(k, k + step), [t[run, k : k + step] for t in (plain, first, second)])
             for run in range(runs)
             for k in range(0, rows, step)
         ]
@@ -126,25 +143,85 @@ class BlockedAdam:
             gradient: Gradient of the layer's output, (R, B, out).
             x: Input of the layer, (R, B, in).
         """
-        for run, rows, (weights, first, second), steps in self._blocks:
+        self._steps += 1
+        for run, rows, (weights, first, second) in self._blocks:
             product = self._buffer[: len(weights)]
             torch.mm(gradient[run, :, rows].T, x[run], out=product)
-            adam(
-                [weights],
-                [product],
-                [first],
-                [second],
-                [],
-                [steps],
-                fused=True,
-                amsgrad=False,
-                beta1=_BETAS[0],
-                beta2=_BETAS[1],
-                lr=self.rate,
-                weight_decay=self._decay,
-                eps=_EPS,
-                maximize=False,
-            )
+            self._update(weights, product, first, second, self._steps, self.rate)
+
+
+def make_update(weights: Tensor, decay: float) -> BlockUpdate:
+    """Choose how blocks of a layer are updated: compiled, or PyTorch's where that is not to be had.
+
+    PyTorch's is also taken for other types than float32, and where it has several threads to itself.
+
+    Args:
+        weights: Weights of the layer.
+        decay: Weight decay.
+    Returns:
+        A function that updates a block.
+    """
+    kernel = _load_kernel() if weights.dtype == torch.float32 and torch.get_num_threads() == 1 else None
+    return make_torch_update(decay) if kernel is None else make_compiled_update(kernel, decay)
+
+
+def _load_kernel() -> Callable[..., None] | None:
+    """The compiled update; None where Numba is missing, or finds no folder for what it compiles."""
+    try:
+        from m3ray.training.adam_kernel import update_weights  # late: only training needs Numba
+    except (ImportError, RuntimeError):
+        return None
+    return update_weights
+
+
+def make_compiled_update(kernel: Callable[..., None], decay: float) -> BlockUpdate:
+    """Make an update of the compiled kernel.
+
+    Args:
+        kernel: `update_weights`.
+        decay: Weight decay.
+    Returns:
+        A function that updates a block, contiguous and of float32.
+    """
+    constants = (decay, 1 - _BETAS[0], _BETAS[1], 1 - _BETAS[1], _EPS)
+
+    def update(weights: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
+        arrays = [t.view(-1).numpy() for t in (weights, gradient, first, second)]
+        corrected, scale = rate / (1 - _BETAS[0] ** step), 1 / math.sqrt(1 - _BETAS[1] ** step)
+        kernel(*arrays, np.array([corrected, scale, *constants], np.float32))
+
+    return update
+
+
+def make_torch_update(decay: float) -> BlockUpdate:
+    """Make an update of PyTorch's fused Adam.
+
+    Args:
+        decay: Weight decay.
+    Returns:
+        A function that updates a block.
+    """
+
+    def update(weights: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
+        # It counts the step itself.
+        adam(
+            [weights],
+            [gradient],
+            [first],
+            [second],
+            [],
+            [torch.tensor(float(step - 1))],
+            fused=True,
+            amsgrad=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            lr=rate,
+            weight_decay=decay,
+            eps=_EPS,
+            maximize=False,
+        )
+
+    return update
 
 
 def _rate(config: TrainConfig, epoch: int) -> float:
@@ -167,9 +244,12 @@ class StackedAdam:
         self._configs = list(configs)
         self._first = [torch.zeros_like(p) for p in self._parameters]
         self._second = [torch.zeros_like(p) for p in self._parameters]
-        self._steps = 0
+        # On the device and in float64: a captured step counts there, and 1 - 0.999^t loses four digits in float32.
+        where = self._parameters[0].device if self._parameters else None
+        self._steps = torch.zeros((), dtype=torch.float64, device=where)
         self._decays = _per_run([c.weight_decay for c in configs], self._parameters)
-        self._set_rates([c.learning_rate for c in configs])
+        self._rates_by_parameter = _per_run([c.learning_rate for c in configs], self._parameters)
+        self._rates = [c.learning_rate for c in configs]
 
     def zero_grad(self) -> None:
         """Discard all gradients."""
@@ -185,9 +265,12 @@ class StackedAdam:
         self._set_rates([_rate(config, epoch + 1) for config in self._configs])
 
     def _set_rates(self, rates: Sequence[float]) -> None:
-        # Uploaded once an epoch: an upload a step would hold up the device's queue each time.
+        # Uploaded once an epoch: an upload a step would hold up the device's queue each time. And in place: a captured
+        # step reads them there; the parameters share one row of rates.
         self._rates = list(rates)
-        self._rates_by_parameter = _per_run(rates, self._parameters)
+        if self._parameters:
+            row = torch.tensor(rates, dtype=self._parameters[0].dtype)
+            self._rates_by_parameter[0].view(-1).copy_(row)
 
     def close(self) -> None:
         """Do nothing: the model was not changed."""
@@ -197,7 +280,7 @@ class StackedAdam:
         """Update the parameters from their gradients."""
         # m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
         self._steps += 1
-        corrections = [1 - beta**self._steps for beta in _BETAS]
+        corrections = [1 - torch.pow(beta, self._steps) for beta in _BETAS]
         numbers = zip(self._parameters, self._first, self._second, self._decays, self._rates_by_parameter, strict=True)
         for parameter, first, second, decay, rate in numbers:
             assert parameter.grad is not None

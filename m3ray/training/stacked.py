@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,13 +15,17 @@ from m3ray.errors import ConfigError
 from m3ray.model import StackedMLP, losses, parameter_count
 from m3ray.model.metrics import METRICS
 from m3ray.tiers.precision import float32_precision
+from m3ray.training.captured import capture_step
 from m3ray.training.optimiser import Optimiser, make_optimiser
+from m3ray.training.parallel import train_side_by_side
 
 # Called with the epoch, from 0, and each metric of the stack's runs, (R,).
 OnEpoch = Callable[[int, Mapping[str, np.ndarray]], None]
 
 # On a CPU more weights and moments than this fall out of cache, and stacking then costs more than it saves.
 _CACHED_PARAMETERS = 400_000
+# More threads than this have too little to do in one step of one large model.
+_THREADS_A_RUN = 4
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,11 @@ def train_runs(
     *,
     stack: int | None = None,
     on_epoch: OnEpoch | None = None,
+    cores: int | None = None,
 ) -> TrainedRuns:
     """Train one model a seed.
+
+    How many cores there are changes no run's numbers beyond the rounding of products that more threads share.
 
     Args:
         train: Features (N, F) and scores (N,) of the train split, on the device to train on.
@@ -59,7 +67,8 @@ def train_runs(
         config: Settings of all runs, or of each run; these must be alike in what `stacking_key` gives.
         seeds: Seed of each run, for its initialisation and shuffling.
         stack: Number of runs trained at once; None: as many as suit the device.
-        on_epoch: Function called after each epoch of each group of stacked runs.
+        on_epoch: Function called after each epoch of each group of stacked runs, never twice at once.
+        cores: Cores of a CPU to train groups of runs on side by side; None: one after the other.
     Returns:
         The trained runs, in the order of the seeds.
     Raises:
@@ -69,8 +78,22 @@ def train_runs(
     _check_stackable(configs, seeds)
     size = stack or stack_size(train[0].shape[1], configs[0], train[0].device, len(seeds))
     groups = [slice(k, k + size) for k in range(0, len(seeds), size)]
+    told = None if on_epoch is None else _call_singly(on_epoch)
     with float32_precision():
-        return _merge_groups([_train_group(train, val, configs[group], seeds[group], on_epoch) for group in groups])
+        return _merge_groups(
+            train_side_by_side(lambda g: _train_group(train, val, configs[g], seeds[g], told), groups, cores)
+        )
+
+
+def _call_singly(on_epoch: OnEpoch) -> OnEpoch:
+    """The function, so that one group at a time calls it."""
+    lock = threading.Lock()
+
+    def call(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
+        with lock:
+            on_epoch(epoch, metrics)
+
+    return call
 
 
 def stacking_key(config: TrainConfig) -> tuple[object, ...]:
@@ -107,6 +130,20 @@ def stack_size(inputs: int, config: TrainConfig, device: torch.device, runs: int
     return max(1, min(runs, _CACHED_PARAMETERS // parameter_count(inputs, config.hidden)))
 
 
+def count_useful_cores(inputs: int, config: TrainConfig, runs: int) -> int:
+    """Number of a CPU's cores that can train a variant's runs at once.
+
+    Args:
+        inputs: Number of features.
+        config: Settings of the runs.
+        runs: Number of runs.
+    Returns:
+        One a group of stacked runs; for models out of cache some more, as their products are shared by threads.
+    """
+    groups = -(-runs // stack_size(inputs, config, torch.device("cpu"), runs))
+    return groups * (_THREADS_A_RUN if parameter_count(inputs, config.hidden) > _CACHED_PARAMETERS else 1)
+
+
 def _train_group(
     train: tuple[Tensor, Tensor],
     val: tuple[Tensor, Tensor],
@@ -114,19 +151,17 @@ def _train_group(
     seeds: Sequence[int],
     on_epoch: OnEpoch | None,
 ) -> TrainedRuns:
-    features, scores = train
+    features, _ = train
     config = configs[0]
     model = StackedMLP(features.shape[1], config.hidden, seeds).to(features)
     optimiser = make_optimiser(model, configs)
-    shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
+    epochs = TrainingEpochs(model, optimiser, train, configs, shuffle_epochs(seeds, len(features), config.epochs))
     truth = val[1].cpu().numpy()
     history: list[np.ndarray] = []
     metrics: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
     predictions = np.empty(0)
     for epoch in range(config.epochs):
-        loss = make_loss(configs, epoch / max(1, config.epochs - 1), features)
-        order = torch.stack([torch.randperm(len(scores), generator=g) for g in shuffles]).to(features.device)
-        history.append(_train_epoch(model, optimiser, features, scores, order, config.batch, loss))
+        history.append(epochs.train(epoch / max(1, config.epochs - 1)))
         optimiser.end_epoch(epoch)
         predictions = predict(model, val[0])
         for name, metric in METRICS.items():
@@ -138,25 +173,84 @@ def _train_group(
     return TrainedRuns(model, tuple(seeds), np.stack(history, axis=1), stacked, predictions)
 
 
-def _train_epoch(
-    model: StackedMLP,
-    optimiser: Optimiser,
-    features: Tensor,
-    scores: Tensor,
-    order: Tensor,
-    batch: int,
-    loss: Callable[[Tensor, Tensor], Tensor],
-) -> np.ndarray:
-    """Train for one epoch, each run in its own order of the clips; return the mean loss of each run, (R,)."""
-    total = torch.zeros(len(order), device=features.device, dtype=features.dtype)
-    for rows in order.split(batch, dim=1):
-        optimiser.zero_grad()
-        per_run = loss(model(features[rows]), scores[rows])
+def shuffle_epochs(seeds: Sequence[int], clips: int, epochs: int) -> Tensor:
+    """Draw the order of the clips in each epoch of each run.
+
+    Args:
+        seeds: Seed of each run.
+        clips: Number of clips.
+        epochs: Number of epochs.
+    Returns:
+        Positions of clips, int64, (R, epochs x clips).
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.cat([torch.randperm(clips, generator=g) for _ in range(epochs)]) for g in generators])
+
+
+class TrainingEpochs:
+    """The epochs of a stack of runs. All that changes from step to step lies on the device, so a GPU replays a step.
+
+    Args:
+        model: Stacked model.
+        optimiser: Optimiser of its parameters.
+        train: Features (N, F) and scores (N,) of the train split, on the model's device.
+        configs: Settings of each run.
+        order: Each run's order of the clips in all epochs, (R, epochs x N); it is uploaded here, once.
+    """
+
+    def __init__(
+        self,
+        model: StackedMLP,
+        optimiser: Optimiser,
+        train: tuple[Tensor, Tensor],
+        configs: Sequence[TrainConfig],
+        order: Tensor,
+    ) -> None:
+        self._model = model
+        self._optimiser = optimiser
+        self._features, self._scores = train
+        device = self._features.device
+        self._order = order.to(device)
+        self._clips = len(self._features)
+        self._batch = min(configs[0].batch, self._clips)
+        self._span = torch.arange(self._batch, device=device)
+        self._start = torch.zeros(1, dtype=torch.long, device=device)
+        self._total = torch.zeros(len(order), dtype=self._features.dtype, device=device)
+        self._progress = torch.zeros((), dtype=torch.float64, device=device)
+        self._loss = make_loss(configs, self._progress, self._features)
+        self._train_full_batch = capture_step(lambda: self.train_batch(self._span), device)
+
+    def train(self, progress: float) -> np.ndarray:
+        """Train for one epoch, each run in its own order of the clips.
+
+        Args:
+            progress: Progress of the training, 0 at the first epoch to 1 at the last.
+        Returns:
+            Mean loss of each run, (R,).
+        """
+        self._progress.fill_(progress)
+        self._total.zero_()
+        batches, rest = divmod(self._clips, self._batch)
+        for _ in range(batches):
+            self._train_full_batch()
+        if rest:
+            self.train_batch(self._span[:rest])
+        return (self._total / self._clips).cpu().numpy()
+
+    def train_batch(self, span: Tensor) -> None:
+        """Train one step on the next clips of the order: nothing is uploaded, nothing waited for.
+
+        Args:
+            span: 0 to the number of clips in the batch, less one, on the device.
+        """
+        self._optimiser.zero_grad()
+        rows = self._order.index_select(1, self._start + span)
+        per_run = self._loss(self._model(self._features[rows]), self._scores[rows])
         # Runs share no weight, so the gradient of the sum is each run's own.
         per_run.sum().backward()
-        optimiser.step()
-        total += per_run.detach() * rows.shape[1]
-    return (total / order.shape[1]).cpu().numpy()
+        self._optimiser.step()
+        self._total += per_run.detach() * len(span)
+        self._start += len(span)
 
 
 @torch.inference_mode()
@@ -173,12 +267,14 @@ def predict(model: StackedMLP, features: Tensor) -> np.ndarray:
         return model(features).double().cpu().numpy()
 
 
-def make_loss(configs: Sequence[TrainConfig], progress: float, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def make_loss(
+    configs: Sequence[TrainConfig], progress: float | Tensor, like: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
     """Make the loss that settings name.
 
     Args:
         configs: Settings of each run, of one loss; its numbers may differ from run to run.
-        progress: Progress of the training, 0 at the first epoch to 1 at the last.
+        progress: Progress of the training, 0 at the first epoch to 1 at the last; as a tensor it may change later.
         like: Tensor whose type and device the loss' numbers take where they differ from run to run.
     Returns:
         From predictions and targets, (..., B), to the loss of each run.

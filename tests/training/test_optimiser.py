@@ -1,5 +1,7 @@
 """Adam for stacked runs, against PyTorch's."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,15 @@ from torch.optim.lr_scheduler import StepLR
 from m3ray.config import TrainConfig
 from m3ray.model import StackedMLP
 from m3ray.training import optimiser
-from m3ray.training.optimiser import SharedAdam, StackedAdam, make_optimiser
+from m3ray.training.adam_kernel import update_weights
+from m3ray.training.optimiser import (
+    SharedAdam,
+    StackedAdam,
+    make_compiled_update,
+    make_optimiser,
+    make_torch_update,
+    make_update,
+)
 from m3ray.training.stacked import train_runs
 
 
@@ -33,6 +43,38 @@ def test_large_layers_moved_block_by_block_are_torch_s_fused_adam_s(block, monke
     np.testing.assert_allclose(blocked.val, whole.val, atol=1e-12)
     np.testing.assert_allclose(blocked.train_loss, whole.train_loss, atol=1e-12)
     assert not blocked.model.consumers
+
+
+def update_twice(update):
+    generator = torch.Generator().manual_seed(0)
+    weights, first, second = torch.randn(7, 33, generator=generator), torch.zeros(7, 33), torch.zeros(7, 33)
+    for step in (1, 2):
+        update(weights, torch.randn(7, 33, generator=generator), first, second, step, 1e-3)
+    return weights, first, second
+
+
+def test_compiled_blocks_are_torch_s():
+    """Reference: PyTorch's fused Adam; 1e-6 is a few roundings of float32."""
+    compiled = update_twice(make_compiled_update(update_weights, 0.1))
+    for ours, theirs in zip(compiled, update_twice(make_torch_update(0.1)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_blocks_are_torch_s_where_nothing_can_be_compiled(monkeypatch):
+    """Numba missing, or without a folder to write to: the module cannot be imported."""
+    monkeypatch.setitem(sys.modules, "m3ray.training.adam_kernel", None)
+    weights = torch.zeros(1, 2, 2)
+    assert "make_torch_update" in make_update(weights, 0.0).__qualname__
+
+
+@pytest.mark.parametrize(("dtype", "maker"), [(torch.float32, "compiled"), (torch.float64, "torch")])
+def test_blocks_of_float32_are_compiled(dtype, maker):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert f"make_{maker}_update" in make_update(torch.zeros(1, 2, 2, dtype=dtype), 0.0).__qualname__
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_stacked_adam_is_torch_s():
@@ -94,19 +136,30 @@ def with_gradients(device):
 
 
 def test_a_step_of_the_stacked_adam_uploads_nothing():
-    """72 launches for six parameters; before, the runs' rates and decays were uploaded for each: 12 a step."""
+    """72 launches for six parameters and 5 to count steps, which a captured step does on the device; rates and decays
+    uploaded for each parameter would be 12 uploads a step.
+    """
     configs = [TrainConfig(), TrainConfig(learning_rate=0.1)]
     ours = StackedAdam(with_gradients(META).parameters(), configs)
     counted = count_operations(ours.step)
     assert counted.uploads == counted.downloads == 0
-    assert counted.launches <= 72
+    assert counted.launches <= 77
     counted = count_operations(ours.end_epoch, 0)
     assert counted.uploads == 1, "the rates of all parameters together, once an epoch"
 
 
-def test_the_shared_adam_steps_on_a_gpu():
+@pytest.fixture
+def fused_adam_on_meta():
+    """PyTorch's fused Adam has no `meta` form where its rate is a tensor; it changes no shape."""
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_fused_adam_.tensor_lr", lambda *_, **__: None, "Meta")
+    yield
+    library._destroy()
+
+
+def test_the_shared_adam_steps_on_a_gpu(fused_adam_on_meta):
     """On one that is pretended: PyTorch's fused Adam refuses `meta`."""
-    with FakeTensorMode():
+    with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
             weights = torch.nn.ParameterList([torch.nn.Parameter(torch.empty(2, 3, 4))])
         weights[0].grad = torch.empty_like(weights[0])
@@ -115,4 +168,7 @@ def test_the_shared_adam_steps_on_a_gpu():
         shared = SharedAdam(model, TrainConfig())
         assert not shared._blocked, "blocks are for a processor's cache"
         counted = count_operations(shared.step)
+        rate = shared._adam.param_groups[0]["lr"]
+        shared.end_epoch(4)
+        assert shared._adam.param_groups[0]["lr"] is rate, "a captured step reads the rate where it was"
     assert counted.uploads == counted.downloads == 0

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,37 @@ from m3ray.errors import ConfigError
 from m3ray.model import MLP, StackedMLP
 from m3ray.model.losses import mse
 from m3ray.training import stacked
+from m3ray.training.captured import WARM_UP, CapturedStep
 from m3ray.training.optimiser import make_optimiser
-from m3ray.training.stacked import make_loss, stack_size, stacking_key, train_runs
+from m3ray.training.stacked import (
+    TrainingEpochs,
+    count_useful_cores,
+    make_loss,
+    shuffle_epochs,
+    stack_size,
+    stacking_key,
+    train_runs,
+)
+
+
+class StandIn:
+    """Records a step as a GPU would, and counts."""
+
+    def __init__(self):
+        self.warmed = self.recorded = self.replayed = 0
+
+    def warm_up(self, step):
+        self.warmed += 1
+        step()
+
+    def record(self, step):
+        self.recorded += 1
+
+        def replay():
+            self.replayed += 1
+            step()
+
+        return replay
 
 
 def data(rows=180, columns=9, seed=0, dtype=torch.float64):
@@ -132,27 +162,76 @@ def test_runs_stack_where_the_shape_of_their_training_is_the_same():
         assert stacking_key(replace(base, **change)) != stacking_key(base)
 
 
-LAUNCHES = {"mse": 120, "mse_tails": 130, "spearman": 230, "mse_to_spearman": 242}
+# Forward, backward and update of two runs that differ; the next clips of the order are looked up by 4 of them.
+LAUNCHES = {"mse": 128, "mse_tails": 138, "spearman": 236, "mse_to_spearman": 250}
 
 
 @pytest.mark.parametrize("loss", LAUNCHES)
 def test_a_step_stays_on_its_device(loss):
-    """Forward, backward and update of runs that differ; before, the stacked Adam uploaded 12 small tensors a step."""
     configs = [TrainConfig(loss=loss), TrainConfig(loss=loss, learning_rate=0.1, strength=0.5, tails_gain=3.0)]
     x, y = torch.empty(100, 50, device=META), torch.empty(100, device=META)
     model = StackedMLP(50, (512, 64), [0, 1]).to(META)
-    optimiser, function = make_optimiser(model, configs), make_loss(configs, 0.5, x)
-    rows = torch.empty(2, 32, dtype=torch.long, device=META)
-
-    def step():
-        optimiser.zero_grad()
-        function(model(x[rows]), y[rows]).sum().backward()
-        optimiser.step()
-
-    counted = count_operations(step)
+    epochs = TrainingEpochs(model, make_optimiser(model, configs), (x, y), configs, shuffle_epochs([0, 1], 100, 2))
+    counted = count_operations(epochs.train_batch, epochs._span)
     assert counted.uploads == counted.downloads == 0
     assert counted.launches <= LAUNCHES[loss]
     assert all(parameter.grad.device == META for parameter in model.parameters())
+
+
+def test_an_epoch_s_order_is_drawn_from_the_run_s_seed():
+    generator = torch.Generator().manual_seed(5)
+    expected = torch.cat([torch.randperm(7, generator=generator) for _ in range(3)])
+    order = shuffle_epochs([4, 5], 7, 3)
+    assert order.shape == (2, 21)
+    assert order[1].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("loss", ["mse", "mse_to_spearman"])
+@pytest.mark.parametrize("rates", [(1e-3, 1e-3), (1e-3, 5e-3)])
+def test_a_captured_step_trains_as_the_plain_one(monkeypatch, loss, rates):
+    """A stand-in captures: it replays one function, made in the first epoch, with whatever lies on the device then."""
+    train, val = data()
+    configs = [TrainConfig(hidden=(16,), loss=loss, epochs=7, learning_rate=rate) for rate in rates]
+    plain = train_runs(train, val, configs, [5, 6], stack=2)
+    recorder = StandIn()
+    monkeypatch.setattr(stacked, "capture_step", lambda step, _device: CapturedStep(step, recorder))
+    captured = train_runs(train, val, configs, [5, 6], stack=2)
+    assert (recorder.warmed, recorder.recorded, recorder.replayed) == (WARM_UP, 1, 7 * 4 - WARM_UP)
+    np.testing.assert_array_equal(captured.val, plain.val)
+    np.testing.assert_array_equal(captured.train_loss, plain.train_loss)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_runs_on_threads_of_their_own_equal_those_one_after_the_other(cores):
+    train, val = data()
+    config = TrainConfig(hidden=(16,), epochs=5)
+    alone = train_runs(train, val, config, [5, 6, 7], stack=1)
+    threads = torch.get_num_threads()
+    spread = train_runs(train, val, config, [5, 6, 7], stack=1, cores=cores)
+    assert torch.get_num_threads() == threads
+    assert spread.seeds == (5, 6, 7)
+    np.testing.assert_allclose(spread.val, alone.val, atol=1e-12)
+    np.testing.assert_allclose(spread.metrics["spearman"], alone.metrics["spearman"], atol=1e-12)
+
+
+def test_a_large_model_s_runs_can_use_more_cores_than_a_small_one_s():
+    small, large = TrainConfig(hidden=(64,)), TrainConfig()
+    assert count_useful_cores(15, small, 4) == 1, "four runs of one stack, with too little to share"
+    assert count_useful_cores(3635, large, 4) == 16, "four runs apart, four threads each"
+    assert count_useful_cores(15, small, 800) == 3, "1,089 parameters a run: 367 fit the cache"
+
+
+def test_epochs_are_told_one_at_a_time():
+    train, val = data()
+    told, inside = [], threading.Lock()
+
+    def tell(epoch, _metrics):
+        assert inside.acquire(blocking=False)
+        told.append(epoch)
+        inside.release()
+
+    train_runs(train, val, TrainConfig(hidden=(4,), epochs=6), range(4), stack=1, cores=4, on_epoch=tell)
+    assert sorted(told) == sorted([*range(6)] * 4)
 
 
 def test_training_and_prediction_compute_in_ieee_float32(monkeypatch):

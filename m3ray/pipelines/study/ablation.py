@@ -13,7 +13,8 @@ from ray import tune
 
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.devices import take_device
-from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder, trial_resources
+from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder
+from m3ray.pipelines.study.layout import lay_out_study
 from m3ray.study.store import collect_trials, write_trial
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
@@ -43,12 +44,14 @@ def run_study(study: Study, variants: Sequence[Variant], resources: Resources) -
 def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources) -> None:
     silence_tune()
     by_name = {variant.name: variant for variant in variants}
+    layout = lay_out_study(study.data, variants, len(study.seeds), resources)
+    cores = {name: int(share["cpu"]) for name, share in layout.items()}
     # The matrix goes to the object store once; trials on a node share it.
-    trainable = tune.with_parameters(_trial, study=study, variants=by_name, gpu=bool(resources.gpus))
+    trainable = tune.with_parameters(_trial, study=study, variants=by_name, gpu=bool(resources.gpus), cores=cores)
     with temporary_tune_folder() as folder:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, trial_resources(resources)),
-            param_space={"variant": tune.grid_search(list(by_name))},
+            tune.with_resources(trainable, lambda config: _as_placement(layout[config["variant"]])),
+            param_space={"variant": tune.grid_search(list(layout))},
             tune_config=tune.TuneConfig(metric="spearman", mode="max", reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
@@ -62,13 +65,25 @@ def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources)
             logger.warning(f"study: a trial failed, the table marks it: {str(error).splitlines()[-1][:300]}")
 
 
-def _trial(config: dict[str, Any], study: Study, variants: Mapping[str, Variant], gpu: bool = False) -> None:
-    """One Tune trial: all runs of a variant; its tables go to the root, its means to Tune."""
+def _as_placement(resources: Mapping[str, float]) -> tune.PlacementGroupFactory:
+    """Resources of one trial, as Tune takes them from a function."""
+    return tune.PlacementGroupFactory([{name.upper(): number for name, number in resources.items()}])
+
+
+def _trial(
+    config: dict[str, Any],
+    study: Study,
+    variants: Mapping[str, Variant],
+    gpu: bool = False,
+    cores: Mapping[str, int] | None = None,
+) -> None:
+    """One Tune trial: all runs of a variant on its cores; its tables go to the root, its means to Tune."""
     torch.set_num_threads(1)
     device = take_device(gpu=gpu)
     variant = variants[config["variant"]]
     start = time.perf_counter()
-    result = run_trial(variant, study.data, study.seeds, device)
+    own = (cores or {}).get(variant.name, 1)
+    result = run_trial(variant, study.data, study.seeds, device, cores=own)
     result.summary["seconds"] = time.perf_counter() - start
     write_trial(study, variant, result)
     shown = ("features", "parameters", "runs", "spearman", "mse", "best_epoch", "best_spearman")

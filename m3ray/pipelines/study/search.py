@@ -136,7 +136,7 @@ def _add_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataF
     itself = np.logical_and.reduce([frame[name] == value for name, value in point.items()])
     if frame.loc[itself, "complete"].any():
         return frame
-    metrics = run_trial(variant, study.data, study.seeds, _DRIVER).trained.metrics
+    metrics = run_trial(variant, study.data, study.seeds, _DRIVER, cores=torch.get_num_threads()).trained.metrics
     reached = {name: float(np.mean(metrics[name][:, -1])) for name in MODES}
     deviation = float(np.std(metrics["spearman"][:, -1], ddof=1)) if len(study.seeds) > 1 else 0.0
     ended = {"spearman_std": deviation, "epochs": variant.training.epochs, "status": "done", "complete": True}
@@ -148,7 +148,9 @@ def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> 
     best = training_from_point(row.to_dict(), variant.training)
     fresh = [seed + _FRESH for seed in study.seeds]
     tuned, preset = (
-        run_trial(replace(variant, training=training), study.data, fresh, _DRIVER).trained.metrics[metric][:, -1]
+        run_trial(
+            replace(variant, training=training), study.data, fresh, _DRIVER, cores=torch.get_num_threads()
+        ).trained.metrics[metric][:, -1]
         for training in (best, variant.training)
     )
     gap = paired_difference(tuned, preset)

@@ -40,3 +40,10 @@ def test_its_state_is_named_as_in_earlier_checkpoints():
     state = MovingAverage(small_model(), 0.9).state_dict()
     assert "n_averaged" in state
     assert {name.removeprefix("module.") for name in state} - {"n_averaged"} == set(small_model().state_dict())
+
+
+def test_the_first_update_copies_the_weights_whatever_the_average_was_made_of():
+    made_of, first = small_model(seed=0), small_model(seed=1)
+    average = MovingAverage(made_of, 0.75)
+    average.update_parameters(first)
+    torch.testing.assert_close(parameters(average.module), parameters(first), rtol=0, atol=0)
