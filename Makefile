@@ -1,5 +1,7 @@
 # Two commands do all the set-up: `make demo` and `make test`. Both make .venv by themselves.
 PYTHON ?= python3
+# Test processes at once; each takes about 1.5 GB.
+JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 READY_DOCS := .venv/.ready-docs
@@ -9,8 +11,10 @@ READY_DOCS := .venv/.ready-docs
 demo: $(READY)
 	$(BIN)/python jobs/reproduce.py
 
+# Unit tests in several processes; those that start a Ray one after the other.
 test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not integration" -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q -m "integration and not slow"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
