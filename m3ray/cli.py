@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 
 import tyro
 
+from m3ray import __version__
 from m3ray.config.options import RootOptions
 from m3ray.console import configure_console
 from m3ray.errors import ConfigError, M3RayError
@@ -76,7 +77,11 @@ def _read_request(options: type[T], description: str) -> Request[T]:
     """Options with the root's record in place of defaults, and all that was read while they were checked."""
     arguments = rename_old_options(options, sys.argv[1:])
     parsed = _parse_options(options, description, arguments)
-    # Imported once the options are sound: --help then answers at once.
+    # Imported once the options are sound: --help then answers at once, and this line stands before anything is waited
+    # for, be it imports, a bucket or a cluster.
+    from m3ray.storage.secrets import redact
+
+    logger.info(f"{_job_name(options)}: starting: m3ray {__version__}, root {redact(parsed.out)}")
     from m3ray.pipelines.runtime.address import check_address, read_address
     from m3ray.request.checks import check_request, needs_ray, read_recorded_options
     from m3ray.request.storage import check_secrets
@@ -172,7 +177,7 @@ def _report_failure(options: type[T], request: Request[T] | None, error: Excepti
     from m3ray.pipelines.runtime.failures import as_m3ray_error, as_traceback
     from m3ray.storage.secrets import redact
 
-    failure, name = as_m3ray_error(error), options.__name__.removesuffix("Options").lower()
+    failure, name = as_m3ray_error(error), _job_name(options)
     text = " ".join(str(failure).splitlines())
     if not failure.is_reported:
         logger.error(f"{name}: result: failed: the error stands in the last line")
@@ -181,6 +186,10 @@ def _report_failure(options: type[T], request: Request[T] | None, error: Excepti
     # A command line that cannot be read is quoted, with whatever stands in it.
     print(escape_unencodable(f"error: {redact(text)}", sys.stderr), file=sys.stderr, flush=True)
     return failure.exit_status
+
+
+def _job_name(options: type[T]) -> str:
+    return options.__name__.removesuffix("Options").lower()
 
 
 def _write_log(text: str, name: str, request: Request[T] | None) -> str | None:

@@ -7,10 +7,9 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -23,6 +22,9 @@ from m3ray.model import StackedMLP
 from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, BundleMetadata, read_manifest
 from m3ray.storage.root import Root
 from m3ray.storage.versions import Difference, Environment, differences, filter_rejected, software_versions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COVERAGE = 0.9
 
@@ -95,6 +97,8 @@ class Bundle:
         """
         if features.blocks != self.blocks:
             raise FeatureError(f"{self.name} sees {_format_blocks(self.blocks)}; got {_format_blocks(features.blocks)}")
+        import pandas as pd  # imported with the first result: a bundle opens without it
+
         scaled = self.scaling(features.values).astype(np.float32)
         runs = self._predict(scaled)
         score = runs.mean(axis=0)

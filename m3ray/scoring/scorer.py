@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from m3ray.config import LimitsConfig, SlidingWindowConfig, TierConfigs
@@ -27,6 +27,9 @@ from m3ray.tiers.network import WeightSource
 from m3ray.video.reader import read_video
 from m3ray.video.sandbox import Decoder
 from m3ray.video.sliding_windows import iter_sliding_windows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Values = dict[str, dict[str, np.ndarray]]
 
@@ -114,6 +117,21 @@ def compute_similarity(fitted: FittedSimilarity, columns: dict[str, np.ndarray])
     return {f"similarity/{name}": values[:, k] for k, name in enumerate(fitted.columns)}
 
 
+@contextmanager
+def _use_one_thread() -> Iterator[None]:
+    """Compute on this thread alone.
+
+    A network is set up in thousands of small steps. Threads that share them wait for each other after each, for long
+    where other programs keep the cores busy.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Scorer:
     """Score videos with a bundle, one after the other.
 
@@ -135,8 +153,9 @@ class Scorer:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":
             keep_freed_memory()
-        for tier in self.tiers:
-            tier.setup(device)
+        with _use_one_thread():
+            for tier in self.tiers:
+                tier.setup(device)
 
     def features(self, path: str | os.PathLike[str]) -> Values:
         """Compute the tiers of a video.
@@ -215,6 +234,8 @@ class Scorer:
             DecodeError: If the video cannot be decoded.
             FeatureError: If the bundle sees a user-provided tier, which a user provides once a clip.
         """
+        import pandas as pd  # imported with the first result: a bundle opens without it
+
         data = read_video(absolute_uri(os.fspath(path)), self._decoder.limits.max_bytes)
         seconds, rows = [], []
         decoded, fps = self._decoder.windows(data), self.configs.decode.fps

@@ -1,4 +1,4 @@
-"""The base class of all measures: a scikit-learn estimator that says how unlike the train split a clip is."""
+"""The base class of all measures: an estimator that says how unlike the train split a clip is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from m3ray.errors import FeatureError, ShapeError, StudyError
+from m3ray.similarity.estimator import Estimator, check_fitted
 
 
-class Measure(BaseEstimator):
+class Measure(Estimator):
     """How unlike the train split a clip is, in one or several columns.
 
     As in scikit-learn, the constructor stores settings, `fit` learns, and a trailing underscore marks what was learned.
@@ -85,7 +84,7 @@ class Measure(BaseEstimator):
     @property
     def columns(self) -> tuple[str, ...]:
         """The name of each column of `transform`."""
-        check_is_fitted(self)
+        check_fitted(self)
         return self.columns_
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from sklearn.cluster import DBSCAN
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.manifold import TSNE
-from sklearn.model_selection import train_test_split
-from sklearn.neighbors import NearestNeighbors
-from sklearn.neural_network import MLPClassifier
 
 from m3ray.similarity.base import Measure, check_rows, has_equal_rows
+
+# scikit-learn, over a second to import, is imported where something is fitted: a scorer applies what was.
+if TYPE_CHECKING:
+    from sklearn.neural_network import MLPClassifier
 
 NOISE = -1
 _DIMENSIONS = 3  # of the t-SNE plane
@@ -48,7 +46,7 @@ class Dbscan(Measure):
         self.perplexity_ = float(min(self.perplexity, (len(train) - 1) / 3))
         self.plane_ = embed_tsne(train, self.perplexity_, self.seed)
         self.eps_ = choose_eps(self.plane_, self.min_samples) if self.eps == "auto" else float(self.eps)
-        self.clusters_ = DBSCAN(eps=self.eps_, min_samples=self.min_samples).fit_predict(self.plane_)
+        self.clusters_ = _find_clusters(self.plane_, self.eps_, self.min_samples)
         self.ids_ = np.append(np.unique(self.clusters_[self.clusters_ != NOISE]), NOISE)
         self.columns_ = (*(f"dbscan_cluster_{k}" for k in self.ids_[:-1]), "dbscan_noise")
         self.noise_share_ = float(np.mean(self.clusters_ == NOISE))
@@ -78,6 +76,8 @@ class Dbscan(Measure):
         self.classes_ = predictor.classes_
 
     def _make_predictor(self) -> MLPClassifier:
+        from sklearn.neural_network import MLPClassifier
+
         # No early stopping: accuracy on the train clips is the aim, as clusters are a function of these very points.
         return MLPClassifier((100,), max_iter=1000, early_stopping=False, random_state=self.seed)
 
@@ -85,6 +85,9 @@ class Dbscan(Measure):
         """Share of the last fifth that is predicted right; None where a fifth is too small to mean anything."""
         if len(train) < 25 or len(np.unique(self.clusters_)) == 1:
             return None
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.model_selection import train_test_split
+
         x, x_held, y, y_held = train_test_split(train, self.clusters_, test_size=0.2, random_state=self.seed)
         if len(np.unique(y)) == 1:
             return float(np.mean(y_held == y[0]))
@@ -150,6 +153,8 @@ def embed_tsne(train: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
     rows = np.pad(train, ((0, 0), (0, missing)))
     if len(rows) <= _DIMENSIONS or has_equal_rows(rows):
         return rows[:, :_DIMENSIONS].astype(np.float32)
+    from sklearn.manifold import TSNE
+
     return TSNE(_DIMENSIONS, perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows)
 
 
@@ -176,9 +181,16 @@ def choose_eps(plane: np.ndarray, min_samples: int) -> float:
     return knee
 
 
+def _find_clusters(plane: np.ndarray, eps: float, min_samples: int) -> np.ndarray:
+    """DBSCAN's cluster of each point, (N,)."""
+    from sklearn.cluster import DBSCAN
+
+    return DBSCAN(eps=eps, min_samples=min_samples).fit_predict(plane)
+
+
 def _count_clusters(plane: np.ndarray, eps: float, min_samples: int) -> tuple[int, float]:
     """The number of clusters that DBSCAN finds, and the share of noise."""
-    clusters = DBSCAN(eps=max(eps, np.finfo(np.float32).tiny), min_samples=min_samples).fit_predict(plane)
+    clusters = _find_clusters(plane, max(eps, float(np.finfo(np.float32).tiny)), min_samples)
     return len(set(clusters.tolist()) - {NOISE}), float(np.mean(clusters == NOISE))
 
 
@@ -191,6 +203,8 @@ def k_distances(plane: np.ndarray, neighbours: int) -> np.ndarray:
     Returns:
         (N,).
     """
+    from sklearn.neighbors import NearestNeighbors
+
     count = min(neighbours + 1, len(plane))
     return np.sort(NearestNeighbors(n_neighbors=count).fit(plane).kneighbors(plane)[0][:, -1])
 

@@ -8,9 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KernelDensity
 
 from m3ray.errors import StudyError
 from m3ray.similarity.base import Measure, check_rows
@@ -29,6 +26,10 @@ def search_bandwidth(train: np.ndarray, seed: int) -> float:
     Returns:
         Standard deviation of the kernels, one of 16 between 0.05 and 2.
     """
+    # scikit-learn, over a second to import, is imported where something is fitted: a scorer applies what was.
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.neighbors import KernelDensity
+
     rng = np.random.default_rng(seed)
     rows = train if len(train) <= _SEARCH_ROWS else train[rng.choice(len(train), _SEARCH_ROWS, replace=False)]
     folds = min(5, len(rows))
@@ -165,6 +166,8 @@ class KdeKmeans(_Density):
     def _groups(
         self, train: np.ndarray, labels: np.ndarray | None, names: list[str]
     ) -> tuple[np.ndarray, tuple[str, ...]]:
+        from sklearn.cluster import KMeans
+
         count = min(self.clusters, len(np.unique(train, axis=0)))
         clusters = KMeans(count, n_init=10, random_state=self.seed).fit_predict(train)
         return clusters[:, None] == np.arange(count), tuple(f"kde_cluster_{k}" for k in range(count))

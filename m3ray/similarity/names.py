@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from m3ray.similarity.base import Measure
+from typing import Any
 
 
-class Measures(Mapping[str, "type[Measure]"]):
-    """Name of a measure to its class.
+class Measures(Mapping[str, type[Any]]):
+    """Name of a measure to its class, a `Measure` with settings of its own.
 
     Args:
         paths: name to `module.Class` below `m3ray.similarity`.
@@ -20,7 +17,7 @@ class Measures(Mapping[str, "type[Measure]"]):
     def __init__(self, paths: Mapping[str, str]) -> None:
         self._paths = dict(paths)
 
-    def __getitem__(self, name: str) -> type[Measure]:
+    def __getitem__(self, name: str) -> type[Any]:
         module, _, kind = self._paths[name].partition(".")
         return getattr(import_module(f"m3ray.similarity.{module}"), kind)
 

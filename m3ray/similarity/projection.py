@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
 
 from m3ray.errors import ShapeError, StudyError
 from m3ray.similarity.base import check_rows
+from m3ray.similarity.estimator import Estimator
 
 
-class Projection(BaseEstimator):
+class Projection(Estimator):
     """Whitened PCA fitted on the train split.
 
     Args:
@@ -33,6 +32,8 @@ class Projection(BaseEstimator):
             StudyError: If there are too few rows or columns for the components.
             FeatureError: If a row is not finite.
         """
+        from sklearn.decomposition import PCA  # over a second to import, which what is fitted already can do without
+
         train = check_rows(train)
         if min(train.shape[0] - 1, train.shape[1]) < self.components:
             raise StudyError(

@@ -203,7 +203,7 @@ def make_torch_update(decay: float) -> BlockUpdate:
     """
 
     def update(weights: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
-        # It counts the step itself.
+        """Update the block, and count the step itself."""
         adam(
             [weights],
             [gradient],

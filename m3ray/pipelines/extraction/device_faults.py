@@ -33,12 +33,14 @@ _MEMORY = re.compile(
     r"|\b(?:CUBLAS|CUDNN|CUFFT|CUSOLVER|CUSPARSE)_\w*ALLOC(?:ATION)?_FAILED\b"
     r"|DefaultCPUAllocator: can't allocate memory"
 )
-# Calls that were refused for their arguments: the process goes on. What the libraries have no code for is of this kind.
+# Calls that were refused for their arguments: the process goes on. What a library has no code for on this GPU (another
+# architecture) is not of this kind: every clip would fail alike.
 _REFUSED = re.compile(
     r"invalid argument|invalid configuration argument|too many resources requested for launch|invalid resource handle"
-    r"|invalid device function|operation not supported(?! on global)|operation not permitted|invalid pitch argument"
+    r"|operation not supported(?! on global)|operation not permitted|invalid pitch argument"
     r"|device not ready|too many blocks in cooperative launch"
-    r"|_NOT_SUPPORTED|_BAD_PARAM|_INVALID_VALUE|_NOT_IMPLEMENTED|CUFFT_INVALID_|CUFFT_UNALIGNED_DATA|_ARCH_MISMATCH"
+    r"|_NOT_SUPPORTED|_BAD_PARAM|_INVALID_VALUE|_NOT_IMPLEMENTED|CUFFT_INVALID_|CUFFT_UNALIGNED_DATA"
+    r"|No execution plans support the graph"
 )
 
 

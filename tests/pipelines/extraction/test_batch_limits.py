@@ -1,10 +1,14 @@
 """Batches that memory does not hold, with a tier that has a memory of so many frames."""
 
+import sys
+
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from m3ray.errors import DecodeError
+from m3ray.pipelines.extraction import batch_limits
 from m3ray.pipelines.extraction.batch_limits import BatchLimits, limit_memory
 from m3ray.tiers import WeightedValue, Window
 
@@ -92,7 +96,23 @@ def test_other_errors_pass_through():
 
 
 def test_the_limit_of_a_cpu_is_the_machine_s():
-    assert limit_memory(torch.device("cpu")) > 1 << 28
+    assert limit_memory(torch.device("cpu")) == psutil.virtual_memory().total
+
+
+def test_the_half_of_an_odd_batch_is_the_larger_one():
+    """Five windows of two frames where seven frames fit: three fit, and two would leave a third batch."""
+    tier, limits = Tier(room=7), BatchLimits(1 << 30)
+    values(limits, tier, [window(k) for k in range(5)])
+    assert [len(batch) for batch in tier.batches] == [5, 3, 2]
+    assert set(limits.limits.values()) == {3}
+
+
+def test_a_gpu_gets_its_memory_back_before_the_next_try(monkeypatch):
+    """With no exception at hand any more: it would hold the tensors of the calls that it came through."""
+    tier, events = Tier(room=4), []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: events.append((len(tier.batches), sys.exc_info()[1])))
+    values(BatchLimits(1 << 30), tier, [window(k) for k in range(4)])
+    assert events == [(1, None)], "after the batch that did not fit, and after no other"
 
 
 def test_a_shared_gpu_is_shared_out(monkeypatch):
@@ -104,3 +124,20 @@ def test_a_shared_gpu_is_shared_out(monkeypatch):
     monkeypatch.setattr("m3ray.pipelines.extraction.batch_limits._assigned_share", lambda: 0.5)
     assert limit_memory(torch.device("cuda")) == 19 << 30
     assert fractions == [0.475]
+
+
+@pytest.mark.parametrize(
+    ("started", "actor", "resources", "share"),
+    [
+        (True, "actor", {"CPU": 1.0, "GPU": 0.25}, 0.25),
+        (True, "actor", {"CPU": 1.0}, 1.0),
+        (True, None, {"GPU": 0.25}, 1.0),
+        (False, "actor", {"GPU": 0.25}, 1.0),
+    ],
+    ids=["actor", "actor without a GPU", "driver", "no Ray"],
+)
+def test_the_share_is_what_ray_gave_an_actor_and_a_driver_s_is_the_whole(monkeypatch, started, actor, resources, share):
+    context = type("C", (), {"get_actor_id": lambda _: actor, "get_assigned_resources": lambda _: resources})
+    monkeypatch.setattr(batch_limits.ray, "is_initialized", lambda: started)
+    monkeypatch.setattr(batch_limits.ray, "get_runtime_context", context)
+    assert batch_limits._assigned_share() == share

@@ -138,3 +138,54 @@ def test_a_fault_is_one_line():
     assert classify_error(caught.value) == "device"
     assert classify_error(LostDeviceError("a GPU was promised")) == "device"
     raise_device_fault(ValueError("too dark"))
+
+
+OutOfResources = type("OutOfResources", (Exception,), {})  # as Triton's own, which is no RuntimeError
+
+# Words of each library where it raises: c10/cuda/CUDAException.cpp, aten/src/ATen/cuda/Exceptions.h, cuDNN's frontend,
+# triton/runtime/errors.py.
+RAISED = {
+    "AcceleratorError in words that are not known": (torch.AcceleratorError("something new happened"), "device"),
+    "AcceleratorError, no memory": (torch.AcceleratorError(f"CUDA error: out of memory{HINTS}"), "memory"),
+    "AcceleratorError, refused": (torch.AcceleratorError(f"CUDA error: invalid argument{HINTS}"), "clip"),
+    "cuSOLVER fails": (
+        RuntimeError("cusolver error: CUSOLVER_STATUS_EXECUTION_FAILED, when calling `cusolverDnSgetrf(handle)`"),
+        "device",
+    ),
+    "cuSOLVER in numbers": (RuntimeError("cusolver error: 7, when calling `cusolverDnCreate(handle)`"), "device"),
+    "cuSOLVER, no memory": (
+        RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`"),
+        "memory",
+    ),
+    "cuSOLVER, refused": (
+        RuntimeError("cusolver error: CUSOLVER_STATUS_INVALID_VALUE, when calling `cusolverDnSgetrf(handle)`"),
+        "clip",
+    ),
+    "cuDNN's frontend fails": (
+        RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: CUDNN_STATUS_EXECUTION_FAILED"),
+        "device",
+    ),
+    "cuDNN's frontend, refused": (
+        RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: CUDNN_STATUS_NOT_SUPPORTED"),
+        "clip",
+    ),
+    "Triton, no resources": (
+        OutOfResources("out of resource: shared memory, Required: 131072, Hardware limit: 101376."),
+        "clip",
+    ),
+    "Triton, no memory": (RuntimeError("Triton Error [CUDA]: out of memory"), "memory"),
+    "a handle": (torch.AcceleratorError(f"CUDA error: invalid resource handle{HINTS}"), "clip"),
+    "cooperative launch": (torch.AcceleratorError(f"CUDA error: too many blocks in cooperative launch{HINTS}"), "clip"),
+    "another architecture": (RuntimeError("cuDNN error: CUDNN_STATUS_ARCH_MISMATCH"), "device"),
+    "no code for the GPU": (torch.AcceleratorError(f"CUDA error: invalid device function{HINTS}"), "device"),
+    "no plan": (
+        RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: No execution plans support the graph."),
+        "clip",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RAISED)
+def test_what_each_library_raises(case):
+    error, kind = RAISED[case]
+    assert classify_error(error) == kind

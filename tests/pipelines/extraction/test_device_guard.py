@@ -101,3 +101,10 @@ def test_the_process_ends_with_a_ledger_and_raises_without_one(ledger, monkeypat
     guard.note_ready()
     guard.note_computed()
     guard.prove(fail)
+
+
+def test_the_ledger_learns_that_the_networks_are_loaded(ledger):
+    guard = DeviceGuard(Handle(ledger))
+    assert ledger.devices.gpus["node-1:0"].starting is not None
+    guard.note_ready()
+    assert ledger.devices.gpus["node-1:0"].starting is None

@@ -152,3 +152,49 @@ def test_gpus_of_earlier_passes_are_not_waited_for(ledger):
     assert ledger.advise_banned(is_busy=False) == "wait", "the other one may compute"
     fail(ledger, B, "", "", "")
     assert ledger.advise_banned(is_busy=False) == "hand back"
+
+
+def test_a_ledger_without_gpus_stops_nothing():
+    """So it is on CPUs, where all GPUs that there are, none, are banned."""
+    ledger = DeviceLedger()
+    ledger.start_pass(0, 0)
+    assert ledger.stop_reason() == ""
+
+
+def test_a_gpu_of_another_name_is_another_gpu_however_many_the_cluster_was_said_to_have(clock):
+    """A node that went and one that came in its place: at any time there is one GPU, and two were seen."""
+    ledger = DeviceLedger(clock=clock)
+    ledger.start_pass(1, 1)
+    ledger.enter(A, "")
+    assert fail(ledger, A, "ab", "a", "b") == [False] * 3, "the last GPU is not banned for clips"
+    ledger.enter(B, "")
+    assert fail(ledger, A, "c") == [True], "now there is another"
+    assert ledger.stop_reason() == ""
+    assert fail(ledger, B, "ab", "a", "b") == [False] * 3
+
+
+def test_a_process_that_died_while_it_loaded_its_networks_counts_and_is_not_waited_for(ledger, clock):
+    fail(ledger, A, "", "", "")
+    ledger.note_computed(B)
+    ledger.enter(B, "")
+    assert ledger.advise_banned(is_busy=False) == "wait"
+    assert fail(ledger, B, "") == [False]
+    assert ledger.enter(B, "") == "suspect"
+    fail(ledger, B, "")
+    clock.now = 10
+    assert ledger.advise_banned(is_busy=False) == "hand back", "no process loads networks any more"
+
+
+def test_a_failure_and_loaded_networks_are_movement(ledger, clock):
+    fail(ledger, A, "", "", "")
+    ledger.note_computed(B)
+    clock.now = 9
+    fail(ledger, B, "x")
+    clock.now = 18
+    assert ledger.advise_banned(is_busy=False) == "wait", "9 s after the failure"
+    ledger.enter(B, "")
+    ledger.note_ready(B)
+    clock.now = 27
+    assert ledger.advise_banned(is_busy=False) == "wait", "9 s after the networks were loaded"
+    clock.now = 28
+    assert ledger.advise_banned(is_busy=False) == "hand back"

@@ -44,3 +44,43 @@ def test_the_loss_of_the_last_gpu_is_one_error(ledger):
 def test_any_other_error_stays(ledger):
     with pytest.raises(RuntimeError, match="Ray's traceback"), report_devices(Handle(ledger)):
         raise RuntimeError("Ray's traceback")
+
+
+def test_a_ledger_that_does_not_answer_hides_no_error(ledger, monkeypatch):
+    def be_gone(*_):
+        raise RuntimeError("the ledger's process died")
+
+    def work():
+        monkeypatch.setattr(ledger, "call_devices", be_gone)
+        raise ValueError("what really happened")
+
+    with pytest.raises(ValueError, match="what really happened"), report_devices(Handle(ledger)):
+        work()
+
+
+class Looks:
+    """A stop that comes with the third look; `at_look` is called before each."""
+
+    def __init__(self, at_look):
+        self.count, self.at_look = 0, at_look
+
+    def wait(self, _seconds):
+        self.count += 1
+        self.at_look(self.count)
+        return self.count == 3
+
+
+def test_several_looks_say_each_line_once_and_a_missed_look_is_no_end(ledger, monkeypatch):
+    answering = ledger.call_devices
+
+    def be_silent(*_):
+        raise TimeoutError
+
+    def change(look):
+        if look == 1:
+            ledger.lose_device("node-1:0", ["tier:a"], "CUDA error: misaligned address")
+        monkeypatch.setattr(ledger, "call_devices", be_silent if look == 2 else answering)
+
+    with LineKeeper() as log:
+        device_watch._watch(Handle(ledger), 0, Looks(change))
+    assert [line.count("misaligned address") for line in log.lines] == [1]

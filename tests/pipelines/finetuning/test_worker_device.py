@@ -50,3 +50,20 @@ def test_a_lost_device_is_found_in_what_ray_wraps_it_in():
     outer, of_worker = ControllerError(lost), WorkerGroupError("two failed", {0: ValueError("other"), 1: lost})
     assert str(find_lost_device(outer)) == str(find_lost_device(of_worker)) == "a GPU was promised"
     assert find_lost_device(RuntimeError("anything else")) is None
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_what_workers_are_asked_is_to_claim_their_device(monkeypatch, gpu):
+    """Nothing goes back to the controller: a device of a worker means nothing there."""
+    claimed = []
+    monkeypatch.setattr(worker_device, "claim_device", lambda gpu: claimed.append(gpu) or torch.device("cpu"))
+    assert worker_device._check_device(gpu) is None
+    assert claimed == [gpu]
+
+
+def test_of_a_worker_s_traceback_its_last_line_is_told():
+    lost = LostDeviceError("wrapped")
+    text = "Traceback (most recent call last):\n  File ...\na GPU was promised to node 10.0.0.5"
+    lost.cause = RuntimeError(text)  # type: ignore[attr-defined] # as Ray's own errors have it
+    assert str(find_lost_device(lost)) == "a GPU was promised to node 10.0.0.5"
+    assert str(find_lost_device(ControllerError(lost))) == "a GPU was promised to node 10.0.0.5"

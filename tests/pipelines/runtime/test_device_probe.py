@@ -178,3 +178,37 @@ def test_cpus_of_all_kinds_decide_too(answers, monkeypatch):
     facts = probe_cpus()
     assert not facts.bfloat16
     assert facts.description == f"CPU without bfloat16 units on {B}; CPU with bfloat16 units on {A}"
+
+
+def test_gpus_are_looked_for_on_nodes_that_live_and_have_one_one_node_a_kind(monkeypatch):
+    def entry(node, alive=True, **resources):
+        return {"NodeID": node, "NodeManagerAddress": f"10.0.0.{node}", "Alive": alive, "Resources": resources}
+
+    entries = [
+        entry("1", CPU=8.0),
+        entry("2", alive=False, CPU=8.0, GPU=2.0),
+        entry("3", CPU=8.0, GPU=1.0),
+        entry("4", CPU=8.0, GPU=1.0),
+        entry("5", GPU=4.0),
+        entry("6", CPU=8.0, GPU=0.0),
+    ]
+    monkeypatch.setattr(device_probe.ray, "nodes", lambda: entries)
+    assert [node.id for node in device_probe._list_gpu_nodes()] == ["5", "3"], "sorted by kind: 0 CPUs, 8 CPUs"
+
+
+def test_cpus_that_are_all_taken_are_not_waited_for_and_the_driver_s_decide(answers, monkeypatch):
+    """A limit holds though nobody answered; without one, as for GPUs, the first answer is waited for."""
+    cancelled = []
+    monkeypatch.setattr(device_probe, "list_usable_nodes", lambda _: [A, B])
+    monkeypatch.setattr(device_probe, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(device_probe.ray, "get_runtime_context", type("C", (), {"get_node_id": lambda _: "z"}))
+    monkeypatch.setattr(device_probe, "inspect_device", lambda gpu: DeviceReport(True))
+    answers({}, late={"a", "b"})
+    monkeypatch.setattr(device_probe.ray, "cancel", lambda ref, force: cancelled.append(ref))
+    times = iter(range(1, 5))  # a clock that fails where it is looked at again and again
+    monkeypatch.setattr(device_probe.time, "monotonic", lambda: next(times))
+    with LineKeeper() as log:
+        facts = probe_cpus()
+    assert facts.description == "CPU with bfloat16 units on the driver's machine"
+    assert sorted(cancelled) == ["a", "b"]
+    assert "not asked, its devices are taken" in log.lines[0]
