@@ -47,7 +47,7 @@ def take_assigned_device() -> torch.device:
     Raises:
         LostDeviceError: If it gave a GPU and PyTorch cannot compute on it.
     """
-    return take_device(gpu=ray.is_initialized() and bool(assigned_gpus()))
+    return take_device(gpu=bool(assigned_gpus()))
 
 
 def hide_gpus() -> None:
@@ -77,7 +77,9 @@ def hide_gpus_of_driver() -> Iterator[None]:
 
 
 def assigned_gpus() -> list[str]:
-    """Ids of the GPUs that Ray gave this task, indices or UUIDs; in a driver none."""
+    """Ids of the GPUs that Ray gave this task, indices or UUIDs; in a driver, and without a Ray, none."""
+    if not ray.is_initialized():  # the context would start one
+        return []
     return list(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
 

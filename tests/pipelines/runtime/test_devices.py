@@ -130,3 +130,10 @@ def test_a_gpu_that_computes_wrong_numbers_is_a_problem(monkeypatch):
     monkeypatch.setattr(devices.torch.cuda, "init", lambda: None)
     monkeypatch.setattr(devices.torch, "ones", lambda *_, device: torch.full((8, 8), 2.0))
     assert "add up to 2048.0, not 512" in find_gpu_problem(), "8 x 8 sums of 8 products 2 x 2"
+
+
+def test_without_a_ray_no_gpu_is_assigned_and_none_is_started(monkeypatch):
+    """Ray's runtime context starts a Ray, or waits for one that is gone."""
+    monkeypatch.setattr(devices.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(devices.ray, "get_runtime_context", lambda: pytest.fail("a Ray was started"))
+    assert devices.assigned_gpus() == []
