@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.model import MLP
+from m3ray.tiers.precision import float32_precision
 from m3ray.training.finetuning.feed import MicroBatch
 from m3ray.training.finetuning.model import FinetuneModel
 from m3ray.training.finetuning.trainer import FinetuneTrainer
@@ -118,10 +119,11 @@ class Workers:
             losses[rank] = self.trainers[rank].step(parts_of(rank), progress, clips)
 
         threads = [threading.Thread(target=run, args=(rank,)) for rank in range(self.layout.workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with float32_precision():  # a setting of the whole process, which threads would restore out of turn
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         return losses
 
 

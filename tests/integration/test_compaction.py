@@ -13,6 +13,7 @@ from m3ray.storage import compaction
 from m3ray.storage.compaction import compact
 from m3ray.storage.root import Root
 
+pytestmark = pytest.mark.integration
 SHARDS = 12
 
 
@@ -71,17 +72,20 @@ def test_a_merge_whose_process_is_killed_is_made_again(root, tmp_path):
 
 
 def test_when_one_fails_its_error_comes_after_those_that_run_have_ended(jobs, tmp_path):
+    failed = tmp_path / "failed"
+
     def call(k):
         import time
 
         if k == 1:
+            failed.touch()
             raise LostLockError("taken")
-        time.sleep(0.5)
+        while not failed.exists():
+            time.sleep(0.05)
+        time.sleep(2)
         (tmp_path / f"{k}").touch()
 
     with pytest.raises(LostLockError) as caught:
         list(run_in_tasks(call, list(range(8))))
     assert type(caught.value) is LostLockError, "as the driver itself would have raised it"
-    ended = os.listdir(tmp_path)
-    assert "0" in ended
-    assert len(ended) <= 2, "no other was begun"
+    assert sorted(os.listdir(tmp_path)) == ["0", "failed"], "what ran has ended, and no other was begun"
