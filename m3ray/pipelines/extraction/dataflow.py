@@ -47,8 +47,6 @@ _DECODED_AT_ONCE = 16
 # nodes help where those do not keep up.
 _GPU_TYPES = sorted({value for name, value in vars(accelerators).items() if name.startswith("NVIDIA_")})
 _NEAR_GPUS = {"ray.io/accelerator-type": f"in({','.join(_GPU_TYPES)})"}
-# A GPU's actor is sent more windows than it computes at once, so that those of one length find each other.
-_BATCHES_A_TASK = 2
 _LEDGER_LIVES = 3
 # Per actor: a device that is asked for has something to do.
 _MIN_BATCHES = 4
@@ -243,7 +241,7 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
         TierStage,
         fn_constructor_args=tier_stage,
         fn_constructor_kwargs={"gpu": bool(resources.gpus)},
-        batch_size=batch * (_BATCHES_A_TASK if resources.gpus else 1),
+        batch_size=batch,
         batch_format="pyarrow",
         zero_copy_batch=True,
         # A pool of fixed size: its actors wait for their devices as a demand that an autoscaler sees, and work as soon
