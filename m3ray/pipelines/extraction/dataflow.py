@@ -41,8 +41,6 @@ MakeDecodeStage = Callable[[Any], Stage] | None
 _MAX_SHARD_CLIPS = 256
 # Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
 _MAX_BLOCKS = 10_000
-# Clips of which the ledger is told at once: when a decoding process dies, it is not known which of them it was.
-_DECODED_AT_ONCE = 16
 # Frames are decoded on the node whose GPU computes them while that has a CPU free, so that they cross no network; other
 # nodes help where those do not keep up.
 _GPU_TYPES = sorted({value for name, value in vars(accelerators).items() if name.startswith("NVIDIA_")})
@@ -229,7 +227,7 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
     data = ray.data.from_arrow(_split_into_blocks(plan.work, resources.cpus))
     data = data.map_batches(
         decode,
-        batch_size=_DECODED_AT_ONCE,
+        batch_size=None,  # a block a task: Ray would else join blocks until it has so many rows
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=0.5 if resources.cpus <= 2 else 1,

@@ -6,7 +6,7 @@ import atexit
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ from m3ray.video.sandbox import Decoder
 
 # Attempt, metadata and frames, as `Decoder.windows_in_one_pass` yields them.
 AttemptedWindow = tuple[int, VideoMetadata, np.ndarray]
+
+# Clips of which the ledger is told at once: when the process dies, it is not known which of them it was.
+_TOLD_AT_ONCE = 16
 
 
 class DecodeStage:
@@ -85,8 +88,10 @@ class DecodeStage:
         enter_worker()
         check_worker(self.software)
         decoder = process_decoder(self.config, self.limits, self.decoder)
-        for row in self.guard.stream(unpack_work(batch), lambda clip: self._decode(decoder, clip)):
-            yield pack_decoded_clips([row])
+        clips = unpack_work(batch)
+        for start in range(0, len(clips), _TOLD_AT_ONCE):
+            for row in self.guard.stream(clips[start : start + _TOLD_AT_ONCE], partial(self._decode, decoder)):
+                yield pack_decoded_clips([row])
 
     def _decode(self, decoder: Decoder, clip: DecodedClip) -> Iterator[DecodedClip]:
         """The windows of a clip; what it fails with, if it does."""

@@ -25,6 +25,7 @@ from typing import Literal
 _MAX_FAILURES = 3
 # A process that needs longer to load its networks does not keep others from handing their clips back.
 _START_SECONDS = 600.0
+_FIRST_PATIENCE = 6  # times as long as later, until a first batch was computed
 
 Status = Literal["sound", "suspect", "banned"]
 Advice = Literal["wait", "hand back", "stop"]
@@ -221,8 +222,16 @@ class DeviceLedger:
         # GPUs of earlier passes, which no process of this one has, compute nothing here.
         if len(self._entered) >= self._pool_gpus and all(self.gpus[gpu].is_banned for gpu in self._entered):
             return "hand back"
-        is_still = self._has_computed and not is_busy and not self._is_starting()
-        return "hand back" if is_still and self.clock() - self._last_change >= self.idle_seconds else "wait"
+        if is_busy or self._is_starting() or not (self._has_computed or self._is_one_ready()):
+            return "wait"
+        # Before anything was computed, another GPU's first clips may still be on their way.
+        patience = self.idle_seconds * (1 if self._has_computed else _FIRST_PATIENCE)
+        return "hand back" if self.clock() - self._last_change >= patience else "wait"
+
+    def _is_one_ready(self) -> bool:
+        """Whether a sound GPU has its networks: if it has nothing to do, all that is left was sent to banned ones."""
+        entered = [self.gpus[gpu] for gpu in self._entered]
+        return any(not record.is_banned and record.starting is None for record in entered)
 
     def _is_starting(self) -> bool:
         now = self.clock()

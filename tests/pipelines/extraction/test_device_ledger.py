@@ -198,3 +198,18 @@ def test_a_failure_and_loaded_networks_are_movement(ledger, clock):
     assert ledger.advise_banned(is_busy=False) == "wait", "9 s after the networks were loaded"
     clock.now = 28
     assert ledger.advise_banned(is_busy=False) == "hand back"
+
+
+def test_a_sound_gpu_that_gets_no_work_is_not_waited_for(ledger, monkeypatch):
+    """A small job's few tasks may all have been sent to the GPU that was banned: nothing was ever computed."""
+    now = [0.0]
+    monkeypatch.setattr(ledger, "clock", lambda: now[0])
+    ledger.start_pass(2, 2)
+    for gpu in (A, B):
+        ledger.enter(gpu, "")
+        ledger.note_ready(gpu)
+    fail(ledger, A, "", "", "")
+    now[0] += ledger.idle_seconds
+    assert ledger.advise_banned(is_busy=False) == "wait", "its first clips may be on their way"
+    now[0] += 5 * ledger.idle_seconds
+    assert ledger.advise_banned(is_busy=False) == "hand back"
