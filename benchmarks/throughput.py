@@ -62,8 +62,8 @@ class NoDecoder:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
-    def one_window(self, data: bytes) -> tuple[Any, np.ndarray]:
-        return METADATA, self.frames
+    def windows_in_one_pass(self, data: bytes) -> Iterator[tuple[int, Any, np.ndarray]]:
+        yield 0, METADATA, self.frames
 
     def windows(self, data: bytes, **_: Any) -> Iterator[tuple[Any, np.ndarray]]:
         yield METADATA, self.frames
