@@ -21,7 +21,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import psutil
 import torch
-from throughput import CpuSampler
+from throughput import CpuSampler, Sampler
 
 from m3ray.config import ComputeConfig, DecodeConfig, LimitsConfig, TierConfigs
 from m3ray.datasets.catalogue import write_catalogue
@@ -183,28 +182,21 @@ def measure_ray(clips: list[Clip], tiers: list[Tier], configs: TierConfigs, on: 
     return RayRun(rate, first - start, end - last, end - start, spent, sum(progress.seconds.by_stage.values()))
 
 
-class PeakMemory:
+class PeakMemory(Sampler):
     """Peak memory of this process and all its descendants, shared pages counted once (PSS), MiB."""
 
-    def __enter__(self) -> PeakMemory:
-        self.peak, self._stop = 0.0, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
+    def __init__(self) -> None:
+        self.peak = 0.0
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.5):
-            total = 0
-            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-                try:
-                    total += process.memory_full_info().pss
-                except (psutil.Error, AttributeError):
-                    continue
-            self.peak = max(self.peak, total / 2**20)
+    def sample(self) -> None:
+        """Sum the memory of all processes."""
+        total = 0
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            try:
+                total += process.memory_full_info().pss
+            except (psutil.Error, AttributeError):
+                continue
+        self.peak = max(self.peak, total / 2**20)
 
 
 def print_throughput(clips: list[Clip], names: list[str], configs: TierConfigs) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -151,11 +151,15 @@ def _tell_kind(process: psutil.Process) -> str:
     return "raylet and gcs" if process.name().startswith(("raylet", "gcs_server")) else "workers"
 
 
-class CpuSampler:
-    """CPU seconds by kind of process, sampled while a block runs."""
+class Sampler:
+    """Takes a sample twice a second while a block runs."""
 
-    def __enter__(self) -> CpuSampler:
-        self.samples, self._stop = [(time.time(), read_cpu_seconds())], threading.Event()
+    def sample(self) -> None:
+        """Take a sample."""
+        raise TypeError(f"{type(self).__name__} samples nothing")
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -166,7 +170,18 @@ class CpuSampler:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
-            self.samples.append((time.time(), read_cpu_seconds()))
+            self.sample()
+
+
+class CpuSampler(Sampler):
+    """CPU seconds by kind of process."""
+
+    def __init__(self) -> None:
+        self.samples = [(time.time(), read_cpu_seconds())]
+
+    def sample(self) -> None:
+        """Read all processes."""
+        self.samples.append((time.time(), read_cpu_seconds()))
 
     def between(self, first: float, last: float) -> dict[str, float]:
         """CPU seconds between two times of `time.time()`, by kind."""

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from compile_backend import CountedBackend
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -15,17 +16,6 @@ from m3ray.tiers.compiled_network import CompiledNetwork
 from m3ray.tiers.precision import float32_precision
 
 CPU = torch.device("cpu")
-
-
-class CountedBackend:
-    """Runs what it is given as it is."""
-
-    def __init__(self):
-        self.compilations = 0
-
-    def __call__(self, graph, examples):
-        self.compilations += 1
-        return graph.forward
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from compile_backend import CountedBackend
 from drifting import drifting_noise, drifting_texture
 
 from m3ray.tiers.flow import pair_magnitudes
@@ -11,17 +12,6 @@ from m3ray.tiers.hog import hog_of_planes
 from m3ray.tiers.raw_batch import PLAIN_STEPS
 from m3ray.tiers.raw_compiled import CompiledFunction, compile_steps
 from m3ray.tiers.raw_frames import split_planes
-
-
-class CountedBackend:
-    """Runs what it is given as it is."""
-
-    def __init__(self):
-        self.compilations = 0
-
-    def __call__(self, graph, examples):
-        self.compilations += 1
-        return graph.forward
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -162,16 +162,17 @@ class Ledger:
         """Advise a process that waits on a banned GPU, see `DeviceLedger.advise_banned`."""
         return self.devices.advise_banned(is_busy=any(_is_busy(key, age) for key, _, age in self.list_in_progress()))
 
-    def call_devices(self, method: str, *args: Any) -> Any:
-        """Call a method of the ledger of the GPUs.
+    def call_part(self, part: Literal["devices", "joins"], method: str, *args: Any) -> Any:
+        """Call a method of a part of the ledger.
 
         Args:
-            method: Name of a method of `DeviceLedger`.
+            part: `devices` or `joins`.
+            method: Name of a method of `DeviceLedger` or `WindowJoins`.
             *args: Its arguments.
         Returns:
             What the method returns.
         """
-        return getattr(self.devices, method)(*args)
+        return getattr(getattr(self, part), method)(*args)
 
     def count_completed(self) -> int:
         """Number of times that a clip got through a stage so far."""
@@ -190,17 +191,6 @@ class Ledger:
             node: Ray's id of the node.
         """
         return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())
-
-    def call_joins(self, method: str, *args: Any) -> Any:
-        """Call a method of the windows that wait for others of their clip.
-
-        Args:
-            method: Name of a method of `WindowJoins`.
-            *args: Its arguments.
-        Returns:
-            What the method returns.
-        """
-        return getattr(self.joins, method)(*args)
 
     def call_breaker(self, name: str, method: str, *args: Any) -> Any:
         """Call a method of a circuit breaker.

@@ -158,7 +158,7 @@ def _select_clips(plan: Plan, rows: Mapping[str, str]) -> Plan:
 def _run_pass(plan: Plan, settings: Settings, rows: int, decode: Stage, ledger: Any) -> tuple[Progress, dict[str, str]]:
     """Compute and commit the work of a plan; row and clip of what GPUs left that failed again and again."""
     progress, gpus = Progress("extract", rows, _WAITING), settings.resources.gpus
-    ray.get(ledger.call_joins.remote("start_pass"))
+    ray.get(ledger.call_part.remote("joins", "start_pass"))
     actors = _count_actors(plan, settings, ask_devices(ledger, "count_banned") if gpus else 0)
     if gpus:
         ask_devices(ledger, "start_pass", -(-actors // settings.resources.actors_per_gpu(settings.compute)), gpus)

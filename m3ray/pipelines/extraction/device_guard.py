@@ -41,7 +41,7 @@ class DeviceGuard:
         return self._status == "banned"
 
     def _call(self, method: str, *args: Any) -> Any:
-        return ray.get(self._ledger.call_devices.remote(method, *args))
+        return ray.get(self._ledger.call_part.remote("devices", method, *args))
 
     def _wait(self) -> None:
         while ray.get(self._ledger.advise_banned.remote()) == "wait":
@@ -75,7 +75,7 @@ class DeviceGuard:
     def note_ready(self) -> None:
         """Tell the ledger that the networks are loaded."""
         if self._ledger is not None:
-            self._ledger.call_devices.remote("note_ready", self.gpu)
+            self._ledger.call_part.remote("devices", "note_ready", self.gpu)
 
     def prove(self, compute_gray: Callable[[], object]) -> None:
         """Prove that the GPU computes, where a process before this one failed on it.
@@ -100,7 +100,7 @@ class DeviceGuard:
     def note_computed(self) -> None:
         """Tell the ledger, without waiting for it, that clips were computed."""
         if self._ledger is not None:
-            self._ledger.call_devices.remote("note_computed", self.gpu)
+            self._ledger.call_part.remote("devices", "note_computed", self.gpu)
 
     def end_process(self, error: DeviceFaultError) -> None:
         """End this process, whose tasks Ray repeats in a new one.

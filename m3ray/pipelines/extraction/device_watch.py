@@ -29,7 +29,7 @@ def ask_devices(ledger: Any, method: str, *args: Any, timeout: float | None = No
     Returns:
         What the method returns.
     """
-    return ray.get(ledger.call_devices.remote(method, *args), timeout=timeout)
+    return ray.get(ledger.call_part.remote("devices", method, *args), timeout=timeout)
 
 
 @contextmanager

@@ -120,7 +120,7 @@ class WriteStage:
     def _call_joins(self, method: str, argument: Any) -> Any:
         if self.ledger is None:
             return getattr(self.joins, method)(argument)
-        return ray.get(self.ledger.call_joins.remote(method, argument))
+        return ray.get(self.ledger.call_part.remote("joins", method, argument))
 
     def _write_tier(self, good: pa.Table, tier: TierColumns) -> None:
         rows = good.filter(pc.fill_null(pc.greater(pc.binary_length(good[f"tier_{tier.name}"]), 0), False))

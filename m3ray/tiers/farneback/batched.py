@@ -25,7 +25,7 @@ class Level(NamedTuple):
         places: `pixel_places`.
         last: `last_places`.
         scale: `grid_scale`.
-        share: `share_of_second`.
+        share: `share_of` the second frame.
         rows: `window_mean` of an axis of rows.
         columns: `window_mean` of an axis of columns, transposed.
         corner: 0 and -1, where places and `grid_sample`'s count begin, (2,).
@@ -77,7 +77,7 @@ def flows(frames: Tensor, lengths: Sequence[int] | None = None, step: Improve = 
             enlarged = functional.interpolate(flow, size=level_size(size, level), mode="bilinear")
             flow = enlarged.mul_(1 / PYRAMID_SCALE)
         first, second = _pair(_expand(frames, level), lengths)
-        first = first * constant(matrices.share_of_first, *flow.shape[-2:], device=flow.device)
+        first = first * constant(matrices.share_of, 0, *flow.shape[-2:], device=flow.device)
         outside = first * constant(matrices.outside_factors, device=flow.device)
         constants = place_level(flow.shape[-2:], flow.device)
         for _ in range(ITERATIONS):
@@ -101,7 +101,7 @@ def place_level(size: torch.Size, device: torch.device) -> Level:
         places=place(matrices.pixel_places, height, width),
         last=place(matrices.last_places, height, width),
         scale=place(matrices.grid_scale, height, width),
-        share=place(matrices.share_of_second, height, width),
+        share=place(matrices.share_of, 1, height, width),
         rows=place(matrices.window_mean, height),
         columns=place(matrices.window_mean, width).T,
         corner=place(_corner),

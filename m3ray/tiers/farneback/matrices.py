@@ -25,8 +25,7 @@ from m3ray.tiers.farneback.definition import (
 
 # Shares of the first and of the second frame's planes in the pair's: means of curvatures, half the change of gradients.
 # The mixed curvature counts half, as a_xy is twice the off-diagonal entry of the polynomial's matrix.
-_OF_FIRST = (0.5, 0.5, 0.25, 0.5, 0.5)
-_OF_SECOND = (0.5, -0.5, 0.25, -0.5, 0.5)
+_SHARES = ((0.5, 0.5, 0.25, 0.5, 0.5), (0.5, -0.5, 0.25, -0.5, 0.5))
 # Outside the frame the second has no gradient and the first's curvature: the pair's planes as multiples of the first's.
 _OUTSIDE = (2.0, 1.0, 2.0, 1.0, 2.0)
 
@@ -88,28 +87,17 @@ def window_mean(length: int) -> Tensor:
     return functional.avg_pool1d(functional.pad(impulses, (half, half), mode="replicate"), WINDOW, 1)[:, 0].T
 
 
-def share_of_first(height: int, width: int) -> Tensor:
-    """What the first frame's planes count in their pair's, less at the frame's border.
+def share_of(frame: int, height: int, width: int) -> Tensor:
+    """What a frame's planes count in its pair's, less at the frame's border.
 
     Args:
+        frame: 0 for the pair's first frame, 1 for its second.
         height: rows of the level.
         width: columns of the level.
     Returns:
         float32, (5, height, width).
     """
-    return torch.tensor(_OF_FIRST)[:, None, None] * border_plane(height, width)
-
-
-def share_of_second(height: int, width: int) -> Tensor:
-    """What the second frame's planes count in their pair's, less at the frame's border.
-
-    Args:
-        height: rows of the level.
-        width: columns of the level.
-    Returns:
-        float32, (5, height, width).
-    """
-    return torch.tensor(_OF_SECOND)[:, None, None] * border_plane(height, width)
+    return torch.tensor(_SHARES[frame])[:, None, None] * border_plane(height, width)
 
 
 def outside_factors() -> Tensor:

@@ -199,16 +199,16 @@ def test_two_such_clips_and_nothing_else_cost_one_gpu_at_most(on_gpu):
     assert ledger.devices.count_banned() == 1
 
 
-def test_what_a_dead_process_had_in_hand_keeps_nobody_waiting_for_ever(monkeypatch):
-    """Its clips lie with the banned GPU's own process, which waits for them."""
+@pytest.mark.parametrize(("stage", "seconds"), [("tier", 600), ("decode", 60)])
+def test_what_is_in_hand_keeps_nobody_waiting_for_ever(monkeypatch, stage, seconds):
+    """A dead process's clips lie with the banned GPU's own, which waits; decoded frames wait for a tier actor."""
     now, ledger = [0.0], Ledger()
     monkeypatch.setattr(crash_guard.time, "monotonic", lambda: now[0])
     asked = []
     monkeypatch.setattr(ledger.devices, "advise_banned", lambda *, is_busy: asked.append(is_busy))
-    ledger.begin(["tier:a"], "n")
-    ledger.advise_banned()
-    now[0] = 601.0
-    ledger.advise_banned()
+    ledger.begin([f"{stage}:a"], "n")
+    for now[0] in (seconds - 1.0, seconds + 1.0):
+        ledger.advise_banned()
     assert asked == [True, False]
 
 
@@ -252,16 +252,3 @@ def test_a_clip_that_kills_its_decoding_process_is_given_up_and_the_others_have_
 def test_without_a_ledger_clips_are_decoded_one_after_the_other():
     guard = CrashGuard(None, "decode", 3, lambda clip, record: "")
     assert list(guard.stream([Item("a"), Item("b")], lambda item: iter([item.row_id] * 2))) == ["a", "a", "b", "b"]
-
-
-def test_frames_that_wait_to_be_taken_keep_nobody_waiting(monkeypatch):
-    """Decoding waits for a tier actor; one that waits on a banned GPU must not wait for decoding in turn."""
-    now, ledger = [0.0], Ledger()
-    monkeypatch.setattr(crash_guard.time, "monotonic", lambda: now[0])
-    asked = []
-    monkeypatch.setattr(ledger.devices, "advise_banned", lambda *, is_busy: asked.append(is_busy))
-    ledger.begin(["decode:a"], "n")
-    ledger.advise_banned()
-    now[0] = 61.0
-    ledger.advise_banned()
-    assert asked == [True, False]

@@ -51,7 +51,7 @@ def test_a_ledger_that_does_not_answer_hides_no_error(ledger, monkeypatch):
         raise RuntimeError("the ledger's process died")
 
     def work():
-        monkeypatch.setattr(ledger, "call_devices", be_gone)
+        monkeypatch.setattr(ledger, "call_part", be_gone)
         raise ValueError("what really happened")
 
     with pytest.raises(ValueError, match="what really happened"), report_devices(Handle(ledger)):
@@ -71,7 +71,7 @@ class Looks:
 
 
 def test_several_looks_say_each_line_once_and_a_missed_look_is_no_end(ledger, monkeypatch):
-    answering = ledger.call_devices
+    answering = ledger.call_part
 
     def be_silent(*_):
         raise TimeoutError
@@ -79,7 +79,7 @@ def test_several_looks_say_each_line_once_and_a_missed_look_is_no_end(ledger, mo
     def change(look):
         if look == 1:
             ledger.lose_device("node-1:0", ["tier:a"], "CUDA error: misaligned address")
-        monkeypatch.setattr(ledger, "call_devices", be_silent if look == 2 else answering)
+        monkeypatch.setattr(ledger, "call_part", be_silent if look == 2 else answering)
 
     with LineKeeper() as log:
         device_watch._watch(Handle(ledger), 0, Looks(change))

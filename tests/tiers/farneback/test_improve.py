@@ -8,7 +8,7 @@ from drifting import drifting_texture
 from m3ray.tiers.farneback import batched
 from m3ray.tiers.farneback.definition import border_weights
 from m3ray.tiers.farneback.improve import improve
-from m3ray.tiers.farneback.matrices import outside_factors, share_of_first
+from m3ray.tiers.farneback.matrices import outside_factors, share_of
 from m3ray.tiers.farneback.rows import scratch_rows
 
 
@@ -21,7 +21,7 @@ def expand_in_pytorch(frame):
 def improve_in_pytorch(first, second, flow):
     """One iteration of planes and flow as tensors, (1, 5, H, W) and (1, 2, H, W)."""
     first, second = (torch.stack([p[:, 2], p[:, 0], -p[:, 4], -p[:, 1], p[:, 3]], dim=1) for p in (first, second))
-    first = first * share_of_first(*flow.shape[-2:])
+    first = first * share_of(0, *flow.shape[-2:])
     level = batched.place_level(flow.shape[-2:], flow.device)
     return batched.improve_flow(first, second, first * outside_factors(), flow, level)
 

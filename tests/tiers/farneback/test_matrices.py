@@ -43,7 +43,7 @@ def test_a_constant_frame_has_no_polynomial(level, side):
 
 def test_shares_fall_at_the_border_as_opencv_s_do():
     """0.14 in the outermost row and column, twice at a corner; half of each frame's curvature in the middle."""
-    first, second = matrices.share_of_first(20, 30), matrices.share_of_second(20, 30)
+    first, second = (matrices.share_of(frame, 20, 30) for frame in range(2))
     assert first[0, 10, 15] == second[0, 10, 15] == 0.5
     assert second[1, 10, 15] == -0.5
     assert first[0, 0, 0] == pytest.approx(0.5 * border_weights(20)[0] * border_weights(30)[0])
@@ -51,7 +51,7 @@ def test_shares_fall_at_the_border_as_opencv_s_do():
 
 def test_outside_the_frame_a_pair_has_the_first_s_curvature_and_half_its_gradient():
     """The second's curvature is then the first's and its gradient nothing: both shares, or the first's alone."""
-    first, second = (share[:, 10, 15] for share in (matrices.share_of_first(20, 30), matrices.share_of_second(20, 30)))
+    first, second = (matrices.share_of(frame, 20, 30)[:, 10, 15] for frame in range(2))
     of_second = torch.tensor([1, 0, 1, 0, 1])
     torch.testing.assert_close(matrices.outside_factors()[:, 0, 0] * first, first + second * of_second)
 
