@@ -32,7 +32,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152, ir_csn_152, prepare_network
-from m3ray.tiers.backbones.fused import can_fuse, fuse_convolutions_
+from m3ray.tiers.backbones.fused import fuse_convolutions_
+from m3ray.tiers.backbones.onednn import OneDnnConvolution, can_fuse
 from m3ray.tiers.backbones.prepare import fastest_precision
 from m3ray.tiers.event import NORMALISE
 from m3ray.tiers.malloc import keep_freed_memory
@@ -120,7 +121,7 @@ def measure_prepared(name: str, args: argparse.Namespace, precision: torch.dtype
     x = make_input(name, args).to(DEVICE, precision).movedim(1, -1).contiguous().movedim(-1, 1)
     traffic = estimate_traffic(network, x)
     if fused and can_fuse(DEVICE, precision):
-        network = fuse_convolutions_(network)
+        network = fuse_convolutions_(network, OneDnnConvolution)
     if args.compile:
         network.compile(mode="reduce-overhead")
     took = measure_seconds(lambda: network(x))

@@ -2,10 +2,11 @@
 
 The reference is a loop that reads, decodes and computes the same clips and tiers, clip after clip, with one decoding
 child that is kept, as ours keeps its own, and all cores for torch. The ideal is the functions' own CPU seconds,
-measured in that loop, over the cores: what perfect overlap without overhead would take. Start-up (Ray, workers,
-networks) is apart: the clock runs from the first computed clip to the last. What then lies between the ideal and
-ours is told as core milliseconds a clip: driver, Ray's own processes, what workers take beyond the functions
-(object store, packing, writing), and cores that wait.
+measured in such a loop with one thread, over the cores: what perfect overlap without overhead would take. As many loops
+of one thread as there are cores, side by side, show what of that the machine gives. Start-up (Ray, workers, networks)
+is apart: the clock runs from the first computed clip to the last. What then lies between the ideal and ours is told as
+core milliseconds a clip: driver, Ray's own processes, what workers take beyond the functions (object store, packing,
+writing), and cores that wait.
 
     python benchmarks/extract.py [--clips 48] [--tiers raw scene event] [--fps 5] [--memory 50 100 200] [--long]
                                  [--before PATH]
@@ -16,6 +17,7 @@ ours is told as core milliseconds a clip: driver, Ray's own processes, what work
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -95,11 +97,12 @@ def make_all_tiers(names: list[str], configs: TierConfigs) -> list[Tier]:
     return make_tiers(names, TierInputs(configs, sources, fit_hog_projection(iter(rows))))
 
 
-def measure_loop(clips: list[Clip], tiers: list[Tier], decode: DecodeConfig) -> tuple[float, float]:
+def measure_loop(clips: list[Clip], names: list[str], configs: TierConfigs, threads: int) -> tuple[float, float]:
     """Measure wall and CPU seconds of decoding and computing clip after clip; set-up and one warm-up clip apart."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads)
+    tiers = make_all_tiers(names, configs)
     keep_freed_memory()  # as the tier actors do: what is compared is Ray, not malloc
-    decoder = Decoder(decode, LIMITS)
+    decoder = Decoder(configs.decode, LIMITS)
     for tier in tiers:
         tier.setup(torch.device("cpu"))
 
@@ -116,6 +119,15 @@ def measure_loop(clips: list[Clip], tiers: list[Tier], decode: DecodeConfig) -> 
     result = time.perf_counter() - wall, _cpu_seconds(processes) - cpu
     decoder.close()
     return result
+
+
+def measure_loops(clips: list[Clip], names: list[str], configs: TierConfigs) -> float:
+    """Measure the clips a second of a loop of one thread a core, each in a process of its own and over all clips."""
+    cores = os.cpu_count() or 1
+    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+        work = [(clips, names, configs, 1)] * cores
+        walls = [wall for wall, _ in pool.starmap(measure_loop, work, chunksize=1)]
+    return sum(len(clips) / wall for wall in walls)
 
 
 def _cpu_seconds(processes: list[psutil.Process]) -> float:
@@ -201,15 +213,17 @@ class PeakMemory(Sampler):
 
 def print_throughput(clips: list[Clip], names: list[str], configs: TierConfigs) -> None:
     """Print a row of the comparison, and what the gap to the ideal is made of."""
-    loop_wall, loop_cpu = measure_loop(clips, make_all_tiers(names, configs), configs.decode)
+    cores = os.cpu_count() or 1
+    loop_wall, _ = measure_loop(clips, names, configs, cores)
+    _, loop_cpu = measure_loop(clips, names, configs, 1)
+    loops = measure_loops(clips, names, configs)
     with connect_cluster() as on:
         run = measure_ray(clips, make_all_tiers(names, configs), configs, on)
     if not run.rate:
         raise SystemExit("all clips fit one batch, so there is no rate: give more --clips")
-    cores = os.cpu_count() or 1
     loop, ideal = len(clips) / loop_wall, len(clips) * cores / loop_cpu
-    print(f"\n| {HEADER} |\n|---|---|---|---|---|---|---|---|---|")
-    cells = [f"{x:.2f}" for x in (loop, ideal, run.rate, run.rate / loop, run.rate / ideal)]
+    print(f"\n| {HEADER} |\n|---|---|---|---|---|---|---|---|---|---|")
+    cells = [f"{x:.2f}" for x in (loop, loops, ideal, run.rate, run.rate / loop, run.rate / ideal)]
     cells += [f"{x:.1f}" for x in (run.start, run.tail, run.wall)]
     print("| " + " | ".join([" ".join(names), *cells]) + " |")
     own, all_cores = 1000 * loop_cpu / len(clips), 1000 * cores / run.rate
@@ -224,8 +238,8 @@ def print_throughput(clips: list[Clip], names: list[str], configs: TierConfigs) 
 
 
 HEADER = (
-    "tiers | loop, clips/s | ideal, clips/s | Ray, clips/s | Ray / loop (goal 1) | Ray / ideal (goal 0.9) | "
-    "until the first clip is computed, s | tail, s | wall, s"
+    "tiers | loop, clips/s | a loop a core, clips/s | ideal, clips/s | Ray, clips/s | Ray / loop (goal 1) | "
+    "Ray / ideal (goal 0.9) | until the first clip is computed, s | tail, s | wall, s"
 )
 
 
@@ -275,7 +289,12 @@ def run_before(path: str) -> None:
     paths = os.pathsep.join([os.path.abspath(path), folder])
     arguments = [x for a, x in pairwise(["", *sys.argv[1:]]) if "--before" not in (a, x)]
     print(f"before ({path}):", flush=True)
-    subprocess.run([sys.executable, __file__, *arguments], env={**os.environ, "PYTHONPATH": paths}, check=True)
+    subprocess.run(
+        [sys.executable, os.path.abspath(__file__), *arguments],
+        env={**os.environ, "PYTHONPATH": paths},
+        check=True,
+        cwd=path,
+    )
     print("\nnow:", flush=True)
 
 

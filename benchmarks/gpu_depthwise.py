@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ from gpu_part import DEVICE, SMALL, PartRun, free_memory, measure_seconds, note_
 from torch import Tensor
 from torch.nn import functional
 
+from m3ray.tiers.backbones.convolution_ways import ConvolutionSettings, Work, compute_by_planes, cudnn_off
 from m3ray.tiers.precision import float32_precision
 
 FORWARD, GRADIENT = "Depthwise convolution, forward", "Depthwise convolution, gradient of the weights"
@@ -69,7 +70,7 @@ def list_ways(stride: int) -> dict[str, Way]:
     """The ways that there are for a stride on this device; Triton's needs a GPU."""
     ways = {
         "PyTorch's choice, channels last": Way(partial(convolve, stride=stride)),
-        "native, contiguous": Way(partial(convolve, stride=stride), last=False, context=forbid_cudnn),
+        "native, contiguous": Way(partial(convolve, stride=stride), last=False, context=cudnn_off),
         "three 2-D": Way(partial(convolve_planes, stride=stride)),
     }
     if DEVICE.type == "cuda":
@@ -82,17 +83,6 @@ def list_ways(stride: int) -> dict[str, Way]:
             lambda x, w: forward(x, w, stride), lambda x, w, slope: gradient(x, slope, stride).to(w.dtype)
         )
     return ways
-
-
-@contextmanager
-def forbid_cudnn() -> Iterator[None]:
-    """PyTorch's own kernels alone. Not `cudnn.flags`, which refuses to work beside the settings of TensorFloat-32."""
-    before = torch.backends.cudnn.enabled
-    torch.backends.cudnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.enabled = before
 
 
 def convolve(x: Tensor, w: Tensor, stride: int) -> Tensor:
@@ -108,14 +98,8 @@ def convolve_cudnn(x: Tensor, w: Tensor, stride: int) -> Tensor:
 
 def convolve_planes(x: Tensor, w: Tensor, stride: int) -> Tensor:
     """A depthwise 3-D convolution as the sum of three 2-D ones, x (B, C, T, H, W), channels last."""
-    batch, channels, frames = x.shape[:3]
-    padded = functional.pad(x.movedim(1, -1), (0, 0, 0, 0, 0, 0, 1, 1))  # a frame of zeros before and after
-    parts = []
-    for tap in range(3):
-        planes = padded[:, tap : tap + frames : stride].flatten(0, 1).movedim(-1, 1)
-        parts.append(functional.conv2d(planes, w[:, :, tap], stride=stride, padding=1, groups=channels))
-    total = parts[0] + parts[1] + parts[2]
-    return total.movedim(1, -1).unflatten(0, (batch, -1)).movedim(-1, 1)
+    ones = (1, 1, 1)
+    return compute_by_planes(Work(x, w, None, ConvolutionSettings((stride,) * 3, ones, ones, x.shape[1])))
 
 
 def measure(run: PartRun) -> None:
@@ -155,7 +139,7 @@ def measure_layer(run: PartRun, layer: Layer, bandwidth: float) -> None:
 
 def compute_reference(x: Tensor, w: Tensor, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
     """Output, a random gradient of it, and that of the weights, by PyTorch's own kernel in float32."""
-    with forbid_cudnn():
+    with cudnn_off():
         weights = w.float().requires_grad_(True)
         expected = convolve(x.float(), weights, layer.stride)
         slope = torch.randn(expected.shape, device=DEVICE, dtype=KIND)

@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +116,7 @@ class Mark:
 
     time: float
     clips: int
-    cpu: Counter[str]
+    cpu: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,24 @@ class Rate:
         return self.clips / self.seconds
 
 
-def read_cpu_seconds(kinds: dict[int, str] | None = None) -> Counter[str]:
+def read_cpu_seconds(kinds: dict[int, str] | None = None) -> dict[str, float]:
     """CPU seconds so far of this process and all below it, by kind; some are told by their process id."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
+    for pid, (kind, used) in _read_processes().items():
+        seconds[(kinds or {}).get(pid) or kind] += used
+    return seconds
+
+
+def _read_processes() -> dict[int, tuple[str, float]]:
+    """Process id to kind and CPU seconds so far, of this process and all below it."""
+    found = {}
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         try:
             used = process.cpu_times()
-            seconds[(kinds or {}).get(process.pid) or _tell_kind(process)] += used.user + used.system
+            found[process.pid] = (_tell_kind(process), used.user + used.system)
         except psutil.Error:
             continue
-    return seconds
+    return found
 
 
 def _tell_kind(process: psutil.Process) -> str:
@@ -174,14 +182,20 @@ class Sampler:
 
 
 class CpuSampler(Sampler):
-    """CPU seconds by kind of process."""
+    """CPU seconds by kind of process, those included that have ended meanwhile."""
 
     def __init__(self) -> None:
-        self.samples = [(time.time(), read_cpu_seconds())]
+        self._processes: dict[int, tuple[str, float]] = {}
+        self.samples: list[tuple[float, dict[str, float]]] = []
+        self.sample()
 
     def sample(self) -> None:
         """Read all processes."""
-        self.samples.append((time.time(), read_cpu_seconds()))
+        self._processes |= _read_processes()
+        total: dict[str, float] = defaultdict(float)
+        for kind, seconds in self._processes.values():
+            total[kind] += seconds
+        self.samples.append((time.time(), total))
 
     def between(self, first: float, last: float) -> dict[str, float]:
         """CPU seconds between two times of `time.time()`, by kind."""
@@ -231,7 +245,7 @@ class Meter:
         if not self.marks or time.perf_counter() - self.marks[-1].time > MARK_SECONDS:
             self.marks.append(Mark(time.perf_counter(), clips, self._cpu_seconds()))
 
-    def _cpu_seconds(self) -> Counter[str]:
+    def _cpu_seconds(self) -> dict[str, float]:
         return read_cpu_seconds({self.ledger_pid: "ledger"})
 
     def rate(self, rows: int) -> Rate:

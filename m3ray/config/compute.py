@@ -58,7 +58,7 @@ class ComputeConfig(DeviceConfig):
     """How the work is distributed over processors; it changes numbers by rounding at most."""
 
     actors: int | None = None
-    """Number of tier actors at most; none: as many as the GPUs hold, or one for every two cores on machines without."""
+    """Number of tier actors at most; none: as many as the GPUs hold; without GPUs one a core, as far as memory goes."""
     actors_per_gpu: int | None = None
     """Tier actors that share a GPU; none: 2 where each GPU has 40 GiB or more, else 1."""
     threads: int | None = None

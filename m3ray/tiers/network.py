@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from m3ray.errors import WeightsError
 from m3ray.tiers.backbones import fill_untrained_, load_weights, prepare_network
-from m3ray.tiers.backbones.fused import can_fuse, fuse_convolutions_
+from m3ray.tiers.backbones.chosen import ChosenConvolution
+from m3ray.tiers.backbones.convolution_ways import WayChooser
+from m3ray.tiers.backbones.fused import fuse_convolutions_
+from m3ray.tiers.backbones.onednn import OneDnnConvolution, can_fuse
 from m3ray.tiers.base import WeightedValue, WindowFeatures
 from m3ray.tiers.constants import constant
 from m3ray.tiers.graphed_network import GraphedNetwork
@@ -132,7 +136,9 @@ class Network:
         precision = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         module = prepare_network(module, device, precision, fold=self.foldable, in_place=True)
         if self.foldable and can_fuse(device, precision):
-            module = fuse_convolutions_(module)
+            module = fuse_convolutions_(module, OneDnnConvolution)
+        elif self.foldable and device.type == "cuda":
+            module = fuse_convolutions_(module, partial(ChosenConvolution, chooser=WayChooser()))
         loaded = LoadedNetwork(module, self.transform, device, precision, tf32=self.precision == "tf32")
         if self.foldable and device.type == "cuda":  # torchvision's may wait for a GPU, which no graph can
             loaded.repeat_as_graphs()

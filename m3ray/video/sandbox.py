@@ -273,7 +273,7 @@ class Decoder:
             slabs = () if self._slab is None else (self._slab,)
             memory = str(self.limits.memory_mb)
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "m3ray.video.decode_process", memory, *map(str, slabs)],
+                [sys.executable, "-P", "-m", "m3ray.video.decode_process", memory, *map(str, slabs)],
                 pass_fds=slabs,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

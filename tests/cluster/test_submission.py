@@ -120,7 +120,7 @@ def test_a_failed_job_says_so(cluster):
 def test_a_stopped_job_goes_on_where_it_was(cluster):
     environment, home = cluster
     out = str(home / "stopped")
-    job = f"jobs/extract.py --limit 24 --fps 2 --tiers raw --out {out} --compute.shard-clips 4".split()
+    job = f"jobs/extract.py --fps 5 --tiers raw --out {out} --compute.shard-clips 4".split()
     begun = submit(environment, *job, wait=False)
     (name,) = re.findall(r"raysubmit_\w+", begun.stdout)[:1]
     root = Root(out)
@@ -135,12 +135,12 @@ def test_a_stopped_job_goes_on_where_it_was(cluster):
     committed = len(
         set(root.read_ids("features", next(n for n in root.list_names("features") if n.startswith("raw"))).to_pylist())
     )
-    assert 0 < committed < 24
+    assert 0 < committed < 96, "the catalogue's clips, of which the job was to be stopped amid"
     again = submit(environment, *job)
     assert again.returncode == 0, again.stdout[-2000:]
     (cached,) = re.findall(r"raw +\d+ to compute, (\d+) cached", again.stdout)
     assert int(cached) >= committed
-    assert "24 clips have features, 0 rejected" in again.stdout
+    assert "96 clips have features, 0 rejected" in again.stdout
 
 
 def test_metrics_are_there_for_prometheus(submitted):

@@ -261,8 +261,8 @@ class CrashGuard(Generic[C, R]):
     def stream(self, clips: Sequence[C], compute: Callable[[C], Iterator[R]]) -> Iterator[R]:
         """Compute clips one after the other, each of which may have many results; the ledger is told once of all.
 
-        Suspects come last, those with the fewest deaths first; the ledger is told of each. No result is kept: Ray
-        repeats a task from its beginning.
+        Of each suspect it is told apart. No result is kept: Ray repeats a task from its beginning, and leaves out as
+        many results as it has already, whatever they are; the order is therefore the same each time.
 
         Args:
             clips: The clips of a task.
@@ -276,13 +276,10 @@ class CrashGuard(Generic[C, R]):
             return
         node = ray.get_runtime_context().get_node_id()
         records: dict[str, CrashRecord] = ray.get(self.ledger.begin.remote([self._key(clip) for clip in clips], node))
-        fresh = [clip for clip in clips if self._key(clip) not in records]
-        for clip in fresh:
-            yield from compute(clip)
-        self.ledger.end.remote({self._key(clip): None for clip in fresh})
-        suspects = [clip for clip in clips if self._key(clip) in records]
-        for clip in sorted(suspects, key=lambda clip: records[self._key(clip)].deaths):
-            yield from self._stream_suspect(clip, records[self._key(clip)], compute, node)
+        for clip in clips:
+            record = records.get(self._key(clip))
+            yield from compute(clip) if record is None else self._stream_suspect(clip, record, compute, node)
+        self.ledger.end.remote({self._key(clip): None for clip in clips if self._key(clip) not in records})
 
     def _stream_suspect(
         self, clip: C, record: CrashRecord, compute: Callable[[C], Iterator[R]], node: str

@@ -218,6 +218,13 @@ def _count_actors(plan: Plan, settings: Settings, banned: int) -> int:
     return max(actors, min(resources.gpus, banned + 1) * share) if banned else actors
 
 
+def _decode_cpus(resources: Resources) -> float:
+    """CPUs of a decoding task; Ray starts no more than there are."""
+    if not resources.gpus:
+        return 0.25
+    return 0.5 if resources.cpus <= 2 else 1
+
+
 def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, actors: int) -> ray.data.Dataset:
     compute, resources = settings.compute, settings.resources
     batch = resources.batch(compute)
@@ -230,10 +237,10 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
         batch_size=None,  # a block a task: Ray would else join blocks until it has so many rows
         batch_format="pyarrow",
         zero_copy_batch=True,
-        num_cpus=0.5 if resources.cpus <= 2 else 1,
+        num_cpus=_decode_cpus(resources),
         label_selector=_NEAR_GPUS if resources.gpus else None,
         fallback_strategy=[{"label_selector": {}}] if resources.gpus else None,
-        compute=ray.data.TaskPoolStrategy(size=None if resources.gpus else max(1, resources.cpus // 2)),
+        compute=ray.data.TaskPoolStrategy(size=None if resources.gpus else resources.cpus),
     )
     data = data.map_batches(
         TierStage,
@@ -246,7 +253,8 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
         # as they have one. A growing pool was seen to stay at one actor while a second GPU node stood idle.
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
         num_gpus=1 / resources.actors_per_gpu(compute) if resources.gpus else None,
-        # Beside a GPU an actor waits for it more than it computes: decoding needs the CPUs.
+        # Beside a GPU an actor waits for it more than it computes: decoding needs the CPUs. Elsewhere actors take half
+        # of them, and decoding a quarter: what the tiers don't keep up with waits for them, not for a CPU.
         num_cpus=0.5 if resources.gpus else max(0.5, resources.cpus / actors / 2),
     )
     writer = _make_write_stage(plan, settings, ledger)

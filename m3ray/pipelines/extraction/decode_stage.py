@@ -34,7 +34,8 @@ from m3ray.video.sandbox import Decoder
 # Attempt, metadata and frames, as `Decoder.windows_in_one_pass` yields them.
 AttemptedWindow = tuple[int, VideoMetadata, np.ndarray]
 
-# Clips of which the ledger is told at once: when the process dies, it is not known which of them it was.
+# Clips of which the ledger is told at once: when the process dies, it is not known which of them it was, and a death
+# is held against each.
 _TOLD_AT_ONCE = 16
 
 
@@ -88,9 +89,9 @@ class DecodeStage:
         enter_worker()
         check_worker(self.software)
         decoder = process_decoder(self.config, self.limits, self.decoder)
-        clips = unpack_work(batch)
-        for start in range(0, len(clips), _TOLD_AT_ONCE):
-            for row in self.guard.stream(clips[start : start + _TOLD_AT_ONCE], partial(self._decode, decoder)):
+        clips, told = unpack_work(batch), _TOLD_AT_ONCE if self.limits.crash_count > 1 else 1
+        for start in range(0, len(clips), told):
+            for row in self.guard.stream(clips[start : start + told], partial(self._decode, decoder)):
                 yield pack_decoded_clips([row])
 
     def _decode(self, decoder: Decoder, clip: DecodedClip) -> Iterator[DecodedClip]:
@@ -113,7 +114,7 @@ class DecodeStage:
         return decoder.windows_in_one_pass(data)
 
     def _cut_into_windows(self, clip: DecodedClip, windows: Iterator[AttemptedWindow]) -> Iterator[DecodedClip]:
-        index, newest, lead = 0, 0, None
+        index, newest, lead, part = 0, 0, None, None
         for attempt, metadata, frames in windows:
             if attempt > newest:
                 index, newest, lead = 0, attempt, None
@@ -121,8 +122,12 @@ class DecodeStage:
             # A clip of several windows is a row a window, so that its frames are decoded once and never all in memory.
             is_part = count > 1 and not self._needs_first_frame_only(clip)
             part = Part(index, count, attempt) if is_part else None
+            if is_part and index == count:
+                raise _count_error(f"more than {count}")
             yield replace(clip, metadata=metadata, frames=frames, part=part, lead=lead)
             index, lead = index + 1, frames[-1:].copy()
+        if part is not None and index < part.count:
+            raise _count_error(f"{index} of {part.count}")
 
     def _needs_first_frame_only(self, row: DecodedClip) -> bool:
         return self.first_frame_only or (bool(row.tiers) and self.first_frame_tiers.issuperset(row.tiers))
@@ -153,6 +158,11 @@ class OnlyRows:
         ids = pa.array(sorted(self.clip_ids), pa.string())
         for table in self.stage(batch):
             yield table.filter(pc.or_(pc.is_in(table["clip_id"], value_set=ids), pc.is_valid(table["error"])))
+
+
+def _count_error(windows: str) -> DecodeError:
+    """Of a clip that would else wait for ever for its other windows."""
+    return DecodeError("damaged", f"{windows} windows come: it does not decode twice alike, copy or convert it again")
 
 
 def _reject_crashing(row: DecodedClip, record: CrashRecord) -> DecodedClip:

@@ -58,6 +58,8 @@ _ACTOR_BYTES = 3 * _GIB
 # CSN-152's activations at its widest block, of a clip of 128 frames of 256x256, with its input: 0.9 GiB in bfloat16.
 _CLIP_BYTES = {True: _GIB, False: 2 * _GIB}
 _MAX_CLIPS_PER_BATCH = 8
+# On a CPU: a tier actor with all networks and a clip takes 1.3 GiB, the decoding task beside it 0.6 (measured).
+_BYTES_A_CPU = 2 * _GIB
 # From this size on a GPU's memory holds two actors: one computes while the other unpacks, copies and packs.
 _SHARED_GPU_BYTES = 40 * _GIB
 
@@ -71,12 +73,14 @@ class Resources:
         gpus: number of GPUs that tiers run on; 0: they run on CPUs.
         gpus_now: number of those GPUs that are there already.
         facts: what the probe found; None: nothing was probed, and devices are taken to be of today's kinds.
+        memory: bytes that the nodes have for processes; 0: not known.
     """
 
     cpus: int
     gpus: int
     gpus_now: int = 0
     facts: DeviceFacts | None = None
+    memory: int = 0
 
     @property
     def bfloat16(self) -> bool:
@@ -101,14 +105,21 @@ class Resources:
         return compute.actors_per_gpu or (2 if self.gpu_memory >= _SHARED_GPU_BYTES else 1)
 
     def actors(self, compute: ComputeConfig) -> int:
-        """Number of tier actors at most: as many as the GPUs hold, else one for every two CPUs, for memory.
+        """Number of tier actors at most: as many as the GPUs hold, else one for each CPU that has memory for it.
+
+        One thread each is what CPUs do most with: networks on two threads wait for each other, and pixel statistics
+        take one anyway.
 
         Args:
             compute: settings, of which `actors` decides if it is set.
         Returns:
             Number of actors, at least 1.
         """
-        return compute.actors or self.gpus * self.actors_per_gpu(compute) or max(1, self.cpus // 2)
+        return compute.actors or self.gpus * self.actors_per_gpu(compute) or self._cpu_actors()
+
+    def _cpu_actors(self) -> int:
+        fit = self.memory // _BYTES_A_CPU if self.memory else self.cpus // 2
+        return max(1, min(self.cpus, fit))
 
     def threads(self, compute: ComputeConfig) -> int:
         """Number of torch threads of an actor.
@@ -216,12 +227,13 @@ def _cluster_resources(compute: ComputeConfig) -> Resources:
 def _combine_resources(compute: ComputeConfig, now: Mapping[str, float], most: Mapping[str, float]) -> Resources:
     """Resources that count, of those that are there and those that may come."""
     cpus = max(1, int(max(now.get("CPU", 0), most.get("CPU", 0))))
+    memory = int(max(now.get("memory", 0), most.get("memory", 0)))
     if compute.device == "cpu":
-        return Resources(cpus, 0)
+        return Resources(cpus, 0, memory=memory)
     gpus_now = int(now.get("GPU", 0))
     gpus = max(gpus_now, int(most.get("GPU", 0)))
     # Where Ray does not know how far its cluster grows, the user does.
-    return Resources(cpus, gpus or (compute.actors or 1 if compute.device == "gpu" else 0), gpus_now)
+    return Resources(cpus, gpus or (compute.actors or 1 if compute.device == "gpu" else 0), gpus_now, memory=memory)
 
 
 def _autoscaler_limits() -> dict[str, float]:

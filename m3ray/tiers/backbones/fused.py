@@ -1,18 +1,14 @@
-"""Convolutions that add their bias, a block's shortcut and the ReLU in the same pass, on CPUs with oneDNN."""
+"""Networks whose convolutions add their bias, a block's shortcut and the ReLU themselves."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable
-from typing import Any, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
-_Activation = tuple[str, list[float], str]
-_RELU: _Activation = ("relu", [], "")
-_NOTHING: _Activation = ("none", [], "")
 
 
 @runtime_checkable
@@ -23,59 +19,75 @@ class ResidualBlock(Protocol):
         """Layers before the addition, in order; the layer of the shortcut, None for the block's own input."""
 
 
-def can_fuse(device: torch.device, precision: torch.dtype) -> bool:
-    """Whether a device computes convolutions together with what follows them.
+class FusedConvolution(nn.Module):
+    """A convolution that computes what follows it too; a subclass says how."""
 
-    Args:
-        device: device to compute on; GPUs leave it to torch.compile.
-        precision: type to compute in.
-    """
-    # oneDNN has these on ARM too, where some are its slow reference code.
-    if (
-        device.type != "cpu"
-        or platform.machine() not in ("x86_64", "AMD64")
-        or not torch.backends.mkldnn.is_available()
-    ):
-        return False
-    operations: Any = torch.ops.mkldnn
-    if not hasattr(operations, "_convolution_pointwise_"):
-        return False
-    return precision is torch.float32 or (precision is torch.bfloat16 and bool(operations._is_mkldnn_bf16_supported()))
+    has_relu = False
+    """Whether a ReLU follows."""
+
+    def add_to_(self, total: Tensor, x: Tensor) -> Tensor:
+        """Add the convolution to `total`, then apply the ReLU.
+
+        Args:
+            total: (B, C', [T',] H', W'); it may be overwritten.
+            x: (B, C, [T,] H, W).
+        Returns:
+            (B, C', [T',] H', W').
+        """
+        raise NotImplementedError
 
 
-def fuse_convolutions_(network: nn.Module) -> nn.Module:
+MakeConvolution = Callable[[nn.Conv2d | nn.Conv3d], FusedConvolution]
+
+
+def fuse_convolutions_(network: nn.Module, make: MakeConvolution) -> nn.Module:
     """Replace a network's convolutions, and the ReLUs and additions after them, by fused ones, in place.
 
     Args:
-        network: network for inference, batch norms folded, on a device and in a precision that `can_fuse` names.
+        network: network for inference, batch norms folded, on its device and in its precision.
+        make: function that makes the fused convolution of a plain one.
     Returns:
-        `network`; its convolutions give up their weights' plain form at the first call.
+        `network`.
     """
-    for name, child in list(network.named_children()):
-        setattr(network, name, _fuse(child))
-    return network
+    return _Fusion(make).fuse_children_(network)
 
 
-def _fuse(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.Sequential):
-        layers = _fuse_layers(module)
-        return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
-    if isinstance(module, ResidualBlock):
-        return _fuse_block(module)
-    if isinstance(module, _CONVOLUTIONS):
-        return FusedConvolution(module)
-    return fuse_convolutions_(module)
+@dataclass(frozen=True)
+class _Fusion:
+    make: MakeConvolution
 
+    def fuse_children_(self, network: nn.Module) -> nn.Module:
+        for name, child in list(network.named_children()):
+            setattr(network, name, self.fuse(child))
+        return network
 
-def _fuse_layers(layers: nn.Sequential) -> list[nn.Module]:
-    fused: list[nn.Module] = []
-    for layer in map(_fuse, _flatten(layers)):
-        last = fused[-1] if fused else None
-        if isinstance(layer, nn.ReLU) and isinstance(last, FusedConvolution):
-            last.activation = _RELU
-        else:
-            fused.append(layer)
-    return fused
+    def fuse(self, module: nn.Module) -> nn.Module:
+        if isinstance(module, nn.Sequential):
+            layers = self.fuse_layers(module)
+            return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+        if isinstance(module, ResidualBlock):
+            return self.fuse_block(module)
+        if isinstance(module, _CONVOLUTIONS):
+            return self.make(module)
+        return self.fuse_children_(module)
+
+    def fuse_layers(self, layers: nn.Sequential) -> list[nn.Module]:
+        fused: list[nn.Module] = []
+        for layer in map(self.fuse, _flatten(layers)):
+            last = fused[-1] if fused else None
+            if isinstance(layer, nn.ReLU) and isinstance(last, FusedConvolution):
+                last.has_relu = True
+            else:
+                fused.append(layer)
+        return fused
+
+    def fuse_block(self, block: ResidualBlock) -> nn.Module:
+        layers, shortcut = block.residual_layers()
+        *before, last = self.fuse_layers(layers)
+        if not isinstance(last, FusedConvolution):  # a batch norm that was not folded, say
+            return self.fuse_children_(cast("nn.Module", block))
+        last.has_relu = True
+        return FusedBlock(nn.Sequential(*before), last, None if shortcut is None else self.fuse(shortcut))
 
 
 def _flatten(layers: Iterable[nn.Module]) -> list[nn.Module]:
@@ -86,76 +98,6 @@ def _flatten(layers: Iterable[nn.Module]) -> list[nn.Module]:
         elif not isinstance(layer, nn.Identity):
             flat.append(layer)
     return flat
-
-
-def _fuse_block(block: ResidualBlock) -> nn.Module:
-    layers, shortcut = block.residual_layers()
-    *before, last = _fuse_layers(layers)
-    if not isinstance(last, FusedConvolution):  # a batch norm that was not folded, say
-        return fuse_convolutions_(cast("nn.Module", block))
-    last.activation = _RELU
-    return FusedBlock(nn.Sequential(*before), last, None if shortcut is None else _fuse(shortcut))
-
-
-class FusedConvolution(nn.Module):
-    """A convolution and its ReLU in one pass of oneDNN, with weights in the order that oneDNN wants them.
-
-    PyTorch reorders them at each call, which for small pictures takes longer than the convolution; and it leaves a
-    3-D convolution of one clip on one thread to a far slower one of its own. Depthwise 3-D convolutions too are fastest
-    so: at least 1.5 times as fast as the best way of three 2-D ones in each layer of a CSN, in float32 and in bfloat16,
-    so that there is nothing to choose when a job starts.
-
-    Args:
-        convolution: the convolution, for inference.
-    """
-
-    def __init__(self, convolution: nn.Conv2d | nn.Conv3d) -> None:
-        super().__init__()
-        assert not isinstance(convolution.padding, str)
-        self.weight, self.bias = convolution.weight, convolution.bias
-        self.settings = (
-            list(convolution.padding),
-            list(convolution.stride),
-            list(convolution.dilation),
-            convolution.groups,
-        )
-        self.activation = _NOTHING
-        self._packed: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The convolution, and ReLU if its `activation` says so.
-
-        Args:
-            x: (B, C, [T,] H, W).
-        Returns:
-            (B, C', [T',] H', W').
-        """
-        weight = self._pack(x)
-        return torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self.settings, *self.activation)
-
-    def add_to_(self, total: Tensor, x: Tensor) -> Tensor:
-        """Add the convolution to `total` in place, then apply the ReLU.
-
-        Args:
-            total: (B, C', [T',] H', W'); it is changed.
-            x: (B, C, [T,] H, W).
-        Returns:
-            `total`.
-        """
-        weight = self._pack(x)
-        return torch.ops.mkldnn._convolution_pointwise_(
-            total, x, weight, self.bias, *self.settings, "add", 1.0, *self.activation
-        )
-
-    def _pack(self, x: Tensor) -> Tensor:
-        """The packed weights; the order suits the first input, and is right, if slower, for any other."""
-        if self._packed is None:
-            padding, stride, dilation, groups = self.settings
-            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, padding, stride, dilation, groups, list(x.shape)
-            )
-            self.weight = None  # type: ignore[assignment]
-        return self._packed
 
 
 class FusedBlock(nn.Module):

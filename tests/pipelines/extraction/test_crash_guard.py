@@ -249,6 +249,25 @@ def test_a_clip_that_kills_its_decoding_process_is_given_up_and_the_others_have_
     assert all(record.result is None for record in ledger.suspects.values()), "frames are not kept"
 
 
+def test_results_keep_their_places_whichever_clip_the_process_dies_of_next(guard):
+    """Ray takes from a repeated task what comes after as many results as it has already."""
+    guarded, _, _ = guard
+    items, taken = [Item(name) for name in "abcd"], []
+    for deadly_clip in ("c", "a", "b", ""):
+
+        def compute(item, deadly_clip=deadly_clip):
+            if item.row_id == deadly_clip:
+                raise Died
+            yield from (item.row_id + "1", item.row_id + "2")
+
+        try:
+            for place, result in enumerate(guarded.stream(items, compute)):
+                taken[place : place + 1] = [result] if place >= len(taken) else [taken[place]]
+        except Died:
+            continue
+    assert taken == ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "d2"]
+
+
 def test_without_a_ledger_clips_are_decoded_one_after_the_other():
     guard = CrashGuard(None, "decode", 3, lambda clip, record: "")
     assert list(guard.stream([Item("a"), Item("b")], lambda item: iter([item.row_id] * 2))) == ["a", "a", "b", "b"]

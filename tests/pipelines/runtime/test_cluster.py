@@ -19,6 +19,11 @@ from m3ray.pipelines.runtime.device_probe import DeviceFacts, DeviceReport
     [
         (Resources(2, 0), ComputeConfig(), (1, 2, 1)),
         (Resources(16, 0), ComputeConfig(), (8, 2, 1)),
+        (Resources(2, 0, memory=12 << 30), ComputeConfig(), (2, 1, 1)),
+        (Resources(16, 0, memory=20 << 30), ComputeConfig(), (10, 1, 1)),
+        (Resources(16, 0, memory=9 << 30), ComputeConfig(), (4, 4, 1)),
+        (Resources(16, 0, memory=1 << 30), ComputeConfig(), (1, 16, 1)),
+        (Resources(16, 4, memory=64 << 30), ComputeConfig(), (4, 4, 8)),
         (Resources(16, 4), ComputeConfig(), (4, 4, 8)),
         (Resources(4, 0), ComputeConfig(actors=4, threads=1, clips_per_batch=3), (4, 1, 3)),
     ],

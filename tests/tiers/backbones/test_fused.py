@@ -9,8 +9,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from m3ray.tiers.backbones import fill_untrained_, prepare_network
 from m3ray.tiers.backbones.csn import CSN
-from m3ray.tiers.backbones.fused import FusedBlock, FusedConvolution, can_fuse, fuse_convolutions_
+from m3ray.tiers.backbones.fused import FusedBlock, fuse_convolutions_
 from m3ray.tiers.backbones.hrnet import BasicBlock, Bottleneck, HighResolutionModule
+from m3ray.tiers.backbones.onednn import OneDnnConvolution, can_fuse
 from m3ray.tiers.event import NORMALISE
 from m3ray.tiers.network import Network, WeightSource
 
@@ -30,7 +31,7 @@ PRECISIONS = [
 
 def make_pair(network, precision):
     plain = prepare_network(fill_untrained_(network), CPU, precision)
-    return plain, fuse_convolutions_(copy.deepcopy(plain))
+    return plain, fuse_convolutions_(copy.deepcopy(plain), OneDnnConvolution)
 
 
 def noise(*shape, precision):
@@ -93,7 +94,7 @@ def test_weights_are_packed_once_and_held_once():
     convolution = nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
     x = torch.randn(1, 8, 6, 6)
     expected = convolution(x)
-    fused = FusedConvolution(convolution)
+    fused = OneDnnConvolution(convolution)
     torch.testing.assert_close(fused(x), expected)
     packed = fused._packed
     fused(x)
@@ -104,7 +105,7 @@ def test_weights_are_packed_once_and_held_once():
 @torch.inference_mode()
 def test_batch_norms_that_are_not_folded_stay():
     plain = fill_untrained_(CSN((1, 1, 1, 1), "ir")).eval().requires_grad_(False)
-    fused = fuse_convolutions_(copy.deepcopy(plain))
+    fused = fuse_convolutions_(copy.deepcopy(plain), OneDnnConvolution)
     x = noise(1, 8, 32, 32, 3, precision=torch.float32)
     assert largest_difference(fused(x), plain(x)) < BOUNDS[torch.float32]
     assert not any(isinstance(m, FusedBlock) for m in fused.modules())
