@@ -31,6 +31,8 @@ from m3ray.video.sliding_windows import iter_sliding_windows
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_DECODE_THREADS = 4  # more gain little in frames of usual sizes
+
 Values = dict[str, dict[str, np.ndarray]]
 
 
@@ -149,7 +151,8 @@ class Scorer:
             warnings.warn(f"{self.bundle.name}: {software}", stacklevel=2)
         self.configs, self.tiers = make_bundle_tiers(self.bundle)
         self._similarity = load_similarity(self.bundle)
-        self._decoder = Decoder(self.configs.decode, limits or LimitsConfig())
+        threads = min(torch.get_num_threads(), _MAX_DECODE_THREADS)
+        self._decoder = Decoder(self.configs.decode, limits or LimitsConfig(), threads=threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":
             keep_freed_memory()

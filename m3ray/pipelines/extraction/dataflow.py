@@ -41,11 +41,15 @@ MakeDecodeStage = Callable[[Any], Stage] | None
 _MAX_SHARD_CLIPS = 256
 # Ray's driver keeps a record of each; at ten million clips a block is then a thousand clips.
 _MAX_BLOCKS = 10_000
+# A window of frames. Ray gathers that many bytes of a task's rows, in copies, before an actor sees the first of them:
+# its 128 MiB would be seconds of a CPU's work and half a gigabyte. GPUs want few, large blocks, for the driver's sake.
+_CPU_BLOCK_BYTES = 24 << 20
 # Frames are decoded on the node whose GPU computes them while that has a CPU free, so that they cross no network; other
 # nodes help where those do not keep up.
 _GPU_TYPES = sorted({value for name, value in vars(accelerators).items() if name.startswith("NVIDIA_")})
 _NEAR_GPUS = {"ray.io/accelerator-type": f"in({','.join(_GPU_TYPES)})"}
 _LEDGER_LIVES = 3
+_MAX_DECODE_THREADS = 4  # more gain little in frames of usual sizes, and each takes address space
 # Per actor: a device that is asked for has something to do.
 _MIN_BATCHES = 4
 _WAITING = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
@@ -193,8 +197,13 @@ def _iterate_counts(results: ray.data.Dataset) -> Iterator[dict[str, Any]]:
 
 def _make_decode_stage(plan: Plan, settings: Settings, ledger: Any) -> Stage:
     first_frame = [tier.name for tier in plan.tiers if not tier.whole_clip]
+    # Where there are fewer clips than CPUs, those left over help to decode them.
+    spare = settings.resources.cpus // max(1, plan.work.num_rows)
+    threads = max(1, min(spare, _MAX_DECODE_THREADS))
     decode, decoder = settings.configs.decode, settings.compute.decoder
-    return DecodeStage(decode, settings.limits, first_frame_tiers=first_frame, decoder=decoder, ledger=ledger)
+    return DecodeStage(
+        decode, settings.limits, first_frame_tiers=first_frame, decoder=decoder, threads=threads, ledger=ledger
+    )
 
 
 def _make_write_stage(plan: Plan, settings: Settings, ledger: Any) -> WriteStage:
@@ -231,6 +240,8 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
     shard = compute.shard_clips or min(_MAX_SHARD_CLIPS, max(4, plan.work.num_rows // 24))
     threads, versions = resources.threads(compute), software_versions()
     tier_stage = (plan.tiers, settings.configs.decode, settings.limits, threads, compute, ledger, versions)
+    if not resources.gpus:
+        ray.data.DataContext.get_current().target_max_block_size = _CPU_BLOCK_BYTES
     data = ray.data.from_arrow(_split_into_blocks(plan.work, resources.cpus))
     data = data.map_batches(
         decode,
@@ -240,7 +251,7 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
         num_cpus=_decode_cpus(resources),
         label_selector=_NEAR_GPUS if resources.gpus else None,
         fallback_strategy=[{"label_selector": {}}] if resources.gpus else None,
-        compute=ray.data.TaskPoolStrategy(size=None if resources.gpus else resources.cpus),
+        compute=ray.data.TaskPoolStrategy(size=None if resources.gpus else max(actors, resources.cpus // 2)),
     )
     data = data.map_batches(
         TierStage,

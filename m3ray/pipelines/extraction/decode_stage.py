@@ -49,6 +49,7 @@ class DecodeStage:
         first_frame_tiers: Names of tiers that see the first frame alone: a clip that lacks no other tier is decoded no
             further.
         decoder: Decoder that reads the videos.
+        threads: Threads that a clip is decoded with, more than one where cores would idle.
         ledger: Handle of a `crash_guard.Ledger` actor; None repeats a clip that kills its process for ever, and lets
             each process find out by itself whether the storage answers.
     """
@@ -61,10 +62,12 @@ class DecodeStage:
         first_frame_only: bool = False,
         first_frame_tiers: Collection[str] = (),
         decoder: DecoderName = "auto",
+        threads: int = 1,
         ledger: Any = None,
     ) -> None:
         self.config = config
         self.limits = limits
+        self.threads = threads
         self.first_frame_only = first_frame_only
         self.first_frame_tiers = frozenset(first_frame_tiers)
         self.decoder = decoder
@@ -88,7 +91,7 @@ class DecodeStage:
         """
         enter_worker()
         check_worker(self.software)
-        decoder = process_decoder(self.config, self.limits, self.decoder)
+        decoder = process_decoder(self.config, self.limits, self.decoder, self.threads)
         clips, told = unpack_work(batch), _TOLD_AT_ONCE if self.limits.crash_count > 1 else 1
         for start in range(0, len(clips), told):
             for row in self.guard.stream(clips[start : start + told], partial(self._decode, decoder)):
@@ -170,16 +173,19 @@ def _reject_crashing(row: DecodedClip, record: CrashRecord) -> DecodedClip:
 
 
 @cache
-def process_decoder(config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto") -> Decoder:
+def process_decoder(
+    config: DecodeConfig, limits: LimitsConfig, decoder: DecoderName = "auto", threads: int = 1
+) -> Decoder:
     """The decoder of this worker process, with one child: starting one costs more than decoding a clip.
 
     Args:
         config: Rate, size and window of the frames.
         limits: Per-clip resource limits.
         decoder: Decoder that reads the videos.
+        threads: Threads that it decodes with.
     Returns:
         The decoder, the same for the same arguments; it is closed when the process ends.
     """
-    shared = Decoder(config, limits, decoder)
+    shared = Decoder(config, limits, decoder, threads=threads)
     atexit.register(shared.close)
     return shared
