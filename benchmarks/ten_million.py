@@ -80,10 +80,10 @@ class Inputs:
     nodes: int = 8
     prefixes: int = 1
     decode_cpu_seconds: float = 0.15
-    move_cpu_seconds: float = 0.03
+    move_cpu_seconds: float = 0.042
     reached: float = 0.8
-    driver_ms: float = 1.06
-    ledger_ms: float = 1.62
+    driver_ms: float = 0.27
+    ledger_ms: float = 0.12
     shard_clips: float = 256.0
     merge_mb_a_cpu_second: float = 35.0
     merge_request_ms: float = 30.0

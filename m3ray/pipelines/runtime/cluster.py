@@ -324,6 +324,7 @@ def _configure_ray() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
+    context.issue_detectors_config.detectors = []  # advice on an actor's memory, which is counted on here already
     send_environment()  # to workers of a Ray that somebody else started, too
     # A worker that cannot start is an error to show, not one to repeat for ever.
     context.actor_init_retry_on_errors = True

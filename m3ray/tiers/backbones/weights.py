@@ -49,7 +49,9 @@ def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256:
     ignored = tuple(getattr(module, "accepted_but_unused", ()))
     state = {key: value for key, value in state.items() if not key.startswith(ignored or ("\0",))}
     _check_keys(module, state, path)
-    module.load_state_dict(state, strict=False)
+    own = module.state_dict()
+    # Assigned, not copied: the module's own memory would be written once more for nothing.
+    module.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, strict=False, assign=True)
     return sha256_of(path)
 
 

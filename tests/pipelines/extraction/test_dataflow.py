@@ -1,6 +1,7 @@
 """How work is cut into blocks, and when a running extraction stops. No Ray task runs."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -9,7 +10,7 @@ from mean_tier import FOLDERS, MeanTier
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
 from m3ray.console import LineKeeper
 from m3ray.errors import LostDeviceError, M3RayError
-from m3ray.pipelines.extraction import dataflow
+from m3ray.pipelines.extraction import dataflow, decode_stage
 from m3ray.pipelines.extraction.dataflow import Settings, _count_actors, _split_into_blocks, _track_progress
 from m3ray.pipelines.extraction.planning import Plan
 from m3ray.pipelines.extraction.records import WORK
@@ -113,6 +114,18 @@ def on_gpus(gpus, **compute):
 def test_a_pool_has_a_sound_gpu(tmp_path, clips, gpus, banned, per_gpu, actors):
     settings = on_gpus(gpus, actors_per_gpu=per_gpu)
     assert _count_actors(plan_of(Root(str(tmp_path)), clips), settings, banned) == actors
+
+
+@pytest.mark.parametrize(("clips", "cpus", "threads"), [(1, 16, 4), (8, 16, 2), (16, 16, 1), (100, 16, 1), (1, 1, 1)])
+def test_cores_that_would_idle_help_to_decode(tmp_path, monkeypatch, clips, cpus, threads):
+    made = []
+    monkeypatch.setattr(decode_stage, "Decoder", lambda *_, threads: made.append(threads) or Mock())
+    decode_stage.process_decoder.cache_clear()
+    settings = replace(SETTINGS, resources=Resources(cpus, 0))
+    stage = dataflow._make_decode_stage(plan_of(Root(str(tmp_path)), clips), settings, None)
+    list(stage(work(0)))
+    decode_stage.process_decoder.cache_clear()
+    assert made == [threads]
 
 
 class Devices:
