@@ -1,6 +1,8 @@
 """torch.compile of networks: how often it compiles, and what happens where it cannot. The backend counts, and runs."""
 
+import copy
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -8,8 +10,11 @@ from compile_backend import CountedBackend
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from m3ray.tiers.backbones import hrnetv2_w48, prepare_network
+from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, prepare_network
+from m3ray.tiers.backbones.chosen import ChosenConvolution
+from m3ray.tiers.backbones.convolution_ways import WayChooser
 from m3ray.tiers.backbones.csn import CSN
+from m3ray.tiers.backbones.fused import fuse_convolutions_
 from m3ray.tiers.backbones.hrnet import pool_as_if_enlarged
 from m3ray.tiers.backbones.prepare import fold_batch_norms_
 from m3ray.tiers.compiled_network import CompiledNetwork
@@ -26,9 +31,10 @@ def _fresh():
 
 
 def on_pretended_gpu(build):
-    """A network as `prepare_network` makes it for a GPU, but of tensors without numbers, on a GPU that is not there."""
+    """A network as `Network.load` makes it for a GPU, but of tensors without numbers, on a GPU that is not there."""
     with torch.device("cuda"):
         network = fold_batch_norms_(build().eval().requires_grad_(False))
+        network = fuse_convolutions_(network, partial(ChosenConvolution, chooser=WayChooser()))
     for module in network.modules():
         for name, value in list(module.named_parameters(recurse=False)):
             layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(value.ndim, torch.preserve_format)
@@ -137,3 +143,19 @@ def test_too_many_compilations_end_in_the_plain_network(monkeypatch):
     compiled(torch.ones(2, 3, 4, 4))
     with pytest.warns(UserWarning, match="without torch.compile"):
         assert compiled(torch.ones(2, 3, 5)).shape == (2, 15)
+
+
+@pytest.mark.integration
+@torch.inference_mode()
+def test_inductor_s_features_are_the_plain_network_s():
+    """A minute of compilation on the CPU. What is compiled are convolutions that a GPU would choose ways for."""
+    plain = prepare_network(fill_untrained_(CSN((1, 1, 1, 1), "ip")), torch.device("cpu"), torch.float32)
+    chooser = WayChooser(lambda _: pytest.fail("what is compiled is not timed"))
+    chosen = fuse_convolutions_(copy.deepcopy(plain), partial(ChosenConvolution, chooser=chooser))
+    compiled = CompiledNetwork(chosen)
+    generator = torch.Generator().manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for batch, frames in ((2, 8), (3, 9)):
+            x = torch.randn(batch, frames, 32, 32, 3, generator=generator).movedim(-1, 1)
+            torch.testing.assert_close(compiled(x), plain(x), rtol=1e-4, atol=1e-5)
