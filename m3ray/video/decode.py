@@ -58,8 +58,7 @@ def decode(
         data: bytes of the file.
         config: sampling rate, size of the frames and length of a window.
         limits: per-clip limits of pixels and seconds.
-        extent: what of the clip is wanted. With `one_window`, a longer clip yields one window of no frame; its metadata
-            are then, as with `first_window` and `first_frame`, what its packets say.
+        extent: what of the clip is wanted. With `first_window` and `first_frame` the metadata are what its packets say.
         decoder: "pyav"; "decord", which serves where it is proven to give the same pictures; or "decord alone", which
             rejects the clip elsewhere.
         threads: threads of PyAV's decoder; they change no picture and no verdict.
@@ -173,19 +172,15 @@ class _Decoding:
             # The packets decide here; the few clips for which they are wrong are merely sampled a little differently.
             metadata = self._metadata(len(predicted))
             yield metadata, next(self._pick(predicted, decode_shown_frames(self.video)))
-        elif extent == "one_window" and len(predicted) > self.config.window_frames:
-            yield self._metadata(len(predicted)), self._empty_window(0)
         elif extent == "in_one_pass" and len(predicted) > self._max_buffered:
             yield from self._one_pass(predicted)
         else:
-            yield from self._all_windows(extent, len(predicted))
+            yield from self._all_windows(len(predicted))
 
-    def _all_windows(self, extent: Extent, predicted: int) -> Iterator[Window]:
+    def _all_windows(self, predicted: int) -> Iterator[Window]:
         clock, pictures = self._first_pass(self._max_buffered if predicted <= self._max_buffered else 0)
         positions, metadata = self._conclude(clock)
-        if extent == "one_window" and len(positions) > self.config.window_frames:
-            yield metadata, self._empty_window(0)
-        elif pictures is None or not pictures.has_all(positions):  # useless times were spaced anew at the end
+        if pictures is None or not pictures.has_all(positions):  # useless times were spaced anew at the end
             for frames in self._pick(positions, decode_shown_frames(self.video)):
                 yield metadata, frames
         else:

@@ -70,9 +70,6 @@ def decode_with_decord(
     positions = sample_frames(video.times, video.duration, config.fps, timestamp_rounding(video.container))
     metadata = packet_metadata(video, len(positions))
     count = {"first_frame": 1, "first_window": config.window_frames}.get(extent, len(positions))
-    if extent == "one_window" and len(positions) > config.window_frames:
-        yield metadata, np.empty((0, config.size, config.size, 3), np.uint8)
-        return
     reader = _open(video)
     for start in range(0, count, config.window_frames):
         chosen = positions[start : min(count, start + config.window_frames)]

@@ -17,9 +17,9 @@ ROUNDING = 1e-3
 # GIF counts in hundredths: at 15 frames a second some last 60 ms and others 70.
 _GIF_ROUNDING = 1e-2
 
-Extent = Literal["all", "in_one_pass", "one_window", "first_window", "first_frame"]
+Extent = Literal["all", "in_one_pass", "first_window", "first_frame"]
 """What of a clip is wanted: all its windows; the same, while they are decoded, as long as the frames are those that the
-packets foretell; the only one, or of a longer clip none; the first one; its first frame."""
+packets foretell; the first one; its first frame."""
 
 UNFORESEEN_TIMES = "unforeseen_times"
 """Reason of the error that ends windows in one pass where frames are not shown as the packets foretell."""

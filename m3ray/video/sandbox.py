@@ -123,20 +123,6 @@ class Decoder:
         for metadata, frames in self.windows(data):
             yield 1, metadata, frames
 
-    def one_window(self, data: bytes) -> tuple[VideoMetadata, np.ndarray | None]:
-        """Decode a clip if it is no longer than a window.
-
-        Args:
-            data: bytes of the file.
-        Returns:
-            The metadata of the clip, and its frames, uint8, (T, size, size, 3). Of a longer clip, the metadata are what
-            its packets say, and the frames None.
-        Raises:
-            DecodeError: If the clip cannot be decoded.
-        """
-        ((metadata, frames),) = self.windows(data, extent="one_window")
-        return metadata, frames if len(frames) else None
-
     def first_window(self, data: bytes) -> np.ndarray:
         """Decode the first window of a clip.
 

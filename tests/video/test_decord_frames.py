@@ -75,10 +75,3 @@ def test_windows_are_those_that_are_wanted(extent, lengths):
     assert [len(frames) for _, frames in windows] == lengths
     assert windows[0][1].dtype == np.uint8
     assert windows[0][1].shape[1:] == (32, 32, 3)
-
-
-def test_a_clip_longer_than_one_window_has_no_frame_where_one_is_wanted():
-    config = DecodeConfig(size=32, window_frames=4)
-    with opened(encode_clip(pictures(10), 10)) as video:
-        ((metadata, frames),) = decord_frames.decode_with_decord(video, config, "one_window")
-    assert (metadata.sampled, frames.shape) == (10, (0, 32, 32, 3))
