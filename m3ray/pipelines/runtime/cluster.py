@@ -227,7 +227,8 @@ def _cluster_resources(compute: ComputeConfig) -> Resources:
 def _combine_resources(compute: ComputeConfig, now: Mapping[str, float], most: Mapping[str, float]) -> Resources:
     """Resources that count, of those that are there and those that may come."""
     cpus = max(1, int(max(now.get("CPU", 0), most.get("CPU", 0))))
-    memory = int(max(now.get("memory", 0), most.get("memory", 0)))
+    # What an autoscaler's config leaves out is taken to grow with the CPUs.
+    memory = int(max(now.get("memory", 0) * cpus / max(1, now.get("CPU", 0)), most.get("memory", 0)))
     if compute.device == "cpu":
         return Resources(cpus, 0, memory=memory)
     gpus_now = int(now.get("GPU", 0))

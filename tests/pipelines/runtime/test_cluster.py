@@ -80,6 +80,15 @@ def test_workers_of_a_ray_of_our_own_have_it_in_their_environment(monkeypatch):
         ("gpu", None, {"CPU": 2.0}, {}, Resources(2, 1, 0)),
         ("gpu", 6, {"CPU": 2.0}, {}, Resources(2, 6, 0)),
         ("auto", None, {}, {}, Resources(1, 0, 0)),
+        ("auto", None, {"CPU": 2.0, "memory": 8e9}, {}, Resources(2, 0, 0, memory=8_000_000_000)),
+        ("cpu", None, {"CPU": 2.0, "memory": 8e9}, {"CPU": 16.0}, Resources(16, 0, memory=64_000_000_000)),
+        (
+            "cpu",
+            None,
+            {"CPU": 2.0, "memory": 8e9},
+            {"CPU": 4.0, "memory": 9e10},
+            Resources(4, 0, memory=90_000_000_000),
+        ),
     ],
 )
 def test_what_may_come_counts_with_what_is_there(device, actors, now, most, expected):
