@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from m3ray.config import LimitsConfig, SlidingWindowConfig, TierConfigs
-from m3ray.errors import FeatureError
+from m3ray.errors import DecodeError, FeatureError
 from m3ray.features.matrix import Features
 from m3ray.scoring.bundle import Bundle, describe_software
 from m3ray.similarity.fitted import FittedSimilarity
@@ -170,6 +170,12 @@ class Scorer:
         Raises:
             DecodeError: If the video cannot be decoded.
         """
+        try:
+            return self._compute_tiers(path)
+        except DecodeError as error:  # of several videos nobody would know which one it is
+            raise DecodeError(error.reason, f"{os.fspath(path)}: {error.message}", error.stage) from error
+
+    def _compute_tiers(self, path: str | os.PathLike[str]) -> Values:
         data = read_video(absolute_uri(os.fspath(path)), self._decoder.limits.max_bytes)
         measured: dict[str, list[Any]] = {tier.name: [] for tier in self.tiers}
         for _, window in iter_clip_windows(self._decoder.windows(data)):

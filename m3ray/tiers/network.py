@@ -135,14 +135,26 @@ class Network:
         module = module if self.cut is None else self.cut(module)
         precision = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         module = prepare_network(module, device, precision, fold=self.foldable, in_place=True)
-        if self.foldable and can_fuse(device, precision):
+        is_fused = self.foldable and (device.type == "cuda" or can_fuse(device, precision))
+        if is_fused:
+            self._check_overflow(module, device, precision)
+        if is_fused and device.type == "cpu":
             module = fuse_convolutions_(module, OneDnnConvolution)
-        elif self.foldable and device.type == "cuda":
+        elif is_fused:
             module = fuse_convolutions_(module, partial(ChosenConvolution, chooser=WayChooser()))
         loaded = LoadedNetwork(module, self.transform, device, precision, tf32=self.precision == "tf32")
         if self.foldable and device.type == "cuda":  # torchvision's may wait for a GPU, which no graph can
             loaded.repeat_as_graphs()
         return loaded
+
+    @torch.inference_mode()
+    def _check_overflow(self, module: nn.Module, device: torch.device, precision: torch.dtype) -> None:
+        """Check that numbers stay finite: a fused ReLU makes zero of NaN, so that features would not tell."""
+        generator = torch.Generator().manual_seed(0)
+        frames = (8,) if any(isinstance(layer, nn.Conv3d) for layer in module.modules()) else ()
+        x = torch.randn(1, 3, *frames, 64, 64, generator=generator).to(device, precision)
+        if not torch.isfinite(module(x)).all():
+            raise WeightsError(f"with the weights of {self.source.location} numbers overflow: fetch the file again")
 
     def check(self) -> None:
         """Check the weights before any clip is computed.

@@ -29,9 +29,16 @@ def open_slab(size: int) -> int | None:
         return None
     import fcntl
 
-    slab = os.memfd_create("m3ray-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(slab, size)
-    fcntl.fcntl(slab, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    try:
+        slab = os.memfd_create("m3ray-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError:  # a sandbox that forbids it
+        return None
+    try:
+        os.ftruncate(slab, size)
+        fcntl.fcntl(slab, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except OSError:
+        os.close(slab)
+        return None
     return slab
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import m3ray
 from m3ray.config import SimilarityConfig, SlidingWindowConfig
-from m3ray.errors import FeatureError
+from m3ray.errors import DecodeError, FeatureError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block
 from m3ray.model import StackedMLP
@@ -139,6 +139,17 @@ def test_a_clip_s_windows_are_averaged_and_each_sees_the_frame_before_it(video):
     scorer, tier = video
     assert scorer.features("a.mp4") == {"text": {"text": 2.0}}, "the mean of 0 to 4, each frame once"
     assert tier.seen == [(0, None), (1, 1), (2, 3)]
+
+
+def test_an_error_names_the_video(video, monkeypatch):
+    def fail(_):
+        raise DecodeError("damaged", "packet 3 does not decode")
+
+    scorer, _ = video
+    monkeypatch.setattr(scorer._decoder, "windows", fail)
+    with pytest.raises(DecodeError, match=r"^a\.mp4: packet 3 does not decode") as error:
+        scorer.features("a.mp4")
+    assert (error.value.reason, error.value.stage) == ("damaged", "decode")
 
 
 def test_scores_over_time_are_those_of_each_window_alone(video, monkeypatch):

@@ -9,7 +9,9 @@ from counting import META, count_operations
 from torch import nn
 
 from m3ray.errors import WeightsError
+from m3ray.tiers.backbones import fill_untrained_
 from m3ray.tiers.backbones.csn import CSN
+from m3ray.tiers.backbones.onednn import can_fuse
 from m3ray.tiers.compiled_network import CompiledNetwork
 from m3ray.tiers.event import NORMALISE
 from m3ray.tiers.graphed_network import GraphedNetwork
@@ -110,6 +112,16 @@ def test_weights_that_are_not_finite_are_found_before_any_clip(tmp_path):
     Network(lambda: nn.Linear(3, 2), PLAIN, WeightSource(str(tmp_path / "good.pth")), "float32").check()
     with pytest.raises(WeightsError, match=r"bad\.pth holds numbers that are not finite"):
         Network(lambda: nn.Linear(3, 2), PLAIN, WeightSource(str(tmp_path / "bad.pth")), "float32").check()
+
+
+@pytest.mark.skipif(not can_fuse(torch.device("cpu"), torch.float32), reason="nothing is fused here")
+def test_weights_whose_numbers_overflow_are_found_though_a_fused_relu_hides_nan(tmp_path):
+    network = fill_untrained_(CSN((1, 1, 1, 1), "ip"))
+    network.get_parameter("stem.0.weight").data *= 1e38
+    torch.save(network.state_dict(), tmp_path / "huge.pth")
+    source = WeightSource(str(tmp_path / "huge.pth"))
+    with pytest.raises(WeightsError, match=r"huge\.pth numbers overflow"):
+        Network(lambda: CSN((1, 1, 1, 1), "ip"), PLAIN, source, "float32").load(torch.device("cpu"))
 
 
 def test_weights_are_known_by_their_hash_or_seed():

@@ -19,6 +19,15 @@ def slab():
     os.close(found)
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has such memory")
+def test_where_it_is_forbidden_frames_go_through_the_pipe(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    assert open_slab(100) is None
+
+
 @pytest.mark.parametrize("count", [4, 2, 0])
 def test_what_was_written_is_read(slab, count):
     write_slab(slab, FRAMES[:count])

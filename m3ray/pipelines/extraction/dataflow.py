@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
+from ray.data.context import DEFAULT_TARGET_MAX_BLOCK_SIZE
 from ray.util import accelerators
 
 from m3ray.config import ComputeConfig, LimitsConfig, TierConfigs
@@ -138,9 +139,13 @@ def _compute(plan: Plan, settings: Settings, rows: int, make_decode_stage: MakeD
 def _compute_lost(
     plan: Plan, settings: Settings, make_decode_stage: MakeDecodeStage, ledger: Any, progress: Progress
 ) -> None:
-    """Compute the clips that came to no row: their windows waited in a ledger whose process died."""
+    """Compute the clips that came to no row.
+
+    Their windows waited in a ledger whose process died; or a decoding task was repeated and had fewer results for a
+    clip than before, so that Ray left out others in their place.
+    """
     for _ in range(_LEDGER_LIVES):
-        if make_decode_stage is not None or plan.replan is None or _count_clips(progress) >= plan.work.num_rows:
+        if make_decode_stage is not None or plan.replan is None or _count_clips(progress) == plan.work.num_rows:
             return
         rest = prepare(plan.replan(only=plan.work["clip_id"].combine_chunks()))
         if not rest.work.num_rows:
@@ -240,8 +245,8 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
     shard = compute.shard_clips or min(_MAX_SHARD_CLIPS, max(4, plan.work.num_rows // 24))
     threads, versions = resources.threads(compute), software_versions()
     tier_stage = (plan.tiers, settings.configs.decode, settings.limits, threads, compute, ledger, versions)
-    if not resources.gpus:
-        ray.data.DataContext.get_current().target_max_block_size = _CPU_BLOCK_BYTES
+    block_bytes = DEFAULT_TARGET_MAX_BLOCK_SIZE if resources.gpus else _CPU_BLOCK_BYTES
+    ray.data.DataContext.get_current().target_max_block_size = block_bytes
     data = ray.data.from_arrow(_split_into_blocks(plan.work, resources.cpus))
     data = data.map_batches(
         decode,
@@ -265,8 +270,8 @@ def _build_dataset(plan: Plan, settings: Settings, decode: Stage, ledger: Any, a
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
         num_gpus=1 / resources.actors_per_gpu(compute) if resources.gpus else None,
         # Beside a GPU an actor waits for it more than it computes: decoding needs the CPUs. Elsewhere actors take half
-        # of them, and decoding a quarter: what the tiers don't keep up with waits for them, not for a CPU.
-        num_cpus=0.5 if resources.gpus else max(0.5, resources.cpus / actors / 2),
+        # of them, at most one each, as they must fit the smallest node; decoding a quarter; the rest is the writer's.
+        num_cpus=0.5 if resources.gpus else min(1.0, resources.cpus / actors / 2),
     )
     writer = _make_write_stage(plan, settings, ledger)
     return data.map_batches(writer, batch_size=shard, batch_format="pyarrow", num_cpus=0.25)

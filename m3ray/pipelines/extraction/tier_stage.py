@@ -103,6 +103,7 @@ class TierStage:
             _compute_deterministically()
         self.device = self._take_device()
         if self.device.type == "cpu":
+            threads = min(threads, os.cpu_count() or 1)  # reckoned from the CPUs of all nodes
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
             keep_freed_memory()

@@ -61,16 +61,18 @@ class WindowJoins:
         self.windows.setdefault(clip, {})[row["part"]["index"]] = row
         return True
 
-    def close(self, rows: Mapping[str, str]) -> list[str]:
+    def close(self, rows: Mapping[str, tuple[str, int]]) -> list[str]:
         """End clips of which a window came to nothing; what arrives of them later is dropped.
 
         Args:
-            rows: Name of the window's row to the id of its clip.
+            rows: Name of the window's row to the id of its clip and to the attempt that it is of.
         Returns:
-            The names of those rows that ended their clip: one a clip, however many of its windows fail.
+            The names of those rows that ended their clip: one a clip, however many of its windows fail; none of an
+            attempt after which the clip was begun anew.
         """
-        self.forget([clip for name, clip in rows.items() if self.closed.setdefault(clip, name) == name])
-        return [name for name, clip in rows.items() if self.closed[clip] == name]
+        valid = {name: clip for name, (clip, attempt) in rows.items() if attempt >= self.attempts.get(clip, 0)}
+        self.forget([clip for name, clip in valid.items() if self.closed.setdefault(clip, name) == name])
+        return [name for name, clip in valid.items() if self.closed[clip] == name]
 
     def forget(self, clips: Sequence[str]) -> None:
         """Forget the windows of clips that are committed.

@@ -114,7 +114,8 @@ class WriteStage:
     def _keep_ends(self, failed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The failed windows that end their clip, as rows of the clip."""
         rows = {name_row(row["clip_id"], Part(**row["part"])): row for row in failed}
-        ends = self._call_joins("close", {name: row["clip_id"] for name, row in rows.items()}) if rows else []
+        clips = {name: (row["clip_id"], row["part"]["attempt"]) for name, row in rows.items()}
+        ends = self._call_joins("close", clips) if rows else []
         return [{**rows[name], "part": None} for name in ends]
 
     def _call_joins(self, method: str, argument: Any) -> Any:

@@ -7,7 +7,7 @@ convolutions differ most: cuDNN, PyTorch's own kernel, three 2-D ones and Triton
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -270,16 +270,11 @@ class WayChooser:
     def _try(self, way: Way, work: Work, expected: Tensor) -> float | None:
         """Milliseconds of a way; None where it fails, or its numbers are others than rounding explains."""
         try:
-            if _difference(way(work), expected) > _MAX_DIFFERENCE[work.x.dtype]:
+            if not _difference(way(work), expected) <= _MAX_DIFFERENCE[work.x.dtype]:  # nor NaN
                 return None
             return self._measure(lambda: way(work))
         except Exception:  # Whatever this machine's libraries lack, the plain way is there.
             return None
-
-    @property
-    def choices(self) -> Mapping[tuple[object, ...], str]:
-        """Kind of convolution to the name of the function that computes it."""
-        return {kind: way.__name__ for kind, way in self._chosen.items()}
 
 
 def _kind_of(work: Work) -> tuple[object, ...]:

@@ -105,7 +105,7 @@ def fill_untrained_(network: nn.Module, seed: int = 0) -> nn.Module:
     for key, value in state.items():
         if value.is_floating_point():  # counters and index tables stay
             state[key] = _random_tensor(key, value, seed)
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict(state)
     return network
 
 

@@ -49,9 +49,7 @@ def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256:
     ignored = tuple(getattr(module, "accepted_but_unused", ()))
     state = {key: value for key, value in state.items() if not key.startswith(ignored or ("\0",))}
     _check_keys(module, state, path)
-    own = module.state_dict()
-    # Assigned, not copied: the module's own memory would be written once more for nothing.
-    module.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, strict=False, assign=True)
+    module.load_state_dict(state, strict=False)
     return sha256_of(path)
 
 

@@ -47,16 +47,23 @@ def test_windows_of_an_earlier_attempt_are_void():
 def test_a_clip_ends_once_however_many_of_its_windows_fail():
     joins = WindowJoins()
     joins.add([window(0)])
-    assert joins.close({"0.1/a": "a"}) == ["0.1/a"]
-    assert joins.close({"0.2/a": "a", "0.0/b": "b"}) == ["0.0/b"]
-    assert joins.close({"0.1/a": "a"}) == ["0.1/a"], "a writer that is repeated"
+    assert joins.close({"0.1/a": ("a", 0)}) == ["0.1/a"]
+    assert joins.close({"0.2/a": ("a", 0), "0.0/b": ("b", 0)}) == ["0.0/b"]
+    assert joins.close({"0.1/a": ("a", 0)}) == ["0.1/a"], "a writer that is repeated"
     assert joins.add([window(0), window(1), window(2)]) == []
     assert joins.windows == {}
 
 
+def test_a_window_of_a_void_attempt_ends_nothing():
+    joins = WindowJoins()
+    joins.add([window(0, 2, attempt=1)])
+    assert joins.close({"0.1/a": ("a", 0)}) == []
+    assert joins.add([window(1, 2, attempt=1)]) == [[window(index, 2, attempt=1) for index in range(2)]]
+
+
 def test_a_further_pass_begins_anew():
     joins = WindowJoins()
-    joins.close({"0.1/a": "a"})
+    joins.close({"0.1/a": ("a", 0)})
     joins.add([window(0, 2, clip="b")])
     joins.start_pass()
     assert joins.add([window(0, 1)]) == [[window(0, 1)]]
