@@ -12,8 +12,6 @@ from m3ray.tiers.backbones.csn import CSN
 from m3ray.tiers.backbones.fused import FusedBlock, fuse_convolutions_
 from m3ray.tiers.backbones.hrnet import BasicBlock, Bottleneck, HighResolutionModule
 from m3ray.tiers.backbones.onednn import OneDnnConvolution, can_fuse
-from m3ray.tiers.event import NORMALISE
-from m3ray.tiers.network import Network, WeightSource
 
 CPU = torch.device("cpu")
 # Relative to the largest value. A sum in another order in float32; in bfloat16 (8 bits of mantissa) roundings after
@@ -90,29 +88,9 @@ def test_no_pointwise_operation_is_left_in_a_csn():
 
 
 @torch.inference_mode()
-def test_weights_are_packed_once_and_held_once():
-    convolution = nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
-    x = torch.randn(1, 8, 6, 6)
-    expected = convolution(x)
-    fused = OneDnnConvolution(convolution)
-    torch.testing.assert_close(fused(x), expected)
-    packed = fused._packed
-    fused(x)
-    assert fused._packed is packed
-    assert fused.weight is None
-
-
-@torch.inference_mode()
 def test_batch_norms_that_are_not_folded_stay():
     plain = fill_untrained_(CSN((1, 1, 1, 1), "ir")).eval().requires_grad_(False)
     fused = fuse_convolutions_(copy.deepcopy(plain), OneDnnConvolution)
     x = noise(1, 8, 32, 32, 3, precision=torch.float32)
     assert largest_difference(fused(x), plain(x)) < BOUNDS[torch.float32]
     assert not any(isinstance(m, FusedBlock) for m in fused.modules())
-
-
-def test_networks_are_fused_on_a_cpu_alone():
-    network = Network(lambda: CSN((1, 1, 1, 1), "ip"), NORMALISE, WeightSource(), "float32").load(CPU)
-    assert any(isinstance(m, FusedBlock) for m in network.module.modules())
-    assert not can_fuse(torch.device("cuda"), torch.float32)
-    assert not can_fuse(CPU, torch.float16)
