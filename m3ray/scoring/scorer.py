@@ -25,13 +25,11 @@ from m3ray.tiers.finetuned import tier_of_network_file
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network import WeightSource
 from m3ray.video.reader import read_video
-from m3ray.video.sandbox import Decoder
+from m3ray.video.sandbox import MAX_THREADS, Decoder
 from m3ray.video.sliding_windows import iter_sliding_windows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_MAX_DECODE_THREADS = 4  # more gain little in frames of usual sizes
 
 Values = dict[str, dict[str, np.ndarray]]
 
@@ -151,7 +149,7 @@ class Scorer:
             warnings.warn(f"{self.bundle.name}: {software}", stacklevel=2)
         self.configs, self.tiers = make_bundle_tiers(self.bundle)
         self._similarity = load_similarity(self.bundle)
-        threads = min(torch.get_num_threads(), _MAX_DECODE_THREADS)
+        threads = min(torch.get_num_threads(), MAX_THREADS)
         self._decoder = Decoder(self.configs.decode, limits or LimitsConfig(), threads=threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":

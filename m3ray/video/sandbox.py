@@ -25,6 +25,8 @@ from m3ray.video.sampling import UNFORESEEN_TIMES, Extent
 
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES = 4096
+MAX_THREADS = 4
+"""Threads of a decoder beyond which frames of usual sizes gain little; each takes address space."""
 _START_SECONDS = 10.0  # a child loads its libraries before it reads
 # Variables that a child needs to find Python, its libraries and a folder for temporary files.
 _ENVIRONMENT = frozenset(

@@ -34,6 +34,7 @@ from m3ray.pipelines.extraction.write_stage import WriteStage
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.progress import Progress
 from m3ray.storage.versions import software_versions
+from m3ray.video.sandbox import MAX_THREADS
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,6 @@ _CPU_BLOCK_BYTES = 24 << 20
 _GPU_TYPES = sorted({value for name, value in vars(accelerators).items() if name.startswith("NVIDIA_")})
 _NEAR_GPUS = {"ray.io/accelerator-type": f"in({','.join(_GPU_TYPES)})"}
 _LEDGER_LIVES = 3
-_MAX_DECODE_THREADS = 4  # more gain little in frames of usual sizes, and each takes address space
 # Per actor: a device that is asked for has something to do.
 _MIN_BATCHES = 4
 _WAITING = "CPUs for decoding or devices for the tiers (`ray status` shows what is pending)"
@@ -204,7 +204,7 @@ def _make_decode_stage(plan: Plan, settings: Settings, ledger: Any) -> Stage:
     first_frame = [tier.name for tier in plan.tiers if not tier.whole_clip]
     # Where there are fewer clips than CPUs, those left over help to decode them.
     spare = settings.resources.cpus // max(1, plan.work.num_rows)
-    threads = max(1, min(spare, _MAX_DECODE_THREADS))
+    threads = max(1, min(spare, MAX_THREADS))
     decode, decoder = settings.configs.decode, settings.compute.decoder
     return DecodeStage(
         decode, settings.limits, first_frame_tiers=first_frame, decoder=decoder, threads=threads, ledger=ledger

@@ -1,7 +1,7 @@
 """Ways to compute a convolution with its bias, shortcut and ReLU on a GPU, and the choice among them by timing.
 
-Which is the fastest depends on the card, the shape and the library: no table of ours would stay right. Depthwise 3-D
-convolutions differ most: cuDNN, PyTorch's own kernel, three 2-D ones and Triton's lie up to ten times apart.
+Which is the fastest depends on the card, the shape and the library: no table of ours would stay right.
+`benchmarks/gpu.py --only 3` measures the ways of depthwise 3-D convolutions apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _KERNEL = (3, 3, 3)  # of the depthwise convolutions that have ways of their own
-# Difference from the plain way, relative to its largest value, beyond which a way is wrong rather than rounded.
+# Difference from the plain way, relative to its largest value, beyond which a way is wrong rather than rounded: the last
+# bit of TensorFloat-32 (2^-10), which a way may take where the plain one does; a few times bfloat16's (2^-8).
 _MAX_DIFFERENCE = {torch.float32: 1e-3, torch.bfloat16: 2e-2}
 # A way is taken only where it is clearly faster: two nodes should not choose differently for nothing.
 _MAX_SHARE_OF_PLAIN = 0.95
@@ -39,6 +40,11 @@ class ConvolutionSettings:
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+
+    @property
+    def arguments(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+        """All of them, in the order of PyTorch's functions."""
+        return self.stride, self.padding, self.dilation, self.groups
 
     def is_depthwise(self, weight: Tensor) -> bool:
         """Whether it is one of the 3x3x3 convolutions of single channels that a CSN has.
@@ -106,12 +112,8 @@ def compute_plainly(work: Work) -> Tensor:
     Returns:
         (B, C', [T',] H', W').
     """
-    settings = work.settings
     convolve = functional.conv3d if work.x.ndim == 5 else functional.conv2d
-    out = convolve(
-        work.x, work.weight, work.bias, settings.stride, settings.padding, settings.dilation, settings.groups
-    )
-    return _finish(work, out)
+    return _finish(work, convolve(work.x, work.weight, work.bias, *work.settings.arguments))
 
 
 def _finish(work: Work, out: Tensor) -> Tensor:
@@ -128,8 +130,7 @@ def compute_with_cudnn(work: Work) -> Tensor:
     Returns:
         (B, C', [T',] H', W').
     """
-    settings = work.settings
-    how = (work.bias, settings.stride, settings.padding, settings.dilation, settings.groups)
+    how = (work.bias, *work.settings.arguments)
     if work.shortcut is None:
         return torch.ops.aten.cudnn_convolution_relu(work.x, work.weight, *how)
     return torch.ops.aten.cudnn_convolution_add_relu(work.x, work.weight, work.shortcut, 1.0, *how)
@@ -143,17 +144,9 @@ def compute_without_cudnn(work: Work) -> Tensor:
     Returns:
         (B, C', [T',] H', W'), channels last in memory.
     """
-    settings = work.settings
+    x, weight = work.x.contiguous(), work.weight.contiguous()
     with cudnn_off():
-        out = functional.conv3d(
-            work.x.contiguous(),
-            work.weight.contiguous(),
-            work.bias,
-            settings.stride,
-            settings.padding,
-            settings.dilation,
-            settings.groups,
-        )
+        out = functional.conv3d(x, weight, work.bias, *work.settings.arguments)
     return _finish(work, out.contiguous(memory_format=torch.channels_last_3d))
 
 

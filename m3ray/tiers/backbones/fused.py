@@ -34,7 +34,7 @@ class FusedConvolution(nn.Module):
         Returns:
             (B, C', [T',] H', W').
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} adds nothing")
 
 
 MakeConvolution = Callable[[nn.Conv2d | nn.Conv3d], FusedConvolution]

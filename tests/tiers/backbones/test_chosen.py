@@ -50,8 +50,10 @@ def test_hrnet_s_branches_do_not_overwrite_each_other():
 def test_deterministic_algorithms_are_not_chosen_by_a_clock():
     layer = nn.Conv3d(4, 4, 3, padding=1, groups=4)
     chosen = ChosenConvolution(layer, WayChooser(lambda _: pytest.fail("nothing is timed")))
+    x = torch.randn(1, 4, 3, 4, 4)
     torch.use_deterministic_algorithms(True)
     try:
-        chosen(torch.randn(1, 4, 3, 4, 4))
+        found = chosen(x)
     finally:
         torch.use_deterministic_algorithms(False)
+    assert torch.equal(found, layer(x)), "and computed as PyTorch chooses"
