@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _KERNEL = (3, 3, 3)  # of the depthwise convolutions that have ways of their own
-# Difference from the plain way, relative to its largest value, beyond which a way is wrong rather than rounded: the last
-# bit of TensorFloat-32 (2^-10), which a way may take where the plain one does; a few times bfloat16's (2^-8).
+# Difference from the plain way, relative to its largest value, beyond which a way is wrong rather than rounded: the
+# last bit of TensorFloat-32 (2^-10), which a way may take where the plain one does; a few times bfloat16's (2^-8).
 _MAX_DIFFERENCE = {torch.float32: 1e-3, torch.bfloat16: 2e-2}
 # A way is taken only where it is clearly faster: two nodes should not choose differently for nothing.
 _MAX_SHARE_OF_PLAIN = 0.95
