@@ -36,6 +36,21 @@ CATALOGUE = pa.schema(
     ]
 )
 
+# What viewers did with a clip, beside its score; a catalogue has the columns that its data set tells or lets derive.
+MEMORY = pa.schema(
+    [
+        ("responses", pa.int64()),  # viewers who saw the clip again, which its score is the share of
+        ("hits", pa.int64()),  # those of them who recognised it
+        ("false_alarms", pa.int64()),  # viewers who took the clip for known when they saw it first
+        ("false_alarm_responses", pa.int64()),  # viewers who were asked then
+        ("hit_rate", pa.float64()),
+        ("false_alarm_rate", pa.float64()),
+        ("corrected", pa.float64()),  # hit rate less false alarm rate
+        ("d_prime", pa.float64()),
+        ("alpha", pa.float64()),  # decay: change of the score per video between the two viewings
+    ]
+)
+
 LISTING = "list"  # the stage of rejects that were never read because the listing rejected them
 # Reasons in `rejects/` that say nothing of the clip, which the next job retries by itself.
 STORAGE_FAILED = "storage_failed"

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from m3ray.schema import CATALOGUE, Clip, catalogue_table, feature_names, vector, vector_schema
+from m3ray.schema import CATALOGUE, MEMORY, Clip, catalogue_table, feature_names, vector, vector_schema
 
 
 def test_a_vector_is_a_list_of_fixed_size():
@@ -16,6 +16,12 @@ def test_features_are_what_is_neither_id_nor_stamp():
     assert feature_names(schema) == ["x"]
     numbers = pa.schema([("clip_id", pa.string()), ("content", pa.float32())])
     assert feature_names(numbers) == ["content"], "a user's own column of that name"
+
+
+def test_what_viewers_did_is_counts_and_rates():
+    counts = ["responses", "hits", "false_alarms", "false_alarm_responses"]
+    assert [field.name for field in MEMORY if pa.types.is_integer(field.type)] == counts
+    assert not set(MEMORY.names) & set(CATALOGUE.names)
 
 
 def test_a_catalogue_has_our_columns_and_then_the_user_s():

@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 
 from m3ray.config.compute import ComputeConfig, DeviceConfig, LimitsConfig, Precision, SlidingWindowConfig
-from m3ray.config.datasets import ReadConfig, StorageConfig
+from m3ray.config.datasets import ReadConfig, StorageConfig, Target
 from m3ray.config.finetuning import FinetuneOverrides
 from m3ray.config.presets import BASE_LAG, CARBON
 from m3ray.config.serialization import json_key
@@ -26,6 +26,7 @@ class FinetuneOptions:
 
 
 Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
+Preset = Literal["auto", "paper", "default", "demo", "authors"]
 TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
@@ -76,10 +77,15 @@ class ReadOptions(MissingOptions):
 
     score: Literal["normalized", "raw"] = "normalized"
     """memento10k in MediaEval's form: which of its two short-term scores."""
-    target: Literal["short", "long"] = "short"
-    """videomem: short-term or long-term memorability."""
+    target: Target = "short"
+    """What is predicted: short: the data set's score (videomem: the short-term one; score is the same); long:
+    videomem's long-term score; or a column of what viewers did, where the data have it: hit_rate, false_alarm_rate,
+    corrected (their difference), d_prime, alpha (decay)."""
     splits: str | None = None
-    """videomem: splits of the clips, as a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of lists."""
+    """videomem: splits of the clips, as a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of plain lists,
+    such as (train, val)."""
+    group: str | None = None
+    """COLUMN: clips of one source, a film or an uploader say, never stand on both sides of a drawn split."""
     identity: Literal["fast", "hash"] = "fast"
     """What identifies a local video and its changes: fast: its path, links and spellings resolved, its size and
     modification time; hash: its content, read at the job's start: equal files are one video, which stands in one split
@@ -95,7 +101,7 @@ class ReadOptions(MissingOptions):
     @property
     def read_config(self) -> ReadConfig:
         """Choices for the readers of published data sets."""
-        return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity)
+        return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity, self.group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +150,14 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     """Try rejected clips again."""
     refit_hog: bool = False
     """Fit HOG's PCA anew; every raw feature is then computed again."""
-    preset: Literal["auto", "paper", "default", "demo"] = "auto"
-    """Settings of the tiers; auto: demo for the demo, else default."""
+    preset: Preset = "auto"
+    """Settings of the tiers; auto: demo for the demo, else default; authors: tiers and training as the authors'
+    published code has them where that is no bug (docs/differences.md)."""
     fps: float | None = None
     """Frames a second to sample; none: the preset's (15; demo 5)."""
+    flow_per: Literal["frame", "time"] = "frame"
+    """frame: optical flow in pixels a sampled frame, so that clips with fewer frames a second than --fps read higher;
+    time: theirs is scaled to the time between two frames at --fps."""
     network: Literal["ip", "ir"] | None = None
     """CSN-152 variant: interactions preserved (ip) or reduced (ir); none: the preset's (ip)."""
     precision: Precision = "auto"
@@ -167,12 +177,31 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOptions:
+class WeighOptions:
+    """What a clip counts in training and in its metrics."""
+
+    weigh: Literal["none", "responses"] = "none"
+    """responses: losses and metrics weigh each clip by the number of viewers behind its score, as the variance of a
+    share falls with it; none: all clips alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions:
+    """What a study predicts."""
+
+    target: Target | None = None
+    """What is predicted: score, or a column of what viewers did, where the data have it: hit_rate, false_alarm_rate,
+    corrected (their difference), d_prime, alpha (decay); none: the root's own, else score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(WeighOptions):
     """Choice of a model's training settings."""
 
-    fit: Literal["auto", "paper", "select"] = "auto"
+    fit: Literal["auto", "paper", "select", "each"] = "auto"
     """paper: the settings as they are; select: hidden layers, regularisation and epochs are chosen on held-out fifths
-    of the train split; auto: select where the full model sees user-provided tiers alone, often small and weak."""
+    of the train split, for the full model, whose settings the rows of a study share; each: for each row of a study, its
+    own; auto: select where the full model sees user-provided tiers alone, often small and weak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +209,19 @@ class StudyOptions(FitOptions, FinetuneOptions, MissingOptions):
     """Tables and trainings of a study."""
 
     tables: tuple[int, ...] = (1, 2, 3, 4)
-    """Tables of the paper to make: 1 raw features alone, 2 raw features within M3-S, 3 tiers, 4 similarity measures."""
+    """Tables to make: the paper's 1 raw features alone, 2 raw features within M3-S, 3 tiers, 4 similarity measures; and
+    6 targets by models (hit rate, d', decay, ...), which is made beside all four where the data have such columns."""
     runs: int = 4
     """Number of runs of each variant; run k has seed S + k."""
     epochs: int | None = None
     """Epochs; none: the paper's 20 (15 for a similarity measure alone)."""
+    preset: Preset = "auto"
+    """authors: rows are trained as the authors' published code trains, and report their best epoch on val
+    (docs/differences.md); auto: the preset that the root's tiers were computed with; the others train alike."""
+    folds: int = 0
+    """Also train every row in so many splits: all scored clips outside test are cut into as many parts, each once val,
+    and the tables have the mean and the spread over splits; a group (--group) is never parted; 0: the root's own
+    split alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +238,7 @@ class RecordedLimitsOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateOptions(RunOptions, StudyOptions, CostOptions, RecordedLimitsOptions):
+class AblateOptions(RunOptions, StudyOptions, CostOptions, RecordedLimitsOptions, TargetOptions):
     """Options of a study on a root that holds the tiers."""
 
     seed: int = 0
@@ -214,8 +251,9 @@ class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions):
 
     tiers: tuple[str, ...] = ()
     """Tiers that the model uses, similarity among them; none: the root's own, else raw, scene, event, similarity."""
-    loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] = "mse_tails"
-    """Loss function; the paper's choice is mse_tails for Memento10k, mse_to_spearman for VideoMem."""
+    loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] | None = None
+    """Loss function; none: mse_tails, or with --preset authors that of their command. The paper's choice is mse_tails
+    for Memento10k, mse_to_spearman for VideoMem."""
     epochs: int = 20
     """Passes over the train split."""
     runs: int = 4
@@ -274,7 +312,7 @@ class EvaluateOptions(RunOptions, WorkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOptions):
+class TuneOptions(RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOptions, TargetOptions, WeighOptions):
     """Options of a search over hyper-parameters, on a root that holds the tiers."""
 
     trials: int = 32
@@ -283,6 +321,9 @@ class TuneOptions(RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOpt
     """Metric on val that the search optimises: the mean over runs after the last epoch."""
     runs: int = 4
     """Number of runs of each setting; run k has seed S + k."""
+    preset: Preset = "auto"
+    """authors: settings are tried around the authors' command; auto: the preset that the root's tiers were computed
+    with; the others train alike."""
     epochs: int = 20
     """Epochs of a setting that is not stopped early."""
     tiers: tuple[str, ...] = ()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 T = TypeVar("T")
 
 _JSON_KEY = "json"
+_ADDED = "added"
 
 
 def json_key(name: str) -> dict[str, str]:
@@ -24,6 +25,17 @@ def json_key(name: str) -> dict[str, str]:
     return {_JSON_KEY: name}
 
 
+def added_setting() -> dict[str, bool]:
+    """Metadata of a dataclass field that came after files were written: JSON holds it where it is not its default.
+
+    So the hash of settings that do not use it stays as it was, and what was computed under it is found.
+
+    Returns:
+        What `dataclasses.field` takes as `metadata`; the field needs a default.
+    """
+    return {_ADDED: True}
+
+
 def as_json(config: Any) -> Any:
     """Plain JSON values of a dataclass, or of a structure of dataclasses.
 
@@ -33,7 +45,7 @@ def as_json(config: Any) -> Any:
         Dictionaries with text as keys, lists, and plain values as they are.
     """
     if is_dataclass(config) and not isinstance(config, type):
-        return {_key(f): as_json(getattr(config, f.name)) for f in fields(config)}
+        return {_key(f): as_json(getattr(config, f.name)) for f in fields(config) if not _is_left_out(f, config)}
     if isinstance(config, Mapping):
         return {str(key): as_json(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
@@ -71,6 +83,14 @@ def fingerprint(*parts: Any) -> str:
     """
     text = json.dumps([as_json(part) for part in parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _is_left_out(field: Field[Any], config: Any) -> bool:
+    """Whether a field is a later one that has its default."""
+    if not field.metadata.get(_ADDED):
+        return False
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return bool(getattr(config, field.name) == default)
 
 
 def _key(field: Field[Any]) -> str:

@@ -28,6 +28,7 @@ def make_catalogue(
     seed: int,
     videos: pa.ChunkedArray | None = None,
     origin: DatasetOrigin = UNKNOWN_ORIGIN,
+    group: str | None = None,
 ) -> pa.Table:
     """Split the clips and look up what each one's file is now; splits drawn earlier stay.
 
@@ -37,6 +38,7 @@ def make_catalogue(
         seed: seed that missing splits are drawn with.
         videos: which video each row is, from `video_keys`; None compares paths.
         origin: where the data set lies, on which splits do not depend, and by what its clips are known.
+        group: column whose clips of one value a drawn split keeps on one side; None: each video on its own.
     Returns:
         The clips with a split each and the column `content`.
     Raises:
@@ -46,7 +48,8 @@ def make_catalogue(
     if origin.by == "hash":  # by their paths they were compared when they were listed
         check_leaks(clips, keys)
     folders = (*origin.folders, root.uri)
-    return add_contents(split_clips(clips, read_given_splits(root), seed, keys, homes=folders), root, origin)
+    split = split_clips(clips, read_given_splits(root), seed, keys, homes=folders, group=group)
+    return add_contents(split, root, origin)
 
 
 def write_catalogue(
@@ -55,6 +58,7 @@ def write_catalogue(
     seed: int,
     videos: pa.ChunkedArray | None = None,
     origin: DatasetOrigin = UNKNOWN_ORIGIN,
+    group: str | None = None,
 ) -> pa.Table:
     """Make the catalogue and write it; what only the one before told of splits and contents is kept aside first.
 
@@ -64,12 +68,13 @@ def write_catalogue(
         seed: seed that missing splits are drawn with.
         videos: which video each row is, from `video_keys`; None compares paths.
         origin: where the data set lies, and by what its clips are known.
+        group: column whose clips of one value a drawn split keeps on one side; None: each video on its own.
     Returns:
         The catalogue that was written.
     Raises:
         SchemaError: If clips are known by their bytes, and files with the same bytes stand in two splits.
     """
-    table = make_catalogue(root, clips, seed, videos, origin)
+    table = make_catalogue(root, clips, seed, videos, origin, group)
     keep_older_contents(root, read_canonical_folders(table.schema))
     keep_absent_splits(root, table)
     root.write_table(table, CATALOGUE_FILE)

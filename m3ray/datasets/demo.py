@@ -1,17 +1,25 @@
-"""The demo: small synthetic clips whose scores follow a known formula.
+"""The demo: small synthetic clips whose viewers remember them by known formulas.
 
-Each clip shows one *action*: some actions are common, some rare. Its score is
+Each clip shows one *action*: some actions are common, some rare. A viewer who sees it again recognises it with
 
-    score = 0.45 + 0.22 rarity + 0.16 motion + 0.12 brightness + noise,  noise ~ N(0, 0.02), clipped to [0, 1]
+    p = 0.45 + 0.22 rarity + 0.16 motion + 0.12 brightness + noise,  noise ~ N(0, 0.02), clipped to [0, 1]
 
 with rarity = 1 - (share of the clip's action) / (share of the commonest), motion and brightness drawn evenly in
-[0, 1]. So rare, moving, bright clips are remembered, and a study of the demo can be compared with the formula.
+[0, 1]. So rare, moving, bright clips are remembered, and a study of the demo can be compared with the formula. As in a
+real data set nobody knows p: 60 to 120 viewers see a clip again, each hits or misses, and its score is the share of
+hits, so that no model can be right to the end. At the first showing a viewer gives a false alarm with
+
+    q = 0.05 + 0.20 (1 - rarity),
+
+since what is common looks familiar, and a clip is forgotten at the rate, in score per video,
+
+    alpha = -0.0004 - 0.0012 (1 - motion) + noise,  noise ~ N(0, 0.0001).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -23,6 +31,9 @@ from m3ray.video.encode import encode_clip
 FOLDER = "demo"
 CLIPS = 96
 INTERCEPT, RARITY, MOTION, BRIGHTNESS, NOISE = 0.45, 0.22, 0.16, 0.12, 0.02
+FALSE_ALARM, FAMILIARITY = 0.05, 0.20
+DECAY, STILLNESS, DECAY_NOISE = -0.0004, -0.0012, 0.0001
+VIEWERS = (60, 120)
 SHARES = {"drifting": 0.36, "spinning": 0.28, "bouncing": 0.18, "pulsing": 0.10, "flickering": 0.05, "swarming": 0.03}
 SIZES = ((320, 240), (256, 256), (426, 240), (240, 320))  # width, height
 RATES = (12, 15, 24, 30)
@@ -38,14 +49,43 @@ class DemoTraits:
         motion: speed of what moves, in [0, 1].
         brightness: brightness of the picture, in [0, 1].
         texture: fineness and strength of the background's grain, in [0, 1].
-        score: memorability by the formula above, in [0, 1].
+        probability: that a viewer recognises it, by the formula above, in [0, 1].
     """
 
     action: str
     motion: float
     brightness: float
     texture: float
-    score: float
+    probability: float
+
+    @property
+    def rarity(self) -> float:
+        """1 less the share of its action, of the commonest's: 0 for that one."""
+        return 1 - SHARES[self.action] / max(SHARES.values())
+
+
+@dataclass(frozen=True)
+class DemoResponses:
+    """What the viewers of a demo clip did.
+
+    Args:
+        responses: viewers who saw it again.
+        hits: those of them who recognised it.
+        false_alarm_responses: viewers who were asked at its first showing.
+        false_alarms: those of them who took it for known.
+        alpha: rate of forgetting, change of the score per video between the two showings.
+    """
+
+    responses: int
+    hits: int
+    false_alarm_responses: int
+    false_alarms: int
+    alpha: float
+
+    @property
+    def score(self) -> float:
+        """Share of hits."""
+        return self.hits / self.responses
 
 
 def make_demo(root: Root, clips: int = CLIPS, seed: int = 0, *, write: bool = True) -> list[Clip]:
@@ -63,7 +103,7 @@ def make_demo(root: Root, clips: int = CLIPS, seed: int = 0, *, write: bool = Tr
 
 
 def draw_traits(number: int, seed: int) -> tuple[DemoTraits, np.random.Generator]:
-    """Draw what a clip shows and how memorable it is.
+    """Draw what a clip shows and how likely a viewer is to recognise it.
 
     Args:
         number: number of the clip, from 0.
@@ -80,8 +120,28 @@ def draw_traits(number: int, seed: int) -> tuple[DemoTraits, np.random.Generator
     return DemoTraits(action, motion, brightness, texture, float(np.clip(score, 0, 1))), rng
 
 
+def draw_responses(traits: DemoTraits, number: int, seed: int) -> DemoResponses:
+    """Draw what the viewers of a clip did.
+
+    Args:
+        traits: what the clip shows, as `draw_traits` returns it.
+        number: number of the clip, from 0.
+        seed: seed of the demo.
+    Returns:
+        The counts of their responses, and the clip's rate of forgetting.
+    """
+    # A generator of its own, so that the pictures stay those of roots made before viewers were drawn.
+    rng = np.random.default_rng([seed, number, 1])
+    responses, asked = (int(count) for count in rng.integers(VIEWERS[0], VIEWERS[1] + 1, 2))
+    hits = int(rng.binomial(responses, traits.probability))
+    false_alarms = int(rng.binomial(asked, FALSE_ALARM + FAMILIARITY * (1 - traits.rarity)))
+    alpha = DECAY + STILLNESS * (1 - traits.motion) + rng.normal(0, DECAY_NOISE)
+    return DemoResponses(responses, hits, asked, false_alarms, float(alpha))
+
+
 def _make_clip(root: Root, number: int, seed: int, write: bool) -> Clip:
     traits, rng = draw_traits(number, seed)
+    viewers = draw_responses(traits, number, seed)
     name = f"{traits.action}_{seed}_{number:04d}.mp4"
     if write and not root.exists(FOLDER, name):
         width, height = SIZES[rng.integers(len(SIZES))]
@@ -94,8 +154,9 @@ def _make_clip(root: Root, number: int, seed: int, write: bool) -> Clip:
         "motion": float(traits.motion),
         "brightness_drawn": float(traits.brightness),
         "texture": float(traits.texture),
+        **asdict(viewers),
     }
-    return Clip(name, root.display(FOLDER, name), score=traits.score, labels=(traits.action,), extra=extra)
+    return Clip(name, root.display(FOLDER, name), score=viewers.score, labels=(traits.action,), extra=extra)
 
 
 def _draw_frames(

@@ -25,6 +25,7 @@ from m3ray.datasets.published import (
     locate_videos,
     parse_cell,
     parse_count,
+    parse_hits,
     parse_texts,
     read_csv,
     read_objects,
@@ -38,12 +39,16 @@ _JSON = {split: f"memento_{split}_data.json" for split in ("train", "val", "test
 # Split to its folder and file in MediaEval's distribution.
 _CSV = {"train": ("training_set", "train"), "val": ("dev_set", "dev"), "test": ("test_set", "test")}
 SCORES = {"normalized": "scores_normalized_short_term", "raw": "scores_raw_short_term"}
+_RESPONSES = "annotations_short_term"
 # One column of captions with a row each, or several, numbered.
 _CAPTION = re.compile(r"(?:descriptions?|captions?|text)(?:_?(\d+))?", re.IGNORECASE)
 
 
 def list_memento10k(source: str, read: ReadConfig) -> Listing:
     """List the clips of Memento10k, with `alpha`, `captions` and the numbers of annotations as columns.
+
+    MediaEval's short-term annotations are `responses` too, and where they are listed, each 1 or 0, `hits`; the authors'
+    form has none.
 
     Args:
         source: path or URI of the data set's folder.
@@ -123,6 +128,9 @@ def _read_csv_clips(root: Root, parts: tuple[str, ...], split: str, score: str, 
         if not name:
             raise SchemaError(f"{where}: video_id is empty")
         counts = {c: parse_count(row[c], f"{where}: {c}") for c in row if is_count_column(c)}
+        if _RESPONSES in counts:
+            hits = parse_hits(row[_RESPONSES])
+            counts |= {"responses": counts[_RESPONSES]} | ({} if hits is None else {"hits": hits})
         clips.append(
             Clip(
                 clip_id=name,

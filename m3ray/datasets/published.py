@@ -17,6 +17,7 @@ from m3ray.storage.filesystems import absolute_uri, one_line
 from m3ray.storage.root import Root
 
 _MOST_NAMED = 10
+_RESPONSES = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 
 
 def read_csv(
@@ -108,6 +109,22 @@ def parse_count(value: str, what: str) -> float | None:
     if not (listed.startswith("[") and listed.endswith("]")):
         return parse_cell(value, what)
     return float(len(listed[1:-1].replace(",", " ").split()))
+
+
+def parse_hits(value: str) -> float | None:
+    """Count the viewers who recognised a clip, where a cell lists every viewer's response.
+
+    Args:
+        value: cell of a CSV file: a number of responses, or a list of them in brackets, 1 or true where it was a hit.
+    Returns:
+        The number of hits; None for a plain number, an empty list, and responses that are neither 1 nor 0.
+    """
+    listed = value.strip().lower()
+    if not (listed.startswith("[") and listed.endswith("]")):
+        return None
+    hits = [_RESPONSES.get(part.strip("'\"")) for part in listed[1:-1].replace(",", " ").split()]
+    known = [hit for hit in hits if hit is not None]
+    return float(sum(known)) if known and len(known) == len(hits) else None
 
 
 def is_count_column(name: str) -> bool:

@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 from m3ray.config import ReadConfig
 from m3ray.datasets.demo import CLIPS, make_demo
 from m3ray.datasets.folder import read_folder
+from m3ray.datasets.groups import check_groups
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.memento10k import list_memento10k
+from m3ray.datasets.memory_measures import complete_memory
 from m3ray.datasets.table import read_table
 from m3ray.datasets.videomem import list_videomem
 from m3ray.errors import ConfigError, SchemaError
@@ -42,11 +44,20 @@ def list_clips(
         write: whether the demo's clips are written; False in a dry run.
         read: how a published data set is read; None takes the defaults.
     Returns:
-        The clips, at least one, with what the user is told of them.
+        The clips, at least one, with what follows from their viewers' hits and false alarms, and what the user is told.
     Raises:
-        ConfigError: If the data set is unknown, or lacks its folder or file.
-        SchemaError: If there is nothing to list, or a row is impossible.
+        ConfigError: If the data set is unknown, lacks its folder or file, or the column that clips are grouped by.
+        SchemaError: If there is nothing to list, a row is impossible, or a given split divides a group.
     """
+    listing = _list_as_given(root, dataset, source, limit, seed, write, read or ReadConfig())
+    table, memory_notes = complete_memory(listing.table)
+    notes = (*(f"{dataset}: {note}" for note in memory_notes), *check_groups(table, read.group if read else None))
+    return replace(listing, table=table, notes=(*listing.notes, *notes))
+
+
+def _list_as_given(
+    root: Root, dataset: str, source: str | None, limit: int | None, seed: int, write: bool, read: ReadConfig
+) -> Listing:
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit}: expected at least 1")
     if dataset not in ("demo", *LISTERS):
@@ -57,7 +68,7 @@ def list_clips(
     if source is None:
         raise ConfigError(f"--dataset {dataset} needs --root: the folder or file to read")
     try:
-        listing = LISTERS[dataset](source, read or ReadConfig())
+        listing = LISTERS[dataset](source, read)
     except (OSError, ValueError, pa.ArrowException) as error:
         # What the readers did not foresee is still about a file, not about m3ray.
         raise SchemaError(f"--root {source} cannot be read as {dataset}: {one_line(error)}") from error

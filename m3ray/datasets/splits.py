@@ -1,7 +1,8 @@
 """Splits of clips: given and earlier ones stay, the rest is drawn by video, so that none is in train and in val.
 
 A video is train where a hash of the seed and of its path within the data set lies below 0.8: whatever other clips are
-listed, in whatever order, and whenever they came. Also the draw of a few clips out of many.
+listed, in whatever order, and whenever they came. Where clips are grouped by their source, the hash is of the group's
+name, and the nearest groups are moved until the clips are near 80/20. Also the draw of a few clips out of many.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from m3ray.datasets.groups import join_numbers, name_groups, number_groups
 from m3ray.datasets.identity import number_videos, video_keys
 from m3ray.schema import SPLITS
 from m3ray.storage.dataset_folders import dataset_folder, relative_paths
 
 TRAIN_SHARE = 0.8
+_NEAR = 0.01  # share of the clips that a draw by groups may be off, if groups allow
 _MIN_SCORED = 2  # scored videos that a study needs in train and in val
 _TRAIN, _VAL, _NONE = SPLITS.index("train"), SPLITS.index("val"), len(SPLITS)
 
@@ -30,6 +33,7 @@ def split_clips(
     videos: pa.ChunkedArray | None = None,
     *,
     homes: Sequence[str | None] = (),
+    group: str | None = None,
 ) -> pa.Table:
     """Give each clip without a split one: its video's if that has one, else train or val, drawn by hash, 80/20.
 
@@ -38,24 +42,32 @@ def split_clips(
     learned from. Where train is left with fewer than two scored videos (of all, where none is scored), the nearest ones
     by hash are taken into it; then likewise into val, of the scored ones that train can spare: nothing else needs it.
 
+    With `group`, all clips of one source go where one of them is, and are drawn as one; a source that an earlier draw
+    divided, as it knew of no groups, is drawn anew.
+
     Args:
         clips: the catalogue's columns; `split` and `score` may be null.
         earlier: `clip_id, uri, split` of an earlier catalogue; None where there is none.
         seed: seed of the draw.
         videos: which video each row is, from `video_keys`; None compares paths.
         homes: folders or tables of the data set; a video below one is drawn by its path there.
+        group: column that names each clip's source; None: clips are not grouped.
     Returns:
         The clips, each with a split of `m3ray.schema.SPLITS`.
     """
     keys = video_keys(clips["uri"]) if videos is None else videos
     numbers = number_videos(keys)
+    units = numbers if group is None else join_numbers(numbers, number_groups(clips[group]))
     ranks = _share_ranks(_ranks(clips["split"]), numbers)
+    ranks = np.where(ranks < _NONE, ranks, _share_ranks(ranks, units))
     if earlier is not None and (ranks == _NONE).any():
         earlier_ranks = _share_ranks(_ranks(_earlier_splits(clips, keys, earlier)), numbers)
-        ranks = np.where(ranks < _NONE, ranks, earlier_ranks)
+        ranks = np.where(ranks < _NONE, ranks, _share_undivided(earlier_ranks, units))
     if (ranks == _NONE).any():
         names, scored = _draw_names(clips, keys, homes), pc.is_valid(clips["score"]).to_numpy()
-        ranks = _draw_ranks(ranks, names, scored, numbers, seed)
+        if group is not None:
+            names = pc.coalesce(_name_sources(clips[group]).cast(names.type), names)
+        ranks = _draw_ranks(ranks, names, scored, units, seed, is_grouped=group is not None)
     splits = pa.array(SPLITS).take(pa.array(ranks))
     return clips.set_column(clips.column_names.index("split"), "split", splits)
 
@@ -102,6 +114,12 @@ def _share_ranks(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return first[numbers]
 
 
+def _share_undivided(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The rank that the rows of each unit share; beyond SPLITS where no row has one, or two have different ones."""
+    lowest, highest = _share_ranks(ranks, numbers), -_share_ranks(np.where(ranks < _NONE, -ranks, _NONE), numbers)
+    return np.where(lowest == highest, lowest, _NONE)
+
+
 def _earlier_splits(clips: pa.Table, keys: pa.ChunkedArray, earlier: pa.Table) -> pa.ChunkedArray:
     """The splits that an earlier catalogue gave to the clips, or to their videos under other ids."""
     splits = earlier["split"].take(pc.index_in(clips["clip_id"], earlier["clip_id"]))
@@ -126,27 +144,49 @@ def _draw_names(clips: pa.Table, keys: pa.ChunkedArray, homes: Sequence[str | No
     return pc.coalesce(*inside, *spelled, real, pc.if_else(pc.equal(uris, ""), None, uris), ids)
 
 
+def _name_sources(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The text by which each row's source is drawn, which is never a path's; null where it has none."""
+    return pc.binary_join_element_wise("group", name_groups(column), "\0")
+
+
 def _draw_ranks(
-    ranks: np.ndarray, names: pa.ChunkedArray, scored: np.ndarray, numbers: np.ndarray, seed: int
+    ranks: np.ndarray, names: pa.ChunkedArray, scored: np.ndarray, numbers: np.ndarray, seed: int, *, is_grouped: bool
 ) -> np.ndarray:
-    """The rank of each row, those without one drawn by the lowest name of their video."""
-    _, first, videos = np.unique(numbers, return_index=True, return_inverse=True)
-    of_videos, has_score = ranks[first], np.zeros(len(first), bool)
-    np.logical_or.at(has_score, videos, scored)
-    is_new, hashes = of_videos == _NONE, np.ones(len(first))
-    rows = np.flatnonzero(is_new[videos])
-    lowest = pa.table({"video": videos[rows], "name": names.take(rows)}).group_by("video").aggregate([("name", "min")])
-    hashes[lowest["video"].to_numpy()] = _hash_names(lowest["name_min"], seed)
-    of_videos = np.where(is_new, np.where(hashes < TRAIN_SHARE, _TRAIN, _VAL), of_videos)
-    _balance(of_videos, is_new, hashes, has_score)
-    return of_videos[videos]
+    """The rank of each row, those without one drawn by the lowest name of their unit: a video, or all of a source."""
+    _, first, units = np.unique(numbers, return_index=True, return_inverse=True)
+    of_units, scores = ranks[first], np.bincount(units, scored).astype(np.int64)
+    is_new, hashes = of_units == _NONE, np.ones(len(first))
+    rows = np.flatnonzero(is_new[units])
+    lowest = pa.table({"unit": units[rows], "name": names.take(rows)}).group_by("unit").aggregate([("name", "min")])
+    hashes[lowest["unit"].to_numpy()] = _hash_names(lowest["name_min"], seed)
+    of_units = np.where(is_new, np.where(hashes < TRAIN_SHARE, _TRAIN, _VAL), of_units)
+    if is_grouped:
+        _even_out(of_units, is_new, hashes, np.bincount(units))
+    # Rows of one video are one; of a source, each is a clip.
+    _balance(of_units, is_new, hashes, scores if is_grouped else np.minimum(scores, 1))
+    return np.where(ranks < _NONE, ranks, of_units[units])
 
 
-def _balance(ranks: np.ndarray, is_new: np.ndarray, hashes: np.ndarray, has_score: np.ndarray) -> None:
-    """Move the nearest of the videos just drawn to a split that has too few, while the other one keeps enough."""
-    counts = has_score if has_score.any() else np.ones(len(ranks), bool)
-    _move(_TRAIN, _VAL, np.argmin, ranks, is_new & counts, counts, hashes, keep=0)
-    _move(_VAL, _TRAIN, np.argmax, ranks, is_new & has_score, has_score, hashes, keep=_MIN_SCORED)
+def _even_out(ranks: np.ndarray, is_new: np.ndarray, hashes: np.ndarray, sizes: np.ndarray) -> None:
+    """Move the nearest of the sources just drawn until the clips of train are near their share, if sources allow."""
+    total = sizes[(ranks == _TRAIN) | (ranks == _VAL)].sum()
+    excess = sizes[ranks == _TRAIN].sum() - TRAIN_SHARE * total
+    while abs(excess) > _NEAR * total:
+        source, target = (_TRAIN, _VAL) if excess > 0 else (_VAL, _TRAIN)
+        # A source of more than twice the excess would leave as large a lack.
+        candidates = np.flatnonzero(is_new & (ranks == source) & (sizes < 2 * abs(excess)))
+        if not len(candidates):
+            return
+        nearest = candidates[np.argmin(np.abs(hashes[candidates] - TRAIN_SHARE))]
+        ranks[nearest] = target
+        excess -= np.sign(excess) * sizes[nearest]
+
+
+def _balance(ranks: np.ndarray, is_new: np.ndarray, hashes: np.ndarray, scores: np.ndarray) -> None:
+    """Move the nearest of the units just drawn to a split that has too few, while the other one keeps enough."""
+    counts = scores if scores.any() else np.ones(len(ranks), np.int64)
+    _move(_TRAIN, _VAL, np.argmin, ranks, is_new & (counts > 0), counts, hashes, keep=0)
+    _move(_VAL, _TRAIN, np.argmax, ranks, is_new & (scores > 0), scores, hashes, keep=_MIN_SCORED)
 
 
 def _move(
@@ -161,9 +201,9 @@ def _move(
     keep: int,
 ) -> None:
     for _ in range(_MIN_SCORED):
-        few, many = (int((counts & (ranks == which)).sum()) for which in (target, source))
-        candidates = np.flatnonzero(movable & (ranks == source))
-        if few < _MIN_SCORED and many > keep and len(candidates):
+        few, many = (int(counts[ranks == which].sum()) for which in (target, source))
+        candidates = np.flatnonzero(movable & (ranks == source) & (many - counts >= keep))
+        if few < _MIN_SCORED and len(candidates):
             ranks[candidates[nearest(hashes[candidates])]] = target
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from pyarrow import fs as pafs
 
 from m3ray.datasets.clip_checks import parse_score
 from m3ray.datasets.listing import Listing
+from m3ray.datasets.memory_columns import read_memory_columns
 from m3ray.errors import SchemaError
 from m3ray.schema import CATALOGUE
 from m3ray.storage.columns import (
@@ -23,7 +23,6 @@ from m3ray.storage.columns import (
     check_names,
     is_missing_number,
     is_text,
-    parse_number,
     trim_text,
 )
 from m3ray.storage.csv_reading import read_csv_text
@@ -37,8 +36,6 @@ _READERS: dict[str, Callable[[bytes, str], Sheet]] = {
     ".parquet": read_parquet,
     ".jsonl": read_json_lines,
 }
-# The user's further columns that some job reads as numbers; all others of a CSV file stay text.
-_NUMBER_COLUMNS = ("alpha",)
 _SCHEME = r"^(?:[A-Za-z][A-Za-z0-9+.-]*://|file:/|/)"
 _DOTS = r"(?:^|/)\.\.?(?:/|$)"
 
@@ -46,6 +43,7 @@ _DOTS = r"(?:^|/)\.\.?(?:/|$)"
 def read_table(root: str) -> Listing:
     """Read a table of clips; the user's further columns are kept as they are written.
 
+    Those that tell what viewers did (`m3ray.datasets.memory_columns`) are read as numbers, under our names for them.
     Rows that repeat another one to the letter stand once.
 
     Args:
@@ -54,7 +52,7 @@ def read_table(root: str) -> Listing:
         The clips with the catalogue's columns and the user's, and what the user is told of them.
     Raises:
         SchemaError: If there is no such file, no column `uri` or only one whose name is nearly that, no row, or an
-            impossible score or label; the message names the row.
+            impossible score, label or count; the message names the row.
     """
     uri = absolute_uri(root)
     sheet = _read_sheet(uri)
@@ -110,8 +108,10 @@ def _as_catalogue(sheet: Sheet, uri: str) -> pa.Table:
         "score": _parse_scores(table, rows),
         "labels": _parse_labels(table, rows),
     }
-    columns |= {name: _user_column(table[name], name, rows) for name in table.column_names if name not in columns}
-    return pa.table(columns)
+    memory = read_memory_columns(table, rows)
+    # Programs that do not tell capitals apart must not see a name twice.
+    kept = (name for name in table.column_names if name not in columns and name.lower() not in memory)
+    return pa.table(columns | {name: _user_column(table[name]) for name in kept} | memory)
 
 
 def _text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -195,18 +195,9 @@ def _parse_label(value: Any, row: int) -> str:
     raise SchemaError(f"row {row}: label {value!r}; expected text or a whole number")
 
 
-def _user_column(column: pa.ChunkedArray, name: str, rows: np.ndarray) -> pa.ChunkedArray:
+def _user_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A user's column: text stays as it is written, null where a cell is empty."""
-    if name in _NUMBER_COLUMNS:
-        return as_numbers(column, name, rows, partial(_parse_user_number, name))
     return pc.if_else(pc.equal(column, ""), None, column) if pa.types.is_string(column.type) else column
-
-
-def _parse_user_number(name: str, text: str, row: int) -> float:
-    number = parse_number(text)
-    if number is None:
-        raise SchemaError(f"row {row}: {name} {text!r} is not a number")
-    return number
 
 
 def _drop_repeats(table: pa.Table) -> tuple[pa.Table, list[str]]:

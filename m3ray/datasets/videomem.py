@@ -22,24 +22,31 @@ from m3ray.errors import SchemaError
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
 
-TARGETS = {"short": "short-term_memorability", "long": "long-term_memorability"}
+# Column of a score to the column of the number of viewers behind it.
+TERMS = {
+    "short": ("short-term_memorability", "nb_short-term_annotations"),
+    "long": ("long-term_memorability", "nb_long-term_annotations"),
+}
 
 
 def list_videomem(source: str, read: ReadConfig) -> Listing:
     """List the clips of VideoMem, with the other target and both numbers of annotations as columns.
 
+    The annotations of the chosen target are its `responses` too.
+
     Args:
         source: path or URI of the folder with the ground truth, or of that CSV file itself.
-        read: which score to take (`target`, short or long), a file or folder that says which clip is in which split
-            (`splits`), and the folder of the videos if it is elsewhere (`videos`).
+        read: which score to take (`target`: long, or else short), a file or folder that says which clip is in which
+            split (`splits`), and the folder of the videos if it is elsewhere (`videos`).
     Returns:
         The clips, and what the user is told of them.
     Raises:
         SchemaError: If there is no ground truth, or a row is impossible; the message names file and row.
     """
     folder, names = _find_ground_truth(source)
-    root, column, notes = Root(folder), TARGETS[read.target], list[str]()
-    clips = [clip for name in names for clip in _read_clips(root, name, column, notes)]
+    root, notes = Root(folder), list[str]()
+    column, responses = TERMS["long" if read.target == "long" else "short"]
+    clips = [clip for name in names for clip in _read_clips(root, name, column, responses, notes)]
     clips, repeats = drop_repeats(clips)
     if read.splits is not None:
         clips = _assign_splits(clips, read.splits)
@@ -64,7 +71,7 @@ def _find_ground_truth(source: str) -> tuple[str, list[str]]:
     return source, names
 
 
-def _read_clips(root: Root, name: str, column: str, notes: list[str]) -> list[Clip]:
+def _read_clips(root: Root, name: str, column: str, responses: str, notes: list[str]) -> list[Clip]:
     # The development set's split is drawn, or comes from a file; the test set is just that.
     split, clips = "test" if "test" in name.lower() else None, []
     for where, row in read_csv(root, name, columns=("video", column), notes=notes):
@@ -76,15 +83,25 @@ def _read_clips(root: Root, name: str, column: str, notes: list[str]) -> list[Cl
         except SchemaError as error:
             raise SchemaError(f"{where}: {str(error).removeprefix('row 0: ')} ({column})") from error
         extra = {c: parse_count(row[c], f"{where}: {c}") for c in row if is_count_column(c)}
+        extra |= {"responses": extra[responses]} if responses in extra else {}
         extra |= {c: parse_cell(row[c], f"{where}: {c}") for c in row if "memorability" in c and c != column}
         clips.append(Clip(clip_id=video, uri=video, split=split, score=score, extra=extra))
     return clips
 
 
+def _split_key(name: str) -> str:
+    """What a video is known by in files of splits: its name without folder and ending, or its number alone."""
+    stem = name.lower().replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    number = stem.removeprefix("video")
+    return f"video{int(number)}" if number.isdecimal() else stem
+
+
 def _assign_splits(clips: list[Clip], source: str) -> list[Clip]:
-    splits = read_splits(source)
-    by_stem = {name.lower().rsplit(".", 1)[0]: split for name, split in splits.items()}
-    assigned = [replace(c, split=by_stem.get(c.clip_id.lower().rsplit(".", 1)[0])) for c in clips]
+    by_key: dict[str, str] = {}
+    for name, split in read_splits(source).items():
+        if by_key.setdefault(_split_key(name), split) != split:
+            raise SchemaError(f"{source}: {name} is in {by_key[_split_key(name)]} and in {split}: a leak; name it once")
+    assigned = [replace(clip, split=by_key.get(_split_key(clip.clip_id))) for clip in clips]
     lacking = [clip.clip_id for clip in assigned if clip.split is None]
     if lacking:
         raise SchemaError(f"{source} names no split for {len(lacking)} of {len(clips)} clips, {lacking[0]} among them")

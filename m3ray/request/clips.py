@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from m3ray.config.options import ExtractOptions
 from m3ray.datasets.clip_checks import check_clips
+from m3ray.datasets.groups import check_groups
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.registry import list_clips
 from m3ray.errors import ConfigError, UserError
@@ -82,7 +83,8 @@ def _list_clips(root: Root, options: ExtractOptions, record: DatasetRecord | Non
             f"{root.uri} has lost its catalogue, and nothing tells its data set: say --dataset and --root"
         )
     if options.dataset is None:
-        return Listing(drop_video_metadata(read_catalogue(root)))
+        table = drop_video_metadata(read_catalogue(root))
+        return Listing(table, check_groups(table, options.group))
     try:
         return list_clips(
             root, options.dataset, options.root, limit=options.limit, seed=options.seed, read=options.read_config

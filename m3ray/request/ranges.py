@@ -70,6 +70,7 @@ RANGES = {
     "fps": POSITIVE,
     "seed": SEED,
     "runs": COUNT,
+    "folds": FROM_ZERO,
     "epochs": COUNT,
     "trials": COUNT,
     "carbon": FROM_ZERO,

@@ -20,7 +20,7 @@ TIERS = ("raw", "scene", "event")
 # Older roots have other names for how a changed file is detected.
 _OLDER_IDENTITIES = {"path": "fast", "content": "hash"}
 # How a published data set is read: other values give other scores or splits of the same clips.
-READING_SETTINGS = ("score", "target", "splits", "identity")
+READING_SETTINGS = ("score", "target", "splits", "identity", "group")
 # The options whose values decide a root's clips and numbers, so that they are given once a root.
 SETTINGS = (
     *READING_SETTINGS,
@@ -28,6 +28,7 @@ SETTINGS = (
     "weights",
     "preset",
     "fps",
+    "flow_per",
     "network",
     "precision",
     "measure",

@@ -47,6 +47,21 @@ def read_record(root: Root) -> DatasetRecord | None:
     return _parse_record(values)
 
 
+def group_column(root: Root) -> str | None:
+    """Find the column of the catalogue that says which clips are of one source, as `--group` named it.
+
+    Args:
+        root: root of a job.
+    Returns:
+        Its name; None where none was named, or the root is older than the option.
+    Raises:
+        ConfigError: If `dataset.json` was not written by m3ray.
+        DamagedFileError: If it, or the catalogue, cannot be read.
+    """
+    record = read_record(root)
+    return None if record is None else record.settings.get("group")
+
+
 def is_record(value: Any) -> bool:
     """Tell whether a JSON value is the record of a root's data set.
 

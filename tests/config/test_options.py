@@ -54,8 +54,9 @@ def test_options_of_python_are_given_by_name_and_fixed():
 
 
 def test_choices_of_published_data_sets_go_to_their_readers():
-    reading = ExtractOptions(out="r", target="long", splits="s.csv", identity="hash").read_config
+    reading = ExtractOptions(out="r", target="long", splits="s.csv", identity="hash", group="film").read_config
     assert (reading.score, reading.target, reading.splits, reading.identity) == ("normalized", "long", "s.csv", "hash")
+    assert reading.group == "film"
 
 
 @pytest.mark.parametrize(("kind", "sees"), [(ExtractOptions, False), (ReproduceOptions, False), (TrainOptions, True)])

@@ -47,3 +47,24 @@ def test_finetuning_presets_differ_in_their_layout_alone():
 def test_published_weights_have_an_address_a_network():
     assert set(presets.PUBLISHED) == {"scene", "event:ip", "event:ir"}
     assert all(address.startswith("http") and address.endswith(".pth") for address in presets.PUBLISHED.values())
+
+
+def test_the_authors_preset_is_what_their_code_holds():
+    """Their config.py and gen_features.py: facts, each named in docs/differences.md."""
+    theirs = presets.TIER_PRESETS["authors"]()
+    similarity = theirs.similarity
+    assert (similarity.eps_scene, similarity.eps_event) == (1.25, 0.9)
+    assert (similarity.kde_fewest, similarity.kde_clusters, similarity.kde_kernel) == (780, 20, "epanechnikov")
+    assert (similarity.fractional_of, similarity.cosine_of) == ("mean", "mean")
+    assert not similarity.leave_one_out
+    assert not similarity.dbscan_noise_column
+    assert (theirs.raw.blur_half_width, theirs.raw.blur_logarithm) == (60, "natural")
+    assert as_json(theirs)["decode"] == as_json(presets.paper_tiers())["decode"]
+
+
+def test_a_row_trained_as_the_authors_keeps_its_layers_loss_and_epochs():
+    row = presets.measure_training()
+    found = presets.train_as_authors(row, "videomem")
+    assert (found.hidden, found.loss, found.epochs) == (row.hidden, row.loss, row.epochs)
+    assert found.gamma == pytest.approx(0.28521, abs=1e-5)
+    assert presets.train_as_authors(row, "table").learning_rate == 1e-3

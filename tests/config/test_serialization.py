@@ -7,7 +7,7 @@ import pytest
 from m3ray.config.compute import ComputeConfig, LimitsConfig, SlidingWindowConfig
 from m3ray.config.datasets import ReadConfig, StorageConfig
 from m3ray.config.finetuning import FinetuneConfig
-from m3ray.config.serialization import as_json, fingerprint, from_json, json_key
+from m3ray.config.serialization import added_setting, as_json, fingerprint, from_json, json_key
 from m3ray.config.tiers import EventConfig, FinetunedConfig, SimilarityConfig, TierConfigs
 from m3ray.config.training import TrainConfig
 from m3ray.config.unlock_options import UnlockOptions
@@ -70,6 +70,20 @@ def test_fingerprints_are_those_of_earlier_releases():
     assert fingerprint(TierConfigs()) == "4325b510bc"
     assert fingerprint(LimitsConfig()) == "3e55edf8b1"
     assert fingerprint("a", {"b": (1, 2)}) == "e593854b57"
+
+
+def test_a_setting_that_came_later_changes_no_hash_until_it_is_used():
+    @dataclass(frozen=True)
+    class Later(Inner):
+        kernel: str = field(default="gaussian", metadata=added_setting())
+        widths: tuple[int, ...] = field(default_factory=lambda: (1,), metadata=added_setting())
+
+    assert as_json(Later()) == as_json(Inner())
+    assert fingerprint(Later()) == fingerprint(Inner())
+    changed = Later(kernel="flat", widths=())
+    assert as_json(changed) == {"number": 1, "names": [], "kernel": "flat", "widths": []}
+    assert from_json(Later, as_json(changed)) == changed
+    assert from_json(Later, as_json(Later())) == Later()
 
 
 def test_a_fingerprint_changes_with_every_value_and_not_with_the_order_of_keys():

@@ -31,6 +31,17 @@ def test_splits_are_80_20_seeded_and_kept(tmp_path):
     assert set(again.drop(first.index)) == {"train", "val"}
 
 
+def test_a_catalogue_keeps_groups_together_and_their_column(tmp_path):
+    root = Root(str(tmp_path))
+    rows = [Clip(f"c{k}", f"/v/c{k}.mp4", score=0.5, extra={"film": f"f{k // 10}"}) for k in range(200)]
+    first = write_catalogue(root, catalogue_table(rows[:150]), 0, group="film").to_pandas()
+    assert (first.groupby("film")["split"].nunique() == 1).all()
+    again = write_catalogue(root, catalogue_table(rows), 0, group="film").to_pandas()
+    assert (again.groupby("film")["split"].nunique() == 1).all()
+    assert again["split"][:150].tolist() == first["split"].tolist()
+    assert again["film"].tolist() == [row.extra["film"] for row in rows]
+
+
 def test_the_catalogue_keeps_the_user_s_columns_and_video_metadata(tmp_path):
     root = Root(str(tmp_path))
     table = write_catalogue(

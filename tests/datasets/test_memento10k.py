@@ -62,13 +62,22 @@ def test_captions_come_in_the_order_of_their_numbers(tmp_path):
         assert clip.extra["captions"] == expected
 
 
-@pytest.mark.parametrize(("cell", "count"), [("34", 34), ("[1, 0]", 2), ("", None)])
-def test_numbers_of_annotations_are_kept(tmp_path, cell, count):
+@pytest.mark.parametrize(
+    ("cell", "count", "hits"),
+    [("34", 34, {}), ("[1, 0]", 2, {"hits": 1}), ("['7', '12']", 2, {}), ("[]", 0, {}), ("", None, {})],
+)
+def test_numbers_of_annotations_are_kept_and_are_the_responses(tmp_path, cell, count, hits):
     head = ["video_id", "annotations_short_term", "nb_long", "scores_normalized_short_term", "annotator"]
     (tmp_path / "dev_set").mkdir()
     write_csv(tmp_path / "dev_set" / "dev_scores.csv", head, [["7", cell, "12", "0.5", "x"]])
     (clip,) = clips_of(list_memento10k(str(tmp_path), READ).table)
-    assert clip.extra == {"alpha": None, "captions": [], "annotations_short_term": count, "nb_long": 12}
+    counts = {"annotations_short_term": count, "nb_long": 12, "responses": count} | hits
+    assert clip.extra == {"alpha": None, "captions": []} | counts
+
+
+def test_the_authors_form_tells_no_responses(tmp_path):
+    memento_json(tmp_path)
+    assert not {"responses", "hits"} & set(list_memento10k(str(tmp_path), READ).table.column_names)
 
 
 def test_rows_that_repeat_themselves_are_left_out_and_counted(tmp_path):

@@ -14,6 +14,7 @@ from m3ray.datasets.published import (
     locate_videos,
     parse_cell,
     parse_count,
+    parse_hits,
     parse_texts,
     read_csv,
     read_objects,
@@ -44,6 +45,15 @@ def test_a_cell_that_is_no_number_is_named(value):
 @pytest.mark.parametrize(("value", "expected"), [("34", 34), ("[]", 0), ("[1 0 1]", 3), (" [0.5, 1] ", 2), ("", None)])
 def test_a_count_is_a_number_or_the_length_of_a_list(value, expected):
     assert parse_count(value, "row 1") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("[1, 0, 1]", 2), (" [True False] ", 1), ("['1','0.0']", 1), ("34", None), ("", None), ("[]", None),
+     ("[0.5, 1]", None), ("[1, late]", None)],
+)  # fmt: skip
+def test_hits_are_counted_where_every_response_is_listed(value, expected):
+    assert parse_hits(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,18 @@
 import pytest
 from published import memento_csv, memento_json, videomem_csv
 
+from m3ray.config import ReadConfig
 from m3ray.datasets.registry import list_clips
 from m3ray.errors import ConfigError, SchemaError
+from m3ray.schema import MEMORY
 from m3ray.storage.root import Root
 
 
 def test_the_demo_says_that_it_is_one(tmp_path):
     """A mistyped --out starts it, and its first lines spoke of a catalogue alone."""
     found = list_clips(Root(str(tmp_path)), "demo", None, limit=2, seed=0, write=False)
-    assert found.notes == (
-        "demo: 2 clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root",
+    assert found.notes[0] == (
+        "demo: 2 clips that m3ray draws, with scores that it makes up; for videos of yours: --dataset, --root"
     )
 
 
@@ -24,6 +26,61 @@ def test_data_sets_that_cannot_be(tmp_path):
         list_clips(root, "demo", None, limit=0, seed=0)
     with pytest.raises(ConfigError, match="unknown data set"):
         list_clips(root, "youtube", None, limit=None, seed=0)
+
+
+COUNTED = {"responses", "hit_rate", "corrected", "d_prime"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "make", "columns"),
+    [
+        ("demo", None, COUNTED | {"hits", "alpha"}),
+        ("memento10k", memento_csv, {"responses", "alpha"}),
+        ("memento10k", memento_json, {"alpha"}),
+        ("videomem", videomem_csv, {"responses"}),
+    ],
+)
+def test_every_data_set_tells_of_its_viewers_under_the_same_names(tmp_path, dataset, make, columns):
+    if make is not None:
+        make(tmp_path)
+    source = None if make is None else str(tmp_path)
+    found = list_clips(Root(str(tmp_path)), dataset, source, limit=None, seed=0, write=False).table
+    assert {name for name in MEMORY.names if name in found.column_names} >= columns
+    for name in columns:
+        assert found.schema.field(name) == MEMORY.field(name)
+        assert found[name].null_count == 0
+    unknown = COUNTED - columns
+    assert not unknown & set(found.column_names)
+
+
+def test_counts_of_a_table_give_its_scores(tmp_path):
+    (tmp_path / "t.csv").write_text("uri,hits,n_resp\na.mp4,30,40\nb.mp4,,\n")
+    found = list_clips(Root(str(tmp_path)), "table", str(tmp_path / "t.csv"), limit=None, seed=0)
+    assert found.table["score"].to_pylist() == [0.75, None]
+    assert found.table["n_resp"].to_pylist() == ["40", None], "as it was written"
+    assert found.notes == (
+        "table: responses of 1 of 2 clips: 40 to 40 viewers a clip, median 40",
+        "table: derived: hit_rate",
+        "table: score is the hit rate: 1 clips",
+    )
+
+
+def test_clips_are_grouped_by_a_column_that_is_there(tmp_path):
+    (tmp_path / "t.csv").write_text("uri,film,split\na,x,train\nb,x,val\nc,y,\nd,,\n")
+    (tmp_path / "u.csv").write_text("uri,film\na,x\nb, x\nc,y\nd,\n")
+
+    def notes(name, **read):
+        read = ReadConfig(**read)
+        return list_clips(Root(str(tmp_path)), "table", str(tmp_path / name), limit=None, seed=0, read=read).notes
+
+    assert notes("t.csv") == ()
+    assert notes("u.csv", group="film") == (
+        "groups: 2 by film, the largest of 2 clips; 1 clips without one, each on its own",
+    )
+    with pytest.raises(ConfigError, match=r"--group movie: expected a column .*; there are clip_id, uri, film"):
+        notes("u.csv", group="movie")
+    with pytest.raises(SchemaError, match="put 1 of 1 groups on two sides: 'x' has a in train and b in val"):
+        notes("t.csv", group="film")
 
 
 def put(top, *names):

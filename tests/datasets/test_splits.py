@@ -163,3 +163,125 @@ def test_a_draw_of_a_few_out_of_many():
     ids = draw_clips(shuffled, 1000)["clip_id"].to_pylist()
     assert ids == draw_clips(table, 1000)["clip_id"].to_pylist() == sorted(set(ids))
     assert abs(np.mean([int(name) for name in ids]) - 10_000) < 5 * 20_000 / np.sqrt(12 * 1000), "from all of them"
+
+
+def grouped(films, splits=None, score=0.5):
+    """Clip k is of films[k]."""
+    rows = zip(films, splits or [None] * len(films), strict=True)
+    return catalogue_table(
+        [Clip(f"c{k}", f"/v/c{k}.mp4", split, score, extra={"film": film}) for k, (film, split) in enumerate(rows)]
+    )
+
+
+def draw_grouped(table, seed=0, earlier=None):
+    return split_clips(table, earlier, seed, group="film")
+
+
+def sides_of_films(table):
+    found = {}
+    for film, split in zip(table["film"].to_pylist(), table["split"].to_pylist(), strict=True):
+        found.setdefault(film, set()).add(split)
+    return {film: splits.pop() if len(splits) == 1 else splits for film, splits in found.items()}
+
+
+def film_sizes(kind, rng):
+    return {"even": [10] * 40, "uneven": rng.geometric(0.05, 60).tolist(), "giant": [400, *[5] * 60]}[kind]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("kind", ["even", "uneven", "giant"])
+def test_clips_of_one_source_are_on_one_side_close_to_80_20(kind, seed):
+    """By hash alone forty films would lie within 0.8 +- 0.06 in two cases of three."""
+    films = [f"film{k}" for k, size in enumerate(film_sizes(kind, np.random.default_rng(seed))) for _ in range(size)]
+    found = draw_grouped(grouped(films), seed)
+    assert set(sides_of_films(found).values()) == {"train", "val"}
+    share = found["split"].to_pylist().count("train") / len(films)
+    assert 0.775 <= share <= 0.825
+
+
+def test_the_order_of_rows_does_not_matter_to_the_draw_by_groups():
+    films = [f"film{k // 7}" for k in range(140)]
+    table = grouped(films)
+    shuffled = table.take(np.random.default_rng(0).permutation(140))
+    assert sides_of_films(draw_grouped(table)) == sides_of_films(draw_grouped(shuffled))
+    assert sides_of_films(draw_grouped(table)) != sides_of_films(draw_grouped(table, seed=1))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_new_clips_join_the_side_of_their_group_and_nobody_moves(seed):
+    before = draw_grouped(grouped([f"film{k // 5}" for k in range(60)]), seed)
+    sides = sides_of_films(before)
+    # New clips of known films first, then new films.
+    more = grouped([f"film{k // 5}" for k in range(60)] + [f"film{k % 12}" for k in range(40)] + ["new"] * 30)
+    after = draw_grouped(more, seed, earlier=before.select(["clip_id", "uri", "split"]))
+    assert after["split"].to_pylist()[:60] == before["split"].to_pylist()
+    assert {film: side for film, side in sides_of_films(after).items() if film in sides} == sides
+
+
+def test_clips_without_a_group_are_drawn_as_ever():
+    """Each by its path: the same as without groups, but for those that are moved to keep 80/20 within 1 %."""
+    table = grouped([None] * 2000)
+    assert draw_grouped(table)["split"] == split_clips(table, None, 0)["split"]
+
+
+def test_a_video_that_two_groups_share_joins_them():
+    table = grouped(["x", "y", "x", "y", *"abcdefgh"])
+    uris = pa.array(["/v/1.mp4", "/v/1.mp4", *(f"/v/{k}.mp4" for k in range(2, 12))])
+    for seed in range(20):
+        splits = draw_grouped(table.set_column(1, "uri", uris), seed)["split"].to_pylist()
+        assert len(set(splits[:4])) == 1
+
+
+def test_a_group_goes_where_one_of_its_clips_was_given():
+    table = grouped(["x", "x", "y", "y", "z"], ["test", None, None, "val", "train"])
+    assert draw_grouped(table)["split"].to_pylist() == ["test", "test", "val", "val", "train"]
+
+
+def test_given_splits_stay_even_where_a_shared_video_ties_two_groups():
+    table = grouped(["x", "x", "y", "y"], ["train", None, None, "val"])
+    tied = table.set_column(1, "uri", pa.array(["/v/1.mp4", "/v/2.mp4", "/v/2.mp4", "/v/4.mp4"]))
+    splits = draw_grouped(tied)["split"].to_pylist()
+    assert (splits[0], splits[3]) == ("train", "val")
+    assert splits[1] == splits[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_that_an_earlier_draw_divided_are_drawn_anew(seed):
+    """A root that was split clip by clip, and is given --group later; whole groups stay."""
+    films = [f"film{k // 6}" for k in range(300)]
+    before = split_clips(grouped(films), None, seed)
+    divided = sides_of_films(before)
+    after = draw_grouped(grouped(films), seed, before.select(["clip_id", "uri", "split"]))
+    found = sides_of_films(after)
+    assert all(isinstance(side, str) for side in found.values())
+    assert all(found[film] == side for film, side in divided.items() if isinstance(side, str))
+    assert 0.775 <= after["split"].to_pylist().count("train") / 300 <= 0.825
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"), [([30], (1, 0)), ([30, 30], (1, 1)), ([1, 1], (2, 0)), ([2, 2, 2], (2, 1))]
+)
+def test_a_few_groups_are_shared_out(sizes, expected):
+    """Two scored clips each are what a study needs, of one group or of two."""
+    films = [f"film{k}" for k, size in enumerate(sizes) for _ in range(size)]
+    for seed in range(20):
+        sides = list(sides_of_films(draw_grouped(grouped(films), seed)).values())
+        assert (sides.count("train"), sides.count("val")) == expected
+
+
+def test_a_hundred_thousand_groups_are_drawn_in_seconds():
+    count = 300_000
+    numbers = pa.array(np.arange(count))
+    table = pa.table(
+        {
+            "clip_id": numbers.cast(pa.string()),
+            "uri": pc.binary_join_element_wise("/v/", numbers.cast(pa.string()), ""),
+            "split": pa.nulls(count, pa.string()),
+            "score": numbers,
+            "film": pc.divide(numbers, 3),
+        }
+    )
+    start = time.process_time()
+    found = draw_grouped(table)
+    assert time.process_time() - start < 15
+    assert abs(found["split"].to_pylist().count("train") / count - 0.8) < 0.01

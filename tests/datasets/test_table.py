@@ -49,6 +49,14 @@ def test_the_user_s_columns_of_a_csv_stay_text(tmp_path):
     assert found["day"].to_pylist() == ["2024-01-02", "NA", None]
 
 
+def test_what_viewers_did_is_read_as_numbers_under_our_names(tmp_path):
+    found = listed(tmp_path, "uri,Responses,n_hits,take\na,40,30,1\nb,,,2\n").table
+    assert found.column_names == ["clip_id", "uri", "split", "score", "labels", "n_hits", "take", "responses", "hits"]
+    assert found["responses"].to_pylist() == [40, None], "and not a second time as Responses"
+    assert found["hits"].to_pylist() == [30, None]
+    assert found["n_hits"].to_pylist() == ["30", None]
+
+
 def test_decay_rates_are_numbers(tmp_path):
     assert column(tmp_path, "uri,alpha\na,-0.5\nb,\nc,NA\n", "alpha") == [-0.5, None, None]
     with pytest.raises(SchemaError, match=r"clips\.csv: row 2: alpha 'steep' is not a number"):

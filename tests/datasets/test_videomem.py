@@ -1,5 +1,7 @@
 """VideoMem as it is published: layout in tests/published.py, rows made up."""
 
+import pickle
+
 import pytest
 from published import clips_of, videomem_csv
 
@@ -36,7 +38,55 @@ def test_videomem(tmp_path, target):
         assert (clip.clip_id, clip.split, clip.score) == ("video5.webm", "val", pytest.approx(expected))
         assert clip.uri == f"{tmp_path}/clips/video5.webm"
         assert clip.extra["nb_short-term_annotations"] == 34
+        assert clip.extra["responses"] == {"short": 34, "long": 12}[target], "those behind the chosen score"
         assert f"{target}-term_memorability" in found.notes[0]
+
+
+@pytest.mark.parametrize("target", ["score", "hit_rate", "d_prime", "alpha"])
+def test_other_targets_leave_the_score_the_short_term_one(tmp_path, target):
+    videomem_csv(tmp_path)
+    assert list_videomem(str(tmp_path), ReadConfig(target=target)).table == list_videomem(str(tmp_path), READ).table
+
+
+def test_a_ground_truth_without_counts_tells_no_responses(tmp_path):
+    (tmp_path / "ground-truth.csv").write_text("video,short-term_memorability\na.webm,0.5\n")
+    assert "responses" not in list_videomem(str(tmp_path), READ).table.column_names
+
+
+def test_the_authors_own_split_is_a_pickle_of_a_pair_of_lists(tmp_path):
+    """train_test_split_videomem.pkl beside the ground truth: (train, val), names as VideoMem has them."""
+    known = list(videomem_csv(tmp_path))
+    (tmp_path / "train_test_split_videomem.pkl").write_bytes(pickle.dumps((known[:80], known[80:])))
+    read = ReadConfig(splits=str(tmp_path / "train_test_split_videomem.pkl"))
+    splits = list_videomem(str(tmp_path), read).table["split"].to_pylist()
+    assert splits == ["train"] * 80 + ["val"] * 20
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: name,
+        lambda name: name.replace(".webm", ".mp4"),
+        lambda name: name.removesuffix(".webm"),
+        lambda name: int(name.removeprefix("video").removesuffix(".webm")),
+        lambda name: f"resized/{name.upper()}",
+        lambda name: (name,),
+        lambda name: name.encode(),
+    ],
+    ids=["name", "other ending", "no ending", "number", "path", "row", "bytes"],
+)
+def test_videos_are_named_in_any_way_that_leaves_no_doubt(tmp_path, spell):
+    known = list(videomem_csv(tmp_path, 12))
+    (tmp_path / "s.pkl").write_bytes(pickle.dumps([[spell(name) for name in part] for part in (known[:9], known[9:])]))
+    splits = list_videomem(str(tmp_path), ReadConfig(splits=str(tmp_path / "s.pkl"))).table["split"].to_pylist()
+    assert splits == ["train"] * 9 + ["val"] * 3
+
+
+def test_a_video_under_two_names_in_two_splits_is_a_leak(tmp_path):
+    videomem_csv(tmp_path, 2)
+    (tmp_path / "s.pkl").write_bytes(pickle.dumps((["video0.webm", "video1.webm"], ["video1.mp4"])))
+    with pytest.raises(SchemaError, match=r"video1\.mp4 is in train and in val: a leak"):
+        list_videomem(str(tmp_path), ReadConfig(splits=str(tmp_path / "s.pkl")))
 
 
 def test_videomem_without_a_split_file_is_drawn_later(tmp_path):

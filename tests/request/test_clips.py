@@ -8,11 +8,12 @@ import pytest
 
 from m3ray.config.options import ExtractOptions, TrainOptions
 from m3ray.datasets.listing import Listing
-from m3ray.errors import ConfigError, FeatureError
+from m3ray.errors import ConfigError, FeatureError, SchemaError
 from m3ray.request.checks import check_request
 from m3ray.request.clips import check_videos, drop_video_metadata, read_requested_clips
-from m3ray.schema import LEARNED_KEY
+from m3ray.schema import CATALOGUE_FILE, LEARNED_KEY, Clip, catalogue_table
 from m3ray.storage.dry_root import DryRoot
+from m3ray.storage.root import Root
 
 
 def test_what_was_read_is_handed_on(tmp_path):
@@ -50,6 +51,25 @@ def test_the_demo_s_clips_are_drawn_later_and_it_has_no_root(tmp_path):
     assert (options.dataset, options.tiers, listing, tiers) == ("demo", ("raw", "scene", "event"), None, ())
     with pytest.raises(ConfigError, match="--root /videos: the demo has none"):
         read_requested_clips(root, ExtractOptions(out=root.uri, dataset="demo", root="/videos"))
+
+
+def test_a_column_to_group_by_is_looked_for_before_anything_is_computed(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "t.csv").write_text("uri,score,film\na.mp4,0.5,x\n")
+    options = ExtractOptions(out=str(tmp_path / "o"), dataset="table", root=str(tmp_path / "t.csv"), group="movie")
+    with pytest.raises(ConfigError, match=r"--group movie: expected a column .* clip_id, uri, film"):
+        check_request(options)
+    assert check_request(dataclasses.replace(options, group="film")).options.group == "film"
+
+
+def test_a_catalogue_whose_data_set_is_lost_is_grouped_too(tmp_path):
+    root = DryRoot(str(tmp_path))
+    clips = [Clip("a", "/a", "train", 0.5, extra={"film": "x"}), Clip("b", "/b", "val", 0.5, extra={"film": "x"})]
+    Root(str(tmp_path)).write_table(catalogue_table(clips), CATALOGUE_FILE)
+    with pytest.raises(ConfigError, match="--group movie: expected a column"):
+        read_requested_clips(root, ExtractOptions(out=root.uri, group="movie"))
+    with pytest.raises(SchemaError, match="'x' has a in train and b in val"):
+        read_requested_clips(root, ExtractOptions(out=root.uri, group="film"))
 
 
 def test_what_decoding_learned_is_dropped_whatever_its_name():

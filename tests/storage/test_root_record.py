@@ -6,13 +6,14 @@ import pytest
 from m3ray.config.options import ExtractOptions
 from m3ray.errors import ConfigError
 from m3ray.schema import CATALOGUE_FILE, Clip, catalogue_table
-from m3ray.storage.dataset_record import DatasetRecord
+from m3ray.storage.dataset_record import DatasetRecord, apply_record, make_record
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import (
     RECORD_FILE,
     check_same_clips,
     check_source,
     find_renamed_ids,
+    group_column,
     is_record,
     read_record,
     write_record,
@@ -44,6 +45,15 @@ def test_a_record_is_read_as_it_was_written_and_tiers_add_up(root):
     assert read_record(root) == FOLDER
     write_record(root, DatasetRecord("folder", "/v", {"seed": 3}, ("scene",), "/v"))
     assert read_record(root).tiers == ("raw", "scene")
+
+
+def test_the_column_that_clips_are_grouped_by_is_kept(root):
+    assert group_column(root) is None
+    write_record(root, FOLDER)
+    assert group_column(root) is None, "of an older root"
+    write_record(root, make_record(options(group="film")))
+    assert group_column(root) == "film"
+    assert apply_record(options(), read_record(root)).group == "film", "the next job need not say it"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,13 @@ def update_catalogue(
     """
     options = request.options
     listing = request.listing or list_clips(
-        root, options.dataset or DEMO, None, limit=options.limit, seed=options.seed, write=not options.dry_run
+        root,
+        options.dataset or DEMO,
+        None,
+        limit=options.limit,
+        seed=options.seed,
+        write=not options.dry_run,
+        read=options.read_config,
     )
     clips, tiers = listing.table, select_computed(options.tiers)
     report_listing(root, listing, dry=options.dry_run)
@@ -55,7 +61,7 @@ def update_catalogue(
     origin = DatasetOrigin((options.root, options.videos), _map_moved_folders(earlier, options), options.identity)
     _update_record(root, earlier, options, clips)
     keys = video_keys(clips["uri"], options.identity)
-    catalogue = write_catalogue(root, clips, options.seed, keys, origin)
+    catalogue = write_catalogue(root, clips, options.seed, keys, origin, options.group)
     splits = sorted((str(entry["values"]), entry["counts"].as_py()) for entry in pc.value_counts(catalogue["split"]))
     logger.info(
         f"catalogue: {catalogue.num_rows} clips ({', '.join(f'{n} {s}' for s, n in splits)}), "

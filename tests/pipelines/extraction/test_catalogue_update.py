@@ -10,13 +10,14 @@ from m3ray.config.options import ExtractOptions
 from m3ray.console import LineKeeper
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.registry import list_clips
+from m3ray.errors import ConfigError
 from m3ray.pipelines.extraction.catalogue_update import report_listing, update_catalogue
-from m3ray.request.checks import Request
+from m3ray.request.checks import Request, check_request
 from m3ray.schema import REJECTS, Clip, catalogue_table
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
-from m3ray.storage.root_record import read_record
+from m3ray.storage.root_record import group_column, read_record
 
 
 @pytest.fixture
@@ -58,6 +59,24 @@ def test_splits_stay_when_clips_come(root, videos):
     pairs = dict(zip(after["clip_id"].to_pylist(), after["split"].to_pylist(), strict=True))
     assert len(pairs) == 6
     assert all(pairs[clip] == split for clip, split in zip(*before.select([0, 2]).to_pydict().values(), strict=True))
+
+
+def test_clips_are_split_by_the_group_of_the_options(root, tmp_path):
+    films = [f"film{k // 4}" for k in range(40)]
+    lines = [f"v{k}.mp4,0.5,{film}" for k, film in enumerate(films)]
+    (tmp_path / "t.csv").write_text("\n".join(["uri,score,film", *lines]))
+    options = ExtractOptions(out=root.uri, dataset="table", root=str(tmp_path / "t.csv"), tiers=("raw",), group="film")
+    catalogue, _ = update_catalogue(root, check_request(options), TierConfigs())
+    sides = set(zip(films, catalogue["split"].to_pylist(), strict=True))
+    assert len(sides) == 10, "one side each"
+    assert {split for _, split in sides} == {"train", "val"}
+    assert group_column(root) == "film"
+
+
+def test_the_demo_has_no_column_to_group_by(root):
+    options = ExtractOptions(out=root.uri, dataset="demo", tiers=("raw",), limit=2, group="film")
+    with pytest.raises(ConfigError, match=r"--group film: expected a column .* motion"):
+        update_catalogue(root, Request(options), TierConfigs())
 
 
 def test_a_moved_data_set_is_known_by_its_old_place(root, videos, tmp_path):
