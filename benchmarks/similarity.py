@@ -4,9 +4,10 @@
 train split, for each measure. The reference is plain scikit-learn (KernelDensity, cosine_similarity,
 KMeans) and NumPy broadcasting in blocks of 100 rows; its densities are made leave-one-out by subtracting each row's own
 kernel. DBSCAN is almost all t-SNE, the same scikit-learn on both sides: its time is reported, not compared.
-Then the growth of ours with the train split, and its peak memory, each in a process of its own.
+Bandwidths are given above; their search by cross-validation follows, against scikit-learn's GridSearchCV on the same
+folds. Then the growth of ours with the train split, and its peak memory, each in a process of its own.
 
-    python benchmarks/similarity.py [--train 7000] [--query 1500] [--rounds 2] [--growth 1000 4000 16000]
+    python benchmarks/similarity.py [--train 7000] [--query 1500] [--rounds 2] [--growth 1000 4000 16000] [--no-dbscan]
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.neighbors import KernelDensity, NearestNeighbors
 
 from m3ray.similarity import MEASURES
+from m3ray.similarity.bandwidth import BANDWIDTHS, draw_folds, search_bandwidth
 from m3ray.similarity.pairwise import device
 
 LABELS, BANDWIDTH = 31, 0.5
@@ -68,14 +71,22 @@ def compute_prototypes(train: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.stack([train[column].mean(0) for column in labels.T])
 
 
+def without_own(labels: np.ndarray) -> np.ndarray:
+    """How much further a row is from the mean of the others that bear its labels: n / (n - 1) times."""
+    counts = labels.sum(0)
+    return np.where(labels, counts / (counts - 1), 1.0)
+
+
 def plain_fractional_prototypes(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
     means = compute_prototypes(train, labels)
-    return fractional_distance(query, means), fractional_distance(train, means)
+    return fractional_distance(query, means), fractional_distance(train, means) * without_own(labels)
 
 
 def plain_euclidean_prototypes(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
     means = compute_prototypes(train, labels)
-    return np.linalg.norm(query[:, None] - means, axis=-1), np.linalg.norm(train[:, None] - means, axis=-1)
+    return np.linalg.norm(query[:, None] - means, axis=-1), np.linalg.norm(
+        train[:, None] - means, axis=-1
+    ) * without_own(labels)
 
 
 def plain_cosine_mean(train: np.ndarray, query: np.ndarray, labels: np.ndarray) -> Rows:
@@ -157,6 +168,31 @@ def compare(name: str, args: argparse.Namespace) -> tuple[float, float]:
     return min(our_seconds), min(plain_seconds)
 
 
+def compare_searches(args: argparse.Namespace) -> None:
+    """Print the time of searching the bandwidth of each group: ours, and a grid search on the same folds."""
+    train, _, labels = make_data(args.train, 1)
+    found = KMeans(10, n_init=1, random_state=0).fit_predict(train)
+    clusters = found[:, None] == np.arange(10)
+    for name, members in (("kde", np.ones((len(train), 1), bool)), ("kde_labels", labels), ("kde_kmeans", clusters)):
+        groups = [train[inside] for inside in members.T]
+        ours, chosen = measure_search(lambda rows: search_bandwidth(rows, 0), groups)
+        plain, expected = measure_search(search_plainly, groups)
+        assert np.allclose(chosen, expected), name
+        print(f"bandwidths of {name}: ours {ours:.2f} s, scikit-learn {plain:.2f} s, {plain / ours:.1f}", flush=True)
+
+
+def measure_search(search: Callable[[np.ndarray], float], groups: list[np.ndarray]) -> tuple[float, list[float]]:
+    start = time.perf_counter()
+    chosen = [search(rows) for rows in groups]
+    return time.perf_counter() - start, chosen
+
+
+def search_plainly(rows: np.ndarray) -> float:
+    drawn, folds = draw_folds(rows, 0)
+    search = GridSearchCV(KernelDensity(), {"bandwidth": BANDWIDTHS}, cv=PredefinedSplit(folds)).fit(drawn)
+    return float(search.best_params_["bandwidth"])
+
+
 def measure_growth(rows: int, args: argparse.Namespace) -> None:
     """Print time a query row and peak memory of all measures but DBSCAN at a size of the train split, as JSON."""
     train, query, labels = make_data(rows, args.query)
@@ -177,6 +213,7 @@ def main() -> None:
     parser.add_argument("--query", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--growth", type=int, nargs="*", default=[1000, 4000, 16000])
+    parser.add_argument("--no-dbscan", action="store_true", help="leave out DBSCAN, which takes minutes")
     parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.grow:
@@ -190,11 +227,14 @@ def main() -> None:
         totals += pair if name in list(MEASURES)[:8] else 0
         print(f"| {name} | {pair[0]:.3f} | {pair[1]:.3f} | {pair[1] / pair[0]:.1f} |", flush=True)
     print(f"| the paper's eight without t-SNE | {totals[0]:.2f} | {totals[1]:.2f} | {totals[1] / totals[0]:.1f} |")
+    compare_searches(args)
     for rows in [*args.growth, args.train]:
         command = [sys.executable, __file__, "--grow", str(rows), "--query", str(args.query)]
         growth = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
         print(f"{rows:>6} train rows: {growth['us']:.0f} us a query row, all nine; ", end="")
         print(f"peak {growth['peak']:.0f} MiB, {growth['before']:.0f} of it before the first measure", flush=True)
+    if args.no_dbscan:
+        return None
     spent, _ = measure_seconds(lambda: compute_ours("dbscan", *make_data(args.train, args.query)))
     print(f"dbscan, t-SNE and the predictor's three fits included: {spent:.0f} s")
     return None

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from m3ray.config.compute import Precision
-from m3ray.config.serialization import json_key
+from m3ray.config.serialization import added_setting, json_key
+
+T = TypeVar("T")
+
+
+def later(default: T) -> T:
+    """Field of a setting that came after features were written: at its default, fingerprints are what they were.
+
+    Args:
+        default: value that gives the numbers of the versions without the setting.
+    """
+    return field(default=default, metadata=added_setting())
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,11 @@ class RawConfig:
 
     blur_half_width: int = 30
     """Half width of the low-frequency square that blurriness leaves out, in frequency bins."""
+    blur_logarithm: Literal["common", "natural"] = later("common")
+    """Logarithm of blurriness: 20 log10, decibels, or 20 ln, which is 2.303 times that."""
+    flow_fps: float | None = later(None)
+    """Sampling rate that optical flow is scaled to: a clip that was sampled at fewer frames a second moves further from
+    one to the next, and its flow is multiplied by its rate / this one; none: pixels a sampled frame as they are."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,19 @@ class SimilarityConfig:
     """Fewest train clips of a label that kde_labels fits a density to; the paper's 150 leaves 31 labels."""
     seed: int = 0
     """Seed of PCA, t-SNE, k-means and the classifier that predicts clusters."""
+    fractional_of: Literal["clips", "mean"] = later("clips")
+    """Measure 1.a is the mean of the distances to all train clips, or the distance to their mean vector."""
+    cosine_of: Literal["clips", "mean"] = later("clips")
+    """Measure 3.a is the mean of the cosine similarities to all train clips, or the similarity to their mean vector."""
+    leave_one_out: bool = later(default=True)
+    """Whether a train clip is compared with the other train clips alone; else it is among those that it is compared
+    with, in 1 to 4."""
+    kde_kernel: Literal["gaussian", "epanechnikov"] = later("gaussian")
+    """Kernel of the densities."""
+    kde_clusters: int = later(10)
+    """Clusters of k-means that kde_kmeans fits a density to each of."""
+    dbscan_noise_column: bool = later(default=True)
+    """Whether DBSCAN's noise has a column; else a clip in no cluster has 0 in all of them."""
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ def _select_train_ids(root: Root, folder: str, catalogue: pd.DataFrame) -> list[
 
 
 def _project(points: np.ndarray) -> dict[str, np.ndarray]:
-    """Project points of the t-SNE space (N, 3) onto its two widest principal axes."""
-    centred = points - points.mean(axis=0)
+    """Project points of the t-SNE space, (N, 1 to 3), onto its two widest principal axes; 0 where it has but one."""
+    centred = np.pad(points - points.mean(axis=0), ((0, 0), (0, max(0, 2 - points.shape[1]))))
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     x, y = (centred @ axes.T).T
     return {"x": x, "y": y}

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from m3ray.costs import DeviceUsage, cost, emissions_kg, sum_usage
 from m3ray.reports.page_content import Page
-from m3ray.schema import METADATA_TABLE
+from m3ray.schema import METADATA_TABLE, SIMILARITY
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.rejects import REJECTS_FOLDER
 from m3ray.storage.root import Root
@@ -61,12 +61,44 @@ def start_page(root: Root, prices: Mapping[str, float], carbon: float) -> Page:
         "Clips": f"{catalogue.num_rows:,} ({', '.join(f'{n:,} {split}' for split, n in sorted(splits.items()))})",
         "With a score": f"{catalogue.num_rows - catalogue['score'].null_count:,}",
         "Rejected": f"{len(rejected):,}",
+        **describe_clusterings(root, current),
         **_describe_software(root, runs),
     }
     tiers = [_tier_row(name, entry) for name, entry in current.items() if name != METADATA_TABLE]
     untrained = any(entry.untrained for entry in current.values())
     costs = _summarise_costs([summary for _, summary in runs], prices, carbon)
     return Page({k: v for k, v in details.items() if v}, tiers, _count_reasons(rejected), costs, untrained)
+
+
+def describe_clusterings(root: Root, current: Mapping[str, TierEntry]) -> dict[str, str]:
+    """Describe the fitted DBSCAN measure: how much of the train split is noise, and how well clusters are predicted.
+
+    Args:
+        root: root that may hold one.
+        current: the root's tier index.
+    Returns:
+        `DBSCAN of <vector tier>` to a line; empty where none was fitted, or its file is gone.
+    """
+    for tier, entry in current.items():
+        file = ("artifacts", f"{entry.folder}.json")
+        is_dbscan = tier.partition(":")[0] == SIMILARITY and entry.config.get("measure") == "dbscan"
+        if is_dbscan and root.exists(*file):
+            parts = root.read_json(*file)["tiers"]
+            return {f"DBSCAN of {name}": _describe_clusters(part["learned"]) for name, part in parts.items()}
+    return {}
+
+
+def _describe_clusters(learned: Mapping[str, Any]) -> str:
+    """One line on a fitted DBSCAN, from what it learned; an older version did not keep every share."""
+    count = sum(name != "dbscan_noise" for name in learned["columns_"])
+    accuracy, noise, largest = (
+        learned.get(f"{name}_") for name in ("predictor_accuracy", "noise_share", "largest_share")
+    )
+    parts = [f"{count} {'cluster' if count == 1 else 'clusters'}"]
+    parts += [] if noise is None else [f"{noise:.1%} of the clips are noise"]
+    parts += [] if largest is None else [f"the largest group has {largest:.1%}"]
+    predicted = "unknown" if accuracy is None else f"{accuracy:.1%} of held-out train clips"
+    return f"{', '.join(parts)}; clusters predicted right: {predicted}"
 
 
 def _read_rejects(root: Root, ids: Any) -> pd.DataFrame:

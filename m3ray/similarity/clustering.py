@@ -7,20 +7,31 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from m3ray.similarity.base import Measure, check_rows, has_equal_rows
+from m3ray.errors import FeatureError, StudyError
+from m3ray.similarity.base import (
+    Measure,
+    check_rows,
+    count_distinct_rows,
+    has_equal_rows,
+    scale_rows,
+    scaling_exponent,
+)
 
 # scikit-learn, over a second to import, is imported where something is fitted: a scorer applies what was.
 if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier
 
 NOISE = -1
-_DIMENSIONS = 3  # of the t-SNE plane
+_DIMENSIONS = 3  # of the t-SNE plane, at most
+_FEWEST = 4  # different clips: with fewer t-SNE's perplexity, a third of a clip's neighbours, is under its least, 1
+_DOMINANT = 0.97  # share of clips in one cluster from which on clusters hardly tell clips apart
 
 
 class Dbscan(Measure):
     """5: one-hot cluster of a clip, found by DBSCAN after t-SNE to three dimensions; noise has a column of its own.
 
-    DBSCAN cannot assign a new clip, so an MLP learns the cluster ids from PCA's components (the supplement, A.3).
+    Fewer components than three are embedded in as many dimensions as there are. DBSCAN cannot assign a new clip, so an
+    MLP learns the cluster ids from PCA's components (the supplement, A.3).
 
     Args:
         eps: radius of a neighbourhood, in units of the t-SNE plane; the paper's 1.25 (scene) and 0.9 (event) suit its
@@ -28,37 +39,58 @@ class Dbscan(Measure):
         perplexity: perplexity of t-SNE, 30 in the paper; lowered to (N - 1) / 3 where clips are few.
         min_samples: how many clips make a neighbourhood dense; 5 is scikit-learn's default.
         seed: seed of t-SNE and of the MLP.
+        noise_column: whether noise has a column; else a clip in no cluster has 0 in all, as in the authors' code.
     """
 
     table_entry = ("DBSCAN", "training set", "clustering", "5")
 
     one_hot = True
 
+    exponent_ = 0  # an older version did not scale
+
     def __init__(
-        self, eps: float | Literal["auto"] = "auto", perplexity: float = 30.0, min_samples: int = 5, seed: int = 0
+        self,
+        eps: float | Literal["auto"] = "auto",
+        perplexity: float = 30.0,
+        min_samples: int = 5,
+        seed: int = 0,
+        noise_column: bool = True,
     ) -> None:
         self.eps = eps
         self.perplexity = perplexity
         self.min_samples = min_samples
         self.seed = seed
+        self.noise_column = noise_column
 
     def _fit(self, train: np.ndarray, labels: np.ndarray | None, names: list[str]) -> None:
+        check_distinct(train)
         self.perplexity_ = float(min(self.perplexity, (len(train) - 1) / 3))
+        self.exponent_ = scaling_exponent(train)
+        train = scale_rows(train, self.exponent_)
         self.plane_ = embed_tsne(train, self.perplexity_, self.seed)
         self.eps_ = choose_eps(self.plane_, self.min_samples) if self.eps == "auto" else float(self.eps)
         self.clusters_ = _find_clusters(self.plane_, self.eps_, self.min_samples)
-        self.ids_ = np.append(np.unique(self.clusters_[self.clusters_ != NOISE]), NOISE)
-        self.columns_ = (*(f"dbscan_cluster_{k}" for k in self.ids_[:-1]), "dbscan_noise")
+        found = np.unique(self.clusters_[self.clusters_ != NOISE])
+        self.ids_ = np.append(found, NOISE) if self.noise_column else found
+        self.columns_ = (*(f"dbscan_cluster_{k}" for k in found), *(["dbscan_noise"] if self.noise_column else []))
         self.noise_share_ = float(np.mean(self.clusters_ == NOISE))
-        self._warn_if_degenerate()
+        self.largest_share_ = float(np.unique(self.clusters_, return_counts=True)[1].max() / len(train))
+        self._check_clusters(len(found))
         self._fit_predictor(train)
 
-    def _warn_if_degenerate(self) -> None:
-        if len(self.ids_) <= 2 and not has_equal_rows(self.train_):
+    def _check_clusters(self, count: int) -> None:
+        """Refuse a tier without columns; warn of one that hardly tells clips apart."""
+        if not self.columns_:
+            raise StudyError(
+                f"DBSCAN found no cluster at eps {self.eps_:.3g}, and noise has no column: give a larger eps, or "
+                "choose another measure"
+            )
+        if (count <= 1 or self.largest_share_ >= _DOMINANT) and not has_equal_rows(self.train_):
             warnings.warn(
-                f"DBSCAN found {len(self.ids_) - 1} cluster(s) and {self.noise_share_:.0%} noise at eps {self.eps_:.3g}"
-                ": such a similarity tier hardly tells clips apart; try another eps or another measure",
-                stacklevel=3,
+                f"DBSCAN found {count} cluster(s) and {self.noise_share_:.0%} noise at eps {self.eps_:.3g}, "
+                f"{self.largest_share_:.0%} of the clips alike: such a similarity tier hardly tells clips apart; try "
+                "another eps or another measure",
+                stacklevel=4,
             )
 
     def _fit_predictor(self, train: np.ndarray) -> None:
@@ -104,8 +136,14 @@ class Dbscan(Measure):
             Cluster ids, -1 for noise as in scikit-learn, (Q,).
         """
         # scores = max(0, x W0 + b0) W1 + b1, the MLP's one hidden layer
-        hidden = np.maximum(check_rows(query) @ self.weights_0_ + self.bias_0_, 0)
-        scores = hidden @ self.weights_1_ + self.bias_1_
+        rows = scale_rows(check_rows(query), self.exponent_)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = np.maximum(rows @ self.weights_0_ + self.bias_0_, 0) @ self.weights_1_ + self.bias_1_
+        bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+        if len(bad):
+            raise FeatureError(
+                f"{len(bad)} rows are too far from every cluster to be computed, the first is row {bad[0]}"
+            )
         if scores.shape[1] == 1:  # scikit-learn gives two classes one output
             return (
                 self.classes_[(scores[:, 0] > 0).astype(int)]
@@ -114,48 +152,51 @@ class Dbscan(Measure):
             )
         return self.classes_[scores.argmax(axis=1)]
 
-    def transform(self, query: np.ndarray) -> np.ndarray:
-        """Predicted cluster of each clip, one-hot.
+    def _measure(self, rows: np.ndarray) -> np.ndarray:
+        return self._encode(self.predict(rows))
 
-        Args:
-            query: projected vectors of new clips, floating, (Q, d).
-        Returns:
-            0 or 1, the last column for noise, (Q, clusters + 1).
-        """
-        return self._encode(self.predict(query))
-
-    def transform_train(self) -> np.ndarray:
-        """The cluster that DBSCAN gave each train clip, one-hot, as in the paper.
-
-        Returns:
-            0 or 1, the last column for noise, (N, clusters + 1).
-        """
+    def _measure_train(self) -> np.ndarray:
+        """The cluster that DBSCAN gave each train clip, one-hot, as in the paper."""
         return self._encode(self.clusters_)
 
     def _encode(self, clusters: np.ndarray) -> np.ndarray:
-        return (clusters[:, None] == self.ids_).astype(self.train_.dtype)
+        return (clusters[:, None] == self.ids_).astype(np.float64)
+
+
+def check_distinct(train: np.ndarray) -> None:
+    """Check that there are as many different rows as t-SNE needs; rows that are all equal need none.
+
+    Args:
+        train: projected vectors of the train clips, (N, d).
+    Raises:
+        StudyError: If there are two or three.
+    """
+    distinct = count_distinct_rows(train)
+    if 1 < distinct < _FEWEST:
+        raise StudyError(
+            f"DBSCAN needs {_FEWEST} different train clips for t-SNE to place, got {distinct} among {len(train)}: add "
+            "clips, or choose another measure (--measure fractional_mean for instance)"
+        )
 
 
 def embed_tsne(train: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
-    """Embed the train split in three dimensions by t-SNE (van der Maaten and Hinton 2008).
+    """Embed the train split in three dimensions, or in as many as it has, by t-SNE (van der Maaten and Hinton 2008).
 
-    Rows that are all equal are returned as they are, as scikit-learn's t-SNE would divide by their deviation, 0; so
-    are rows too few to span three dimensions.
+    Rows that are all equal are returned as they are, as scikit-learn's t-SNE would divide by their deviation, 0.
 
     Args:
-        train: projected vectors of the train clips, floating, (N, d).
+        train: projected vectors of the train clips, floating, (N, d), of at least four different rows or all equal.
         perplexity: perplexity of t-SNE, below N.
         seed: seed of t-SNE.
     Returns:
-        float32, (N, 3).
+        float32, (N, min(3, d)).
     """
-    missing = max(0, _DIMENSIONS - train.shape[1])
-    rows = np.pad(train, ((0, 0), (0, missing)))
-    if len(rows) <= _DIMENSIONS or has_equal_rows(rows):
-        return rows[:, :_DIMENSIONS].astype(np.float32)
+    dimensions = min(_DIMENSIONS, train.shape[1])
+    if has_equal_rows(train):
+        return train[:, :dimensions].astype(np.float32)
     from sklearn.manifold import TSNE
 
-    return TSNE(_DIMENSIONS, perplexity=perplexity, init="pca", random_state=seed).fit_transform(rows)
+    return TSNE(dimensions, perplexity=perplexity, init="pca", random_state=seed).fit_transform(train)
 
 
 def choose_eps(plane: np.ndarray, min_samples: int) -> float:
@@ -166,7 +207,7 @@ def choose_eps(plane: np.ndarray, min_samples: int) -> float:
     does, the knee.
 
     Args:
-        plane: embedded clips, (N, 3).
+        plane: embedded clips, (N, dimensions).
         min_samples: how many clips make a neighbourhood dense.
     Returns:
         Radius of a neighbourhood, in units of the plane, above 0.
@@ -198,7 +239,7 @@ def k_distances(plane: np.ndarray, neighbours: int) -> np.ndarray:
     """The distance of each point to its k-th neighbour, ascending.
 
     Args:
-        plane: embedded clips, (N, 3).
+        plane: embedded clips, (N, dimensions).
         neighbours: k; with fewer points, the furthest one.
     Returns:
         (N,).
@@ -213,7 +254,7 @@ def knee_distance(plane: np.ndarray, neighbours: int) -> float:
     """The knee of the k-distance curve: the point that lies furthest below the chord between its ends.
 
     Args:
-        plane: embedded clips, (N, 3).
+        plane: embedded clips, (N, dimensions).
         neighbours: k.
     Returns:
         Distance to the k-th neighbour at the knee, above 0.

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from m3ray.config import SimilarityConfig
 from m3ray.errors import ConfigError, StudyError
 from m3ray.similarity import MEASURES, Measure, Projection
+from m3ray.similarity.base import round_to
 
 
 def make_measure(config: SimilarityConfig, tier: str) -> Measure:
@@ -29,12 +30,24 @@ def make_measure(config: SimilarityConfig, tier: str) -> Measure:
     if config.measure not in MEASURES:
         raise ConfigError(f"unknown measure {config.measure!r}: choose from {', '.join(MEASURES)}")
     kind = MEASURES[config.measure]
-    settings: dict[str, Any] = {"seed": config.seed}
-    if config.measure == "dbscan":
-        settings["eps"] = {"scene": config.eps_scene, "event": config.eps_event}.get(tier, "auto")
-    if config.measure == "kde_labels":
-        settings["fewest"] = config.kde_fewest
+    shared = {"seed": config.seed, "leave_one_out": config.leave_one_out, "kernel": config.kde_kernel}
+    settings = {**shared, **_own_settings(config, tier)}
     return kind(**{name: value for name, value in settings.items() if name in kind().get_params()})
+
+
+def _own_settings(config: SimilarityConfig, tier: str) -> dict[str, Any]:
+    """The settings that the measure shares with no other, by the name of its constructor's argument."""
+    own: dict[str, dict[str, Any]] = {
+        "fractional_mean": {"of": config.fractional_of},
+        "cosine_mean": {"of": config.cosine_of},
+        "kde_labels": {"fewest": config.kde_fewest},
+        "kde_kmeans": {"clusters": config.kde_clusters},
+        "dbscan": {
+            "eps": {"scene": config.eps_scene, "event": config.eps_event}.get(tier, "auto"),
+            "noise_column": config.dbscan_noise_column,
+        },
+    }
+    return own.get(config.measure, {})
 
 
 @dataclass
@@ -99,9 +112,11 @@ class FittedSimilarity:
             vectors: name of a vector tier to its vectors of the clips, (Q, D).
         Returns:
             float32, (Q, len(columns)).
+        Raises:
+            FeatureError: If a clip is so far from the train split that float32 cannot say how far.
         """
         parts = [measure.transform(p.transform(vectors[tier])) for tier, (p, measure) in self.parts.items()]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        return round_to(np.concatenate(parts, axis=1), np.dtype(np.float32))
 
     def transform_train(self) -> np.ndarray:
         """Compute the similarity tier of the train clips, each compared with the others.
@@ -110,7 +125,7 @@ class FittedSimilarity:
             float32, (N, len(columns)).
         """
         parts = [measure.transform_train() for _, measure in self.parts.values()]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        return round_to(np.concatenate(parts, axis=1), np.dtype(np.float32))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -124,12 +139,7 @@ class FittedSimilarity:
 
     def summary(self) -> dict[str, Any]:
         """The key numbers of the fit, eps or bandwidth say, for the report: vector tier to name to value."""
-        shown = ("eps_", "noise_share_", "predictor_accuracy_", "perplexity_", "bandwidth_")
-        return {
-            tier: {name.strip("_"): getattr(m, name) for name in shown if hasattr(m, name)}
-            | {"columns": len(m.columns)}
-            for tier, (_, m) in self.parts.items()
-        }
+        return {tier: {**describe_fit(vars(m)), "columns": len(m.columns)} for tier, (_, m) in self.parts.items()}
 
     def to_bytes(self) -> tuple[bytes, bytes]:
         """The content of its two files, safetensors and JSON, neither of which can run code."""
@@ -165,6 +175,23 @@ class FittedSimilarity:
         return cls(config, parts)
 
 
+def describe_fit(learned: Mapping[str, Any]) -> dict[str, Any]:
+    """The key numbers of a fitted measure, of those that it has.
+
+    Args:
+        learned: what it learned, by attribute name; arrays may be missing.
+    Returns:
+        Name to value; the bandwidths of several densities as text.
+    """
+    found = {name.strip("_"): learned[name] for name in _SHOWN if name in learned}
+    bandwidths = learned.get("bandwidths_")
+    if bandwidths is not None and len(bandwidths) == 1:
+        found["bandwidth"] = float(bandwidths[0])
+    elif bandwidths is not None:
+        found["bandwidths"] = f"{min(bandwidths):.3g} to {max(bandwidths):.3g}"
+    return found
+
+
 def project(config: SimilarityConfig, train: Mapping[str, np.ndarray]) -> dict[str, tuple[Projection, np.ndarray]]:
     """Fit a projection of each vector tier, and project its train clips.
 
@@ -186,6 +213,7 @@ def project(config: SimilarityConfig, train: Mapping[str, np.ndarray]) -> dict[s
     return projected
 
 
+_SHOWN = ("eps_", "noise_share_", "largest_share_", "predictor_accuracy_", "perplexity_", "bandwidth_")
 _PROJECTION_ARRAYS = ("mean_", "axes_")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3ray.similarity.base import Measure, check_rows
+from m3ray.similarity.base import Measure
 from m3ray.similarity.pairwise import nearest_distances
 
 
@@ -24,21 +24,9 @@ class KnnDensity(Measure):
         self.neighbours_ = min(self.k, len(train) - 1)
         self.columns_ = (f"knn_{self.neighbours_}_distance",)
 
-    def transform(self, query: np.ndarray) -> np.ndarray:
-        """Mean distance of each clip to its k nearest train clips.
+    def _measure(self, rows: np.ndarray) -> np.ndarray:
+        return nearest_distances(rows, self._points, self.neighbours_).mean(axis=1, keepdims=True)
 
-        Args:
-            query: projected vectors of new clips, floating, (Q, d).
-        Returns:
-            (Q, 1).
-        """
-        return nearest_distances(check_rows(query), self.train_, self.neighbours_).mean(axis=1, keepdims=True)
-
-    def transform_train(self) -> np.ndarray:
-        """Mean distance of each train clip to its k nearest other ones.
-
-        Returns:
-            (N, 1).
-        """
+    def _measure_train(self) -> np.ndarray:
         own = np.arange(len(self.train_))
-        return nearest_distances(self.train_, self.train_, self.neighbours_, own).mean(axis=1, keepdims=True)
+        return nearest_distances(self._points, self._points, self.neighbours_, own).mean(axis=1, keepdims=True)

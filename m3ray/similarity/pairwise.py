@@ -1,19 +1,27 @@
 """Distances and sums over pairs of clips, in blocks, so that memory does not grow with the number of clips.
 
-Functions take and return NumPy arrays; they compute with PyTorch, on a GPU where this process sees one.
+Functions take and return NumPy arrays; they compute with PyTorch, on a GPU where this process sees one. Whatever type
+the rows have, results are float64, and nothing overflows that would not overflow in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Kernel = Literal["gaussian", "epanechnikov"]
+
 # How many pairwise numbers are in memory at once. On a GPU 32 MB of float64; a CPU is fastest while they fit its cache.
 BLOCK_NUMBERS = 4_000_000
 CACHED_NUMBERS = 1_000_000
+# Numbers between these powers of two, and sums of squares of their roots over all clips, stay within float32's range.
+_FLOAT32_EXPONENT = 60
+# Share of 1 / 2h^2 that a squared distance from |x|^2 - 2 x.y + |y|^2 may be wrong by.
+_QUADRATIC_ERROR = 1e-6
 
 
 def device() -> torch.device:
@@ -48,10 +56,10 @@ def fractional_distances(rows: np.ndarray, others: np.ndarray, f: float) -> np.n
         others: floating, (N, d).
         f: exponent, above 0.
     Returns:
-        Of the type of `rows`, (Q, N).
+        float64, (Q, N).
     """
     q, n = _to_columns(rows), _to_columns(others)
-    out = np.empty((len(rows), len(others)), rows.dtype)
+    out = np.empty((len(rows), len(others)))
     for part in blocks(len(rows), len(others)):
         out[part] = _fractional(q[:, part], n, f).cpu().numpy()
     return out
@@ -61,21 +69,24 @@ def fractional_sums(rows: np.ndarray, others: np.ndarray, f: float) -> np.ndarra
     """Sum of the fractional distances of each row to all others.
 
     Distances are computed in float32 about the others' mean, their sums in float64: all terms are positive, so the sum
-    keeps a relative error of 1e-6, and float32 has three times the rate of square roots.
+    keeps a relative error of 1e-6, and float32 has three times the rate of square roots. Numbers that float32 cannot
+    hold are computed in float64.
 
     Args:
         rows: floating, (Q, d).
         others: floating, (N, d).
         f: exponent, above 0.
     Returns:
-        Of the type of `rows`, (Q,).
+        float64, (Q,).
     """
-    centre = others.mean(axis=0)
-    q, n = (_to_columns((x - centre).astype(np.float32)) for x in (rows, others))
+    centre = others.astype(np.float64).mean(axis=0)
+    left, right = rows.astype(np.float64) - centre, others.astype(np.float64) - centre
+    dtype = _fractional_type(f, left, right)
+    q, n = (_to_device(x.astype(dtype).T) for x in (left, right))
     total = torch.zeros(q.shape[1], dtype=torch.float64, device=q.device)
     for part, other in _tiles(q, n):
         total[part] += _fractional(q[:, part], n[:, other], f).sum(dim=1)
-    return total.cpu().numpy().astype(rows.dtype)
+    return total.cpu().numpy()
 
 
 def fractional_sums_within(rows: np.ndarray, f: float) -> np.ndarray:
@@ -85,9 +96,10 @@ def fractional_sums_within(rows: np.ndarray, f: float) -> np.ndarray:
         rows: floating, (N, d).
         f: exponent, above 0.
     Returns:
-        Of the type of `rows`, (N,).
+        float64, (N,).
     """
-    x = _to_columns((rows - rows.mean(axis=0)).astype(np.float32))
+    centred = rows.astype(np.float64) - rows.astype(np.float64).mean(axis=0)
+    x = _to_device(centred.astype(_fractional_type(f, centred)).T)
     total = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
     for part, other in _tiles(x, x):
         if other.start < part.start:
@@ -96,7 +108,14 @@ def fractional_sums_within(rows: np.ndarray, f: float) -> np.ndarray:
         total[part] += distances.sum(dim=1)
         if other.start > part.start:
             total[other] += distances.sum(dim=0)
-    return total.cpu().numpy().astype(rows.dtype)
+    return total.cpu().numpy()
+
+
+def _fractional_type(f: float, *rows: np.ndarray) -> type[np.floating[Any]]:
+    """float32 where its range holds the distances of these rows, d^(1/f) times the largest gap at most."""
+    peak = max(float(np.abs(x).max(initial=0.0)) for x in rows)
+    largest = np.log2(max(peak, np.finfo(np.float64).tiny)) + np.log2(max(1, rows[0].shape[1])) / f
+    return np.float32 if not peak or abs(largest) < _FLOAT32_EXPONENT else np.float64
 
 
 def _tiles(rows: Tensor, others: Tensor) -> Iterator[tuple[slice, slice]]:
@@ -126,10 +145,10 @@ def euclidean_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         rows: floating, (Q, d).
         others: floating, (N, d).
     Returns:
-        Of the type of `rows`, (Q, N).
+        float64, (Q, N).
     """
-    q, n = _to_device(rows), _to_device(others)
-    out = np.empty((len(rows), len(others)), rows.dtype)
+    q, n = _to_doubles(rows), _to_doubles(others)
+    out = np.empty((len(rows), len(others)))
     for part in blocks(len(rows), len(others)):
         out[part] = torch.cdist(q[part], n, compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy()
     return out
@@ -144,10 +163,10 @@ def nearest_distances(rows: np.ndarray, others: np.ndarray, k: int, own: np.ndar
         k: number of neighbours.
         own: index among `others` of the row itself, which is left out, (Q,); None to leave out none.
     Returns:
-        Of the type of `rows`, (Q, k).
+        float64, (Q, k).
     """
-    q, n = _to_device(rows), _to_device(others)
-    out = np.empty((len(rows), k), rows.dtype)
+    q, n = _to_doubles(rows), _to_doubles(others)
+    out = np.empty((len(rows), k))
     for part in blocks(len(rows), len(others)):
         distances = torch.cdist(q[part], n, compute_mode="donot_use_mm_for_euclid_dist")
         if own is not None:
@@ -165,10 +184,10 @@ def cosine_counts(rows: np.ndarray, others: np.ndarray, thresholds: tuple[float,
         others: vectors of length 1, floating, (N, d).
         thresholds: T cosine similarities.
     Returns:
-        Counts, of the type of `rows`, (Q, T).
+        Counts, float64, (Q, T).
     """
-    q, n = _to_device(rows), _to_device(others)
-    out = np.empty((len(rows), len(thresholds)), rows.dtype)
+    q, n = _to_doubles(rows), _to_doubles(others)
+    out = np.empty((len(rows), len(thresholds)))
     for part in blocks(len(rows), len(others)):
         cosine = q[part] @ n.T
         for column, threshold in enumerate(thresholds):
@@ -184,9 +203,16 @@ def _count_true(mask: Tensor) -> np.ndarray:
 
 
 def log_kernel_sums(
-    rows: np.ndarray, points: np.ndarray, ends: np.ndarray, bandwidth: float, own: np.ndarray | None = None
+    rows: np.ndarray,
+    points: np.ndarray,
+    ends: np.ndarray,
+    bandwidths: np.ndarray | float,
+    own: np.ndarray | None = None,
+    kernel: Kernel = "gaussian",
 ) -> np.ndarray:
-    """Logarithm of the sum of Gaussian kernels, log sum_y exp(-|x - y|^2 / 2h^2), of each row over groups of points.
+    """Logarithm of the sum of kernels of each row over groups of points.
+
+    A kernel is exp(-|x - y|^2 / 2h^2), or max(0, 1 - |x - y|^2 / h^2) where it is Epanechnikov's.
 
     The exponents come from one product of matrices in float64. Exponentials are summed in float32 after each group's
     largest is taken out; all have one sign, so the sum keeps a relative error of 1e-6, and its logarithm is wanted.
@@ -195,37 +221,54 @@ def log_kernel_sums(
         rows: floating, (Q, d).
         points: floating, the groups one after the other, (P, d); a point may be in several groups.
         ends: index after the last point of each group, (G,).
-        bandwidth: standard deviation h of the kernels.
+        bandwidths: h of each group, (G,), or of all.
         own: pairs of row and point that are left out, sorted by row, (M, 2); None to leave out none.
+        kernel: shape of the kernels.
     Returns:
         float64, (Q, G); -inf for an empty sum.
     """
-    left, right = _quadratic(_to_device(rows).double(), _to_device(points).double(), bandwidth)
+    starts = np.concatenate([[0], ends[:-1]])
+    widths = np.repeat(np.broadcast_to(np.asarray(bandwidths, np.float64), (len(ends),)), ends - starts)
+    exponents = _exponents(rows, points, widths)
+    sum_kernels = _log_gaussian_sum if kernel == "gaussian" else _log_epanechnikov_sum
     own = np.empty((0, 2), np.int64) if own is None else own
     out = np.empty((len(rows), len(ends)))
     for part in blocks(len(rows), len(points)):
-        logs = (left[part] @ right).float()
+        logs = exponents(part)
         ignored = own[np.searchsorted(own[:, 0], part.start) : np.searchsorted(own[:, 0], part.stop)]
         index = torch.from_numpy(ignored).to(logs.device)
         logs[index[:, 0] - part.start, index[:, 1]] = -torch.inf
-        starts = np.concatenate([[0], ends[:-1]])
-        sums = [_log_sum(logs[:, a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-        out[part] = torch.stack(sums, dim=1).double().cpu().numpy()
+        sums = [sum_kernels(logs[:, a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+        out[part] = torch.stack(sums, dim=1).cpu().numpy()
     return out
 
 
-def _quadratic(rows: Tensor, points: Tensor, h: float) -> tuple[Tensor, Tensor]:
-    """Factors whose product is -|x - y|^2 / 2h^2: (Q, d + 2) and (d + 2, P)."""
-    ones = [torch.ones(len(t), 1, dtype=t.dtype, device=t.device) for t in (rows, points)]
-    squares = [(t * t).sum(dim=1, keepdim=True) * (-0.5 / h**2) for t in (rows, points)]
-    return torch.cat([rows / h**2, squares[0], ones[0]], 1), torch.cat([points, ones[1], squares[1]], 1).T.contiguous()
+def _exponents(rows: np.ndarray, points: np.ndarray, widths: np.ndarray) -> Callable[[slice], Tensor]:
+    """What gives -|x - y|^2 / 2h^2 of some rows and all points in float64, (R, P)."""
+    centre = points.astype(np.float64).mean(axis=0)
+    q, n = (_to_doubles(x.astype(np.float64) - centre) for x in (rows, points))
+    scale = _to_doubles(0.5 / np.square(widths))
+    squares = [(t * t).sum(dim=1) for t in (q, n)]
+    largest = max(float(s.max()) if len(s) else 0.0 for s in squares)
+    if largest * torch.finfo(torch.float64).eps > _QUADRATIC_ERROR * float(np.square(widths).min(initial=np.inf)):
+        # Far from the centre the square of a difference is lost between those of the two, so it is taken itself.
+        return lambda part: torch.cdist(q[part], n, compute_mode="donot_use_mm_for_euclid_dist").square_() * -scale
+    # -|x - y|^2 / 2h^2 = (2 x.y - |x|^2 - |y|^2) / 2h^2, with h of the point
+    left = torch.cat([2 * q, -squares[0][:, None], torch.ones_like(q[:, :1])], 1)
+    right = torch.cat([n * scale[:, None], scale[:, None], (-squares[1] * scale)[:, None]], 1).T.contiguous()
+    return lambda part: left[part] @ right
 
 
-def _log_sum(logs: Tensor) -> Tensor:
+def _log_gaussian_sum(logs: Tensor) -> Tensor:
     """Logarithm of the sum of exponentials over columns, which it overwrites; -inf where all are."""
     top = logs.amax(dim=1, keepdim=True)
     safe = torch.where(top.isfinite(), top, 0.0)
-    return logs.sub_(safe).exp_().sum(dim=1).log_() + safe[:, 0]
+    return logs.sub_(safe).float().exp_().sum(dim=1).double().log_() + safe[:, 0]
+
+
+def _log_epanechnikov_sum(logs: Tensor) -> Tensor:
+    """Logarithm of the sum of 1 - |x - y|^2 / h^2 over columns, which it overwrites; -inf where no kernel reaches."""
+    return logs.mul_(2).add_(1).clamp_(min=0).sum(dim=1).log_()
 
 
 def _to_device(rows: np.ndarray) -> Tensor:
@@ -234,6 +277,11 @@ def _to_device(rows: np.ndarray) -> Tensor:
     return torch.from_numpy(rows if rows.flags.writeable else rows.copy()).to(device())
 
 
+def _to_doubles(rows: np.ndarray) -> Tensor:
+    """As float64 on the device: half precision has no kernels for what is computed here, and little range."""
+    return _to_device(rows.astype(np.float64, copy=False))
+
+
 def _to_columns(rows: np.ndarray) -> Tensor:
-    """(N, d) to (d, N) on the device."""
-    return _to_device(rows.T)
+    """(N, d) to (d, N), float64, on the device."""
+    return _to_doubles(rows.T)

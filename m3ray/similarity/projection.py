@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from m3ray.errors import ShapeError, StudyError
-from m3ray.similarity.base import check_rows
+from m3ray.similarity.base import check_rows, scale_rows, scaling_exponent
 from m3ray.similarity.estimator import Estimator
 
 
@@ -40,16 +40,19 @@ class Projection(Estimator):
                 f"{self.components} components need more than {self.components} train clips and as many columns; got "
                 f"{train.shape[0]} clips of {train.shape[1]} columns: add train clips or ask for fewer components"
             )
+        # In float64, and near 1: squares of very large numbers, or of small ones, would leave its range.
+        exponent = scaling_exponent(train)
+        rows = scale_rows(train, exponent)
         with np.errstate(divide="ignore", invalid="ignore"):  # of equal rows, the share of variance is 0 / 0; unused
-            pca = PCA(self.components, svd_solver=_solver(train.shape), random_state=self.seed).fit(train)
-        self.mean_ = pca.mean_
+            pca = PCA(self.components, svd_solver=_solver(rows.shape), random_state=self.seed).fit(rows)
         deviation = np.sqrt(pca.explained_variance_)
         # A direction without variance gives 0 for every clip instead of noise over 0; so does one that varies by no
         # more than the rounding of float32: the same picture, computed in another batch.
         size = float(np.sqrt(np.mean(np.square(pca.mean_))))
-        usable = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), size, 1e-30)
+        usable = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), size)
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=usable)
-        self.axes_ = pca.components_ * scale[:, None]
+        self.mean_ = scale_rows(pca.mean_, -exponent)
+        self.axes_ = scale_rows(pca.components_ * scale[:, None], exponent)
         return self
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
@@ -58,7 +61,7 @@ class Projection(Estimator):
         Args:
             rows: vectors of any clips, floating, (Q, D).
         Returns:
-            (Q, components), on the train split with mean 0 and standard deviation 1.
+            float64, (Q, components), on the train split with mean 0 and standard deviation 1.
         Raises:
             ShapeError: If they have another number of columns than at `fit`.
             FeatureError: If a row is not finite.

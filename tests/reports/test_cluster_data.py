@@ -43,3 +43,13 @@ def test_the_plane_is_seen_from_its_widest_side():
     flat = _project(steps[:, None] * np.array([[1.0, 2.0, 2.0]]) / 3 + 5)
     assert np.abs(np.diff(flat["x"])) == pytest.approx(np.diff(steps))
     assert flat["y"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_plane_of_one_dimension_is_a_line_and_of_two_itself():
+    line = np.array([[0.0], [2.0], [7.0]])
+    assert np.abs(np.diff(_project(line)["x"])) == pytest.approx([2, 5])
+    assert _project(line)["y"] == pytest.approx(0)
+    square = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 1.0]])
+    drawn = np.column_stack(list(_project(square).values()))
+    distances = np.linalg.norm(drawn[:, None] - drawn[None], axis=-1)
+    assert distances == pytest.approx(np.linalg.norm(square[:, None] - square[None], axis=-1))

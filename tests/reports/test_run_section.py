@@ -6,7 +6,8 @@ import pandas as pd
 
 from m3ray.config.presets import CARBON
 from m3ray.costs import estimate_usage
-from m3ray.reports.run_section import _count_reasons, _summarise_costs, start_page, sum_runs
+from m3ray.reports.run_section import _count_reasons, _summarise_costs, describe_clusterings, start_page, sum_runs
+from m3ray.storage.tier_index import TierEntry, update_tier_index
 
 
 def test_what_ran_and_what_it_cost(root):
@@ -53,3 +54,23 @@ def test_reasons_are_counted_the_commonest_first():
         {"stage": "decode", "error": "too_long", "count": 2, "clip": "b", "why": "m2"},
         {"stage": "decode", "error": "damaged", "count": 1, "clip": "a", "why": "m1"},
     ]
+
+
+def test_dbscan_s_noise_and_its_predictor_s_accuracy_are_shown(root):
+    """Both were in the job's log alone."""
+    entry = TierEntry("similarity-0", identity={"config": {"measure": "dbscan"}})
+    learned = {"columns_": ["dbscan_cluster_0", "dbscan_cluster_1", "dbscan_noise"], "noise_share_": 0.25}
+    parts = {
+        "scene": {"learned": {**learned, "predictor_accuracy_": 0.915, "largest_share_": 0.5}},
+        "event": {"learned": {**learned, "columns_": ["dbscan_cluster_0"], "predictor_accuracy_": None}},
+    }
+    root.write_json({"tiers": parts}, "artifacts", "similarity-0.json")
+    update_tier_index(root, {"similarity": entry})
+    details = start_page(root, {}, CARBON).details
+    assert details["DBSCAN of scene"] == (
+        "2 clusters, 25.0% of the clips are noise, the largest group has 50.0%; clusters predicted right: 91.5% of "
+        "held-out train clips"
+    )
+    assert details["DBSCAN of event"] == ("1 cluster, 25.0% of the clips are noise; clusters predicted right: unknown")
+    root.delete("artifacts", "similarity-0.json")
+    assert describe_clusterings(root, {"similarity": entry}) == {}

@@ -5,7 +5,15 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from m3ray.errors import FeatureError, ShapeError, StudyError
-from m3ray.similarity.base import Measure, check_rows, has_equal_rows
+from m3ray.similarity.base import (
+    Measure,
+    check_rows,
+    count_distinct_rows,
+    has_equal_rows,
+    round_to,
+    scale_rows,
+    scaling_exponent,
+)
 
 
 class Doubled(Measure):
@@ -79,3 +87,38 @@ def test_rows_of_another_shape_or_not_finite_are_named():
 def test_rows_are_equal_in_float32():
     assert has_equal_rows(np.array([[1.0, 2.0], [1.0 + 1e-12, 2.0]]))
     assert not has_equal_rows(np.array([[1.0, 2.0], [1.0, 2.001]]))
+
+
+def test_rows_are_equal_whatever_their_size():
+    for size in (1e-39, 1e39, 1e200):
+        assert has_equal_rows(size * np.array([[1.0, 2.0], [1.0 + 1e-12, 2.0]]))
+        assert not has_equal_rows(size * np.array([[1.0, 2.0], [1.0, 2.001]]))
+        assert count_distinct_rows(size * np.array([[1.0], [1.0 + 1e-12], [2.0]])) == 2
+    assert has_equal_rows(np.zeros((3, 2)))
+
+
+def test_rows_are_scaled_where_they_are_far_from_one():
+    assert scaling_exponent(np.array([[0.1, 900.0]])) == 0
+    assert scaling_exponent(np.zeros((2, 2))) == 0
+    assert scaling_exponent(np.array([[0.1, 3 * 2.0**40]])) == -42
+    assert scale_rows(np.array([[3.0]]), -42).item() == 3 * 2.0**-42
+
+
+def test_results_too_large_for_their_type_are_named():
+    assert round_to(np.array([[1e4]]), np.dtype(np.float16)).dtype == np.float16
+    with pytest.raises(FeatureError, match=r"2 rows lie so far .* no number of float16, the first is row 1"):
+        round_to(np.array([[1.0], [1e5], [np.inf]]), np.dtype(np.float16))
+
+
+def test_queries_of_another_width_are_refused():
+    class Halved(Doubled):
+        transform = Measure.transform
+
+        def _measure(self, rows):
+            return rows[:, :1] / 2
+
+    measure = Halved().fit(np.array([[1.0, 0.0], [4.0, 0.0]], np.float16))
+    assert measure.transform_train().tolist() == [[0.5], [2]]
+    assert measure.transform_train().dtype == np.float16
+    with pytest.raises(ShapeError, match="expected 2 columns as the train clips have, got 3"):
+        measure.transform(np.zeros((1, 3)))

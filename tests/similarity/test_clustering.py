@@ -1,5 +1,7 @@
 """DBSCAN in the t-SNE plane, its eps and its predictor of clusters."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -8,6 +10,7 @@ from planted_clusters import planted_clusters, random_vectors
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
+from m3ray.errors import FeatureError, StudyError
 from m3ray.similarity import MEASURES
 from m3ray.similarity.clustering import NOISE, Dbscan, choose_eps, embed_tsne, k_distances, knee_distance
 
@@ -73,12 +76,13 @@ def test_equal_points_have_an_eps_above_zero():
     assert choose_eps(np.zeros((8, 3)), 2) > 0
 
 
-@pytest.mark.parametrize(("count", "width"), [(3, 10), (24, 1), (24, 10)])
-def test_the_plane_has_three_dimensions(count, width):
-    rows = np.random.default_rng(1).standard_normal((count, width))
-    plane = embed_tsne(rows, perplexity=min(5, (count - 1) / 3), seed=0)
-    assert plane.shape == (count, 3)
+@pytest.mark.parametrize("width", [1, 2, 3, 10])
+def test_the_plane_has_three_dimensions_or_as_many_as_there_are(width):
+    rows = np.random.default_rng(1).standard_normal((24, width))
+    plane = embed_tsne(rows, perplexity=5, seed=0)
+    assert plane.shape == (24, min(3, width))
     assert plane.dtype == np.float32
+    assert np.isfinite(plane).all()
 
 
 def test_equal_rows_stay_where_they_are():
@@ -127,3 +131,64 @@ def test_accuracy_is_unknown_where_a_fifth_says_nothing():
     measure = Dbscan()
     measure.clusters_ = np.arange(20) % 2
     assert measure._evaluate_predictor(np.zeros((20, 3))) is None
+
+
+def test_too_few_different_rows_are_refused_in_words():
+    rows = np.arange(40.0)[:, None] % 3 * np.ones(10)
+    with pytest.raises(StudyError, match="needs 4 different train clips for t-SNE to place, got 3 among 40: add clips"):
+        Dbscan().fit(rows)
+
+
+# In a process of its own, which each of these once ended by a segmentation fault, or would where scikit-learn's t-SNE
+# got it as it is: rows without deviation, and rows whose squares leave the range of float32.
+HARD_ROWS = """
+import warnings, numpy as np
+from m3ray.similarity.clustering import Dbscan
+warnings.simplefilter("ignore")
+x = np.random.default_rng(0).standard_normal((24, 6))
+kinds = {"equal": x[:1].repeat(24, 0), "two columns": np.ones((24, 2)), "duplicates": x[np.arange(24) % 4]}
+kinds |= {"rounded": x[:1] * (1 + 1e-7 * x), "1e-30": x * 1e-30, "1e-39": x * 1e-39, "1e30": x * 1e30}
+for kind, rows in kinds.items():
+    print(kind, flush=True)
+    measure = Dbscan().fit(rows)
+    assert np.isfinite(measure.transform(rows)).all() and np.isfinite(measure.plane_).all()
+"""
+
+
+def test_rows_that_t_sne_dies_of_are_clustered():
+    done = subprocess.run([sys.executable, "-c", HARD_ROWS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr[-500:])
+
+
+def test_size_decides_nothing():
+    """2^-100 times the rows: the same plane and the same clusters of new clips, as a power of two rounds nothing."""
+    rows, query = np.ldexp(two_blobs(12), -6), np.random.default_rng(2).random((50, 3))
+    plain, scaled = Dbscan().fit(rows), Dbscan().fit(np.ldexp(rows, -100))
+    np.testing.assert_array_equal(scaled.plane_, plain.plane_)
+    np.testing.assert_array_equal(scaled.predict(np.ldexp(query, -100)), plain.predict(query))
+
+
+def test_noise_without_a_column_is_zero_in_all(fitted):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("m3ray.similarity.clustering.embed_tsne", lambda train, *_: train[:, :3])
+        measure = Dbscan(noise_column=False).fit(two_blobs())
+        assert measure.columns == ("dbscan_cluster_0", "dbscan_cluster_1")
+        np.testing.assert_array_equal(measure.transform_train(), fitted.transform_train()[:, :2])
+        with pytest.raises(StudyError, match="found no cluster at eps 1e-06, and noise has no column"):
+            Dbscan(eps=1e-6, noise_column=False).fit(two_blobs())
+
+
+def test_one_cluster_with_nearly_all_clips_is_said():
+    """97 of 100 clips in one cluster; two clusters, so the number of them says nothing."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.standard_normal((195, 3)), rng.standard_normal((5, 3)) * 0.1 + 50])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("m3ray.similarity.clustering.embed_tsne", lambda train, *_: train[:, :3])
+        with pytest.warns(UserWarning, match="DBSCAN found 2 cluster.s. and 0% noise .* 98% of the clips alike"):
+            measure = Dbscan(eps=5.0).fit(rows)
+    assert measure.largest_share_ == pytest.approx(195 / 200)
+
+
+def test_a_clip_beyond_all_numbers_is_named(fitted):
+    with pytest.raises(FeatureError, match="the first is row 1"):
+        fitted.predict(np.array([[0, 0, 0], [1e308, 1e308, -1e308]]))

@@ -104,3 +104,29 @@ def test_read_only_arrays_are_taken_without_a_warning(recwarn):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_computes_the_same():
     np.testing.assert_allclose(euclidean_distances(ROWS, OTHERS), cdist(ROWS, OTHERS), rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_half_and_single_precision_are_computed_in_double(dtype):
+    rows, others = ROWS.astype(dtype), OTHERS.astype(dtype)
+    expected = cdist(rows.astype(np.float64), others.astype(np.float64))
+    np.testing.assert_allclose(euclidean_distances(rows, others), expected, rtol=1e-12)
+    for found in (
+        fractional_sums(rows, others, 0.5),
+        cosine_counts(rows, others, (0.5,)),
+        euclidean_distances(rows, rows),
+    ):
+        assert found.dtype == np.float64
+
+
+def test_each_group_has_its_own_bandwidth_and_epanechnikov_s_kernel_is_its_definition():
+    squares = cdist(ROWS, OTHERS, "sqeuclidean")
+    ends, widths = np.array([9, 23]), np.array([0.8, 2.5])
+    groups = [(squares[:, :9], 0.8), (squares[:, 9:], 2.5)]
+    expected = np.stack([logsumexp(-part / (2 * h**2), axis=1) for part, h in groups], axis=1)
+    np.testing.assert_allclose(log_kernel_sums(ROWS, OTHERS, ends, widths), expected, rtol=1e-5, atol=1e-5)
+    with np.errstate(divide="ignore"):
+        expected = np.log(np.stack([np.maximum(0, 1 - part / h**2).sum(axis=1) for part, h in groups], axis=1))
+    found = log_kernel_sums(ROWS, OTHERS, ends, widths, kernel="epanechnikov")
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    assert np.isneginf(found).any()

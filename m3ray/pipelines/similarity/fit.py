@@ -18,7 +18,7 @@ from m3ray.config import SimilarityConfig, as_json
 from m3ray.errors import StudyError
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.devices import hide_gpus, take_assigned_device
-from m3ray.pipelines.similarity.inputs import CODE_VERSION, SimilarityClips
+from m3ray.pipelines.similarity.inputs import SimilarityClips, code_version
 from m3ray.schema import SIMILARITY, vector_schema
 from m3ray.similarity import MEASURES, Projection
 from m3ray.similarity.fitted import FittedSimilarity, label_matrix, project
@@ -101,12 +101,11 @@ def _fit(
 ) -> tuple[dict[str, FittedSimilarity], dict[str, str]]:
     """Fit each measure in a task of its own, over one projection that all share; the second part as `_fit_missing`."""
     rows = len(clips.train)
-    memory = min(_BYTES_A_FIT + _BYTES_A_CLIP * rows, _MAX_BYTES)
-    request = {"num_cpus": 1, "num_gpus": 0.25 if resources.gpus else 0, "memory": memory}
+    request = request_fit_resources(rows, resources)
     names = ", ".join(config.measure for config in wanted.values())
     logger.info(
         f"similarity: fitting {names} on {rows} train clips of {', '.join(clips.sources)}; each a task of 1 CPU"
-        f"{', a quarter of a GPU' if resources.gpus else ''} and {memory / 2**30:.1f} GiB"
+        f"{', a quarter of a GPU' if resources.gpus else ''} and {request['memory'] / 2**30:.1f} GiB"
     )
     vectors = clips.select_vectors([row["clip_id"] for row in clips.train])
     projections = ray.put(ray.get(_project_task.options(**request).remote(clips.config, vectors)))
@@ -122,6 +121,19 @@ def _fit(
         for text in messages:
             logger.warning(f"similarity: {wanted[tier].measure}: warning: {text}")
     return fits, skipped
+
+
+def request_fit_resources(clips: int, resources: Resources) -> dict[str, float]:
+    """Resources of a task that fits a measure.
+
+    Args:
+        clips: Number of train clips.
+        resources: CPUs and GPUs of the cluster.
+    Returns:
+        Options of a Ray task: a CPU, a quarter of a GPU where there are any, and memory in bytes.
+    """
+    memory = min(_BYTES_A_FIT + _BYTES_A_CLIP * clips, _MAX_BYTES)
+    return {"num_cpus": 1, "num_gpus": 0.25 if resources.gpus else 0, "memory": memory}
 
 
 Projected = dict[str, tuple[Projection, np.ndarray]]
@@ -212,6 +224,11 @@ def _update_index(clips: SimilarityClips, done: Mapping[str, SimilarityConfig]) 
     untrained = any(read_tier_index(clips.root)[tier].untrained for tier in clips.sources)
     entries = {}
     for tier, config in done.items():
-        identity = {"tier": tier, "code": CODE_VERSION, "config": as_json(config), "sources": clips.sources}
+        identity = {
+            "tier": tier,
+            "code": code_version(config.measure),
+            "config": as_json(config),
+            "sources": clips.sources,
+        }
         entries[tier] = TierEntry(clips.folder(config)[1], untrained, identity)
     update_tier_index(clips.root, entries)

@@ -22,6 +22,17 @@ from m3ray.storage.vector_columns import column_values
 from m3ray.tiers.finetuned import FINETUNED_PREFIX
 
 CODE_VERSION = 2
+# Of measures whose numbers have changed since: each density has its own bandwidth, prototypes leave a train clip out.
+_LATER_VERSIONS = {"fractional_prototypes": 3, "euclidean_prototypes": 3, "kde": 3, "kde_labels": 3, "kde_kmeans": 3}
+
+
+def code_version(measure: str) -> int:
+    """Version of the code that a measure's numbers come from; an older one's where they are still the same.
+
+    Args:
+        measure: Name of the measure.
+    """
+    return _LATER_VERSIONS.get(measure, CODE_VERSION)
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,8 @@ class SimilarityClips:
         clips = sorted(described, key=lambda clip: clip[0])
         digest = hashlib.sha256(json.dumps(clips).encode()).hexdigest()
         tiers = [index[tier].folder for tier in self.sources]
-        return feature_folder(SIMILARITY, fingerprint("similarity", CODE_VERSION, config, tiers, digest))
+        version = code_version(config.measure)
+        return feature_folder(SIMILARITY, fingerprint("similarity", version, config, tiers, digest))
 
     def has_current(self, folder: tuple[str, str]) -> bool:
         """Tell whether a folder is complete, and holds just these clips as they are now.

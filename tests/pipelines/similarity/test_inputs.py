@@ -6,8 +6,9 @@ from digest_tier import compute, fill, write_scored
 
 from m3ray.config import SimilarityConfig
 from m3ray.features.load import load_data
-from m3ray.pipelines.similarity.inputs import SimilarityClips
+from m3ray.pipelines.similarity.inputs import CODE_VERSION, SimilarityClips, code_version
 from m3ray.schema import vector_schema
+from m3ray.similarity import MEASURES
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, update_tier_index
@@ -56,3 +57,9 @@ def test_fits_of_an_older_version_keep_their_names(root, tmp_path):
     clips = SimilarityClips.read(root, read_catalogue(root), SimilarityConfig(sources=("one",)))
     assert clips.folder(clips.config)[1] == "similarity-6efec1abf6"
     assert load_data(root, ["one", "two"]).key == "f41351be5f"
+
+
+def test_measures_whose_numbers_have_changed_are_fitted_anew():
+    assert {name for name in MEASURES if code_version(name) != CODE_VERSION} == {
+        "fractional_prototypes", "euclidean_prototypes", "kde", "kde_labels", "kde_kmeans",
+    }  # fmt: skip
