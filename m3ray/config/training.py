@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from m3ray.config.serialization import added_setting
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,13 @@ class TrainConfig:
     """Gain of mse_tails: how much more scores far from the mean weigh."""
     tails_power: float = 4.0
     """Power of mse_tails: of a score's distance to the mean."""
+    tails_centre: Literal["data", "batch"] = field(default="batch", metadata=added_setting())
+    """The mean that mse_tails measures distances to: of the train split's scores, as every preset has it, or of each
+    batch of them, which moves from step to step; files that do not say so are older, and mean the batch."""
     strength: float = 0.01
     """Regularisation strength of the soft ranks; at 1.0 the ranks of scores in [0, 1] are linear, as in Pearson's r."""
     spearman_scale: float = 0.01
     """Factor of the Spearman loss."""
+    report: Literal["last", "best"] = field(default="last", metadata=added_setting())
+    """Epoch whose model is kept and reported: the last, or the one whose Spearman correlation on val was best, run by
+    run; chosen on the clips that it is then measured on, the best is optimistic."""

@@ -1,4 +1,8 @@
-"""Losses over predictions and targets in [0, 1]. The last dimension is the batch; leading ones are stacked runs."""
+"""Losses over predictions and targets in [0, 1]. The last dimension is the batch; leading ones are stacked runs.
+
+Weights are those of clips, as that of a clip whose score many viewers gave: not negative, of mean 1 over the train
+split (not over the batch, so that a batch of heavy clips counts for more).
+"""
 
 from __future__ import annotations
 
@@ -13,40 +17,69 @@ def _check_shapes(prediction: Tensor, target: Tensor) -> None:
         raise ShapeError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must agree")
 
 
-def mse(prediction: Tensor, target: Tensor) -> Tensor:
+def mse(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean squared error.
 
     Args:
         prediction: predicted scores, (..., B).
         target: true scores, (..., B).
+        weights: weight of each clip, (B,) or (..., B); None: all 1.
     Returns:
         A loss a run, (...).
     Raises:
         ShapeError: If the shapes differ.
     """
     _check_shapes(prediction, target)
-    return (prediction - target).square().mean(dim=-1)
+    return _mean((prediction - target).square(), weights)
 
 
-def mse_tails(prediction: Tensor, target: Tensor, gain: float | Tensor = 2.0, power: float | Tensor = 4.0) -> Tensor:
-    """Mean squared error whose weights grow towards the tails of the batch.
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    return (values if weights is None else weights * values).mean(dim=-1)
+
+
+def mse_tails(
+    prediction: Tensor,
+    target: Tensor,
+    gain: float | Tensor = 2.0,
+    power: float | Tensor = 4.0,
+    centre: float | Tensor | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Mean squared error whose weights grow towards the tails of the scores.
 
     Args:
         prediction: predicted scores, (..., B).
         target: true scores, (..., B).
-        gain: weight, beyond 1, of a target at distance 1 from the mean; one number, or one a run, (...).
+        gain: weight, beyond 1, of a target at distance 1 from the centre; one number, or one a run, (...).
         power: exponent of the distance; one number, or one a run, (...).
+        centre: score that the tails are far from, as the train split's mean; one number, or one a run, (...). None: the
+            mean of the batch.
+        weights: weight of each clip, (B,) or (..., B), which its tail's weight is multiplied by; None: all 1.
     Returns:
         A loss a run, (...).
     Raises:
         ShapeError: If the shapes differ.
     """
     _check_shapes(prediction, target)
-    # w = 1 + gain |y - mean(y)|^power, scaled to mean 1 over the batch
-    distance = (target - target.mean(dim=-1, keepdim=True)).abs()
+    weight = tail_weights(target, gain, power, target.mean(dim=-1) if centre is None else centre)
+    return _mean(weight * (prediction - target).square(), weights)
+
+
+def tail_weights(target: Tensor, gain: float | Tensor, power: float | Tensor, centre: float | Tensor) -> Tensor:
+    """Weights of `mse_tails`, of mean 1 over the batch.
+
+    Args:
+        target: true scores, (..., B).
+        gain: weight, beyond 1, of a target at distance 1 from the centre; one number, or one a run, (...).
+        power: exponent of the distance; one number, or one a run, (...).
+        centre: score that the tails are far from; one number, or one a run, (...).
+    Returns:
+        Weights, (..., B).
+    """
+    # w = 1 + gain |y - centre|^power, scaled to mean 1 over the batch
+    distance = (target - _column(centre)).abs()
     weight = 1 + _column(gain) * distance ** _column(power)
-    weight = weight / weight.mean(dim=-1, keepdim=True)
-    return (weight * (prediction - target).square()).mean(dim=-1)
+    return weight / weight.mean(dim=-1, keepdim=True)
 
 
 def _column(value: float | Tensor) -> float | Tensor:
@@ -92,17 +125,32 @@ def _isotonic(u: Tensor) -> Tensor:
     return best.cummin(dim=-2).values.diagonal(dim1=-2, dim2=-1)
 
 
-def _pearson(a: Tensor, b: Tensor) -> Tensor:
-    # r = sum (a - mean a)(b - mean b) / sqrt(sum (a - mean a)^2 sum (b - mean b)^2)
-    a = a - a.mean(dim=-1, keepdim=True)
-    b = b - b.mean(dim=-1, keepdim=True)
+def _pearson(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
+    # r = sum w (a - mean a)(b - mean b) / sqrt(sum w (a - mean a)^2 sum w (b - mean b)^2), w = 1 if None
+    a, b = _centre(a, weights), _centre(b, weights)
     # Constant ranks have no correlation: 0, with a finite gradient.
-    scale = (a.square().sum(dim=-1) * b.square().sum(dim=-1)).clamp_min(1e-12).sqrt()
-    return (a * b).sum(dim=-1) / scale
+    scale = (_sum(a.square(), weights) * _sum(b.square(), weights)).clamp_min(1e-12).sqrt()
+    return _sum(a * b, weights) / scale
+
+
+def _centre(values: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return values - values.mean(dim=-1, keepdim=True)
+    # A batch of clips that all weigh nothing has no mean, and no loss.
+    mean = _sum(values, weights) / weights.sum(dim=-1).clamp_min(1e-12)
+    return values - mean[..., None]
+
+
+def _sum(values: Tensor, weights: Tensor | None) -> Tensor:
+    return (values if weights is None else weights * values).sum(dim=-1)
 
 
 def spearman(
-    prediction: Tensor, target: Tensor, strength: float | Tensor = 0.01, scale: float | Tensor = 0.01
+    prediction: Tensor,
+    target: Tensor,
+    strength: float | Tensor = 0.01,
+    scale: float | Tensor = 0.01,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Soft Spearman loss: -scale x Pearson's correlation of the soft ranks of both (Blondel et al. 2020).
 
@@ -111,13 +159,14 @@ def spearman(
         target: true scores, (..., B).
         strength: strength of the soft ranks' regularisation, above 0; one number, or one a run, (...).
         scale: factor of the loss, one number, or one a run, (...); 0.01 gives it the size of the MSE it is mixed with.
+        weights: weight of each clip in the correlation, (B,) or (..., B); None: all 1.
     Returns:
         A loss a run, (...).
     Raises:
         ShapeError: If the shapes differ.
     """
     _check_shapes(prediction, target)
-    return -scale * _pearson(soft_rank(prediction, strength), soft_rank(target, strength))
+    return -scale * _pearson(soft_rank(prediction, strength), soft_rank(target, strength), weights)
 
 
 def mse_to_spearman(
@@ -126,6 +175,7 @@ def mse_to_spearman(
     progress: float | Tensor,
     strength: float | Tensor = 0.01,
     scale: float | Tensor = 0.01,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mixture of both losses, (1 - a) mse + a spearman.
 
@@ -135,10 +185,11 @@ def mse_to_spearman(
         progress: share a of the Spearman loss, 0 at the first epoch and 1 at the last; a tensor, (), may be float64.
         strength: strength of the soft ranks' regularisation, above 0; one number, or one a run, (...).
         scale: factor of the Spearman loss, one number, or one a run, (...).
+        weights: weight of each clip in both, (B,) or (..., B); None: all 1.
     Returns:
         A loss a run, (...).
     Raises:
         ShapeError: If the shapes differ.
     """
-    rank_loss = spearman(prediction, target, strength, scale)
-    return (1 - progress) * mse(prediction, target) + progress * rank_loss
+    rank_loss = spearman(prediction, target, strength, scale, weights)
+    return (1 - progress) * mse(prediction, target, weights) + progress * rank_loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ class Window:
         video_bytes: size in bytes of the clip's video stream as stored, audio not counted.
         uploaded: `lead` if there is one, and `frames`, (1 + T or T, 256, 256, 3), on their way to the device that
             computes them; None where each tier copies what it needs.
+        rate: frames a second of a clip whose frames were all taken, once each, as it has no more than asked for;
+            infinite where the clip was sampled at the rate that was asked for, or nothing is known.
     """
 
     frames: np.ndarray
@@ -35,6 +38,21 @@ class Window:
     lead: np.ndarray | None = None
     video_bytes: int = 0
     uploaded: Upload | None = None
+    rate: float = math.inf
+
+
+def own_rate(metadata: VideoMetadata) -> float:
+    """Rate of a window's frames, as `Window` has it.
+
+    Args:
+        metadata: metadata of the clip, or of a sliding window of it.
+    Returns:
+        The clip's own frames a second, which may be more than were asked for; infinite where it shows so many
+        somewhere that it was sampled, though its mean is lower.
+    """
+    # More samples than frames: some frame was taken twice, which sampling at a steady rate alone does.
+    sampled = metadata.sampled > metadata.frames or metadata.native_fps <= 0
+    return math.inf if sampled else metadata.native_fps
 
 
 def iter_clip_windows(decoded: Iterable[tuple[VideoMetadata, np.ndarray]]) -> Iterator[tuple[VideoMetadata, Window]]:
@@ -47,7 +65,7 @@ def iter_clip_windows(decoded: Iterable[tuple[VideoMetadata, np.ndarray]]) -> It
     """
     lead = None
     for index, (metadata, frames) in enumerate(decoded):
-        yield metadata, Window(frames, index, lead, metadata.video_bytes)
+        yield metadata, Window(frames, index, lead, metadata.video_bytes, rate=own_rate(metadata))
         lead = frames[-1]
 
 

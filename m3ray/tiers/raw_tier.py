@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,7 +82,8 @@ class RawTier:
             The raw columns of each window, weighted by its frames, or for optical flow by its pairs of frames.
         """
         if self._device.type == "cpu":
-            return [_weigh(window, self._compute_window(window).numpy(), _FRAMES_AT_ONCE) for window in windows]
+            found = [_weigh(window, self._compute_window(window).numpy(), _FRAMES_AT_ONCE) for window in windows]
+            return self._apply_units(windows, found)
         return self.compute_together(windows)
 
     @torch.no_grad()
@@ -102,7 +104,26 @@ class RawTier:
         parts = plan_parts([len(rows) for rows in tensors], fit_frames(read_free_bytes(self._device)))
         with float32_precision():
             numbers = [self._measure_pieces(pieces, tensors) for pieces in parts]
-        return average_rows(windows, parts, transfers_of(self._device).download(numbers))
+        return self._apply_units(windows, average_rows(windows, parts, transfers_of(self._device).download(numbers)))
+
+    def _apply_units(self, windows: Sequence[Window], found: Sequence[WindowFeatures]) -> list[WindowFeatures]:
+        """Blurriness and flow in the units of the settings, which the means over frames come before."""
+        if self.config == replace(self.config, blur_logarithm="common", flow_fps=None):
+            return list(found)
+        natural = math.log(10) if self.config.blur_logarithm == "natural" else 1.0
+        return [
+            {
+                **features,
+                "blurriness": _times(features["blurriness"], natural),
+                "mean_optical_flow": _times(features["mean_optical_flow"], self._flow_factor(window)),
+            }
+            for window, features in zip(windows, found, strict=True)
+        ]
+
+    def _flow_factor(self, window: Window) -> float:
+        """A clip's rate as a share of the sampling rate: 1 unless it has fewer frames a second than that."""
+        fps = self.config.flow_fps
+        return 1.0 if fps is None else min(window.rate, fps) / fps
 
     def _measure_pieces(self, pieces: Sequence[Piece], tensors: Sequence[Tensor]) -> Tensor:
         frames = torch.cat([tensors[piece.window][piece.start : piece.stop] for piece in pieces])
@@ -144,6 +165,10 @@ class RawTier:
             self._project(hog_of_bytes(rgb).mean(dim=0)[None])[0],
         ]
         return torch.cat(numbers), gray[-1:]
+
+
+def _times(value: WeightedValue, factor: float) -> WeightedValue:
+    return replace(value, value=value.value * factor)
 
 
 def _weigh(window: Window, rows: np.ndarray, step: int) -> WindowFeatures:

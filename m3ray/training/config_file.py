@@ -21,17 +21,37 @@ def load_training(uri: str) -> TrainConfig:
     Raises:
         ConfigError: If there is no such file, it is not JSON, or it has an unknown setting or a value of another kind.
     """
-    folder, _, name = uri.rpartition("/")
-    try:
-        content = json.loads(Root(folder or ".").read_bytes(name))
-    except FileNotFoundError as error:
-        raise ConfigError(f"--config {uri}: no such file; jobs/tune.py writes one under study/") from error
-    except ValueError as error:
-        raise ConfigError(f"--config {uri} is not JSON: {error}") from error
+    content = _read_content(uri)
     settings = content.get("training", content) if isinstance(content, dict) else content
     if not isinstance(settings, dict):
         raise ConfigError(f"--config {uri} holds {type(settings).__name__}, expected an object of training settings")
     return parse_training(settings, uri)
+
+
+def was_chosen_on_val(uri: str | None) -> bool:
+    """Tell whether a file's settings were chosen on val, as those of a search are.
+
+    Args:
+        uri: Path or URI of the file; None: there is none.
+    Returns:
+        Whether it says so, by `chosen_on`, or in an older file by its note.
+    Raises:
+        ConfigError: If there is no such file, or it is not JSON.
+    """
+    content = None if uri is None else _read_content(uri)
+    if not isinstance(content, dict):
+        return False
+    return content.get("chosen_on") == "val" or str(content.get("note", "")).startswith("chosen on val")
+
+
+def _read_content(uri: str) -> Any:
+    folder, _, name = uri.rpartition("/")
+    try:
+        return json.loads(Root(folder or ".").read_bytes(name))
+    except FileNotFoundError as error:
+        raise ConfigError(f"--config {uri}: no such file; jobs/tune.py writes one under study/") from error
+    except ValueError as error:
+        raise ConfigError(f"--config {uri} is not JSON: {error}") from error
 
 
 def parse_training(settings: dict[str, Any], origin: str) -> TrainConfig:

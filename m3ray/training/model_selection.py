@@ -2,7 +2,8 @@
 
 The paper's settings suit thousands of columns of pooled networks. On a few weak columns (captions, tags, audio) a
 network of their size learns the noise, and on a few strong ones a small network misses what there is. So each candidate
-is trained on four fifths of the train split and scored on the rest, three times over; val is never seen.
+is trained on four fifths of the train split and scored on the rest, three times over; val is never seen. Clips of one
+group are held out together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 
 from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
-from m3ray.training.stacked import train_runs
+from m3ray.training.stacked import Split, train_runs
 
 SPLITS, FOLDS = 3, 5  # each candidate is trained on 3 splits, with one of 5 folds of the train split held out
 _MIN_CLIPS = 20  # a fifth of fewer clips ranks nothing
@@ -67,12 +68,13 @@ def make_candidates(base: TrainConfig) -> dict[str, TrainConfig]:
 
 
 def can_select(data: StudyData) -> bool:
-    """Whether the train split is large enough to hold a part of it out.
+    """Whether the train split is large enough to hold a part of it out, and its groups are enough for the parts.
 
     Args:
         data: Data of the study.
     """
-    return len(data.train) >= _MIN_CLIPS
+    groups = FOLDS if data.groups is None else len(np.unique(data.groups[data.train]))
+    return len(data.train) >= _MIN_CLIPS and groups >= FOLDS
 
 
 def score_candidate(data: StudyData, columns: np.ndarray, config: TrainConfig, seed: int) -> Candidate:
@@ -86,14 +88,32 @@ def score_candidate(data: StudyData, columns: np.ndarray, config: TrainConfig, s
     Returns:
         The settings with their curve.
     """
-    order = np.random.default_rng(seed).permutation(data.train)
     curves = []
-    for k in range(SPLITS):
-        held_out = order[k::FOLDS]
-        fit_part, test_part = (_tensors(data, columns, rows) for rows in (np.setdiff1d(order, held_out), held_out))
+    for k, held_out in enumerate(hold_out(data, seed)):
+        fit_part, test_part = (_tensors(data, columns, rows) for rows in (np.setdiff1d(data.train, held_out), held_out))
         curves.append(train_runs(fit_part, test_part, config, [seed + k]).metrics["spearman"][0])
     # A constant model ranks nothing: it counts as the worst correlation, so that the mean stays defined.
     return Candidate(config, np.nan_to_num(np.stack(curves), nan=-1.0).mean(axis=0))
+
+
+def hold_out(data: StudyData, seed: int) -> list[np.ndarray]:
+    """Draw the parts of the train split that are held out, one after the other.
+
+    Args:
+        data: Data of the study.
+        seed: Seed of the parts.
+    Returns:
+        Rows of each part, about a fifth of the train split; a group's clips are all in one part.
+    """
+    order = np.random.default_rng(seed).permutation(data.train)
+    if data.groups is None:
+        return [order[k::FOLDS] for k in range(SPLITS)]
+    _, first, inverse, sizes = np.unique(data.groups[order], return_index=True, return_inverse=True, return_counts=True)
+    part_of, clips = np.empty(len(first), np.int64), np.zeros(FOLDS, np.int64)
+    for group in np.argsort(first):  # in random order, each to the part with fewest clips
+        part_of[group] = clips.argmin()
+        clips[part_of[group]] += sizes[group]
+    return [order[part_of[inverse] == k] for k in range(SPLITS)]
 
 
 def best_candidate(candidates: Mapping[str, Candidate]) -> str:
@@ -107,6 +127,7 @@ def best_candidate(candidates: Mapping[str, Candidate]) -> str:
     return max(candidates, key=lambda name: candidates[name].best_spearman)
 
 
-def _tensors(data: StudyData, columns: np.ndarray, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    matrix = np.ascontiguousarray(data.scaled[rows][:, columns])
-    return torch.from_numpy(matrix), torch.from_numpy(data.scores[rows].copy())
+def _tensors(data: StudyData, columns: np.ndarray, rows: np.ndarray) -> Split:
+    matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[rows][:, columns]))
+    scores = torch.from_numpy(data.target.to_unit(data.scores[rows]).copy())
+    return matrix, scores, None if data.weights is None else torch.from_numpy(data.weights[rows])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,9 +19,13 @@ from m3ray.tiers.precision import float32_precision
 from m3ray.training.captured import capture_step
 from m3ray.training.optimiser import Optimiser, make_optimiser
 from m3ray.training.parallel import train_side_by_side
+from m3ray.training.reported import ReportedEpochs
 
 # Called with the epoch, from 0, and each metric of the stack's runs, (R,).
 OnEpoch = Callable[[int, Mapping[str, np.ndarray]], None]
+
+# Features (N, F), scores (N,) and, where clips weigh unlike, weights (N,) of a split.
+Split = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor | None]
 
 # On a CPU more weights and moments than this fall out of cache, and stacking then costs more than it saves.
 _CACHED_PARAMETERS = 400_000
@@ -28,16 +33,24 @@ _CACHED_PARAMETERS = 400_000
 _THREADS_A_RUN = 4
 
 
+class Loss(Protocol):
+    """A loss with its numbers."""
+
+    def __call__(self, prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        """From predictions, targets and weights of clips, (..., B), to the loss of each run, (...)."""
+
+
 @dataclass(frozen=True)
 class TrainedRuns:
     """R trained runs of one variant.
 
     Args:
-        model: Stacked model with the weights after the last epoch.
+        model: Stacked model with the weights after each run's reported epoch.
         seeds: Seed of each run.
         train_loss: Mean training loss of each epoch, (R, epochs).
         metrics: Metric to its value on val after each epoch, (R, epochs).
-        val: Predictions on val after the last epoch, (R, V).
+        val: Predictions on val after each run's reported epoch, (R, V).
+        reported: The epoch of each run that `model` and `val` are of, from 1, (R,); None: the last.
     """
 
     model: StackedMLP
@@ -45,11 +58,18 @@ class TrainedRuns:
     train_loss: np.ndarray
     metrics: dict[str, np.ndarray]
     val: np.ndarray
+    reported: np.ndarray | None = None
+
+    @property
+    def reported_epochs(self) -> np.ndarray:
+        """The epoch of each run that is reported, from 1, (R,)."""
+        runs, epochs = self.train_loss.shape
+        return np.full(runs, epochs) if self.reported is None else self.reported
 
 
 def train_runs(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
+    train: Split,
+    val: Split,
     config: TrainConfig | Sequence[TrainConfig],
     seeds: Sequence[int],
     *,
@@ -62,8 +82,9 @@ def train_runs(
     How many cores there are changes no run's numbers beyond the rounding of products that more threads share.
 
     Args:
-        train: Features (N, F) and scores (N,) of the train split, on the device to train on.
-        val: Features (V, F) and scores (V,) of the val split, on that device.
+        train: Features (N, F) and scores (N,) of the train split, on the device to train on, and perhaps the clips'
+            weights (N,), of any scale: the loss takes them scaled to mean 1.
+        val: Features (V, F) and scores (V,) of the val split, on that device, and perhaps weights (V,) of the metrics.
         config: Settings of all runs, or of each run; these must be alike in what `stacking_key` gives.
         seeds: Seed of each run, for its initialisation and shuffling.
         stack: Number of runs trained at once; None: as many as suit the device.
@@ -72,10 +93,12 @@ def train_runs(
     Returns:
         The trained runs, in the order of the seeds.
     Raises:
-        ConfigError: If the settings of the runs cannot be trained as one model.
+        ConfigError: If the settings of the runs cannot be trained as one model, or weights are no weights.
     """
     configs = [config] * len(seeds) if isinstance(config, TrainConfig) else list(config)
     _check_stackable(configs, seeds)
+    for name, split in (("train", train), ("val", val)):
+        _check_weights(name, split)
     size = stack or stack_size(train[0].shape[1], configs[0], train[0].device, len(seeds))
     groups = [slice(k, k + size) for k in range(0, len(seeds), size)]
     told = None if on_epoch is None else _call_singly(on_epoch)
@@ -104,14 +127,37 @@ def stacking_key(config: TrainConfig) -> tuple[object, ...]:
     Returns:
         Values that are equal for runs that can be stacked.
     """
-    return config.hidden, config.loss, config.epochs, config.batch
+    return config.hidden, config.loss, config.epochs, config.batch, config.tails_centre, config.report
+
+
+def weights_of(split: Split) -> Tensor | None:
+    """Weights of a split's clips.
+
+    Args:
+        split: Features, scores and perhaps weights.
+    Returns:
+        Weights, (N,); None: all clips weigh the same.
+    """
+    return split[2] if len(split) == 3 else None
+
+
+def _check_weights(name: str, split: Split) -> None:
+    weights = weights_of(split)
+    if weights is None:
+        return
+    if weights.shape != split[1].shape:
+        raise ConfigError(f"{tuple(weights.shape)} weights for {len(split[1])} {name} clips: give one a clip")
+    if not bool((torch.isfinite(weights) & (weights >= 0)).all()) or not float(weights.sum()) > 0:
+        raise ConfigError(f"{name}: weights must be finite and not negative, and some above 0")
 
 
 def _check_stackable(configs: Sequence[TrainConfig], seeds: Sequence[int]) -> None:
     if len(configs) != len(seeds):
         raise ConfigError(f"{len(configs)} settings for {len(seeds)} seeds: give one a run")
     if len({stacking_key(config) for config in configs}) > 1:
-        raise ConfigError("runs of one stack share hidden, loss, epochs and batch: train others apart")
+        raise ConfigError(
+            "runs of one stack share hidden, loss, epochs and batch, tails_centre and report: train others apart"
+        )
 
 
 def stack_size(inputs: int, config: TrainConfig, device: torch.device, runs: int) -> int:
@@ -145,32 +191,35 @@ def count_useful_cores(inputs: int, config: TrainConfig, runs: int) -> int:
 
 
 def _train_group(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
+    train: Split,
+    val: Split,
     configs: Sequence[TrainConfig],
     seeds: Sequence[int],
     on_epoch: OnEpoch | None,
 ) -> TrainedRuns:
-    features, _ = train
-    config = configs[0]
+    features, config = train[0], configs[0]
     model = StackedMLP(features.shape[1], config.hidden, seeds).to(features)
     optimiser = make_optimiser(model, configs)
     epochs = TrainingEpochs(model, optimiser, train, configs, shuffle_epochs(seeds, len(features), config.epochs))
-    truth = val[1].cpu().numpy()
+    truth, weights = val[1].cpu().numpy(), weights_of(val)
+    val_weights = None if weights is None else weights.cpu().numpy()
+    kept = ReportedEpochs(model, config.report)
     history: list[np.ndarray] = []
     metrics: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
-    predictions = np.empty(0)
     for epoch in range(config.epochs):
         history.append(epochs.train(epoch / max(1, config.epochs - 1)))
         optimiser.end_epoch(epoch)
         predictions = predict(model, val[0])
         for name, metric in METRICS.items():
-            metrics[name].append(metric(predictions, truth))
+            metrics[name].append(metric(predictions, truth, val_weights))
+        kept.keep(epoch, predictions, metrics["spearman"][-1])
         if on_epoch is not None:
             on_epoch(epoch, {name: values[-1] for name, values in metrics.items()})
     optimiser.close()
     stacked = {name: np.stack(values, axis=1) for name, values in metrics.items()}
-    return TrainedRuns(model, tuple(seeds), np.stack(history, axis=1), stacked, predictions)
+    return TrainedRuns(
+        kept.load_weights(), tuple(seeds), np.stack(history, axis=1), stacked, kept.predictions, kept.epochs
+    )
 
 
 def shuffle_epochs(seeds: Sequence[int], clips: int, epochs: int) -> Tensor:
@@ -193,7 +242,7 @@ class TrainingEpochs:
     Args:
         model: Stacked model.
         optimiser: Optimiser of its parameters.
-        train: Features (N, F) and scores (N,) of the train split, on the model's device.
+        train: Features (N, F), scores (N,) and perhaps weights (N,) of the train split, on the model's device.
         configs: Settings of each run.
         order: Each run's order of the clips in all epochs, (R, epochs x N); it is uploaded here, once.
     """
@@ -202,13 +251,14 @@ class TrainingEpochs:
         self,
         model: StackedMLP,
         optimiser: Optimiser,
-        train: tuple[Tensor, Tensor],
+        train: Split,
         configs: Sequence[TrainConfig],
         order: Tensor,
     ) -> None:
         self._model = model
         self._optimiser = optimiser
-        self._features, self._scores = train
+        self._features, self._scores = train[0], train[1]
+        self._weights = _scale_weights(weights_of(train), self._features)
         device = self._features.device
         self._order = order.to(device)
         self._clips = len(self._features)
@@ -217,7 +267,7 @@ class TrainingEpochs:
         self._start = torch.zeros(1, dtype=torch.long, device=device)
         self._total = torch.zeros(len(order), dtype=self._features.dtype, device=device)
         self._progress = torch.zeros((), dtype=torch.float64, device=device)
-        self._loss = make_loss(configs, self._progress, self._features)
+        self._loss = make_loss(configs, self._progress, self._features, self._scores.mean())
         self._train_full_batch = capture_step(lambda: self.train_batch(self._span), device)
 
     def train(self, progress: float) -> np.ndarray:
@@ -245,12 +295,18 @@ class TrainingEpochs:
         """
         self._optimiser.zero_grad()
         rows = self._order.index_select(1, self._start + span)
-        per_run = self._loss(self._model(self._features[rows]), self._scores[rows])
+        weights = None if self._weights is None else self._weights[rows]
+        per_run = self._loss(self._model(self._features[rows]), self._scores[rows], weights)
         # Runs share no weight, so the gradient of the sum is each run's own.
         per_run.sum().backward()
         self._optimiser.step()
         self._total += per_run.detach() * len(span)
         self._start += len(span)
+
+
+def _scale_weights(weights: Tensor | None, like: Tensor) -> Tensor | None:
+    """Weights of mean 1 over the train split, so that a weighted loss has the size of a plain one."""
+    return None if weights is None else (weights.double() / weights.double().mean()).to(like)
 
 
 @torch.inference_mode()
@@ -268,16 +324,18 @@ def predict(model: StackedMLP, features: Tensor) -> np.ndarray:
 
 
 def make_loss(
-    configs: Sequence[TrainConfig], progress: float | Tensor, like: Tensor
-) -> Callable[[Tensor, Tensor], Tensor]:
+    configs: Sequence[TrainConfig], progress: float | Tensor, like: Tensor, mean: float | Tensor | None = None
+) -> Loss:
     """Make the loss that settings name.
 
     Args:
         configs: Settings of each run, of one loss; its numbers may differ from run to run.
         progress: Progress of the training, 0 at the first epoch to 1 at the last; as a tensor it may change later.
         like: Tensor whose type and device the loss' numbers take where they differ from run to run.
+        mean: Mean of the train split's scores, which mse_tails centres on where the settings say so; None: unknown,
+            and it centres on the batch's.
     Returns:
-        From predictions and targets, (..., B), to the loss of each run.
+        From predictions, targets and perhaps weights, (..., B), to the loss of each run.
     """
 
     def _setting_of_runs(name: str) -> float | Tensor:
@@ -286,12 +344,20 @@ def make_loss(
         return values[0] if len(set(values)) == 1 else torch.tensor(values, dtype=like.dtype, device=like.device)
 
     gain, power, strength, scale = map(_setting_of_runs, ("tails_gain", "tails_power", "strength", "spearman_scale"))
-    return {
+    centre = mean if configs[0].tails_centre == "data" else None
+    makers: dict[str, Loss] = {
         "mse": losses.mse,
-        "mse_tails": lambda p, y: losses.mse_tails(p, y, gain, power),
-        "spearman": lambda p, y: losses.spearman(p, y, strength, scale),
-        "mse_to_spearman": lambda p, y: losses.mse_to_spearman(p, y, progress, strength, scale),
-    }[configs[0].loss]
+        "mse_tails": lambda prediction, target, weights=None: losses.mse_tails(
+            prediction, target, gain, power, centre, weights
+        ),
+        "spearman": lambda prediction, target, weights=None: losses.spearman(
+            prediction, target, strength, scale, weights
+        ),
+        "mse_to_spearman": lambda prediction, target, weights=None: losses.mse_to_spearman(
+            prediction, target, progress, strength, scale, weights
+        ),
+    }
+    return makers[configs[0].loss]
 
 
 def _merge_groups(groups: Sequence[TrainedRuns]) -> TrainedRuns:
@@ -305,4 +371,5 @@ def _merge_groups(groups: Sequence[TrainedRuns]) -> TrainedRuns:
         np.concatenate([g.train_loss for g in groups]),
         {name: np.concatenate([g.metrics[name] for g in groups]) for name in METRICS},
         np.concatenate([g.val for g in groups]),
+        np.concatenate([g.reported_epochs for g in groups]),
     )

@@ -9,10 +9,10 @@ from recipes import golden
 from scipy.stats import rankdata
 
 from m3ray.errors import ShapeError
-from m3ray.model.losses import mse, mse_tails, mse_to_spearman, soft_rank, spearman
+from m3ray.model.losses import mse, mse_tails, mse_to_spearman, soft_rank, spearman, tail_weights
 
 STRENGTHS = ("1.0", "0.1", "0.01", "0.001")
-ALL = [mse, mse_tails, spearman, lambda p, y: mse_to_spearman(p, y, 0.4)]
+ALL = [mse, mse_tails, spearman, lambda p, y, weights=None: mse_to_spearman(p, y, 0.4, weights=weights)]
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
@@ -100,3 +100,61 @@ def test_constant_predictions_have_a_finite_loss_and_gradient():
 def test_shapes_must_agree(loss):
     with pytest.raises(ShapeError):
         loss(torch.zeros(3), torch.zeros(4))
+
+
+def test_tails_may_be_far_from_a_mean_that_is_no_batch_s():
+    """By hand: distances to 0.8 are 0.3 (three) and 0.2; w = 1 + 2 d^4, scaled to mean 1."""
+    y = torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64)
+    weights = 1 + 2 * np.array([0.3**4] * 3 + [0.2**4])
+    weights /= weights.mean()
+    np.testing.assert_allclose(tail_weights(y, 2.0, 4.0, 0.8).numpy(), weights)
+    error = torch.tensor([0.1, 0.2, 0.0, 0.3], dtype=torch.float64)
+    assert mse_tails(y + error, y, centre=0.8).item() == pytest.approx((weights * error.numpy() ** 2).mean())
+    # Two runs, each with its own centre; without one it is the batch's mean, as it was.
+    runs = mse_tails((y + error).expand(2, 4), y.expand(2, 4), centre=torch.tensor([0.8, 0.625], dtype=torch.float64))
+    assert runs[0] == mse_tails(y + error, y, centre=0.8)
+    assert runs[1].item() == pytest.approx(mse_tails(y + error, y).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_weights_of_one_are_none(loss):
+    p, y = torch.rand(2, 3, 20, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    torch.testing.assert_close(loss(p, y, weights=torch.ones(20, dtype=torch.float64)), loss(p, y))
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_a_clip_of_no_weight_moves_nothing(loss):
+    generator = torch.Generator().manual_seed(7)
+    p = torch.rand(12, generator=generator, dtype=torch.float64, requires_grad=True)
+    y = torch.rand(12, generator=generator, dtype=torch.float64)
+    weights = torch.tensor([0.0, *[1.0] * 11], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(loss(p, y, weights=weights), p)
+    if loss in (mse, mse_tails):
+        assert gradient[0] == 0
+    assert gradient.abs().max() > 0
+    assert (torch.autograd.grad(loss(p, y, weights=torch.zeros(12, dtype=torch.float64)), p)[0] == 0).all()
+
+
+def test_a_weighted_error_is_its_weight_times_it():
+    p, y = torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.7])
+    assert mse(p, y, torch.tensor([3.0, 0.5])).item() == pytest.approx((3 * 0.16 + 0.5 * 0.04) / 2)
+    tails = tail_weights(y, 2.0, 4.0, 0.4)
+    expected = (tails * torch.tensor([3 * 0.16, 0.5 * 0.04])).mean().item()
+    assert mse_tails(p, y, centre=0.4, weights=torch.tensor([3.0, 0.5])).item() == pytest.approx(expected)
+
+
+def test_weighted_soft_spearman_is_weighted_pearson_of_the_soft_ranks():
+    """Reference: NumPy's weighted covariance of the ranks."""
+    p, y, weights = torch.rand(3, 16, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    ranks = np.stack([soft_rank(values, 0.05).numpy() for values in (p, y)])
+    covariance = np.cov(ranks, aweights=weights.numpy())
+    expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+    assert -spearman(p, y, 0.05, 1.0, weights).item() == pytest.approx(expected, rel=1e-12)
+    assert -spearman(p, y, 0.05, 1.0, 7 * weights).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_weights_of_each_run_are_its_own(loss):
+    p, y, weights = torch.rand(3, 5, 32, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    apart = torch.stack([loss(p[k], y[k], weights=weights[k]) for k in range(5)])
+    torch.testing.assert_close(loss(p, y, weights=weights), apart)

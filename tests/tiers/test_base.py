@@ -6,7 +6,7 @@ import pytest
 from m3ray.config import DecodeConfig, EventConfig, SceneConfig
 from m3ray.errors import FeatureError
 from m3ray.tiers import EventTier, SceneTier, WeightedValue, WeightSource, average_windows, check_finite
-from m3ray.tiers.base import iter_clip_windows, tier_fingerprint
+from m3ray.tiers.base import iter_clip_windows, own_rate, tier_fingerprint
 from m3ray.video.metadata import VideoMetadata
 
 
@@ -70,3 +70,20 @@ def test_windows_know_their_position_and_the_frame_before_them():
     ]
     assert [None if window.lead is None else int(window.lead.item()) for window in windows] == [None, 1, 3]
     assert list(iter_clip_windows(iter(()))) == []
+
+
+@pytest.mark.parametrize(
+    ("native_fps", "frames", "sampled", "rate"),
+    [
+        (10.0, 30, 30, 10.0),  # each frame once
+        (30.0, 90, 45, 30.0),  # every second one
+        (12.0, 36, 45, np.inf),  # faster than 15 somewhere, so that others are shown twice
+        (10.0, 30, 20, 10.0),  # a sliding window of the first
+        (0.0, 1, 1, np.inf),
+    ],
+)
+def test_a_window_knows_the_rate_of_a_slow_clip(native_fps, frames, sampled, rate):
+    metadata = VideoMetadata(8, 8, native_fps, 3.0, frames, sampled, 100, "mp4")
+    assert own_rate(metadata) == rate
+    ((_, window),) = iter_clip_windows([(metadata, np.zeros((2, 4, 4, 3), np.uint8))])
+    assert window.rate == rate

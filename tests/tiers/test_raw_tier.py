@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from counting import META, count_operations
-from drifting import drifting_noise
+from drifting import drifting_noise, drifting_texture
 
 from m3ray.config import RawConfig
 from m3ray.tiers import Window, average_windows, fit_hog_projection
@@ -190,3 +190,43 @@ def test_raw_computes_in_ieee_float32(raw, monkeypatch):
     monkeypatch.setattr("m3ray.tiers.raw_tier.mean_optical_flow", tell)
     raw.compute([Window(drifting_noise(2))])
     assert told == ["ieee"]
+
+
+def measure(config, projection, window, together=False):
+    tier = RawTier(config, projection)
+    tier.setup(CPU)
+    return average_windows(tier.compute_together([on_device(window)]) if together else tier.compute([window]))
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_flow_of_a_slow_clip_can_be_that_of_a_fast_one(projection, together):
+    """One motion, shown at 15 and at 7.5 frames a second: a sampled frame of the latter moves twice as far."""
+    moving = np.repeat(drifting_texture(0, 13, 256, 256)[..., None], 3, axis=3)
+    fast, slow = Window(moving, rate=15.0), Window(moving[::2], rate=7.5)
+    plain = [measure(RawConfig(), projection, w, together)["mean_optical_flow"] for w in (fast, slow)]
+    scaled = [measure(RawConfig(flow_fps=15.0), projection, w, together)["mean_optical_flow"] for w in (fast, slow)]
+    assert plain[1] / plain[0] == pytest.approx(2, rel=0.1)
+    assert scaled[0] == plain[0]
+    assert scaled[1] == pytest.approx(plain[1] / 2)
+    for rate in (30.0, np.inf):
+        faster = measure(RawConfig(flow_fps=15.0), projection, Window(moving, rate=rate), together)
+        assert faster["mean_optical_flow"] == plain[0], "sampled at 15 of its frames"
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_natural_blurriness_is_decibels_times_ln_10(projection, together):
+    window = Window(drifting_noise(3))
+    common, natural = (
+        measure(RawConfig(blur_logarithm=kind), projection, window, together) for kind in ("common", "natural")
+    )
+    assert natural["blurriness"] == pytest.approx(np.log(10) * common["blurriness"], rel=1e-12)
+    for column in ("brightness", "contrast", "mean_optical_flow", "hog"):
+        np.testing.assert_array_equal(natural[column], common[column])
+
+
+def test_settings_that_came_later_leave_older_features_current(projection):
+    """The identity that roots of earlier releases were written with; each new setting makes another."""
+    older = {"tier": "raw", "code": 1, "config": {"blur_half_width": 30}, "hog": projection.sha256}
+    assert RawTier(RawConfig(), projection).identity() == older
+    assert RawTier(RawConfig(flow_fps=15.0), projection).identity()["config"]["flow_fps"] == 15.0
+    assert RawTier(RawConfig(blur_logarithm="natural"), projection).identity() != older

@@ -4,7 +4,7 @@ import pytest
 
 from m3ray.config import TrainConfig, as_json
 from m3ray.errors import ConfigError
-from m3ray.training.config_file import load_training
+from m3ray.training.config_file import load_training, was_chosen_on_val
 
 
 def write(path, value):
@@ -43,3 +43,19 @@ def test_bad_settings_are_named(tmp_path, value, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load_training(str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"training": {}, "chosen_on": "val"}, True),
+        ({"training": {}, "note": "chosen on val, so optimistic; fresh_seeds had no part in the choice"}, True),
+        ({"training": {}, "chosen_on": "train folds"}, False),
+        ({"epochs": 3}, False),
+        ([1], False),
+    ],
+)
+def test_a_search_s_file_says_that_val_chose(tmp_path, content, expected):
+    """As `jobs/tune.py` writes it; older ones say it in their note alone."""
+    assert was_chosen_on_val(write(tmp_path / "best.json", content)) is expected
+    assert was_chosen_on_val(None) is False

@@ -10,7 +10,8 @@ from torch.optim.lr_scheduler import StepLR
 from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.model import MLP, StackedMLP
-from m3ray.model.losses import mse
+from m3ray.model.losses import mse, mse_tails
+from m3ray.model.metrics import METRICS
 from m3ray.training import stacked
 from m3ray.training.captured import WARM_UP, CapturedStep
 from m3ray.training.optimiser import make_optimiser
@@ -128,7 +129,7 @@ def test_stacked_runs_of_different_settings_equal_separate_runs(loss):
 
 def test_runs_that_cannot_be_one_model_are_rejected():
     train, val = data()
-    with pytest.raises(ConfigError, match="share hidden, loss, epochs and batch"):
+    with pytest.raises(ConfigError, match="share hidden, loss, epochs and batch, tails_centre and report"):
         train_runs(train, val, [TrainConfig(), TrainConfig(batch=64)], [0, 1])
     with pytest.raises(ConfigError, match="1 settings for 2 seeds"):
         train_runs(train, val, [TrainConfig()], [0, 1])
@@ -158,7 +159,8 @@ def test_a_loss_takes_each_run_s_numbers():
 def test_runs_stack_where_the_shape_of_their_training_is_the_same():
     base = TrainConfig()
     assert stacking_key(replace(base, learning_rate=0.1, strength=1.0)) == stacking_key(base)
-    for change in ({"hidden": (4,)}, {"loss": "spearman"}, {"epochs": 3}, {"batch": 8}):
+    changes = ({"hidden": (4,)}, {"loss": "spearman"}, {"epochs": 3}, {"batch": 8})
+    for change in (*changes, {"tails_centre": "data"}, {"report": "best"}):
         assert stacking_key(replace(base, **change)) != stacking_key(base)
 
 
@@ -248,3 +250,95 @@ def test_training_and_prediction_compute_in_ieee_float32(monkeypatch):
     stacked.predict(trained.model, val[0])
     assert set(told) == {"ieee"}
     assert len(told) == 7, "five batches, the epoch's prediction and one more"
+
+
+@pytest.mark.parametrize("loss", LAUNCHES)
+def test_weights_that_are_equal_train_as_none(loss):
+    """None is what two elements mean, to the last bit; equal weights of any scale differ by their rounding alone."""
+    train, val = data()
+    config = TrainConfig(hidden=(16,), loss=loss, epochs=6)
+    plain = train_runs(train, val, config, [5, 6], stack=2)
+    none = train_runs((*train, None), (*val, None), config, [5, 6], stack=2)
+    np.testing.assert_array_equal(none.val, plain.val)
+    np.testing.assert_array_equal(none.train_loss, plain.train_loss)
+    weights = [torch.full_like(split[1], 7.0) for split in (train, val)]
+    equal = train_runs((*train, weights[0]), (*val, weights[1]), config, [5, 6], stack=2)
+    np.testing.assert_allclose(equal.val, plain.val, atol=1e-6)
+    for name, values in plain.metrics.items():
+        np.testing.assert_allclose(equal.metrics[name], values, atol=1e-6)
+
+
+def test_a_weighted_training_equals_a_plain_pytorch_loop():
+    """The peer: nn.Linear modules, torch's own Adam; weights scaled to mean 1 over the train split, not the batch."""
+    train, val = data()
+    weights = torch.rand(140, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 30
+    ours = train_runs((*train, weights), val, TrainConfig(hidden=(16,), epochs=4), [3])
+    torch.manual_seed(3)
+    model = MLP(9, (16,)).double()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
+    generator, scaled = torch.Generator().manual_seed(3), weights / weights.mean()
+    for _ in range(4):
+        for rows in torch.randperm(140, generator=generator).split(32):
+            optimiser.zero_grad()
+            (scaled[rows] * (model(train[0][rows]) - train[1][rows]).square()).mean().backward()
+            optimiser.step()
+    with torch.no_grad():
+        np.testing.assert_allclose(ours.val[0], model(val[0]).numpy(), atol=1e-9)
+    assert np.abs(ours.val - train_runs(train, val, TrainConfig(hidden=(16,), epochs=4), [3]).val).max() > 1e-4
+
+
+def test_weights_of_val_weigh_the_metrics_alone():
+    train, val = data()
+    config, weights = TrainConfig(hidden=(8,), epochs=3), torch.arange(40, dtype=torch.float64)
+    plain, weighted = (train_runs(train, v, config, [0, 1], stack=2) for v in (val, (*val, weights)))
+    np.testing.assert_array_equal(weighted.val, plain.val)
+    for name, metric in METRICS.items():
+        expected = metric(plain.val, val[1].numpy(), weights.numpy())
+        np.testing.assert_allclose(weighted.metrics[name][:, -1], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (torch.ones(3), "3.* weights for 140 train clips"),
+        (torch.full((140,), -1.0), "not negative"),
+        (torch.zeros(140), "some above 0"),
+        (torch.full((140,), float("nan")), "finite"),
+    ],
+)
+def test_weights_that_are_none_are_rejected(weights, words):
+    train, val = data()
+    with pytest.raises(ConfigError, match=words):
+        train_runs((*train, weights), val, TrainConfig(), [0])
+
+
+def test_tails_are_far_from_the_train_split_s_mean_or_from_the_batch_s():
+    """Against the losses with that centre given, batch by batch, in a plain PyTorch loop of one run."""
+    train, val = data()
+    found = {}
+    for centre in ("data", "batch"):
+        config = TrainConfig(hidden=(16,), epochs=3, loss="mse_tails", tails_centre=centre, tails_gain=50.0)
+        found[centre] = train_runs(train, val, config, [3]).val[0]
+        torch.manual_seed(3)
+        model = MLP(9, (16,)).double()
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
+        generator = torch.Generator().manual_seed(3)
+        for _ in range(3):
+            for rows in torch.randperm(140, generator=generator).split(32):
+                optimiser.zero_grad()
+                mean = train[1].mean() if centre == "data" else None
+                mse_tails(model(train[0][rows]), train[1][rows], 50.0, 4.0, mean).backward()
+                optimiser.step()
+        with torch.no_grad():
+            np.testing.assert_allclose(found[centre], model(val[0]).numpy(), atol=1e-9)
+    assert np.abs(found["data"] - found["batch"]).max() > 1e-6
+
+
+def test_a_weighted_step_stays_on_its_device():
+    configs = [TrainConfig(loss="mse_to_spearman"), TrainConfig(loss="mse_to_spearman", learning_rate=0.1)]
+    x, y = torch.empty(100, 50, device=META), torch.empty(100, device=META)
+    model = StackedMLP(50, (512, 64), [0, 1]).to(META)
+    split, order = (x, y, torch.empty(100, device=META)), shuffle_epochs([0, 1], 100, 2)
+    epochs = TrainingEpochs(model, make_optimiser(model, configs), split, configs, order)
+    counted = count_operations(epochs.train_batch, epochs._span)
+    assert counted.uploads == counted.downloads == 0

@@ -60,6 +60,8 @@ class FinetuneTrainer:
         gather: Concatenates a tensor of each worker.
         layout: Layout of a step over workers; None: a single worker, whose steps are what it is given.
         rank: Rank of this worker, from 0.
+
+    Its `score_mean` may be set to the mean of the train split's scores, for mse_tails; None: that of each batch.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class FinetuneTrainer:
         self.model, self.config, self.training = model, config, training
         self.distributed_model = model if distributed_model is None else distributed_model
         self.gather, self.layout, self.rank = gather, layout, rank
+        self.score_mean: float | None = None
         self.workers = 1 if layout is None else layout.workers
         self.device = next(model.parameters()).device
         self.optimiser = torch.optim.Adam(
@@ -216,7 +219,7 @@ class FinetuneTrainer:
         batch = self.gather(functional.pad(pairs, (0, 0, 0, share - len(own))))
         prediction, target = batch[counted].unbind(dim=1)
         prediction = prediction.clone().requires_grad_(True)
-        loss = batch_loss(prediction, target, self.training, progress)
+        loss = batch_loss(prediction, target, self.training, progress, self.score_mean)
         (gradient,) = torch.autograd.grad(loss, prediction)
         gradients = torch.zeros_like(batch[:, 0]).index_copy(0, counted, gradient)
         return loss.detach(), gradients[self.rank * share :][: len(own)]
@@ -272,7 +275,9 @@ class FinetuneTrainer:
         self.step_number = state["step"]
 
 
-def batch_loss(prediction: Tensor, target: Tensor, config: TrainConfig, progress: float) -> Tensor:
+def batch_loss(
+    prediction: Tensor, target: Tensor, config: TrainConfig, progress: float, score_mean: float | None = None
+) -> Tensor:
     """Loss of a batch.
 
     Args:
@@ -280,10 +285,11 @@ def batch_loss(prediction: Tensor, target: Tensor, config: TrainConfig, progress
         target: Scores, (B,).
         config: Settings that name the loss and its numbers.
         progress: Progress of the training, 0 at the first epoch to 1 at the last.
+        score_mean: Mean of the train split's scores, for mse_tails; None: the batch's.
     Returns:
         The loss, ().
     """
-    return make_loss([config], progress, prediction)(prediction, target)
+    return make_loss([config], progress, prediction, score_mean)(prediction, target)
 
 
 def warmup_cosine(step: int, steps: int, config: FinetuneConfig) -> float:

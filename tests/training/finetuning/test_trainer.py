@@ -14,12 +14,19 @@ from torch import nn
 from m3ray.config import TrainConfig
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.model import MLP
+from m3ray.model.losses import mse_tails
 from m3ray.tiers.backbones import fill_untrained_, hrnetv2_w48, ip_csn_152
 from m3ray.training.finetuning.collectives import all_gather
 from m3ray.training.finetuning.feed import MicroBatch
 from m3ray.training.finetuning.model import FinetuneModel
 from m3ray.training.finetuning.sampler import plan_step
-from m3ray.training.finetuning.trainer import DivergedError, FinetuneTrainer, OutOfMemoryError, warmup_cosine
+from m3ray.training.finetuning.trainer import (
+    DivergedError,
+    FinetuneTrainer,
+    OutOfMemoryError,
+    batch_loss,
+    warmup_cosine,
+)
 
 LOSSES = ["mse", "mse_tails", "spearman", "mse_to_spearman"]
 
@@ -279,3 +286,23 @@ def test_learning_rates_rise_and_fall():
     assert factors[100] == pytest.approx(0)
     run = FinetuneTrainer(small_model(), FAST, TrainConfig(), 100)
     assert [group["initial_lr"] for group in run.optimiser.param_groups] == [1e-3, 1e-2]
+
+
+def test_tails_are_far_from_the_train_split_s_mean_where_it_is_known():
+    p, y = torch.rand(2, 8, generator=torch.Generator().manual_seed(0))
+    config = TrainConfig(loss="mse_tails", tails_centre="data", tails_gain=50.0)
+    assert batch_loss(p, y, config, 0.0, 0.8) == mse_tails(p, y, 50.0, centre=0.8)
+    assert batch_loss(p, y, config, 0.0) == mse_tails(p, y, 50.0)
+    older = replace(config, tails_centre="batch")
+    assert batch_loss(p, y, older, 0.0, 0.8) == mse_tails(p, y, 50.0)
+
+
+def test_a_step_takes_the_mean_that_a_trainer_was_given():
+    clips, losses = some_clips(), []
+    for mean in (None, 0.9):
+        run = FinetuneTrainer(
+            small_model(), FAST, TrainConfig(loss="mse_tails", tails_centre="data", tails_gain=50.0), 5
+        )
+        run.score_mean = mean
+        losses.append(run.step([clips], 0.0))
+    assert losses[0] != losses[1]
