@@ -34,10 +34,11 @@ def add_clips(root: Root, page: Page) -> None:
         page.missing.append("No predictions: fit a bundle (jobs/train.py), then run jobs/predict.py.")
         return
     scored = find_scored_root(root)
-    columns = [name for name in root.read_table(PREDICTIONS).column_names if name not in ("times", "curve")]
+    columns = [name for name in root.read_schema(PREDICTIONS).names if name not in ("times", "curve")]
     frame = root.read_table(PREDICTIONS, columns=columns).to_pandas()
-    frame = frame.sort_values("score", ascending=False, kind="stable")
-    ends = pd.concat([frame.head(_CLIPS_PER_END), frame.tail(_CLIPS_PER_END)]).drop_duplicates("clip_id")
+    frame = frame.assign(split=_read_splits(root, scored, frame)).sort_values("score", ascending=False, kind="stable")
+    ends = choose_ends(frame)
+    page.clips_note = describe_choice(frame["split"], ends["split"])
     pictures = read_first_frames(read_uris(scored, ends["clip_id"].tolist()))
     if scored is not None and scored.uri != root.uri and (source := _describe_source(scored)):
         page.details["Clips with scores below"] = f"{len(frame):,}, of {source}"
@@ -50,6 +51,57 @@ def add_clips(root: Root, page: Page) -> None:
         for title, group in (("Most memorable", most), ("Least memorable", cards[len(most) :][::-1]))
         if group
     ]
+
+
+def _read_splits(root: Root, scored: Root | None, frame: pd.DataFrame) -> pd.Series:
+    """Split of each clip: as the predictions have it, or, in older ones, the root's own catalogue; else null."""
+    if "split" in frame:
+        return frame["split"]
+    if scored is None or scored.uri != root.uri:
+        return pd.Series(None, index=frame.index, dtype=object)
+    catalogue = read_catalogue(root, ["clip_id", "split"]).to_pandas()
+    return frame["clip_id"].map(dict(zip(catalogue["clip_id"], catalogue["split"], strict=True)))
+
+
+def choose_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """Choose the clips at both ends of the scores, of those that the model did not train on.
+
+    Args:
+        frame: Clips by falling score, with the column `split`.
+    Returns:
+        At most eight of each end, by falling score; train clips only where there are not enough others.
+    """
+    is_train = frame["split"] == "train"
+    unseen, train = frame[~is_train], frame[is_train]
+    ends = _cut_ends(unseen, 2 * _CLIPS_PER_END)
+    chosen = pd.concat([ends, _cut_ends(train, 2 * _CLIPS_PER_END - len(ends))])
+    return chosen.sort_values("score", ascending=False, kind="stable")
+
+
+def _cut_ends(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The first and the last rows, `count` in all."""
+    if len(frame) <= count:
+        return frame
+    return pd.concat([frame.iloc[: -(-count // 2)], frame.iloc[len(frame) - count // 2 :]])
+
+
+def describe_choice(splits: pd.Series, shown: pd.Series) -> str:
+    """Say how many clips the shown ones were chosen from, and of which splits.
+
+    Args:
+        splits: Split of each clip with a score; null where it is in none.
+        shown: Split of each clip that is shown.
+    Returns:
+        One sentence or two.
+    """
+    counts = splits.fillna("new").value_counts()
+    unseen = {name: int(counts[name]) for name in ("val", "test", "new") if name in counts}
+    train = int((shown == "train").sum())
+    text = f"Chosen among the {sum(unseen.values()):,} clips that the model did not train on"
+    text += f" ({', '.join(f'{count:,} {name}' for name, count in unseen.items())})." if unseen else "."
+    if train:
+        text += f" They are too few: {train} of the {len(shown)} shown are training clips, and marked as such."
+    return text
 
 
 def _describe_source(scored: Root) -> str:
@@ -107,6 +159,7 @@ def _make_card(row: dict[Any, Any], shares: list[str], widest: float, pictures: 
     frame = pictures.get(row["clip_id"])
     return {
         "id": row["clip_id"],
+        "mark": "training clip" if row["split"] == "train" else "",
         "picture": None if frame is None else as_data_uri(frame),
         "score": f"{row['score']:.3f}",
         "interval": f"{row['low']:.2f} to {row['high']:.2f}",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import numpy as np
 import torch
 
 from m3ray.config import TierConfigs, as_json
-from m3ray.features.dataset import Scaling
+from m3ray.features.dataset import Scaling, StudyData
 from m3ray.features.matrix import Block, Features
+from m3ray.features.target import Target
 from m3ray.model import StackedMLP
 from m3ray.scoring.bundle import Bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
+from m3ray.scoring.calibration import VAL, Calibration, correlate_ranks, needs_folds, predict_train_by_folds
+from m3ray.scoring.decay import DecayModel, fit_decay
+from m3ray.scoring.diverged import describe_dropped, drop_runs, find_finite_runs, split_seeds
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, read_tier_index
@@ -22,6 +28,8 @@ from m3ray.study.store import read_trial_tensors
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant
 from m3ray.tiers.network import WeightSource
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("ray", "pyarrow")
 
@@ -36,7 +44,14 @@ def list_versions() -> dict[str, str]:
 
 
 def make_bundle(
-    study: Study, variant: Variant, configs: TierConfigs, sources: Mapping[str, WeightSource], name: str, job: str
+    study: Study,
+    variant: Variant,
+    configs: TierConfigs,
+    sources: Mapping[str, WeightSource],
+    name: str,
+    job: str,
+    *,
+    chosen_on_val: bool = False,
 ) -> Bundle:
     """Make the bundle of a variant that a study has trained.
 
@@ -47,23 +62,44 @@ def make_bundle(
         sources: Name of each tier that has a network to where its weights come from.
         name: Name of the bundle.
         job: Name of the job that makes it, which is recorded.
+        chosen_on_val: Whether the variant's settings were chosen on val. Errors on val are then smaller than on new
+            clips, and the intervals are calibrated on the train split instead, which is trained on by folds.
     Returns:
-        The bundle, not written yet.
+        The bundle, not written yet, without the runs that diverged.
+    Raises:
+        BundleError: If all runs diverged.
     """
     tensors = read_trial_tensors(study, variant)
     columns = tensors.pop("columns")
     data = study.data
-    model = StackedMLP.from_state({key: torch.from_numpy(value) for key, value in tensors.items()})
-    residuals = _compute_residuals(model, data.scaled[data.val][:, columns], data.scores[data.val])
+    model = StackedMLP.from_state({key: torch.from_numpy(value) for key, value in tensors.items()}).eval()
+    kept = find_finite_runs(model, data.scaled[np.concatenate([data.train, data.val])][:, columns])
+    model, (seeds, dropped) = drop_runs(model, kept, name), split_seeds(study.seeds, kept)
+    if dropped:
+        logger.warning(f"bundle: {name}: {describe_dropped(dropped)}")
+    on_val = _score_val(model.eval(), data, columns)
+    calibration = _calibrate(study, variant, on_val, chosen_on_val=chosen_on_val)
+    decay = _fit_decay(study, columns)
+    metadata = _make_metadata(study, variant, configs, sources, job)
     return Bundle(
         name=name,
         model=model.eval(),
         blocks=select_blocks(data.features, columns),
         scaling=Scaling(data.scaling.mean[columns], data.scaling.deviation[columns]),
         baseline=data.scaled[data.train][:, columns].mean(axis=0).astype(np.float32),
-        residuals=residuals,
-        metadata=_make_metadata(study, variant, configs, sources, job),
+        residuals=calibration.residuals,
+        metadata=replace(
+            metadata,
+            seeds=seeds,
+            dropped_runs=dropped,
+            calibrated_on=calibration.source,
+            decay=None if decay is None else decay.as_json(),
+            trained_on={**(metadata.trained_on or {}), "val_spearman": correlate_ranks(on_val)},
+        ),
         files=_read_artefacts(study.root, variant),
+        intervals=calibration.fit(),
+        calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
+        decay_weights=None if decay is None else decay.weights,
     )
 
 
@@ -87,9 +123,22 @@ def select_blocks(features: Features, columns: np.ndarray) -> tuple[Block, ...]:
 
 
 @torch.inference_mode()
-def _compute_residuals(model: StackedMLP, features: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    mean = model(torch.from_numpy(np.ascontiguousarray(features))).mean(dim=0).numpy()
-    return np.sort(np.abs(mean - scores)).astype(np.float32)
+def _score_val(model: StackedMLP, data: StudyData, columns: np.ndarray) -> Calibration:
+    """Scores of val by the ensemble, in the target's units."""
+    features = torch.from_numpy(np.ascontiguousarray(data.scaled[data.val][:, columns]))
+    scores = data.target.from_unit(model(features).double().numpy()).mean(axis=0)
+    return Calibration(scores, data.scores[data.val].astype(np.float64), VAL)
+
+
+def _calibrate(study: Study, variant: Variant, on_val: Calibration, *, chosen_on_val: bool) -> Calibration:
+    """The clips to calibrate intervals on: val, or by folds the train split where val chose something."""
+    if not needs_folds(study, variant, chosen_on_val=chosen_on_val):
+        return on_val
+    logger.info(
+        "bundle: settings, or the epoch, were chosen on val: its intervals are calibrated on the train split, each "
+        f"fifth scored by models of the other four ({len(study.seeds)} runs a fifth)"
+    )
+    return predict_train_by_folds(study, variant)
 
 
 def _make_metadata(
@@ -104,8 +153,7 @@ def _make_metadata(
         configs=configs,
         sources={tier: as_json(source) for tier, source in sources.items()},
         variant=as_json(variant),
-        seeds=list(study.seeds),
-        decay=_fit_decay(study),
+        target=None if study.data.target == Target() else asdict(study.data.target),
         trained_on={
             "train_clips": len(study.data.train),
             "val_clips": len(study.data.val),
@@ -125,21 +173,14 @@ def _read_tier_environments(root: Root, tiers: Mapping[str, TierEntry]) -> dict[
     return {tier: read_environments(root, "features", folder) for tier, folder in own.items() if folder}
 
 
-def _fit_decay(study: Study) -> dict[str, float] | None:
-    """A line from score to decay rate on the train split's clips that have one; None where fewer than 10 have."""
-    catalogue = read_catalogue(study.root)
-    if "alpha" not in catalogue.column_names:
+def _fit_decay(study: Study, columns: np.ndarray) -> DecayModel | None:
+    """Decay rates of the train split; None where few clips have one, or the target is no share of viewers."""
+    catalogue, data = read_catalogue(study.root), study.data
+    if "alpha" not in catalogue.column_names or not data.target.is_share:
         return None
     rates = dict(zip(catalogue["clip_id"].to_pylist(), catalogue["alpha"].to_pylist(), strict=True))
-    rows = [row for row in study.data.train if rates.get(study.data.features.clip_ids[row]) is not None]
-    if len(rows) < 10:
-        return None
-    alpha = np.array([rates[study.data.features.clip_ids[row]] for row in rows], np.float64)
-    scores = study.data.scores[rows].astype(np.float64)
-    slope, intercept = np.polyfit(scores, alpha, 1)
-    correlation = float(np.corrcoef(scores, alpha)[0, 1]) if np.ptp(alpha) > 0 else 0.0
-    line = {"intercept": float(intercept), "slope": float(slope), "r": correlation}
-    return {**line, "mean": float(alpha.mean()), "clips": float(len(rows))}
+    alpha = np.array([rates.get(data.features.clip_ids[row]) for row in data.train], np.float64)
+    return fit_decay(data.scaled[data.train][:, columns], data.scores[data.train], alpha)
 
 
 def _read_artefacts(root: Root, variant: Variant) -> dict[str, bytes]:

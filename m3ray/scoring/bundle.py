@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -18,15 +19,21 @@ from m3ray.config.presets import BASE_LAG
 from m3ray.errors import BundleError, ConfigError, FeatureError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block, Features
+from m3ray.features.target import SCORE
 from m3ray.model import StackedMLP
-from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, BundleMetadata, read_manifest
+from m3ray.scoring.bundle_metadata import BUNDLE_FILE, INTERVALS_FILE, BundleManifest, BundleMetadata, read_manifest
+from m3ray.scoring.decay import describe_decay
+from m3ray.scoring.diverged import describe_dropped, drop_runs, find_finite_runs, split_seeds
+from m3ray.scoring.intervals import IntervalRule, fit_plain_intervals
 from m3ray.storage.root import Root
 from m3ray.storage.versions import Difference, Environment, differences, filter_rejected, software_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COVERAGE = 0.9
+logger = logging.getLogger(__name__)
+
+_RULE = ("knots", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,16 @@ class Bundle:
         blocks: Columns that the model sees, tier by tier, F in all.
         scaling: Mean and deviation of those columns, (F,) each.
         baseline: The train split's mean of the scaled columns, (F,), float32.
-        residuals: Absolute errors of the ensemble on the val split, ascending, (V,), float32.
+        residuals: Absolute errors of the ensemble on the clips that its intervals are calibrated on, ascending, (n,),
+            float32.
         metadata: What features and training were made with.
         files: Name to content of each artefact that the tiers need.
         networks: Name to SHA-256 of each finetuned network in the bundle's folder, which is read where it is used.
         uri: The bundle's folder; None while it is not on disk.
+        intervals: Rule of the 90 % intervals; None, as in older bundles: one half width for all, of the residuals.
+        calibration: Scores and true scores of the clips that it was fitted on, (2, n), float32; None: an older bundle.
+        decay_weights: Weights of the scaled features for the decay rate and, last, the intercept, (F + 1,), float32;
+            None: it is a line in the score, or there is none.
     """
 
     name: str
@@ -56,6 +68,9 @@ class Bundle:
     files: Mapping[str, bytes]
     networks: Mapping[str, str] = field(default_factory=dict)
     uri: str | None = None
+    intervals: IntervalRule | None = None
+    calibration: np.ndarray | None = None
+    decay_weights: np.ndarray | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -84,15 +99,19 @@ class Bundle:
 
     # Scoring.
 
-    def score(self, features: Features) -> pd.DataFrame:
+    def score(self, features: Features, delay: tuple[float, float] | None = None) -> pd.DataFrame:
         """Score clips.
 
         Args:
             features: Features of N clips, columns in the order of `blocks`.
+            delay: Videos shown since viewing for a further score, and those that the training scores stand for; None:
+                no further score.
         Returns:
-            A row a clip: `clip_id`, `score` in [0, 1], `spread` (standard deviation over runs), `low` and `high` (the
-            90 % split-conformal interval), and `share_<tier>`, which sum to the score minus that of the baseline.
+            A row a clip: `clip_id`, `score` in the target's units, `spread` (standard deviation over runs), `low` and
+            `high` (the 90 % conformal interval), `share_<tier>`, which sum to the score minus that of the baseline,
+            and with a delay `decay` and `score_at_delay`.
         Raises:
+            ConfigError: If there is a delay, and the bundle predicts no decay.
             FeatureError: If the columns are not those that the model was trained on.
         """
         if features.blocks != self.blocks:
@@ -102,45 +121,76 @@ class Bundle:
         scaled = self.scaling(features.values).astype(np.float32)
         runs = self._predict(scaled)
         score = runs.mean(axis=0)
-        half = conformal_half_width(self.residuals)
+        low, high = (np.clip(ends, *self.metadata.units.bounds) for ends in self.rule(score))
         columns = {
             "clip_id": list(features.clip_ids),
             "score": score,
             "spread": runs.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros_like(score),
-            "low": np.clip(score - half, 0, 1),
-            "high": np.clip(score + half, 0, 1),
+            "low": low,
+            "high": high,
         }
-        return pd.DataFrame(columns | {f"share_{tier}": v for tier, v in self._shares(scaled).items()})
+        columns |= {f"share_{tier}": v for tier, v in self._shares(scaled).items()}
+        if delay is not None:
+            columns["decay"] = self.decay_rates(score, scaled)
+            columns["score_at_delay"] = self.scores_at_delay(score, *delay, decay=columns["decay"])
+        return pd.DataFrame(columns)
+
+    @property
+    def rule(self) -> IntervalRule:
+        """The rule of its 90 % intervals."""
+        return self.intervals or fit_plain_intervals(self.residuals)
 
     def baseline_score(self) -> float:
         """Score of a clip whose every feature is the train split's mean."""
         return float(self._predict(self.baseline[None]).mean())
 
-    def scores_at_delay(self, score: np.ndarray, delay: float, base: float = BASE_LAG) -> np.ndarray:
-        """Scores after a delay, linear in the videos since viewing (Newman et al. 2020).
+    def decay_rates(self, score: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        """Decay rates of clips: from their features, or by a line in the score, whichever was better in training.
 
-        The decay rate of a clip is estimated from its score, by a line fitted on the train split.
+        Args:
+            score: Score of each clip, (N,).
+            scaled: Their scaled features, (N, F).
+        Returns:
+            Change of the score a video, (N,).
+        Raises:
+            ConfigError: If the training data had no decay rates.
+        """
+        if self.decay_weights is not None:
+            return scaled.astype(np.float64) @ self.decay_weights[:-1] + self.decay_weights[-1]
+        line = self._decay_line()
+        return line["intercept"] + line["slope"] * score
+
+    def scores_at_delay(
+        self, score: np.ndarray, delay: float, base: float = BASE_LAG, decay: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Scores after a delay, linear in the videos since viewing (Newman et al. 2020).
 
         Args:
             score: Score of each clip, (N,).
             delay: Number of videos shown since viewing, 0 or more.
             base: Number of videos shown since viewing that the training scores stand for.
+            decay: Decay rate of each clip, (N,); None: by the line in its score.
         Returns:
             Scores in [0, 1], (N,).
         Raises:
             ConfigError: If the training data had no decay rates, or the delay is negative.
         """
-        decay = self.metadata.decay
-        if decay is None:
-            raise ConfigError(f"{self.name} was trained on data without decay rates (column alpha): leave out --delay")
+        line = self._decay_line()
         if delay < 0:
             raise ConfigError(f"--delay {delay:g}: expected videos since viewing, 0 or more")
-        alpha = decay["intercept"] + decay["slope"] * score
+        alpha = line["intercept"] + line["slope"] * score if decay is None else decay
         return np.clip(score + alpha * (delay - base), 0, 1)
+
+    def _decay_line(self) -> Mapping[str, Any]:
+        if self.metadata.decay is None:
+            raise ConfigError(f"{self.name} was trained on data without decay rates (column alpha): leave out --delay")
+        return self.metadata.decay
 
     @torch.inference_mode()
     def _predict(self, scaled: np.ndarray) -> np.ndarray:
-        return self.model(torch.from_numpy(np.ascontiguousarray(scaled))).double().numpy()
+        """Predictions of each run in the target's units, (R, N)."""
+        outputs = self.model(torch.from_numpy(np.ascontiguousarray(scaled))).double().numpy()
+        return self.metadata.units.from_unit(outputs)
 
     def _shares(self, scaled: np.ndarray) -> dict[str, np.ndarray]:
         """Exact Shapley values over tiers: an absent tier shows the train split's mean."""
@@ -180,7 +230,10 @@ class Bundle:
         tensors |= {f"biases.{k}": b.detach().cpu().numpy() for k, b in enumerate(self.model.biases)}
         tensors |= {"mean": self.scaling.mean, "deviation": self.scaling.deviation}
         tensors |= {"baseline": self.baseline, "residuals": self.residuals}
+        tensors |= {} if self.decay_weights is None else {"decay_weights": self.decay_weights}
         files = {**self.files, "model.safetensors": save({k: np.ascontiguousarray(v) for k, v in tensors.items()})}
+        if self.intervals is not None:
+            files[INTERVALS_FILE] = _save_intervals(self.intervals, self.calibration)
         for name, data in files.items():
             root.write_bytes(data, *folder, name)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -205,31 +258,48 @@ class Bundle:
             tensors = load(files.pop("model.safetensors"))
         except SafetensorError as error:
             raise BundleError(f"{uri}: model.safetensors cannot be read ({error})") from error
+        intervals = load(files.pop(INTERVALS_FILE)) if INTERVALS_FILE in files else {}
+        model, metadata = _drop_diverged(_build_model(tensors), tensors["baseline"], manifest)
         return cls(
             name=manifest.name,
-            model=_build_model(tensors),
+            model=model,
             blocks=manifest.blocks,
             scaling=Scaling(tensors["mean"], tensors["deviation"]),
             baseline=tensors["baseline"],
-            residuals=tensors["residuals"],
-            metadata=manifest.metadata,
+            residuals=_keep_finite(tensors["residuals"]),
+            metadata=metadata,
             files=files,
             networks=manifest.networks,
             uri=root.uri,
+            intervals=IntervalRule(*(intervals[name] for name in _RULE)) if intervals else None,
+            calibration=intervals.get("calibration"),
+            decay_weights=tensors.get("decay_weights"),
         )
 
 
-def conformal_half_width(residuals: np.ndarray, coverage: float = COVERAGE) -> float:
-    """Half width of a split-conformal interval (Vovk et al. 2005): the ceil((n + 1) coverage)-th smallest residual.
+def _save_intervals(rule: IntervalRule, calibration: np.ndarray | None) -> bytes:
+    """The intervals' rule and the clips behind it, in a file that a report reads without the weights."""
+    tensors = {name: np.ascontiguousarray(getattr(rule, name)) for name in _RULE}
+    return save(tensors if calibration is None else {**tensors, "calibration": np.ascontiguousarray(calibration)})
 
-    Args:
-        residuals: Absolute errors on clips that trained nothing, ascending, (n,).
-        coverage: Share of new clips that the interval is to cover.
-    Returns:
-        The half width; 1, the widest, where there are too few residuals (fewer than 9 for 90 %).
-    """
-    rank = math.ceil((len(residuals) + 1) * coverage)
-    return float(residuals[rank - 1]) if rank <= len(residuals) else 1.0
+
+def _keep_finite(residuals: np.ndarray) -> np.ndarray:
+    """Without what is no number, as all residuals of an older bundle with a run that diverged: no interval then."""
+    return residuals[np.isfinite(residuals)]
+
+
+def _drop_diverged(
+    model: StackedMLP, baseline: np.ndarray, manifest: BundleManifest
+) -> tuple[StackedMLP, BundleMetadata]:
+    """The runs of a bundle without those that diverged, which an older m3ray left in."""
+    metadata = manifest.metadata
+    kept = find_finite_runs(model, baseline[None])
+    if kept.all():
+        return model, metadata
+    seeds, dropped = split_seeds(list(metadata.seeds or ()), kept)
+    model = drop_runs(model, kept, manifest.name).eval()
+    logger.warning(f"{manifest.name}: {describe_dropped(dropped)}: every score was undefined with them")
+    return model, replace(metadata, seeds=seeds, dropped_runs=[*(metadata.dropped_runs or ()), *dropped])
 
 
 def _format_blocks(blocks: Sequence[Block]) -> str:
@@ -260,11 +330,33 @@ def describe_bundle(bundle: Bundle) -> str:
     Returns:
         A line for a log.
     """
-    note = "; features from UNTRAINED weights" if bundle.untrained else ""
+    metadata, runs = bundle.metadata, bundle.model.weights[0].shape[0]
+    parts = [f"{bundle.name}: {', '.join(bundle.tiers)}", f"{len(bundle.baseline)} features, {runs} runs"]
+    if metadata.dropped_runs:
+        parts.append(describe_dropped(metadata.dropped_runs))
+    if bundle.untrained:
+        parts.append("features from UNTRAINED weights")
+    if metadata.units.name != SCORE:
+        parts.append(f"predicts {metadata.units.name}")
+    if (metadata.trained_on or {}).get("val_spearman", ...) is not ...:
+        parts.append(f"rho of the ensemble on val {_format_rho((metadata.trained_on or {})['val_spearman'])}")
+    parts.append(_describe_intervals(bundle))
+    if metadata.decay is not None:
+        parts.append(describe_decay(metadata.decay))
     software = describe_software(bundle)
-    runs = bundle.model.weights[0].shape[0]
-    line = f"{bundle.name}: {', '.join(bundle.tiers)}; {len(bundle.baseline)} features, {runs} runs{note}"
-    return f"{line}; {software}" if software else line
+    return "; ".join([*parts, software] if software else parts)
+
+
+def _format_rho(rho: float | None) -> str:
+    return "undefined" if rho is None else f"{rho:.4f}"
+
+
+def _describe_intervals(bundle: Bundle) -> str:
+    count, source = len(bundle.residuals), bundle.metadata.calibrated_on or "val"
+    if not np.isfinite(bundle.rule.high).all():
+        return f"intervals undefined: {count} clips to calibrate them on ({source}), 9 are the fewest"
+    kind = "adaptive" if bundle.intervals is not None and len(bundle.rule.knots) > 1 else "of one width"
+    return f"90 % intervals {kind}, calibrated on {source} ({count:,} clips)"
 
 
 def describe_software(bundle: Bundle) -> str | None:

@@ -10,15 +10,27 @@ from m3ray.config import TierConfigs, as_json
 from m3ray.config.serialization import from_json
 from m3ray.errors import BundleError
 from m3ray.features.matrix import Block
+from m3ray.features.target import Target
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry
 from m3ray.storage.versions import Environment
 
 BUNDLE_FILE = "bundle.json"
+INTERVALS_FILE = "intervals.safetensors"
 FORMAT = 1
 _NEEDED = ("name", "blocks", "files", "tiers", "configs", "sources", "untrained")
 # An older m3ray did not write these: where they are unknown, they are left out.
-_OPTIONAL = ("variant", "seeds", "trained_on", "versions", "environments", "made_by")
+_OPTIONAL = (
+    "variant",
+    "seeds",
+    "trained_on",
+    "versions",
+    "environments",
+    "made_by",
+    "target",
+    "dropped_runs",
+    "calibrated_on",
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +44,17 @@ class BundleMetadata:
         sources: Name of each tier that has a network to its `WeightSource`, as JSON values.
         variant: The study's variant, as JSON values.
         seeds: Seed of each run.
-        decay: Line from score to decay rate, `intercept` and `slope` among others; None: the training data had none.
-        trained_on: Numbers of train and val clips, and mean and range of the train split's scores.
+        decay: Line from score to decay rate, `intercept` and `slope`, and what was found of it (`DecayModel`); None:
+            the training data had none.
+        trained_on: Numbers of train and val clips, mean and range of the train split's scores, and Spearman's
+            correlation of the ensemble on val (None: undefined).
         versions: Name of each package to its version, in the process that trained.
         environments: Name of each computed tier to the software that its features were computed with; None in a list
             stands for rows of an m3ray that did not note it.
         made_by: Name of the job.
+        target: What the bundle predicts, as JSON values of a `Target`; None: the score.
+        dropped_runs: Seeds of the runs that diverged, and are not in the bundle.
+        calibrated_on: What the intervals were calibrated on: `val`, or the train split by folds.
     """
 
     untrained: bool
@@ -46,11 +63,19 @@ class BundleMetadata:
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     variant: Mapping[str, Any] | None = None
     seeds: Sequence[int] | None = None
-    decay: Mapping[str, float] | None = None
-    trained_on: Mapping[str, float] | None = None
+    decay: Mapping[str, Any] | None = None
+    trained_on: Mapping[str, float | None] | None = None
     versions: Environment | None = None
     environments: Mapping[str, Sequence[Environment | None]] | None = None
     made_by: str | None = None
+    target: Mapping[str, Any] | None = None
+    dropped_runs: Sequence[int] | None = None
+    calibrated_on: str | None = None
+
+    @property
+    def units(self) -> Target:
+        """What the bundle predicts, and the map from a model's output to it."""
+        return Target(**(self.target or {}))
 
     @property
     def user_provided(self) -> dict[str, TierEntry]:
@@ -76,6 +101,9 @@ class BundleMetadata:
             "versions": self.versions,
             "environments": self.environments,
             "made_by": self.made_by,
+            "target": self.target,
+            "dropped_runs": self.dropped_runs,
+            "calibrated_on": self.calibrated_on,
         }
         return as_json({name: value for name, value in values.items() if value is not None or name not in _OPTIONAL})
 

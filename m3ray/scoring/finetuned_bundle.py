@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,9 @@ from m3ray.model import StackedMLP
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.bundle import Bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
+from m3ray.scoring.calibration import VAL, Calibration, correlate_ranks
+from m3ray.scoring.decay import SCORE
+from m3ray.scoring.diverged import drop_runs, find_finite_runs
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry
@@ -37,6 +40,8 @@ def build_finetuned_bundle(study: Study, variant: Variant, frozen: Bundle, name:
         name: Name of the bundle.
     Returns:
         The bundle; all but its networks is still to be written.
+    Raises:
+        BundleError: If the run that it is made of diverged.
     """
     root, part = study.root, study.trial_folder(variant)
     config = variant.finetuning
@@ -44,8 +49,10 @@ def build_finetuned_bundle(study: Study, variant: Variant, frozen: Bundle, name:
     tensors, means = (load(root.read_bytes(*part, f"{n}.safetensors")) for n in ("model", "means"))
     run = {key: torch.from_numpy(np.array(value[:1])) for key, value in tensors.items() if key != "columns"}
     model = StackedMLP.from_state(run)
-    val = load(root.read_bytes(*part, "val.safetensors"))["val"][0]
-    residuals = np.sort(np.abs(val - study.data.scores[study.data.val])).astype(np.float32)
+    val = load(root.read_bytes(*part, "val.safetensors"))["val"][0].astype(np.float64)
+    finite = find_finite_runs(model, np.zeros((1, model.weights[0].shape[2]))) & np.isfinite(val).all()
+    model = drop_runs(model, finite, name)  # its networks are those of this run: no other can take its place
+    calibration = Calibration(val, study.data.scores[study.data.val].astype(np.float64), VAL)
     networks = {network_file_name(f"{FINETUNED_PREFIX}{tier}"): _copy_network(root, part, tier, name) for tier in means}
     start = _apply_refit(frozen, root, part)
     return replace(
@@ -54,9 +61,26 @@ def build_finetuned_bundle(study: Study, variant: Variant, frozen: Bundle, name:
         model=model.eval(),
         blocks=tuple(_rename_block(block) if block.tier in means else block for block in start.blocks),
         baseline=_mean_clip(start, means),
-        residuals=residuals,
-        metadata=_make_metadata(frozen, variant, means, networks),
+        residuals=calibration.residuals,
+        metadata=_describe_calibration(_make_metadata(frozen, variant, means, networks), calibration, study.seeds),
         networks=networks,
+        intervals=calibration.fit(),
+        calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
+        decay_weights=None,  # they are those of the frozen networks' features
+    )
+
+
+def _describe_calibration(metadata: BundleMetadata, calibration: Calibration, seeds: Sequence[int]) -> BundleMetadata:
+    """The metadata with what the frozen model's says of its own runs and val scores replaced."""
+    decay = None if metadata.decay is None else {**metadata.decay, "predicted_from": SCORE}
+    trained_on = {**(metadata.trained_on or {}), "val_spearman": correlate_ranks(calibration)}
+    return replace(
+        metadata,
+        seeds=list(seeds)[:1],
+        dropped_runs=[],
+        calibrated_on=calibration.source,
+        decay=decay,
+        trained_on=trained_on,
     )
 
 
@@ -127,7 +151,6 @@ def _make_metadata(
     return replace(
         metadata,
         variant=as_json(variant),
-        seeds=list(metadata.seeds or ())[:1],
         tiers={**metadata.tiers, **entries},
         configs=replace(configs, finetuned=tuned),
     )

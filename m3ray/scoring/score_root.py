@@ -14,14 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from m3ray.errors import BundleError, FeatureError
-from m3ray.schema import feature_names
+from m3ray.schema import SIMILARITY, feature_names
 from m3ray.scoring.bundle import Bundle
+from m3ray.scoring.decay import describe_decay
 from m3ray.scoring.scorer import compute_similarity, load_similarity, select_features
+from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.ownership import PREDICTIONS, choose_predictions_path, keep_predictions
 from m3ray.storage.parquet_tables import METADATA_KEY, read_range
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import read_tier_index
+from m3ray.storage.tier_index import TierEntry, read_tier_index
 from m3ray.storage.vector_columns import column_values
 from m3ray.tiers.factory import select_computed
 from m3ray.tiers.user import UserTier
@@ -42,6 +44,8 @@ def score_root(
 ) -> pd.DataFrame:
     """Score the clips of a catalogue, and write `predictions.parquet`.
 
+    Its column `split` says which clips of the root's own trained the bundle; it is null for other clips.
+
     Args:
         bundle: Bundle to score with.
         features: Root, or workspace, with the clips' catalogue and features.
@@ -58,10 +62,13 @@ def score_root(
         ConfigError: If there is a delay, and the training data had no decay rates.
         FeatureError: If no clip has all tiers that the bundle sees.
     """
-    frame = score_clips(bundle, features)
+    frame = score_clips(bundle, features, delay)
+    frame["split"] = _find_splits(frame["clip_id"], features, out)
     if delay is not None:
-        frame["score_at_delay"] = bundle.scores_at_delay(frame["score"].to_numpy(), *delay)
-        logger.info(f"predict: score_at_delay is after {delay[0]:g} videos; score after {delay[1]:g}")
+        logger.info(
+            f"{job}: score_at_delay is after {delay[0]:g} videos; score after {delay[1]:g}; "
+            f"{describe_decay(bundle.metadata.decay or {})}"
+        )
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
     path = _write_predictions(frame, bundle, features, out, job)
@@ -85,21 +92,36 @@ def _write_predictions(frame: pd.DataFrame, bundle: Bundle, features: Root, out:
     return path
 
 
-def score_clips(bundle: Bundle, features: Root) -> pd.DataFrame:
+def _find_splits(clips: pd.Series, features: Root, out: Root) -> pd.Series:
+    """Split of each clip in the study of its root; null for new clips, whose own split nothing was trained by."""
+    if features.uri != out.uri or not has_catalogue(features):
+        return pd.Series(None, index=clips.index, dtype=pd.ArrowDtype(pa.string()))
+    catalogue = read_catalogue(features, ["clip_id", "split"])
+    rows = pc.index_in(pa.array(clips, pa.string()), value_set=catalogue["clip_id"].cast(pa.string()).combine_chunks())
+    splits = catalogue["split"].cast(pa.string()).combine_chunks().take(rows)
+    return pd.Series(pd.arrays.ArrowExtensionArray(splits), index=clips.index)
+
+
+def score_clips(bundle: Bundle, features: Root, delay: tuple[float, float] | None = None) -> pd.DataFrame:
     """Score the clips that have all tiers that a bundle sees.
+
+    The similarity tier is the root's own where it was applied with the bundle's fit: train clips are then compared with
+    the others, as in training. Otherwise it is computed, as for new clips.
 
     Args:
         bundle: Bundle to score with.
         features: Root, or workspace, with the features; with a catalogue, clips that it does not list are left out.
+        delay: Videos shown since viewing for a further score, and those that the training scores stand for; None: no
+            further score.
     Returns:
         A row a clip, as of `Bundle.score`.
     Raises:
+        ConfigError: If there is a delay, and the training data had no decay rates.
         BundleError: If the features were made with other settings, weights or columns than the bundle's.
         FeatureError: If no clip has all tiers that the bundle sees.
     """
     fitted = load_similarity(bundle)
     current = read_tier_index(features)
-    # Similarity is computed from the bundle's own fit: rows of the train split then have no leave-one-out either.
     names = [*select_computed(current), *(tier for tier, entry in current.items() if entry.user_provided)]
     needed = [t for t in names if t in bundle.tiers or (fitted is not None and t in fitted.parts)]
     for tier in needed:
@@ -110,7 +132,23 @@ def score_clips(bundle: Bundle, features: Root) -> pd.DataFrame:
     parts = [ids.slice(k, _CHUNK) for k in range(0, len(ids), _CHUNK)]
     if not parts:
         raise FeatureError(f"{bundle.name}: no clip of {features.uri} has all of {', '.join(needed)}: nothing to score")
-    return pd.concat([_score(bundle, shards, part) for part in parts], ignore_index=True)
+    own = _open_similarity(bundle, features, current)
+    return pd.concat([_score(bundle, shards, part, own, delay) for part in parts], ignore_index=True)
+
+
+def _open_similarity(bundle: Bundle, features: Root, index: Mapping[str, TierEntry]) -> ds.Dataset | None:
+    """A root's own rows of the similarity tier, where the bundle's fit made them; None: there are none."""
+    entry = index.get(SIMILARITY)
+    if entry is None or "similarity.safetensors" not in bundle.files:
+        return None
+    fit = [("artifacts", f"{entry.folder}.{ending}") for ending in ("safetensors", "json")]
+    if not all(features.exists(*path) for path in fit):
+        return None
+    if [features.read_bytes(*path) for path in fit] != [
+        bundle.files[f"similarity.{path[1].rpartition('.')[2]}"] for path in fit
+    ]:
+        return None
+    return features.open_shards(*entry.path)
 
 
 def read_shared_ids(features: Root, folders: Sequence[str]) -> pa.Array:
@@ -163,7 +201,13 @@ def check_user_tiers(bundle: Bundle, tiers: Sequence[UserTier]) -> None:
         check_identity(bundle, tier.name, tier.identity())
 
 
-def _score(bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array) -> pd.DataFrame:
+def _score(
+    bundle: Bundle,
+    shards: Mapping[str, ds.Dataset],
+    ids: pa.Array,
+    similarity: ds.Dataset | None,
+    delay: tuple[float, float] | None,
+) -> pd.DataFrame:
     columns: dict[str, np.ndarray] = {}
     for tier, dataset in shards.items():
         table = read_range(dataset, ids[0].as_py(), ids[-1].as_py())
@@ -172,5 +216,22 @@ def _score(bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array) -> p
             columns[f"{tier}/{name}"] = column_values(rows[name])
     fitted = load_similarity(bundle)
     if fitted is not None:
-        columns |= compute_similarity(fitted, columns)
-    return bundle.score(select_features(bundle, ids.to_pylist(), columns))
+        columns |= _find_similarity(fitted, columns, similarity, ids)
+    return bundle.score(select_features(bundle, ids.to_pylist(), columns), delay)
+
+
+def _find_similarity(
+    fitted: FittedSimilarity, columns: dict[str, np.ndarray], own: ds.Dataset | None, ids: pa.Array
+) -> dict[str, np.ndarray]:
+    """The similarity tier of clips: a root's own rows, and what it lacks computed."""
+    if own is None:
+        return compute_similarity(fitted, columns)
+    table = read_range(own, ids[0].as_py(), ids[-1].as_py())
+    rows = pc.index_in(ids, value_set=table["clip_id"].cast(pa.string()).combine_chunks())
+    known = rows.is_valid().to_numpy(zero_copy_only=False)
+    values = np.empty((len(ids), len(fitted.columns)), np.float32)
+    values[known] = column_values(table[SIMILARITY].take(rows.drop_null()))
+    if not known.all():
+        missing = compute_similarity(fitted, {name: column[~known] for name, column in columns.items()})
+        values[~known] = np.stack(list(missing.values()), axis=1)
+    return {f"{SIMILARITY}/{name}": values[:, k] for k, name in enumerate(fitted.columns)}

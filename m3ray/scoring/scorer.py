@@ -19,7 +19,7 @@ from m3ray.scoring.bundle import Bundle, describe_software
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.filesystems import absolute_uri
 from m3ray.tiers import HogProjection, Tier, Window, average_windows
-from m3ray.tiers.base import iter_clip_windows
+from m3ray.tiers.base import iter_clip_windows, own_rate
 from m3ray.tiers.factory import TierInputs, make_tiers, select_computed
 from m3ray.tiers.finetuned import tier_of_network_file
 from m3ray.tiers.malloc import keep_freed_memory
@@ -247,7 +247,8 @@ class Scorer:
         seconds, rows = [], []
         decoded, fps = self._decoder.windows(data), self.configs.decode.fps
         for sliding in iter_sliding_windows(decoded, fps, config or SlidingWindowConfig()):
-            window = Window(np.ascontiguousarray(sliding.frames), video_bytes=sliding.metadata.video_bytes)
+            frames, metadata = np.ascontiguousarray(sliding.frames), sliding.metadata
+            window = Window(frames, video_bytes=metadata.video_bytes, rate=own_rate(metadata))
             rows.append({tier.name: average_windows(tier.compute([window])) for tier in self.tiers})
             seconds.append(sliding.seconds)
         scores = self._score(rows, [str(k) for k in range(len(rows))], {})

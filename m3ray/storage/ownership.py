@@ -33,7 +33,7 @@ FOLDERS = (
 _SAME_AS = {"reproduce": "ablate"}
 _MAKER_FILE = "made_by.json"
 # The files of a bundle that are written before its last one, bundle.json.
-_BUNDLE_FILE = re.compile(r"(model|hog_pca|similarity|tuned-\w+)\.(safetensors|json)")
+_BUNDLE_FILE = re.compile(r"(model|hog_pca|similarity|intervals|tuned-\w+)\.(safetensors|json)")
 _RUN = re.compile(r"\d{8}T\d{6}Z-[a-z]+-[0-9a-f]{4}")
 _VARIANTS_OF_REPRODUCE = ("M3-S", "M3")
 

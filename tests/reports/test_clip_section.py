@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 from made_reports import fill_page, replace_column
 
 from m3ray.datasets.catalogue import write_catalogue
-from m3ray.reports.clip_section import add_clips, find_scored_root, read_uris
+from m3ray.reports.clip_section import add_clips, choose_ends, find_scored_root, read_uris
+from m3ray.reports.page import _render
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.dataset_record import DatasetRecord
 from m3ray.storage.root import Root
@@ -59,6 +61,87 @@ def test_the_page_says_of_which_data_set_the_scored_clips_are(root):
     assert fill_page(root, add_clips).details["Clips with scores below"] == "1, of the folder /tuesday"
     room.write_bytes(b"{", "dataset.json")
     assert "Clips with scores below" not in fill_page(root, add_clips).details, "a caption costs no report"
+
+
+def write_scored(root, splits):
+    """Predictions of the root's own clips by falling score, with the splits given, and no tier's share."""
+    names = [f"c{k:03d}" for k in range(len(splits))]
+    scores = np.linspace(0.9, 0.1, len(names))
+    frame = pd.DataFrame({"clip_id": names, "score": scores, "low": 0.0, "high": 1.0, "split": splits})
+    made = json.dumps({"bundle": "m3s", "job": "reproduce", "catalogue": ""})
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({b"m3ray": made})
+    root.write_table(table, "predictions.parquet")
+    return dict(zip(names, splits, strict=True))
+
+
+def shown_cards(page):
+    return [card for group in page.clips for card in group["clips"]]
+
+
+def test_the_gallery_is_of_clips_that_trained_nothing(root):
+    """Of 12 train clips among 16 nothing was said: the model had seen their scores."""
+    splits = write_scored(root, (["train"] * 3 + ["val", "test"]) * 10)
+    page = fill_page(root, add_clips)
+    cards = shown_cards(page)
+    assert [splits[card["id"]] for card in cards].count("train") == 0
+    assert len(cards) == 16
+    assert {card["mark"] for card in cards} == {""}
+    assert page.clips_note == "Chosen among the 20 clips that the model did not train on (10 val, 10 test)."
+    assert [card["id"] for card in page.clips[0]["clips"][:2]] == ["c003", "c004"]
+    assert page.clips[1]["clips"][0]["id"] == "c049", "the least memorable first"
+
+
+def test_train_clips_fill_up_where_others_are_too_few_and_are_marked(root):
+    splits = write_scored(root, (["train"] * 9 + ["val"]) * 4)
+    page = fill_page(root, add_clips)
+    cards = shown_cards(page)
+    assert len(cards) == 16
+    assert sum(splits[card["id"]] == "val" for card in cards) == 4
+    assert all((card["mark"] == "training clip") == (splits[card["id"]] == "train") for card in cards)
+    assert page.clips_note == (
+        "Chosen among the 4 clips that the model did not train on (4 val). They are too few: 12 of the 16 shown are "
+        "training clips, and marked as such."
+    )
+    html = _render(page)
+    assert html.count('<div class="mark">training clip</div>') == 12
+    assert page.clips_note in html
+
+
+def test_clips_of_another_folder_are_new(root):
+    write_scored(root, [None] * 20)
+    page = fill_page(root, add_clips)
+    assert page.clips_note == "Chosen among the 20 clips that the model did not train on (20 new)."
+
+
+def test_older_predictions_take_their_splits_from_the_root_s_catalogue(root):
+    """The root of this fixture is one: every fifth clip is val, and its predictions do not say so."""
+    write_scored(root, ["train"] * 240)
+    catalogue = root.read_table("catalogue.parquet").to_pandas()
+    frame = root.read_table("predictions.parquet").to_pandas().drop(columns="split")
+    table = pa.Table.from_pandas(frame.assign(clip_id=catalogue["clip_id"]), preserve_index=False)
+    made = json.dumps({"bundle": "m3s", "job": "reproduce", "catalogue": ""})
+    root.write_table(table.replace_schema_metadata({b"m3ray": made}), "predictions.parquet")
+    page = fill_page(root, add_clips)
+    splits = dict(zip(catalogue["clip_id"], catalogue["split"], strict=True))
+    assert {splits[card["id"]] for card in shown_cards(page)} == {"val"}
+    assert page.clips_note == "Chosen among the 48 clips that the model did not train on (48 val)."
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ("v", "a"),
+        ("t" * 20, "a" * 8 + "m" * 8),
+        ("vt" * 3, "abcdef"),
+    ],
+)
+def test_ends_of_few_clips_hold_each_once(splits, expected):
+    names = {"v": "val", "t": "train"}
+    frame = pd.DataFrame({"split": [names[s] for s in splits], "score": np.linspace(1, 0, len(splits))})
+    ends = choose_ends(frame)
+    assert len(ends) == len(expected)
+    assert ends.index.is_unique
+    assert ends["score"].is_monotonic_decreasing
 
 
 def test_videos_that_are_gone_leave_cards_without_a_frame(root):

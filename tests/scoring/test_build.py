@@ -1,15 +1,21 @@
 """A bundle made of a trained variant."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from safetensors.numpy import load, save
+from scipy.stats import spearmanr
 from trained_studies import train_study
 
 from m3ray.config import TierConfigs, as_json
+from m3ray.errors import BundleError
 from m3ray.features.matrix import Block, Features
+from m3ray.features.target import Target
 from m3ray.scoring.build import _read_artefacts, list_versions, make_bundle, select_blocks
-from m3ray.scoring.bundle import Bundle
+from m3ray.scoring.bundle import Bundle, describe_bundle
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.study.variants import Variant
 from m3ray.tiers.network import WeightSource
@@ -54,7 +60,7 @@ def test_a_bundle_scores_as_the_runs_that_were_trained(trained):
 
 
 def test_a_bundle_says_what_it_was_made_with(trained):
-    study, variant, _ = trained
+    study, variant, result = trained
     metadata = bundle_of(study, variant).metadata
     assert (metadata.seeds, metadata.made_by, metadata.untrained) == ([0, 1], "train", True)
     assert metadata.variant == as_json(variant)
@@ -62,15 +68,88 @@ def test_a_bundle_says_what_it_was_made_with(trained):
     assert list(metadata.tiers) == ["raw", "scene"]
     assert metadata.environments == {"raw": [None], "scene": [None]}, "made-up shards do not say"
     train = study.data.scores[study.data.train]
+    rho = spearmanr(result.trained.val.mean(axis=0), study.data.scores[study.data.val]).statistic
     assert metadata.trained_on == {
         "train_clips": 30,
         "val_clips": 10,
         "mean_score": float(train.mean()),
         "lowest_score": float(train.min()),
         "highest_score": float(train.max()),
+        "val_spearman": pytest.approx(rho),
     }
+    assert (metadata.dropped_runs, metadata.calibrated_on, metadata.target) == ([], "val", None)
     assert metadata.versions == list_versions()
     assert {"torch", "ray", "pyarrow", "libavcodec"} <= set(metadata.versions)
+
+
+def spoil_run(study, variant, *runs):
+    """The trial's tensors as they are where runs diverged."""
+    folder = study.trial_folder(variant)
+    tensors = {name: value.copy() for name, value in load(study.root.read_bytes(*folder, "model.safetensors")).items()}
+    for run in runs:
+        tensors["weights.1"][run] = np.nan
+    study.root.write_bytes(save(tensors), *folder, "model.safetensors")
+
+
+def test_a_run_that_diverged_is_dropped_and_said(trained, caplog):
+    """The mean over runs with one that is no number was no number, for every clip, and nothing said so."""
+    study, variant, result = trained
+    spoil_run(study, variant, 0)
+    bundle = bundle_of(study, variant)
+    frame = bundle.score(study.data.features).set_index("clip_id")
+    val = [study.data.features.clip_ids[row] for row in study.data.val]
+    np.testing.assert_allclose(frame.loc[val, "score"], result.trained.val[1], atol=1e-6)
+    assert np.isfinite(frame.select_dtypes("number")).all(axis=None)
+    assert (list(bundle.metadata.seeds), bundle.metadata.dropped_runs) == ([1], [0])
+    assert np.isfinite(bundle.residuals).all()
+    bundle.save(study.root, "models", "small")
+    loaded = Bundle.load(study.root.display("models", "small"))
+    for said in (describe_bundle(loaded), caplog.text):
+        assert "1 more run diverged and was dropped (seed 0)" in said
+
+
+def test_a_bundle_of_which_all_runs_diverged_is_an_error_in_words(trained):
+    study, variant, _ = trained
+    spoil_run(study, variant, 0, 1)
+    with pytest.raises(BundleError, match="small: all 2 runs diverged"):
+        bundle_of(study, variant)
+
+
+def test_a_run_that_is_constant_stays(trained):
+    study, variant, _ = trained
+    folder = study.trial_folder(variant)
+    tensors = {name: value.copy() for name, value in load(study.root.read_bytes(*folder, "model.safetensors")).items()}
+    tensors["weights.1"][0] = 0
+    study.root.write_bytes(save(tensors), *folder, "model.safetensors")
+    assert bundle_of(study, variant).metadata.dropped_runs == []
+
+
+def test_settings_chosen_on_val_are_calibrated_on_the_train_split(trained, caplog):
+    study, variant, _ = trained
+    caplog.set_level("INFO")
+    bundle = make_bundle(study, variant, TierConfigs(), {}, "small", "train", chosen_on_val=True)
+    assert bundle.metadata.calibrated_on == "train, 5 folds"
+    assert len(bundle.residuals) == len(study.data.train) == bundle.calibration.shape[1]
+    np.testing.assert_allclose(bundle.calibration[1], study.data.scores[study.data.train])
+    assert "calibrated on train, 5 folds (30 clips)" in describe_bundle(bundle)
+    assert "calibrated on the train split, each fifth scored by models of the other four" in caplog.text
+
+
+def test_a_bundle_of_another_target_keeps_its_units(trained):
+    """Scores of -0.004 to 0.002: residuals and intervals in those units."""
+    study, variant, _ = trained
+    target = Target("alpha", -0.004, 0.002)
+    scores = (target.low + target.span * study.data.scores).astype(np.float32)
+    data = replace(study.data, target=target, scores=scores)
+    mapped = replace(study, loaded=replace(study.loaded, data=data))
+    plain, bundle = bundle_of(study, variant), bundle_of(mapped, variant)
+    assert bundle.metadata.target == {"name": "alpha", "low": -0.004, "high": 0.002}
+    np.testing.assert_allclose(bundle.residuals, target.span * plain.residuals, atol=1e-8)
+    bundle.save(study.root, "models", "alpha")
+    frame = Bundle.load(study.root.display("models", "alpha")).score(study.data.features)
+    np.testing.assert_allclose(frame["score"], target.from_unit(plain.score(study.data.features)["score"]), atol=1e-9)
+    assert frame["low"].min() < 0
+    assert bundle.metadata.trained_on["val_spearman"] == pytest.approx(plain.metadata.trained_on["val_spearman"])
 
 
 def test_a_bundle_takes_the_pca_of_its_raw_tier_alone(trained):

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from m3ray.errors import BundleError, FeatureError
+from m3ray.errors import BundleError, ConfigError, FeatureError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block, Features
 from m3ray.model import StackedMLP
-from m3ray.scoring.bundle import Bundle, conformal_half_width, describe_bundle, describe_software
+from m3ray.scoring.bundle import Bundle, describe_bundle, describe_software
 from m3ray.scoring.bundle_metadata import BundleMetadata
+from m3ray.scoring.intervals import IntervalRule
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry
 from m3ray.storage.versions import software_versions
@@ -100,17 +101,93 @@ def test_other_features_are_refused():
         bundle().score(other)
 
 
-def test_conformal_intervals_cover_what_they_say():
-    """2,000 rows, 1,000 to calibrate; coverage is an expectation over draws, so 20 of them: 90 % +- 2."""
-    covered = []
-    for seed in range(20):
-        errors = np.abs(np.random.default_rng(seed).standard_normal(2000))
-        covered.append(np.mean(errors[1000:] <= conformal_half_width(np.sort(errors[:1000]))))
-    assert abs(np.mean(covered) - 0.9) < 0.02
+def test_an_older_bundle_has_one_half_width_for_all(tmp_path):
+    """As it did: the 37th of 40 residuals, ceil(41 x 0.9), either side of the score."""
+    small = bundle()
+    frame = small.score(clips())
+    half = float(small.residuals[36])
+    np.testing.assert_allclose(frame["low"], np.clip(frame["score"] - half, 0, 1))
+    np.testing.assert_allclose(frame["high"], np.clip(frame["score"] + half, 0, 1))
+    assert "90 % intervals of one width, calibrated on val (40 clips)" in describe_bundle(small)
 
 
-def test_too_few_residuals_give_the_widest_interval():
-    assert conformal_half_width(np.array([0.1] * 5)) == 1.0
+def test_intervals_with_a_rule_follow_it_and_come_back_from_disk(tmp_path):
+    rule = IntervalRule(np.array([0.4, 0.6]), np.array([-0.2, -0.1]), np.array([0.1, 0.3]))
+    calibration = np.array([[0.5, 0.6], [0.4, 0.7]], np.float32)
+    small = replace(bundle(), intervals=rule, calibration=calibration)
+    frame = small.score(clips())
+    low, high = rule(frame["score"].to_numpy())
+    np.testing.assert_array_equal(frame[["low", "high"]].to_numpy().T, [np.clip(low, 0, 1), np.clip(high, 0, 1)])
+    small.save(Root(str(tmp_path)), "b")
+    again = Bundle.load(str(tmp_path / "b"))
+    assert again.score(clips()).equals(frame)
+    np.testing.assert_array_equal(again.calibration, calibration)
+    assert "intervals.safetensors" not in again.files
+    assert "90 % intervals adaptive" in describe_bundle(again)
+
+
+def test_with_too_few_clips_an_interval_is_all_that_a_score_can_be():
+    few = replace(bundle(), residuals=np.array([0.1] * 5, np.float32))
+    frame = few.score(clips())
+    assert (frame["low"] == 0).all()
+    assert (frame["high"] == 1).all()
+    assert "intervals undefined: 5 clips to calibrate them on (val), 9 are the fewest" in describe_bundle(few)
+
+
+def test_other_targets_are_in_their_own_units():
+    """A decay rate between -0.004 and 0.002: the score's number mapped, shares with it, and nothing cut off at 0."""
+    small = bundle()
+    target = {"name": "alpha", "low": -0.004, "high": 0.002}
+    mapped = replace(
+        small,
+        metadata=replace(small.metadata, target=target),
+        intervals=IntervalRule(np.zeros(1), np.array([-1.0]), np.array([2.0])),
+    )
+    plain, frame = small.score(clips()), mapped.score(clips())
+    np.testing.assert_allclose(frame["score"], -0.004 + 0.006 * plain["score"])
+    np.testing.assert_allclose(frame["spread"], 0.006 * plain["spread"])
+    np.testing.assert_allclose(frame["share_text"], 0.006 * plain["share_text"], atol=1e-12)
+    np.testing.assert_allclose(mapped.baseline_score(), -0.004 + 0.006 * small.baseline_score())
+    np.testing.assert_allclose(frame["low"], frame["score"] - 1)
+    np.testing.assert_allclose(frame["high"], frame["score"] + 2)
+    assert "predicts alpha" in describe_bundle(mapped)
+
+
+def test_an_older_bundle_with_a_run_that_diverged_loses_it_and_says_so(tmp_path, caplog):
+    small = replace(bundle(), metadata=BundleMetadata(untrained=False, seeds=[5, 6, 7]))
+    expected = small.model.extract_run(0), small.model.extract_run(2)
+    with torch.no_grad():
+        small.model.weights[1][1, 0, 0] = float("nan")
+    broken = replace(small, residuals=np.full(40, np.nan, np.float32))
+    broken.save(Root(str(tmp_path)), "b")
+    loaded = Bundle.load(str(tmp_path / "b"))
+    frame = loaded.score(clips())
+    scaled = torch.from_numpy(small.scaling(clips().values))
+    with torch.no_grad():
+        mean = (expected[0](scaled) + expected[1](scaled)) / 2
+    np.testing.assert_allclose(frame["score"], mean, atol=1e-6)
+    assert (loaded.metadata.seeds, loaded.metadata.dropped_runs) == ([5, 7], [6])
+    line = describe_bundle(loaded)
+    assert "2 runs; 1 more run diverged and was dropped (seed 6)" in line
+    assert "intervals undefined: 0 clips" in line, "its residuals were none"
+
+
+def test_scores_at_a_delay_follow_the_rates_of_the_features():
+    """By hand: a rate of 0.001 a unit of column t less 0.002, 40 videos later."""
+    small = bundle()
+    decay = {"intercept": 0.01, "slope": -0.02, "predicted_from": "features", "r_line": 0.1, "r_features": 0.5}
+    by_line = replace(small, metadata=replace(small.metadata, decay=decay))
+    by_features = replace(by_line, decay_weights=np.array([0, 0, 0.001, 0, -0.002], np.float32))
+    some = clips()
+    line, features = by_line.score(some, (120, 80)), by_features.score(some, (120, 80))
+    np.testing.assert_allclose(line["decay"], 0.01 - 0.02 * line["score"])
+    np.testing.assert_allclose(features["decay"], 0.001 * some.values[:, 2] - 0.002, atol=1e-8)
+    for frame in (line, features):
+        np.testing.assert_allclose(frame["score_at_delay"], np.clip(frame["score"] + 40 * frame["decay"], 0, 1))
+    assert "decay from the clip's features" in describe_bundle(by_features)
+    assert "score_at_delay" not in by_line.score(some)
+    with pytest.raises(ConfigError, match="without decay rates"):
+        small.score(some, (120, 80))
 
 
 def made_with(environments, **metadata):

@@ -7,6 +7,7 @@ import pytest
 from m3ray.config import TierConfigs, as_json
 from m3ray.errors import BundleError
 from m3ray.features.matrix import Block
+from m3ray.features.target import Target
 from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata, read_manifest
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry
@@ -34,6 +35,9 @@ WHOLE = {
     "versions": {"python": "3.11.7"},
     "environments": {"raw": [{"torch": "2.0"}, None]},
     "made_by": "reproduce",
+    "target": {"name": "alpha", "low": -0.5, "high": 0.25},
+    "dropped_runs": [2],
+    "calibrated_on": "train, 5 folds",
     "format": 1,
     "name": "m3s",
     "blocks": [{"tier": "raw", "names": ["brightness"], "scaled": True}],
@@ -64,6 +68,11 @@ def test_what_a_file_says_is_told_by_fields(tmp_path):
     assert metadata.tiers["tuned:scene"] == TierEntry("", untrained=True, identity={"tier": "tuned:scene"})
     assert metadata.configs == TierConfigs()
     assert (metadata.decay, metadata.seeds, metadata.made_by) == (None, [0, 1], "reproduce")
+
+
+def test_a_target_is_the_score_unless_the_file_says_another(tmp_path):
+    assert read_manifest(write(tmp_path, WHOLE)).metadata.units == Target("alpha", -0.5, 0.25)
+    assert read_manifest(write(tmp_path, {**WHOLE, "target": None})).metadata.units == Target()
 
 
 def test_what_an_older_version_did_not_write_is_none_and_stays_out(tmp_path):
@@ -106,7 +115,6 @@ def test_no_file_and_half_a_file_are_told(tmp_path):
 
 
 def test_a_manifest_of_a_new_bundle_has_all_keys():
-    metadata = BundleMetadata(
-        False, variant={}, seeds=[0], trained_on={}, versions={}, environments={}, made_by="train"
-    )
+    known = {"variant": {}, "trained_on": {}, "versions": {}, "environments": {}, "target": {"name": "alpha"}}
+    metadata = BundleMetadata(False, seeds=[0], made_by="train", dropped_runs=[], calibrated_on="val", **known)
     assert list(BundleManifest("m", metadata, (), {}).as_json()) == list(WHOLE)

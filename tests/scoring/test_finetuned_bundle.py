@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save
+from scipy.stats import spearmanr
 from trained_studies import train_study
 
 from m3ray.config import SimilarityConfig, TierConfigs
 from m3ray.config.finetuning import FinetuneConfig
+from m3ray.errors import BundleError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block
 from m3ray.model import StackedMLP
@@ -61,6 +63,29 @@ def test_the_model_is_the_first_run_s_head_with_its_own_residuals(finetuned):
     assert bundle.model.weights[0].shape[0] == 1
     errors = np.abs(VAL - study.data.scores[study.data.val])
     np.testing.assert_allclose(bundle.residuals, np.sort(errors), atol=1e-6)
+
+
+def test_what_it_says_of_runs_and_intervals_is_its_own(finetuned):
+    """The frozen model's bundle says other things of itself: here a dropped run, and decay from its own features."""
+    study, tuned, frozen, _ = finetuned
+    decay = {"intercept": 0.1, "slope": 0.2, "predicted_from": "features", "r_line": 0.3, "r_features": 0.5}
+    said = replace(frozen.metadata, dropped_runs=[0], seeds=[1], calibrated_on="train, 5 folds", decay=decay)
+    frozen = replace(frozen, metadata=said, decay_weights=np.ones(56, np.float32))
+    bundle = build_finetuned_bundle(study, tuned, frozen, "new")
+    metadata = bundle.metadata
+    assert (metadata.seeds, metadata.dropped_runs, metadata.calibrated_on) == ([0], [], "val")
+    truth = study.data.scores[study.data.val]
+    assert metadata.trained_on["val_spearman"] == pytest.approx(spearmanr(VAL, truth).statistic)
+    assert bundle.decay_weights is None
+    assert metadata.decay["predicted_from"] == "score"
+    np.testing.assert_allclose(bundle.calibration, [VAL, truth], rtol=1e-6)
+
+
+def test_a_run_that_diverged_makes_no_bundle(finetuned):
+    study, tuned, frozen, _ = finetuned
+    study.root.write_bytes(save({"val": np.full((2, 10), np.nan)}), *study.trial_folder(tuned), "val.safetensors")
+    with pytest.raises(BundleError, match="new: its run diverged"):
+        build_finetuned_bundle(study, tuned, frozen, "new")
 
 
 def test_its_metadata_names_the_network_as_a_tier(finetuned):

@@ -7,20 +7,31 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+import torch
+from made_roots import made_root
 from trained_studies import train_study
 
-from m3ray.config import TierConfigs
+from m3ray.config import SimilarityConfig, TierConfigs, TrainConfig
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.errors import BundleError, ConfigError, FeatureError
-from m3ray.schema import Clip, catalogue_table
+from m3ray.features.load import load_data
+from m3ray.schema import Clip, catalogue_table, vector_schema
 from m3ray.scoring import score_root as score_root_module
 from m3ray.scoring.build import make_bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
 from m3ray.scoring.score_root import check_identity, check_user_tiers, read_shared_ids, score_clips, score_root
+from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.compaction import replace_shards
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import TierEntry
+from m3ray.storage.tier_index import TierEntry, read_tier_table, update_tier_index
+from m3ray.storage.vector_columns import column_values
+from m3ray.study.store import write_trial
+from m3ray.study.study import Study
+from m3ray.study.trial import run_trial
+from m3ray.study.variants import Variant
 
 THEN = {"tier": "scene", "code": 1, "config": {"precision": "float32"}, "weights": "abc"}
 BUNDLE = SimpleNamespace(name="m3s", metadata=BundleMetadata(False, {"scene": TierEntry("scene-1", identity=THEN)}))
@@ -98,6 +109,69 @@ def test_predictions_say_who_made_them_and_take_what_stands_beside_the_scores(sc
     assert made == {"bundle": "small", "untrained": True, "job": "reproduce", "catalogue": ""}
     assert table["score"].to_pylist() == frame["score"].tolist()
     assert [value for value in table["curve"].to_pylist() if value is not None] == [[0.3]]
+    splits = dict(zip(*(read_catalogue(study.root)[name].to_pylist() for name in ("clip_id", "split")), strict=True))
+    assert dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True)) == splits
+
+
+def test_new_clips_are_in_no_split(scored, tmp_path):
+    """A folder's clips get a split when they are listed, by which nothing is trained."""
+    study, bundle = scored
+    out = Root(str(tmp_path / "out"))
+    score_root(bundle, study.root, out, job="predict")
+    table = out.read_table("predictions.parquet")
+    assert table["split"].null_count == 40
+    assert table.schema.field("split").type == pa.string()
+
+
+@pytest.fixture
+def with_similarity(tmp_path):
+    """A root whose similarity tier stands as it is after a fit: train clips left out of their own neighbours."""
+    root = made_root(tmp_path, rows=40)
+    scene = read_tier_table(root, "scene")
+    vectors = column_values(scene["scene"])
+    is_train = np.array([split == "train" for split in read_catalogue(root)["split"].to_pylist()])
+    config = SimilarityConfig(measure="cosine_threshold", sources=("scene",), components=3)
+    fitted = FittedSimilarity.fit(config, {"scene": vectors[is_train]}, None, [])
+    rows = np.empty((40, len(fitted.columns)), np.float32)
+    rows[is_train], rows[~is_train] = fitted.transform_train(), fitted.transform({"scene": vectors[~is_train]})
+    table = pa.table(
+        {"clip_id": scene["clip_id"], "similarity": list(rows)}, schema=vector_schema("similarity", rows.shape[1])
+    )
+    root.write_shard(table, ("features", "similarity-made"), {"columns": list(fitted.columns), "one_hot": False})
+    update_tier_index(root, {"similarity": TierEntry("similarity-made", untrained=True, identity={})})
+    tensors, text = fitted.to_bytes()
+    root.write_bytes(tensors, "artifacts", "similarity-made.safetensors")
+    root.write_bytes(text, "artifacts", "similarity-made.json")
+    return root, is_train
+
+
+def test_train_clips_of_the_bundle_s_own_root_are_compared_with_the_others(with_similarity):
+    """They were compared with themselves too, unlike in training: the score of a train clip was another one."""
+    root, is_train = with_similarity
+    variant = Variant("M3-S", ("scene", "similarity"), training=TrainConfig(hidden=(8,), epochs=2))
+    study = Study(root, "small", load_data(root, variant.tiers), (0, 1))
+    write_trial(study, variant, run_trial(variant, study.data, study.seeds, torch.device("cpu")))
+    bundle = make_bundle(study, variant, TierConfigs(), {}, "small", "train")
+    expected = bundle.score(study.data.features)["score"]
+    np.testing.assert_allclose(score_clips(bundle, root)["score"], expected, atol=1e-6)
+    # Of another root, or of another fit, the tier is computed, as for new clips.
+    root.write_bytes(b"other", "artifacts", "similarity-made.json")
+    computed = score_clips(bundle, root)["score"]
+    np.testing.assert_allclose(computed[~is_train], expected[~is_train], atol=1e-6)
+    assert np.abs(computed - expected)[is_train].max() > 1e-4
+
+
+def test_clips_that_the_root_s_similarity_lacks_are_computed(with_similarity):
+    root, _ = with_similarity
+    variant = Variant("M3-S", ("scene", "similarity"), training=TrainConfig(hidden=(8,), epochs=2))
+    study = Study(root, "small", load_data(root, variant.tiers), (0,))
+    write_trial(study, variant, run_trial(variant, study.data, study.seeds, torch.device("cpu")))
+    bundle = make_bundle(study, variant, TierConfigs(), {}, "small", "train")
+    whole = score_clips(bundle, root)
+    rows = root.read_shards("features", "similarity-made")
+    missing = study.data.features.clip_ids[study.data.val[0]]
+    replace_shards(root, rows.filter(pc.not_equal(rows["clip_id"], missing)), ("features", "similarity-made"), {})
+    pd.testing.assert_frame_equal(score_clips(bundle, root), whole, check_exact=False, atol=1e-6)
 
 
 def test_predict_leaves_another_job_s_predictions(scored, capsys):
@@ -110,7 +184,7 @@ def test_predict_leaves_another_job_s_predictions(scored, capsys):
     assert "is the study's, and stays" in capsys.readouterr().out
 
 
-def test_a_score_at_a_delay_follows_the_decay_line(scored):
+def test_a_score_at_a_delay_follows_the_decay_line(scored, capsys):
     """By hand: 40 videos later than the base of 80, at a rate of 0.01 - 0.02 score a video."""
     study, bundle = scored
     with pytest.raises(ConfigError, match="without decay rates"):
@@ -119,6 +193,11 @@ def test_a_score_at_a_delay_follows_the_decay_line(scored):
     frame = score_root(replace(bundle, metadata=metadata), study.root, study.root, job="predict", delay=(120, 80))
     score = frame["score"].to_numpy()
     np.testing.assert_allclose(frame["score_at_delay"], np.clip(score + (0.01 - 0.02 * score) * 40, 0, 1))
+    written = study.root.read_table("predictions.parquet").to_pandas()
+    np.testing.assert_allclose(written["decay"], 0.01 - 0.02 * score)
+    assert "predict: score_at_delay is after 120 videos; score after 80; decay from the score by a line" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_user_s_tier_of_other_columns_is_told():

@@ -1,0 +1,110 @@
+"""Decay rates from the score or from the features: which one is chosen, and what is said of it."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from m3ray.scoring.decay import correlate, describe_decay, fit_decay, fit_line, fit_ridge
+
+
+def made(clips=300, width=12, by_features=1.0, seed=0):
+    """Scores that follow column 0, and rates that follow the score and, apart from it, column 1."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((clips, width))
+    scores = 0.7 + 0.05 * features[:, 0] + 0.03 * rng.standard_normal(clips)
+    alpha = -0.001 + 0.002 * scores + 1e-4 * by_features * features[:, 1] + 2e-5 * rng.standard_normal(clips)
+    return features, scores, alpha
+
+
+def test_the_line_is_least_squares():
+    """By hand: rates of 0.5 - 0.3 score; a level line where all scores are equal."""
+    scores = np.linspace(0, 1, 12)
+    assert fit_line(scores, 0.5 - 0.3 * scores) == pytest.approx((0.5, -0.3))
+    assert fit_line(np.full(4, 0.5), np.array([1.0, 2.0, 3.0, 4.0])) == (2.5, 0.0)
+
+
+def test_a_correlation_of_what_does_not_vary_is_undefined():
+    assert correlate(np.ones(4), np.arange(4)) is None
+    assert correlate(np.arange(4), -np.arange(4)) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (20, 50)])
+def test_ridge_is_scikit_learn_s_at_the_penalty_that_gcv_chooses(shape):
+    """The peer: Ridge at each penalty of the grid, GCV by the trace of its own hat matrix."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal(shape)
+    y = x[:, 0] + 0.5 * rng.standard_normal(shape[0])
+    centred = x - x.mean(axis=0)
+    spectrum = np.linalg.svd(centred, compute_uv=False) ** 2
+    spectrum = spectrum[spectrum > 1e-10 * spectrum[0]]
+    fits = []
+    for penalty in np.logspace(-4, 4, 33) * spectrum.mean():
+        model = Ridge(penalty).fit(x, y)
+        hat = 1 + (spectrum / (spectrum + penalty)).sum()
+        left = max(len(y) - hat, 0.5)
+        fits.append((np.sum((model.predict(x) - y) ** 2) / left**2, model))
+    best = min(fits, key=lambda fit: fit[0])[1]
+    weights = fit_ridge(x, y[:, None])[:, 0]
+    np.testing.assert_allclose(weights, [*best.coef_, best.intercept_], atol=1e-6)
+
+
+def test_ridge_of_constant_features_predicts_the_mean():
+    weights = fit_ridge(np.ones((10, 3)), np.arange(10.0)[:, None])[:, 0]
+    np.testing.assert_allclose(weights, [0, 0, 0, 4.5])
+
+
+def test_features_that_tell_more_than_the_score_are_taken():
+    features, scores, alpha = made()
+    model = fit_decay(features, scores, alpha)
+    assert model.predicted_from == "features"
+    # By the variances of `made`, in 0.001: features tell all but 0.06^2 + 0.02^2 of 0.117^2 + 0.1^2 + 0.02^2, r 0.91,
+    # and the part of the score that they tell has 0.1^2 of it, r 0.64.
+    assert model.facts["r_features"] == pytest.approx(0.91, abs=0.05)
+    assert model.facts["r_line"] == pytest.approx(0.64, abs=0.1)
+    assert model.facts["mse_features"] < model.facts["mse_line"]
+    predicted = features @ model.weights[:-1] + model.weights[-1]
+    assert np.corrcoef(predicted, alpha)[0, 1] == pytest.approx(0.91, abs=0.05)
+
+
+def test_features_that_tell_no_more_are_not_taken():
+    """Rates that are a line in the score, of which the features are noise, over 20 draws."""
+    rng = np.random.default_rng(0)
+    chosen = []
+    for _ in range(20):
+        features = rng.standard_normal((120, 30))
+        alpha = rng.standard_normal(120)
+        model = fit_decay(features, 0.7 + 0.1 * rng.standard_normal(120), alpha)
+        chosen.append(model.predicted_from)
+        assert (model.weights is None) == (model.predicted_from == "score")
+    assert chosen.count("features") <= 3, "one standard error: at most one in six by chance, here in both directions"
+
+
+def test_constant_rates_have_no_correlation_and_not_the_number_0():
+    features, scores, _ = made()
+    model = fit_decay(features, scores, np.full(300, -0.002))
+    assert model.facts["r"] is None
+    assert (model.intercept, model.slope) == pytest.approx((-0.002, 0))
+    assert model.as_json()["r"] is None
+    assert "undefined" in describe_decay(model.as_json())
+
+
+def test_few_rates_make_a_line_and_fewer_nothing():
+    features, scores, alpha = made()
+    known = np.where(np.arange(300) < 30, alpha, np.nan)
+    model = fit_decay(features, scores, known)
+    assert (model.predicted_from, model.facts["clips"]) == ("score", 30)
+    assert "r_line" not in model.facts, "thirty clips are not cross-validated"
+    assert fit_decay(features, scores, np.where(np.arange(300) < 9, alpha, np.nan)) is None
+
+
+def test_what_is_said_names_both():
+    better, line = fit_decay(*made()).as_json(), {"r_line": 0.4, "r_features": None, "predicted_from": "score"}
+    r, of_line = better["r_features"], better["r_line"]
+    assert describe_decay(better) == (
+        f"decay from the clip's features (cross-validated r {r:.2f}; a line in the score: {of_line:.2f})"
+    )
+    said = "decay from the score by a line (cross-validated r 0.40; the clip's features: undefined, not better)"
+    assert describe_decay(line) == said
+    assert describe_decay({"intercept": 0.1, "slope": 0.2, "r": 0.31}) == (
+        "decay from the score by a line (r 0.31, in sample)"
+    )
