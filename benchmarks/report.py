@@ -127,8 +127,8 @@ def make_trial(variant: Variant, rho: float) -> dict[str, object]:
     known = {"variant": variant.name, "tiers": "+".join(variant.tiers), "full": variant.full, "status": "done"}
     numbers = {"features": 3635, "parameters": 1_894_529, "runs": 4, "best_epoch": 10, "best_spearman": rho + 0.01}
     metrics = {"spearman": rho, "spearman_std": 0.003, "mse": 0.012 - 0.01 * rho, "test_spearman": np.nan}
-    gaps = ("delta_spearman", "delta_low", "delta_high", "boot_low", "boot_high")
-    values = (-0.01, -0.015, -0.005, -0.02, 0.002) if variant.full else (np.nan,) * 5
+    gaps = ("delta_spearman", "delta_low", "delta_high", "delta_p")
+    values = (-0.01, -0.015, -0.005, 0.001) if variant.full else (np.nan,) * 4
     return {**known, **numbers, **metrics, **dict(zip(gaps, values, strict=True))}
 
 

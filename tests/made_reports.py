@@ -43,8 +43,22 @@ def make_trials():
         "status",
     ]
     frame = pd.DataFrame(rows, columns=names)
-    frame = frame.assign(boot_low=frame["delta_low"] * 2, boot_high=frame["delta_high"] + 0.02, test_spearman=np.nan)
+    frame = add_parts(frame, [np.nan, 0.003, 0.19]).assign(test_spearman=np.nan, test_mse=np.nan)
+    frame["ensemble_spearman"] = frame["spearman"] + 0.02
     return frame.assign(features=2783, parameters=1458305, runs=4, best_epoch=10, best_spearman=0.64)
+
+
+def add_parts(frame, p, runs=4, clips=1500):
+    """What a difference has beside its interval: of its variance a quarter is of the runs."""
+    variance = ((frame["delta_high"] - frame["delta_low"]) / 4) ** 2
+    parts = {"seed_variance": variance / 4, "clip_variance": variance * 3 / 4, "interaction_variance": variance / 8}
+    compared = frame["delta_spearman"].notna()
+    counts = {"runs": runs, "clips": clips}
+    columns = parts | {
+        name: pd.array([count if known else None for known in compared], "Int64") for name, count in counts.items()
+    }
+    frame = frame.assign(delta_p=p, delta_df=100.0, delta_reason="")
+    return frame.assign(**{f"delta_{name}": values for name, values in columns.items()})
 
 
 def make_small_root(tmp_path, *, study=True):

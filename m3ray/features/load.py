@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from m3ray.config import fingerprint
 from m3ray.errors import FeatureError
 from m3ray.features.dataset import StudyData
 from m3ray.features.matrix import MAX_MISSING, Block, join_tiers, make_block
+from m3ray.features.target import SCORE
+from m3ray.features.target_columns import check_columns, name_target, read_groups, read_responses
 from m3ray.schema import CONTENT, SIMILARITY
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.rejects import read_rejected_ids
@@ -32,7 +36,7 @@ class StudyFeatures:
     Args:
         data: Matrix, scores and splits.
         folders: Tier to the name of its feature folder.
-        key: Hash that changes when the clips, their contents, splits or scores do.
+        key: Hash that changes when the clips, their contents, splits, scores or weights do.
     """
 
     data: StudyData
@@ -40,31 +44,89 @@ class StudyFeatures:
     key: str
 
 
-def load_data(root: Root, tiers: Sequence[str], *, allow_missing: bool = False) -> StudyFeatures:
+def load_data(
+    root: Root,
+    tiers: Sequence[str],
+    *,
+    allow_missing: bool = False,
+    target: str = SCORE,
+    weigh: Literal["none", "responses"] = "none",
+    group: str | None = None,
+) -> StudyFeatures:
     """Join the current features of a root's tiers.
 
     Args:
         root: Root that holds the features.
         tiers: Names of the tiers.
         allow_missing: Whether more than 5 % of the scored clips may lack a tier without having been rejected.
+        target: Column of the catalogue that is to be predicted; `short` and `long` are the score's two readings.
+        weigh: `responses`: clips weigh by the number of viewers behind them; `none`: all weigh the same.
+        group: Column of the catalogue whose equal values are one source; None: each clip is its own.
     Returns:
         The features and scores of the clips that have all tiers.
     Raises:
         StudyError: If there are too few scored clips, or the root lacks a tier.
         FeatureError: If more than 5 % of the scored clips lack a tier without having been rejected.
+        ConfigError: If the catalogue lacks a column.
     """
-    catalogue = read_catalogue(root)
-    frame = catalogue.select(["clip_id", "split", "score"]).to_pandas()
+    catalogue, target = read_catalogue(root), name_target(target)
+    check_columns(catalogue, target, weigh, root.uri)
+    frame = _read_rows(catalogue, target)
     index = read_tier_index(root)
     tables = {tier: _read_block(root, tier, index) for tier in tiers}
     features, _ = join_tiers(tables, frame["clip_id"].tolist())
-    scored = set(frame.loc[frame["score"].notna(), "clip_id"])
+    scored = set(frame.loc[frame[target].notna(), "clip_id"])
     _check_missing(scored, scored - set(features.clip_ids), set(read_rejected_ids(root).to_pylist()), allow_missing)
     rows = frame.set_index("clip_id").loc[list(features.clip_ids)]
-    data = StudyData.make(features, rows["score"].to_numpy(float), rows["split"].tolist())
+    data = StudyData.make(
+        features,
+        rows[target].to_numpy(float),
+        rows["split"].tolist(),
+        target,
+        read_responses(catalogue, features.clip_ids, target),
+        None if group is None else read_groups(catalogue, features.clip_ids, group),
+        weigh=weigh == "responses",
+    )
     folders = {tier: index[tier].folder for tier in tiers}
     contents = _read_contents(root, folders.values(), features.clip_ids)
-    return StudyFeatures(data, folders, fingerprint(rows.reset_index().values.tolist(), *contents))
+    return StudyFeatures(data, folders, _make_key(rows, target, data, contents))
+
+
+def load_target(root: Root, loaded: StudyFeatures, target: str) -> StudyFeatures:
+    """Give a study something else to predict; its matrix stays, and is not read again.
+
+    Args:
+        root: Root that holds the features.
+        loaded: Features and scores of the study.
+        target: Column of the catalogue that is to be predicted.
+    Returns:
+        The same features with other scores, and another key.
+    Raises:
+        StudyError: If too few clips have a value, or all are one.
+        ConfigError: If the catalogue lacks the column.
+    """
+    catalogue, ids = read_catalogue(root), loaded.data.features.clip_ids
+    check_columns(catalogue, target, "none", root.uri)
+    rows = _read_rows(catalogue, target).set_index("clip_id").loc[list(ids)]
+    responses = read_responses(catalogue, ids, target)
+    data = loaded.data.with_target(target, rows[target].to_numpy(float), rows["split"].tolist(), responses)
+    stamps = read_feature_stamps(root, loaded.folders.values())
+    contents = [(name, stamps[name]) for name in ids if name in stamps]
+    return replace(loaded, data=data, key=_make_key(rows, target, data, [contents] if contents else []))
+
+
+def _read_rows(catalogue: pa.Table, target: str) -> pd.DataFrame:
+    frame = catalogue.select(["clip_id", "split", target]).to_pandas()
+    # An infinite d' is undefined, as where every viewer recognised a clip.
+    return frame if target == SCORE else frame.assign(**{target: frame[target].where(np.isfinite(frame[target]))})
+
+
+def _make_key(rows: pd.DataFrame, target: str, data: StudyData, contents: Sequence[object]) -> str:
+    """Hash of what a study is made on; studies on the score in which all clips weigh the same have an earlier hash."""
+    more: list[object] = [] if target == SCORE else [["target", target]]
+    if data.weights is not None:
+        more.append(["weights", data.weights.tolist()])
+    return fingerprint(rows.reset_index().values.tolist(), *contents, *more)
 
 
 def _read_contents(root: Root, folders: Iterable[str], ids: Sequence[str]) -> list[list[tuple[str, str]]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from m3ray.config import TrainConfig
 from m3ray.config.options import (
     AblateOptions,
     EvaluateOptions,
@@ -18,7 +17,7 @@ from m3ray.config.options import (
     TrainOptions,
     TuneOptions,
 )
-from m3ray.features.load import list_study_tiers, load_data
+from m3ray.features.load import list_study_tiers
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
 from m3ray.pipelines.extraction.preflight import check_decoders, check_devices, check_storage, check_weights
@@ -33,11 +32,14 @@ from m3ray.pipelines.scoring.evaluate import evaluate_all
 from m3ray.pipelines.scoring.new_clips import find_workspace, write_new_catalogue
 from m3ray.pipelines.scoring.over_time import compute_windows, make_curves
 from m3ray.pipelines.study.ablation import run_study
+from m3ray.pipelines.study.folds import check_enough_clips, check_root_clips
 from m3ray.pipelines.study.model_selection import choose_training
 from m3ray.pipelines.study.search import search_settings
 from m3ray.pipelines.study.tables import fit_similarity, has_scores, make_seeds, run_tables
+from m3ray.pipelines.study.targets import load_study_data
 from m3ray.request.checks import Request, check_request
 from m3ray.request.scores import check_enough_scores
+from m3ray.request.settings import find_row_training, read_training
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.build import make_bundle
 from m3ray.scoring.bundle import Bundle, describe_bundle
@@ -52,7 +54,7 @@ from m3ray.study.study import Study
 from m3ray.study.variants import Variant, full_model
 from m3ray.tiers.factory import select_computed
 from m3ray.tiers.user import store_user_tier, user_tiers
-from m3ray.training.config_file import load_training
+from m3ray.training.config_file import was_chosen_on_val
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
     request = check_request(options)
     settings, dry = request.options, request.options.dry_run
     check_enough_scores(request.listing)
+    check_enough_clips(settings.folds, request.listing and request.listing.table, settings.group)
     with_networks = settings.unfrozen != "none"
     with (
         run_job("reproduce", settings) as job,
@@ -117,10 +120,12 @@ def ablate(options: AblateOptions | Request[AblateOptions]) -> None:
         options: options of the job, or the request that was made of them.
     """
     settings = check_request(options).options
+    check_root_clips(settings.folds, Root(settings.out))
     with_networks = settings.unfrozen != "none"
     with run_job("ablate", settings) as job:
         if settings.dry_run:
-            logger.info(f"plan: tables {', '.join(map(str, settings.tables))}, {settings.runs} runs a variant")
+            splits = f", also in {settings.folds} splits" if settings.folds else ""
+            logger.info(f"plan: tables {', '.join(map(str, settings.tables))}, {settings.runs} runs a variant{splits}")
             return
         with connect_cluster(settings.compute, job.meter, dashboard=with_networks) as resources, job.stage("study"):
             claim_study(job.root, STUDY, job.name)
@@ -157,12 +162,20 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
                 fit_similarity(job.root, [*wanted, *own], done, resources, needed=True)
         claim_study(job.root, settings.name, job.name)
         with job.stage("study"):
-            variant = Variant(settings.name, tuple(settings.tiers), training=_read_training(settings))
-            loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
+            variant = Variant(settings.name, tuple(settings.tiers), training=read_training(settings))
+            loaded = load_study_data(job.root, variant.tiers, settings)
             variant = replace(variant, training=choose_training(job.root, loaded, variant, settings, resources))
             study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
             trials = run_study(study, [variant], resources)
-            bundle = make_bundle(study, variant, done.configs, done.sources, settings.name, job.name)
+            bundle = make_bundle(
+                study,
+                variant,
+                done.configs,
+                done.sources,
+                settings.name,
+                job.name,
+                chosen_on_val=was_chosen_on_val(settings.config),
+            )
             if with_networks:
                 tuned = add_finetuning(study, variant, settings, done.sources, settings.limits, resources)
                 trials = collect_trials(study, [variant, tuned])
@@ -181,11 +194,12 @@ def tune(options: TuneOptions | Request[TuneOptions]) -> None:
     with_networks = settings.unfrozen != "none"
     with run_job("tune", settings) as job:
         variant = full_model(settings.tiers or tuple(list_study_tiers(job.root)))
-        variant = replace(variant, training=replace(variant.training, epochs=settings.epochs))
+        training = find_row_training(job.root, settings.preset)(variant.training)
+        variant = replace(variant, training=replace(training, epochs=settings.epochs))
         if settings.dry_run:
             logger.info(f"plan: {settings.trials} trials of {', '.join(variant.tiers)}, {settings.runs} runs each")
             return
-        loaded = load_data(job.root, variant.tiers, allow_missing=settings.allow_missing)
+        loaded = load_study_data(job.root, variant.tiers, settings)
         study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
         claim_study(job.root, settings.name, job.name)
         with connect_cluster(settings.compute, job.meter, dashboard=with_networks) as resources, job.stage("search"):
@@ -261,10 +275,3 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
 def _save_bundle(root: Root, bundle: Bundle) -> None:
     bundle.save(root, "models", bundle.name)
     logger.info(f"bundle: {describe_bundle(bundle)}: {root.display('models', bundle.name)}")
-
-
-def _read_training(options: TrainOptions) -> TrainConfig:
-    """Training settings of the file that the options name, or else of the command line."""
-    if options.config is not None:
-        return load_training(options.config)
-    return TrainConfig(loss=options.loss, epochs=options.epochs)

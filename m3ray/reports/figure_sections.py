@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from m3ray.reports import figures
 from m3ray.reports.cluster_data import Clusters, choose_extremes, find_clusters
+from m3ray.reports.coverage_data import describe_sources, find_coverage
 from m3ray.reports.figures.clusters import ClusterContents
 from m3ray.reports.page_content import Page
 from m3ray.reports.thumbnails import read_first_frames
@@ -145,6 +146,30 @@ def add_search(root: Root, page: Page) -> None:
     alt = f"Parallel coordinates of {len(trials)} hyper-parameter settings and their {metric}"
     plot = figures.plot_parallel_coordinates(trials, list(SPACE), LOGARITHMIC, metric)
     page.add_figure(root, plot, "search", "The search over settings", caption, alt)
+
+
+def add_coverage(root: Root, page: Page) -> None:
+    """Add the figure of how often the bundles' intervals hold the true score, or why it cannot be had.
+
+    Args:
+        root: root that the report is about.
+        page: page to fill.
+    """
+    found, missing = find_coverage(root)
+    page.missing += missing
+    if not found:
+        return
+    tables = [figures.count_by_tenth(c.scores, c.covered).assign(bundle=c.bundle, source=c.source) for c in found]
+    whole = ", ".join(f"{c.bundle} {c.covered.mean():.3f}" for c in found)
+    caption = (
+        "Share of clips whose 90 % interval holds their true score, by tenth of the prediction, with its 95 % binomial "
+        f"interval ({describe_sources(found)}). In all: {whole}. Intervals adapt to the prediction; among clips of one "
+        "true score no interval around a prediction can hold what it says: a clip that everybody forgets is mostly "
+        "predicted too high."
+    )
+    alt = "Dots with error bars: coverage of the intervals by tenth of the prediction, beside a line at 90 %"
+    plot = figures.plot_coverage(pd.concat(tables, ignore_index=True))
+    page.add_figure(root, plot, "coverage", "Coverage by tenth of the prediction", caption, alt)
 
 
 _PREDICTIONS = "predictions.parquet"

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from m3ray.config.presets import CARBON
 from m3ray.reports.clip_section import add_clips
-from m3ray.reports.figure_sections import add_clusters, add_over_time, add_pairs, add_search
+from m3ray.reports.figure_sections import add_clusters, add_coverage, add_over_time, add_pairs, add_search
 from m3ray.reports.page_content import Page, PageFigure
 from m3ray.reports.run_section import start_page
 from m3ray.reports.study_section import STUDY, add_study
@@ -36,7 +36,7 @@ def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: fl
             add_study(root, page)
         else:
             page.missing.append(_explain_missing_study(root))
-        for add in (add_clusters, add_pairs, add_search, add_over_time):
+        for add in (add_coverage, add_clusters, add_pairs, add_search, add_over_time):
             add(root, page)
     add_clips(root, page)
     page.figures.sort(key=_figure_order)

@@ -54,6 +54,7 @@ class Page:
         tables: number, title, columns and rows of each table.
         figures: figures in the order of the page.
         clips: the most and the least memorable clips.
+        clips_note: how many clips they were chosen from, and of which splits.
         missing: sentences that say what is missing and how to get it.
         note: how to read the tables.
     """
@@ -67,6 +68,7 @@ class Page:
     tables: list[dict[str, Any]] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
     clips: list[dict[str, Any]] = field(default_factory=list)
+    clips_note: str = ""
     missing: list[str] = field(default_factory=list)
     note: str = printed.NOTE
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from m3ray.config import from_json
 from m3ray.reports import figures
+from m3ray.reports.headline import build_headline
 from m3ray.reports.page_content import Page
 from m3ray.reports.tables import study as printed
 from m3ray.reports.tables.table4 import build_measures_table
 from m3ray.reports.tables.table5 import build_parameters_table
+from m3ray.reports.tables.targets import build_targets_table
 from m3ray.storage.csv_writing import csv_bytes
 from m3ray.storage.root import Root
-from m3ray.study.cross_dataset import spearman_confidence_interval
+from m3ray.study.ceiling import StudyCeilings, describe_ceiling, read_ceilings
 from m3ray.study.table_list import TableList, read_table_list
+from m3ray.study.targets import read_targets
 from m3ray.study.variants import Variant
 
 STUDY = ("study", "ablation")
@@ -41,23 +45,38 @@ def add_study(root: Root, page: Page) -> None:
     finetuned = {variant.name for variant in variants if variant.kind == "finetuned"}
     main = tables.measures.full
     full = next(v for v in config["variants"] if v["name"] == main)
-    for table in (*_build_tables(trials, tables, finetuned), build_parameters_table(full, config["tiers"])):
+    ceilings = read_ceilings(root, STUDY)
+    for table in (
+        *_build_tables(trials, tables, finetuned, describe_ceiling(ceilings)),
+        build_parameters_table(full, config["tiers"]),
+        *_build_further_tables(root),
+    ):
         untrained = page.untrained and table.number not in _WITHOUT_NETWORKS
         _write_table(root, table, UNTRAINED if untrained else "")
         page.tables.append(_table_content(table) | {"untrained": untrained})
     page.missing += [_explain_missing_table(number) for number in (1, 2, 3, 4) if number not in tables.variants]
     predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
     own = predictions[predictions["variant"] == main]
-    page.headline = _build_headline(trials.set_index("variant").loc[main], main, len(own))
+    row = trials.set_index("variant").loc[main]
+    page.headline = build_headline(row, main, len(own), ceilings, reports_best="epoch" in tables.notes)
     if 3 in tables.variants:
         names = [*tables.variants[3], *(name for name in tables.variants.get(2, ()) if name in finetuned)]
         runs = runs[runs["variant"].isin(names)]
     _add_curves(root, page, runs)
-    _add_predictions(root, page, own, main)
-    _add_forest(root, page, trials, tables.variants)
+    _add_predictions(root, page, own, main, ceilings)
+    _add_forest(root, page, trials, tables)
 
 
-def _build_tables(trials: pd.DataFrame, tables: TableList, finetuned: set[str]) -> Iterator[printed.Table]:
+def _build_further_tables(root: Root) -> Iterator[printed.Table]:
+    """Build Table 6, where the study has more than one target."""
+    crossed = read_targets(root, STUDY)
+    if crossed is not None:
+        yield build_targets_table(*crossed)
+
+
+def _build_tables(
+    trials: pd.DataFrame, tables: TableList, finetuned: set[str], ceiling: str
+) -> Iterator[printed.Table]:
     """Build the tables of the study that have rows, by number."""
     for number, names in sorted(tables.variants.items()):
         if number == 4:
@@ -65,31 +84,11 @@ def _build_tables(trials: pd.DataFrame, tables: TableList, finetuned: set[str]) 
         else:
             table = printed.build_study_table(number, trials, names, finetuned=bool(finetuned & set(names)))
         if len(table.frame):
-            yield table
+            yield replace(table, notes=(*table.notes, *tables.notes.values(), ceiling))
 
 
 def _explain_missing_table(number: int) -> str:
     return f"Table {number} was not asked for: run jobs/ablate.py --tables {number}; what was trained is kept."
-
-
-def _build_headline(row: pd.Series, name: str, clips: int) -> dict[str, str]:
-    deviation = "" if pd.isna(row["spearman_std"]) else f" ± {row['spearman_std']:.4f}"
-    undefined = pd.isna(row["spearman"])
-    low, high = (0.0, 0.0) if undefined else spearman_confidence_interval(row["spearman"], clips)
-    return {
-        "name": name,
-        "rho": "undefined" if undefined else f"{row['spearman']:.4f}{deviation}",
-        "interval": "" if undefined else f"{low:.3f} to {high:.3f}",
-        "clips": f"{clips:,}",
-        "mse": "undefined" if pd.isna(row["mse"]) else f"{row['mse']:.5f}",
-        "runs": f"{row['runs']}",
-        "test": "" if pd.isna(row["test_spearman"]) else f"{row['test_spearman']:.4f}",
-        "features": f"{row['features']:,}",
-        "parameters": f"{row['parameters']:,}",
-        "best": "undefined"
-        if pd.isna(row["best_spearman"])
-        else f"{row['best_spearman']:.4f}, epoch {row['best_epoch']}",
-    }
 
 
 def _write_table(root: Root, table: printed.Table, warning: str) -> None:
@@ -104,7 +103,8 @@ def _table_content(table: printed.Table) -> dict[str, Any]:
     for position, row in enumerate(table.frame.to_dict("records")):
         cells = [{"text": value, "mark": _mark(table, str(column), position)} for column, value in row.items()]
         rows.append(cells)
-    return {"number": table.number, "title": table.title, "columns": list(table.frame.columns), "rows": rows}
+    head = {"number": table.number, "title": table.title, "columns": list(table.frame.columns)}
+    return {**head, "rows": rows, "notes": list(table.notes)}
 
 
 def _mark(table: printed.Table, column: str, row: int) -> str:
@@ -124,13 +124,16 @@ def _add_curves(root: Root, page: Page, runs: pd.DataFrame) -> None:
     page.add_figure(root, figures.plot_validation_curves(runs), "figure2", "Figure 2. Validation curves", caption, alt)
 
 
-def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str) -> None:
+def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str, ceilings: StudyCeilings) -> None:
     caption = (
         f"Truth and prediction of {main} on the {len(own):,} val clips: distributions, and scores by rank. "
-        "A flatter prediction line means a model that dares less than the truth varies."
+        "A flatter prediction line means a model that dares less than the truth varies. The predictions are the "
+        "ensemble's, means over the runs, and so is the rho above them; the headline's and the tables' are means of "
+        f"single runs, and mostly lower. {describe_ceiling(ceilings)}"
     )
     alt = "Histograms and rank plots of true and predicted memorability"
-    page.add_figure(root, figures.plot_distributions(own), "figure7", "Figure 7. Truth and prediction", caption, alt)
+    plot = figures.plot_distributions(own, ceilings.of("val").spearman)
+    page.add_figure(root, plot, "figure7", "Figure 7. Truth and prediction", caption, alt)
     caption = (
         f"Each of the {len(own):,} val clips, predicted by {main} (mean over runs), against its true score. Dark dots: "
         "tenths of the predictions, with the 95 % interval of their mean truth. Where the dashed line is steeper than "
@@ -140,13 +143,14 @@ def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str) -> No
     page.add_figure(root, figures.plot_calibration(own), "calibration", "Predicted against true", caption, alt)
 
 
-def _add_forest(root: Root, page: Page, trials: pd.DataFrame, tables: Mapping[int, Sequence[str]]) -> None:
-    figure, rows = figures.plot_forest(trials, tables)
+def _add_forest(root: Root, page: Page, trials: pd.DataFrame, tables: TableList) -> None:
+    figure, rows = figures.plot_forest(trials, tables.variants, tables.measures.own)
     if rows.empty:
         return
     caption = (
-        "What each ablation changes, paired by seed: thick, Student's 95 % interval over runs; thin, the bootstrap's "
-        "over clips. A line that does not touch 0 is a difference that the runs, or the clips, bear out."
+        "What each ablation changes in rho on val, paired by seed. The whole line is the 95 % interval over runs and "
+        "clips; the thick part is what the runs alone would leave open. A star is a probability below 0.05 after "
+        "Holm's correction within the table: with many lines, some miss 0 by chance."
     )
     alt = f"Forest plot of the differences of {len(rows)} variants to their full model"
     page.add_figure(root, (figure, rows), "forest", "Every ablation's difference", caption, alt)

@@ -35,6 +35,7 @@ from m3ray.request.names import check_name, check_vectors
 from m3ray.request.ranges import check_numbers, parse_max_rejects
 from m3ray.request.scores import check_has_scores
 from m3ray.request.storage import check_secrets, use_storage
+from m3ray.request.targets import check_targets
 from m3ray.schema import METADATA_TABLE
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.dataset_record import apply_record
@@ -155,6 +156,7 @@ def _check_train(options: TrainOptions) -> Request[TrainOptions]:
     request = Request(*read_requested_clips(root, options))
     check_vectors(request.options.tiers, options.unfrozen)
     check_has_scores(request.listing)
+    check_targets(root, request.listing and request.listing.table, request.options)
     return request
 
 
@@ -167,6 +169,7 @@ def _check_reproduce(options: ReproduceOptions) -> Request[ReproduceOptions]:
         check_bundle(root, name, "reproduce")
     request = Request(*read_requested_clips(root, options))
     check_vectors(request.options.tiers, options.unfrozen)
+    check_targets(root, request.listing and request.listing.table, request.options)
     return request
 
 
@@ -176,11 +179,11 @@ def check_tables(tables: Sequence[int]) -> None:
     Args:
         tables: Numbers of the paper's tables.
     Raises:
-        ConfigError: If one is none of 1 to 4.
+        ConfigError: If one is none of 1 to 4, nor 6.
     """
-    unknown = [number for number in tables if number not in (1, 2, 3, 4)]
+    unknown = [number for number in tables if number not in (1, 2, 3, 4, 6)]
     if unknown:
-        raise ConfigError(f"--tables {unknown[0]}: choose from 1, 2, 3, 4")
+        raise ConfigError(f"--tables {unknown[0]}: choose from 1, 2, 3, 4, 6")
 
 
 def _check_ablate(options: AblateOptions) -> Request[AblateOptions]:
@@ -188,6 +191,7 @@ def _check_ablate(options: AblateOptions) -> Request[AblateOptions]:
     check_tables(options.tables)
     root = DryRoot(options.out)
     _check_features(root)
+    check_targets(root, read_catalogue(root), options)
     return Request(apply_recorded_limits(options, root))
 
 
@@ -196,6 +200,7 @@ def _check_tune(options: TuneOptions) -> Request[TuneOptions]:
     check_name(options.name, reserved=(STUDY,))
     check_study(root, options.name, "tune")
     _check_features(root)
+    check_targets(root, read_catalogue(root), options)
     index = read_tier_index(root)
     missing = [tier for tier in options.tiers if tier not in index]
     if missing:

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from m3ray.config.serialization import as_json, json_key
+from m3ray.features.target import SCORE
 from m3ray.model.metrics import METRICS
+from m3ray.study.reliability import Ceiling, share_of_ceiling
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class Evaluation:
         high: Upper end of its 95 % confidence interval; None where the correlation is undefined.
         mse: Mean squared error.
         untrained: Whether the bundle's features came from random weights.
+        target: What was predicted.
+        reliability: Share of the scores' variance that is not the viewers' chance; None where it is unknown.
+        ceiling: Highest rank correlation that a perfect model could have with these scores; None where it is unknown.
+        share: `spearman` as a share of the ceiling; None where either is unknown.
+        share_low: Lower end of its 95 % confidence interval; None: there is none.
+        share_high: Upper end of it; None: there is none.
+        no_ceiling: Why the ceiling is unknown; empty: it is known.
     """
 
     trained_on: str
@@ -39,10 +48,23 @@ class Evaluation:
     high: float | None
     mse: float
     untrained: bool = False
+    target: str = SCORE
+    reliability: float | None = None
+    ceiling: float | None = None
+    share: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
+    no_ceiling: str = ""
 
 
 def evaluate_predictions(
-    trained_on: str, evaluated_on: str, split: str, own: bool, predictions: np.ndarray, truth: np.ndarray
+    trained_on: str,
+    evaluated_on: str,
+    split: str,
+    own: bool,
+    predictions: np.ndarray,
+    truth: np.ndarray,
+    ceiling: Ceiling | None = None,
 ) -> Evaluation:
     """Compare predictions with scores.
 
@@ -51,17 +73,34 @@ def evaluate_predictions(
         evaluated_on: Name of the root whose clips are scored.
         split: Split of the clips, `test` or `val`.
         own: Whether the bundle was trained on this root.
-        predictions: Predicted scores, (N,).
+        predictions: Predicted scores of the ensemble, (N,).
         truth: Scores, (N,).
+        ceiling: Ceiling of these clips' scores; None: nobody looked.
     Returns:
-        The metrics, the correlation with its confidence interval.
+        The metrics, the correlation with its confidence interval, and its share of the ceiling.
     """
     rho = float(METRICS["spearman"](predictions[None], truth)[0])
     mse = float(METRICS["mse"](predictions[None], truth)[0])
-    if not math.isfinite(rho):
-        return Evaluation(trained_on, evaluated_on, split, own, len(truth), None, None, None, mse)
-    low, high = spearman_confidence_interval(rho, len(truth))
-    return Evaluation(trained_on, evaluated_on, split, own, len(truth), rho, low, high, mse)
+    known, top = math.isfinite(rho), ceiling or Ceiling(0)
+    low, high = spearman_confidence_interval(rho, len(truth)) if known else (None, None)
+    share = share_of_ceiling(rho, low, high, top)
+    return Evaluation(
+        trained_on,
+        evaluated_on,
+        split,
+        own,
+        len(truth),
+        rho if known else None,
+        low,
+        high,
+        mse,
+        reliability=top.reliability,
+        ceiling=top.spearman,
+        share=share.share,
+        share_low=share.low,
+        share_high=share.high,
+        no_ceiling=top.reason,
+    )
 
 
 def spearman_confidence_interval(rho: float, clips: int) -> tuple[float, float]:
@@ -89,7 +128,12 @@ def evaluation_table(evaluations: list[Evaluation]) -> pd.DataFrame:
     Returns:
         A row an evaluation, a column a field, `evaluated_on` by its earlier name `judged_on`.
     """
-    return pd.DataFrame([as_json(evaluation) for evaluation in evaluations])
+    frame = pd.DataFrame([as_json(evaluation) for evaluation in evaluations])
+    # A column of which no row has a value would be one of objects.
+    return frame.astype(dict.fromkeys(("spearman", "low", "high", *_OF_THE_CEILING), float))
+
+
+_OF_THE_CEILING = ("reliability", "ceiling", "share", "share_low", "share_high")
 
 
 def as_markdown(evaluations: list[Evaluation]) -> str:
@@ -98,13 +142,15 @@ def as_markdown(evaluations: list[Evaluation]) -> str:
     Args:
         evaluations: Evaluations of bundles on data sets.
     Returns:
-        The table, with a line on untrained weights where there are some.
+        The table, with what its numbers are, why ceilings are unknown, and a line on untrained weights where there are
+        some.
     """
     columns = list(dict.fromkeys(row.evaluated_on for row in evaluations))
     cells = {(row.trained_on, row.evaluated_on): _cell(row) for row in evaluations}
     lines = [f"| trained on | {' | '.join(f'on {name}' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in dict.fromkeys(row.trained_on for row in evaluations):
         lines.append(f"| {name} | " + " | ".join(cells.get((name, column), "") for column in columns) + " |")
+    lines += ["", _ENSEMBLE, *_explain_unknown(evaluations)]
     random = dict.fromkeys(row.trained_on for row in evaluations if row.untrained)
     if random:
         lines += ["", f"UNTRAINED weights made the features of {', '.join(random)}: for trials alone."]
@@ -115,4 +161,28 @@ def _cell(row: Evaluation) -> str:
     if row.spearman is None:
         return f"undefined ({row.clips} {row.split} clips)"
     text = f"{row.spearman:.3f} [{row.low:.3f}, {row.high:.3f}], MSE {row.mse:.4f}, {row.clips} {row.split} clips"
+    text += _ceiling_text(row)
     return f"*{text}*" if row.own else text
+
+
+_ENSEMBLE = (
+    "rho is that of the ensemble, the mean over a bundle's runs, with its 95 % interval over clips; a study's tables "
+    "have the mean of single runs, which is mostly lower. The ceiling is the highest rho that a perfect model could "
+    "have with these scores."
+)
+
+
+def _ceiling_text(row: Evaluation) -> str:
+    """Text of the share of the ceiling; empty where it is unknown."""
+    if row.ceiling is None or row.share is None:
+        return ""
+    interval = ""
+    if row.share_low is not None and row.share_high is not None:
+        interval = f" [{100 * row.share_low:.0f}, {100 * row.share_high:.0f}]"
+    return f", {100 * row.share:.0f}{interval} % of the ceiling {row.ceiling:.3f} (reliability {row.reliability:.3f})"
+
+
+def _explain_unknown(evaluations: list[Evaluation]) -> list[str]:
+    """A line for each data set whose ceiling is unknown."""
+    reasons = {row.evaluated_on: row.no_ceiling for row in evaluations if row.ceiling is None and row.no_ceiling}
+    return [f"Ceiling unknown on {name}: {reason}." for name, reason in reasons.items()]

@@ -15,6 +15,7 @@ from m3ray.study.study import Study
 from m3ray.study.trial import TrialResult, select_columns, summarise_trial
 from m3ray.study.variants import Variant
 from m3ray.tiers.finetuned import FINETUNED_PREFIX, network_file_name
+from m3ray.training.own_units import in_own_units
 from m3ray.training.stacked import TrainedRuns
 
 NETWORKS = ("scene", "event")
@@ -76,7 +77,8 @@ def summarise_finetuning(
         {n: np.stack([_repeat_last(run.metrics[n], epochs) for run in outcomes]) for n in outcomes[0].metrics},
         predictions[:, : len(data.val)],
     )
-    result = summarise_trial(variant, columns, trained, data, test=predictions[:, len(data.val) :])
+    test = data.target.from_unit(predictions[:, len(data.val) :])
+    result = summarise_trial(variant, columns, in_own_units(trained, data.target), data, test)
     networks = [item for states in outcomes[0].networks.values() for item in states.items()]
     size = sum(value.size for name, value in networks if not name.endswith(_STATISTICS))
     result.summary["parameters"] = parameter_count(len(columns), variant.training.hidden) + size

@@ -14,6 +14,7 @@ from optuna.distributions import (
 )
 
 from m3ray.config import TrainConfig
+from m3ray.config.presets import memento10k_training
 
 MODES = {"spearman": "max", "mse": "min"}
 
@@ -57,4 +58,6 @@ def training_from_point(point: Mapping[str, Any], base: TrainConfig) -> TrainCon
     """
     kinds = {name: type(getattr(base, name)) for name in SPACE}
     values = {name: kinds[name](point[name]) for name in SPACE if name != "hidden"}
+    if values["loss"] == "mse_tails":
+        base = replace(base, tails_centre=memento10k_training().tails_centre)
     return replace(base, **values, hidden=tuple(int(width) for width in str(point["hidden"]).split("x")))

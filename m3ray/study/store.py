@@ -13,7 +13,8 @@ from safetensors.numpy import load, save
 from m3ray.config import as_json
 from m3ray.errors import StudyError
 from m3ray.storage.tier_index import read_tier_index
-from m3ray.study.differences import add_differences
+from m3ray.study.ceiling import write_ceilings
+from m3ray.study.differences import SplitPredictions, add_differences
 from m3ray.study.study import Study
 from m3ray.study.trial import TrialResult
 from m3ray.study.variants import Variant
@@ -37,7 +38,9 @@ def write_trial(study: Study, variant: Variant, result: TrialResult) -> None:
     model = result.trained.model
     tensors = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in model.state_dict().items()}
     study.root.write_bytes(save({**tensors, "columns": result.columns}), *folder, "model.safetensors")
-    study.root.write_bytes(save({"val": np.ascontiguousarray(result.trained.val)}), *folder, "val.safetensors")
+    predictions = {"val": result.trained.val, "test": result.test}
+    kept = {name: np.ascontiguousarray(values) for name, values in predictions.items()}
+    study.root.write_bytes(save(kept), *folder, "val.safetensors")
     study.root.write_json(result.summary, *folder, "trial.json")
 
 
@@ -73,8 +76,8 @@ def collect_trials(study: Study, variants: Sequence[Variant]) -> pd.DataFrame:
     )
     summaries = {v.name: root.read_json(*study.trial_folder(v), "trial.json") for v in done}
     rows = [summaries.get(v.name) or {"variant": v.name, "full": v.full, "status": "failed"} for v in variants]
-    val = {v.name: load(root.read_bytes(*study.trial_folder(v), "val.safetensors"))["val"] for v in done}
-    trials = add_differences(_trials_frame(rows), runs, val, study.data.scores[study.data.val])
+    val, test = _read_predictions(study, done)
+    trials = add_differences(_trials_frame(rows), runs, val, test)
     predictions = [
         root.read_table(*study.trial_folder(v), "predictions.parquet").to_pandas().assign(variant=v.name) for v in done
     ]
@@ -82,9 +85,22 @@ def collect_trials(study: Study, variants: Sequence[Variant]) -> pd.DataFrame:
     root.write_table(pa.Table.from_pandas(trials, preserve_index=False), *study.folder, "trials.parquet")
     all_predictions = pd.concat(predictions, ignore_index=True)
     root.write_table(pa.Table.from_pandas(all_predictions, preserve_index=False), *study.folder, "predictions.parquet")
+    write_ceilings(study)
     config = {"seeds": study.seeds, "key": study.loaded.key, "variants": [as_json(v) for v in variants]}
     root.write_json(config | {"tiers": _tier_entries(study)}, *study.folder, "config.json")
     return trials
+
+
+def _read_predictions(study: Study, done: Sequence[Variant]) -> tuple[SplitPredictions, SplitPredictions]:
+    """Predictions of val and of test; those of trials that are older than the latter lack them."""
+    kept = {v.name: load(study.root.read_bytes(*study.trial_folder(v), "val.safetensors")) for v in done}
+
+    def of_split(name: str, rows: np.ndarray) -> SplitPredictions:
+        predictions = {variant: splits[name] for variant, splits in kept.items() if name in splits}
+        weights = None if study.data.weights is None else study.data.weights[rows]
+        return SplitPredictions(predictions, study.data.scores[rows], weights)
+
+    return of_split("val", study.data.val), of_split("test", study.data.test)
 
 
 def _trials_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -57,3 +57,29 @@ class Study:
             "parts",
             f"{slug}-{fingerprint(CODE_VERSION, variant, self.seeds, self.loaded.key, seen)}",
         )
+
+    def splits_folder(self, variant: Variant, key: str) -> tuple[str, ...]:
+        """Folder of a variant's results in further splits.
+
+        Args:
+            variant: Variant of the study.
+            key: Hash of the splits.
+        Returns:
+            The folder below the root.
+        """
+        *above, name = self.trial_folder(variant)
+        slug, _, own = name.rpartition("-")
+        return (*above, f"{slug}-splits-{fingerprint(own, key)}")
+
+    def similarity_folder(self, tier: str, key: str) -> tuple[str, ...]:
+        """Folder of a similarity tier that was fitted anew in further splits.
+
+        Args:
+            tier: Name of the tier.
+            key: Hash of the splits.
+        Returns:
+            The folder below the root.
+        """
+        slug = tier.replace(":", "-").replace("_", "-")
+        own = fingerprint(CODE_VERSION, self.loaded.key, self.loaded.folders[tier], key)
+        return (*self.folder, "parts", f"{slug}-splits-{own}")

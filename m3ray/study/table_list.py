@@ -9,7 +9,7 @@ from typing import Any
 from m3ray.storage.root import Root
 
 FILE = "tables.json"
-_MEASURES = "measures"
+_MEASURES, _NOTES = "measures", "notes"
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,30 @@ class TableList:
     Args:
         variants: Number of a table to the names of its variants, in the order in which it shows them.
         measures: What Table 4 needs beside its variants.
+        notes: Sentences that belong below every table, by what they are of: `settings`, `splits`.
     """
 
     variants: Mapping[int, tuple[str, ...]]
     measures: MeasureNotes
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TableList:
         """Read the list from JSON.
 
         Args:
-            values: Content of `tables.json`: a key for each table's number, and `measures`.
+            values: Content of `tables.json`: a key for each table's number, `measures`, and perhaps `notes`.
         Returns:
             The list.
         """
-        tables = {int(key): tuple(names) for key, names in values.items() if key != _MEASURES}
-        return cls(tables, MeasureNotes(**values[_MEASURES]))
+        tables = {int(key): tuple(names) for key, names in values.items() if key not in (_MEASURES, _NOTES)}
+        return cls(tables, MeasureNotes(**values[_MEASURES]), dict(values.get(_NOTES, {})))
 
     def as_json(self) -> dict[str, Any]:
         """Content of `tables.json`."""
         measures = {"own": self.measures.own, "full": self.measures.full, "skipped": dict(self.measures.skipped)}
-        return {**{str(number): list(names) for number, names in self.variants.items()}, _MEASURES: measures}
+        notes = {_NOTES: dict(self.notes)} if self.notes else {}
+        return {**{str(number): list(names) for number, names in self.variants.items()}, _MEASURES: measures, **notes}
 
 
 def read_table_list(root: Root, folder: tuple[str, ...]) -> TableList:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from m3ray.features.matrix import Features
 from m3ray.model import parameter_count
 from m3ray.model.metrics import METRICS
 from m3ray.study.variants import Variant
+from m3ray.training.own_units import in_own_units, make_split, report_in_own_units
 from m3ray.training.stacked import OnEpoch, TrainedRuns, predict, train_runs
 
 
@@ -51,6 +52,7 @@ class TrialResult:
         runs: A row a run and epoch, columns of `runs.parquet`.
         predictions: A row a val clip: mean and standard deviation over the runs.
         summary: Row of `trials.parquet`, without its difference to the full model.
+        test: Predictions of the test split, (R, T); T may be 0.
     """
 
     trained: TrainedRuns
@@ -58,6 +60,7 @@ class TrialResult:
     runs: pd.DataFrame
     predictions: pd.DataFrame
     summary: dict[str, float | int | str | None]
+    test: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def run_trial(
@@ -84,11 +87,11 @@ def run_trial(
     """
     columns = select_columns(data.features, variant)
     matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[:, columns])).to(device)
-    scores = torch.from_numpy(data.scores.copy()).to(device)  # the object store's arrays are read-only
-    split = [(matrix[rows], scores[rows]) for rows in map(torch.tensor, (data.train, data.val))]
-    trained = train_runs(split[0], split[1], variant.training, seeds, on_epoch=on_epoch, stack=stack, cores=cores)
-    test = predict(trained.model, matrix[torch.tensor(data.test).to(matrix.device)])
-    return summarise_trial(variant, columns, trained, data, test)
+    train, val = (make_split(matrix, data, rows) for rows in (data.train, data.val))
+    on_epoch = report_in_own_units(on_epoch, data.target)
+    trained = train_runs(train, val, variant.training, seeds, on_epoch=on_epoch, stack=stack, cores=cores)
+    test = data.target.from_unit(predict(trained.model, matrix[torch.tensor(data.test).to(matrix.device)]))
+    return summarise_trial(variant, columns, in_own_units(trained, data.target), data, test)
 
 
 def summarise_trial(
@@ -106,24 +109,45 @@ def summarise_trial(
         Models and tables of the trial.
     """
     runs = runs_frame(variant, trained)
-    summary = _summary(variant, columns, trained, runs) | _on_test(test, data)
-    return TrialResult(trained, columns, runs, _predictions(data, trained), summary)
+    summary = _summary(variant, columns, trained, runs)
+    summary |= _of_ensemble("ensemble", trained.val, data, data.val) | _on_test(test, data)
+    return TrialResult(trained, columns, runs, _predictions(data, trained), summary, test)
+
+
+def _of_ensemble(name: str, predictions: np.ndarray, data: StudyData, rows: np.ndarray) -> dict[str, float | None]:
+    """Metrics of the mean of the runs' predictions: what a bundle predicts, and `evaluate` measures."""
+    together = predictions.mean(axis=0, keepdims=True)
+    truth, weights = _truth_of(data, rows)
+    return {
+        f"{name}_{metric}": _mean_of_all(METRICS[metric](together, truth, weights)) for metric in ("spearman", "mse")
+    }
+
+
+def _truth_of(data: StudyData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    return data.scores[rows], None if data.weights is None else data.weights[rows]
+
+
+def _mean_of_all(values: np.ndarray) -> float | None:
+    """Mean over the runs; None where it is undefined for any of them, as the others' mean would be of a choice."""
+    return float(values.mean()) if np.isfinite(values).all() else None
+
+
+def _spread_of_all(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
 
 
 def _on_test(predictions: np.ndarray, data: StudyData) -> dict[str, float | None]:
-    """Metrics of the last epoch on the test split; None where it is empty or all its scores are equal."""
-    names = ("test_spearman", "test_spearman_std", "test_mse")
-    truth = data.scores[data.test]
+    """Metrics of the reported epoch on the test split; None where it is empty or all its scores are equal."""
+    names = ("test_spearman", "test_spearman_std", "test_mse", "test_ensemble_spearman", "test_ensemble_mse")
+    truth, weights = _truth_of(data, data.test)
     if len(truth) < 2 or np.ptp(truth) == 0:
         return dict.fromkeys(names)
-    rho = METRICS["spearman"](predictions, truth)
-    rho = rho[np.isfinite(rho)]
-    values = (
-        float(rho.mean()) if len(rho) else None,
-        float(rho.std(ddof=1)) if len(rho) > 1 else None,
-        float(METRICS["mse"](predictions, truth).mean()),
-    )
-    return dict(zip(names, values, strict=True))
+    rho = METRICS["spearman"](predictions, truth, weights)
+    return {
+        "test_spearman": _mean_of_all(rho),
+        "test_spearman_std": _spread_of_all(rho),
+        "test_mse": _mean_of_all(METRICS["mse"](predictions, truth, weights)),
+    } | _of_ensemble("test_ensemble", predictions, data, data.test)
 
 
 def runs_frame(variant: Variant, trained: TrainedRuns) -> pd.DataFrame:
@@ -164,9 +188,9 @@ def _predictions(data: StudyData, trained: TrainedRuns) -> pd.DataFrame:
 def _summary(
     variant: Variant, columns: np.ndarray, trained: TrainedRuns, runs: pd.DataFrame
 ) -> dict[str, float | int | str | None]:
-    """The last epoch's metrics, mean and deviation over the runs that have them, and the best epoch's Spearman."""
-    last = runs[runs["epoch"] == runs["epoch"].max()]
-    by_epoch = runs.groupby("epoch")["val_spearman"].mean().dropna()
+    """The reported epochs' metrics, mean and deviation over all runs, and the best epoch's Spearman."""
+    reported = runs[runs["epoch"].to_numpy() == trained.reported_epochs[runs["run"].to_numpy()]]
+    by_epoch = runs.groupby("epoch")["val_spearman"].mean(skipna=False).dropna()
     summary: dict[str, float | int | str | None] = {
         "variant": variant.name,
         "tiers": "+".join(variant.tiers),
@@ -174,19 +198,17 @@ def _summary(
         "features": len(columns),
         "parameters": parameter_count(len(columns), variant.training.hidden),
         "runs": len(trained.seeds),
-        "status": _status(last),
+        "status": _status(reported),
     }
     for name in METRICS:
-        values = last[f"val_{name}"].to_numpy()
-        values = values[np.isfinite(values)]
-        summary[name] = float(values.mean()) if len(values) else None
-        summary[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
+        values = reported[f"val_{name}"].to_numpy()
+        summary[name], summary[f"{name}_std"] = _mean_of_all(values), _spread_of_all(values)
     summary["best_epoch"] = int(by_epoch.idxmax()) if len(by_epoch) else None
     summary["best_spearman"] = float(by_epoch.max()) if len(by_epoch) else None
     return summary
 
 
-def _status(last: pd.DataFrame) -> str:
+def _status(reported: pd.DataFrame) -> str:
     """`done`, or how many runs have no rank correlation: they diverged, or predict one score for all clips."""
-    undefined = int((~np.isfinite(last["val_spearman"])).sum())
-    return "done" if not undefined else f"{undefined} of {len(last)} runs diverged or are constant"
+    undefined = int((~np.isfinite(reported["val_spearman"])).sum())
+    return "done" if not undefined else f"{undefined} of {len(reported)} runs diverged or are constant"

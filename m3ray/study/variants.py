@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -219,6 +219,22 @@ def _without_tier(full: Variant, tier: str) -> Variant:
     return replace(full, name=f"{full.name} without {tier}", tiers=tiers, full=full.name)
 
 
+def describe_reported_epoch(full: Variant) -> dict[str, str]:
+    """Describe which epoch the rows of a study report, for below its tables, where it is not the last.
+
+    Args:
+        full: The full model; all rows report the epoch that it does.
+    Returns:
+        `epoch` to a sentence; nothing where rows report their last epoch.
+    """
+    if full.training.report == "last":
+        return {}
+    return {
+        "epoch": "Values are those of each run's best epoch on val, not of the last one: the epoch was chosen on the "
+        "clips that it is measured on, so they are optimistic."
+    }
+
+
 TABLES = {1: table1, 2: table2, 3: table3, 4: table4}
 
 
@@ -227,6 +243,7 @@ def study_variants(
     tiers: Sequence[str],
     epochs: int | None = None,
     selected: Mapping[TrainConfig, TrainConfig] | None = None,
+    train_as: Callable[[TrainConfig], TrainConfig] | None = None,
 ) -> dict[int, list[Variant]]:
     """The variants of each table of a study.
 
@@ -235,6 +252,8 @@ def study_variants(
         tiers: Tiers of the root.
         epochs: Epochs in place of the paper's; None: the paper's.
         selected: Training settings to the settings that take their place in every variant that has them.
+        train_as: From the paper's settings of a row to those that it is trained with, before its epochs; None: as they
+            are.
     Returns:
         Number of a table to its variants in order.
     Raises:
@@ -244,6 +263,8 @@ def study_variants(
     if unknown:
         raise ConfigError(f"--tables {unknown[0]}: choose from {', '.join(map(str, TABLES))}")
     rows = {number: TABLES[number](tiers) for number in tables}
+    if train_as is not None:
+        rows = {number: [replace(v, training=train_as(v.training)) for v in rows[number]] for number in tables}
     return {number: [_override_training(v, epochs, selected or {}) for v in rows[number]] for number in tables}
 
 

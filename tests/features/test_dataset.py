@@ -65,3 +65,40 @@ def test_test_rows_are_kept_apart_and_may_be_few():
     )
     assert (data.train.tolist(), data.val.tolist(), data.test.tolist()) == ([0, 1], [2, 3], [4])
     assert data.scores.dtype == np.float32
+
+
+SPLITS = ["train", "train", "train", "val", "val"]
+
+
+def test_a_target_outside_the_unit_interval_keeps_its_units_and_gets_a_map():
+    values = np.array([-1.0, 0.5, 2.0, 0.0, 1.0])
+    data = StudyData.make(study_features(), values, SPLITS, "d_prime")
+    np.testing.assert_array_equal(data.scores, values)
+    # By hand: train from -1 to 2, 5 % of 3 on either side.
+    assert (data.target.name, data.target.low, data.target.high) == pytest.approx(("d_prime", -1.15, 2.15))
+    with pytest.raises(StudyError, match="all val values of d_prime are 1: rank correlation is undefined"):
+        StudyData.make(study_features(), np.array([-1.0, 0.5, 2.0, 1.0, 1.0]), SPLITS, "d_prime")
+    with pytest.raises(StudyError, match="0 val clips have features and a value of alpha"):
+        StudyData.make(study_features(), np.array([-1.0, 0.5, 2.0, np.nan, np.nan]), SPLITS, "alpha")
+
+
+def test_clips_weigh_as_many_viewers_as_they_have_over_the_train_split_s_mean():
+    responses = np.array([10.0, 30.0, np.nan, 40.0, 0.0])
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    data = StudyData.make(study_features(), scores, SPLITS, responses=responses, weigh=True)
+    np.testing.assert_allclose(data.weights, [0.5, 1.5, 1.0, 2.0, 0.0])
+    assert data.weights.dtype == np.float32
+    assert StudyData.make(study_features(), scores, SPLITS, responses=responses).weights is None
+
+
+def test_another_target_has_the_same_matrix_and_its_own_rows():
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    groups = np.array([0, 0, 1, 2, 3])
+    base = StudyData.make(study_features(), scores, SPLITS, responses=np.full(5, 9.0), groups=groups, weigh=True)
+    values = np.array([np.nan, 1.0, 3.0, 2.0, 4.0])
+    other = base.with_target("d_prime", values, SPLITS, np.array([2.0, 4.0, 12.0, 8.0, 8.0]))
+    assert other.scaled is base.scaled
+    assert other.groups is groups
+    assert (other.train.tolist(), other.val.tolist()) == ([1, 2], [3, 4])
+    np.testing.assert_allclose(other.weights, [0.25, 0.5, 1.5, 1.0, 1.0])
+    assert base.with_target("d_prime", values, SPLITS).weights is None, "nobody counted its viewers"

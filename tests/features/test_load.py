@@ -4,9 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from made_roots import made_root, write
+from made_viewers import add_viewers, made_viewed_root
 
-from m3ray.errors import FeatureError, StudyError
-from m3ray.features.load import list_study_tiers, load_data
+from m3ray.config import fingerprint
+from m3ray.errors import ConfigError, FeatureError, StudyError
+from m3ray.features.load import list_study_tiers, load_data, load_target
+from m3ray.features.target import Target
 from m3ray.schema import REJECTS
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.tier_index import TierEntry, read_tier_table, update_tier_index
@@ -78,3 +81,53 @@ def test_a_study_sees_computed_tiers_then_the_user_s_then_similarity(tmp_path):
     for tier in ("similarity:kde", "similarity", "tuned:scene"):
         write(root, tier, pa.table({"clip_id": ["c0000"], "x": [1.0]}))
     assert list_study_tiers(root) == ["raw", "scene", "text", "similarity:kde", "similarity"]
+
+
+def test_a_study_on_the_score_keeps_the_key_that_it_had_before_there_were_targets(tmp_path):
+    root = made_viewed_root(tmp_path, rows=40)
+    loaded = load_data(root, ["raw"])
+    frame = read_catalogue(root).select(["clip_id", "split", "score"]).to_pandas()
+    assert loaded.key == fingerprint(frame.values.tolist()), "the hash of clips, splits and scores alone"
+    assert (loaded.data.target, loaded.data.weights, loaded.data.groups) == (Target(), None, None)
+    np.testing.assert_array_equal(loaded.data.responses, np.full(40, 40))
+
+
+def test_targets_and_weights_are_other_studies(tmp_path):
+    root = made_viewed_root(tmp_path, rows=40)
+    keys = [load_data(root, ["raw"], target=name).key for name in ("score", "hit_rate", "d_prime")]
+    keys.append(load_data(root, ["raw"], weigh="responses").key)
+    assert len(set(keys)) == 4
+    assert load_data(root, ["raw"], target="long").key == keys[0]
+    before = load_data(root, ["raw"], weigh="responses").key
+    add_viewers(root, responses=[20] * 20 + [40] * 20)
+    assert load_data(root, ["raw"], weigh="responses").key != before
+    assert load_data(root, ["raw"]).key == keys[0], "numbers of viewers that weigh nothing change nothing"
+
+
+def test_a_study_is_given_another_target_without_reading_its_matrix_again(tmp_path):
+    root = made_viewed_root(tmp_path, rows=40)
+    loaded = load_data(root, ["raw"])
+    other, anew = load_target(root, loaded, "d_prime"), load_data(root, ["raw"], target="d_prime")
+    assert other.data.scaled is loaded.data.scaled
+    assert other.key == anew.key
+    np.testing.assert_array_equal(other.data.scores, anew.data.scores)
+    assert other.data.target == anew.data.target
+    with pytest.raises(ConfigError, match="--target alpha: the column is missing"):
+        load_target(made_root(tmp_path / "other", rows=40), loaded, "alpha")
+
+
+def test_infinite_values_are_undefined_and_train_nothing(tmp_path):
+    root = made_viewed_root(tmp_path, rows=40)
+    values = np.array(read_catalogue(root)["d_prime"].to_pylist())
+    values[1] = np.inf
+    add_viewers(root, d_prime=values)
+    assert 1 not in load_data(root, ["raw"], target="d_prime").data.train
+
+
+def test_clips_of_one_source_are_numbered(tmp_path):
+    root = made_root(tmp_path, rows=40)
+    table = read_catalogue(root)
+    root.write_table(table.append_column("film", pa.array([str(k // 4) for k in range(40)])), "catalogue.parquet")
+    groups = load_data(root, ["raw"], group="film").data.groups
+    assert len(np.unique(groups)) == 10
+    assert (groups.reshape(10, 4) == groups.reshape(10, 4)[:, :1]).all()

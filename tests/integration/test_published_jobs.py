@@ -8,8 +8,9 @@ import pytest
 from published import memento_csv, memento_json, text_tier, videomem_csv
 
 import m3ray
-from m3ray.config.options import EvaluateOptions, PredictOptions, ReproduceOptions, TrainOptions
+from m3ray.config.options import AblateOptions, EvaluateOptions, PredictOptions, ReproduceOptions, TrainOptions
 from m3ray.errors import BundleError, ConfigError, FeatureError, SchemaError
+from m3ray.reports.page import build_report
 from m3ray.scoring.bundle import Bundle
 
 pytestmark = pytest.mark.integration
@@ -148,5 +149,35 @@ def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
     assert (frame["low"] < frame["spearman"]).all()
     assert (frame["spearman"] < frame["high"]).all()
     markdown = (tmp_path / "across" / "evaluation" / "evaluation.md").read_text()
-    assert markdown.count("\n") == 4
+    assert len([line for line in markdown.splitlines() if line.startswith("|")]) == 4
+    assert "rho is that of the ensemble" in markdown
+    # The viewers of both data sets are counted: published.rows.
+    assert frame["ceiling"].between(0.75, 1).all()
+    np.testing.assert_allclose(frame["share"], frame["spearman"] / frame["ceiling"])
+    assert markdown.count("% of the ceiling") == 4
     assert text.exists()
+
+
+def test_targets_weights_and_table_6_from_the_command_s_options_to_the_page(jobs, trained, tmp_path):
+    """Decay is a target of its own; viewers weigh; the targets that the data have are crossed with the models."""
+    folder, _, text = trained
+    out = str(tmp_path / "out")
+    common = {"out": out, "tier": (f"text={text}",), "tiers": ("text",), "runs": 2, "epochs": 3, "fit": "paper"}
+    jobs.train(
+        TrainOptions(dataset="memento10k", root=str(folder / "data"), target="alpha", weigh="responses", **common)
+    )
+    bundle = Bundle.load(f"{out}/models/m3s")
+    assert (bundle.metadata.units.name, bundle.metadata.units.is_mapped) == ("alpha", True)
+    predictions = pd.read_parquet(tmp_path / "out" / "study" / "m3s" / "predictions.parquet")
+    assert predictions["truth"].max() < 0, "decay rates in their own units"
+    assert predictions["score"].between(-0.002, 0).all()
+    jobs.ablate(AblateOptions(out=out, target="score", tables=(3, 6), runs=2, epochs=3, fit="paper"))
+    targets = pd.read_parquet(tmp_path / "out" / "study" / "ablation" / "targets.parquet")
+    assert set(targets["target"]) == {"score", "alpha"}
+    assert targets["spearman"].notna().all()
+    build_report(out)
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "Table 6. Targets by models" in page
+    assert "of the ceiling: no model's rank correlation can exceed" in page
+    with pytest.raises(ConfigError, match="--target d_prime: the column is missing"):
+        jobs.ablate(AblateOptions(out=out, target="d_prime"))

@@ -9,14 +9,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from made_roots import made_root
 
+from m3ray.config import SimilarityConfig
 from m3ray.config.options import AblateOptions, TuneOptions
 from m3ray.errors import ConfigError, FeatureError
 from m3ray.features.load import load_data
+from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.dataset_record import DatasetRecord
+from m3ray.storage.root_record import write_record
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import full_model
 
@@ -130,3 +136,66 @@ def test_a_search_beats_the_preset_and_goes_on_where_it_was(jobs, tmp_path, caps
     pd.testing.assert_frame_equal(trials_of(root, "search"), found)
     with pytest.raises(ConfigError, match="begun with other trials: give this one another --name"):
         jobs.tune(TuneOptions(out=root.uri, trials=9, runs=2, epochs=6))
+
+
+def grouped_root(folder):
+    """A root of clips of 30 films, with similarity fitted on the root's own train split."""
+    from m3ray.pipelines.runtime.cluster import Resources
+    from m3ray.pipelines.similarity.fit import fit_similarity_tier
+
+    root = made_root(folder, rows=120)
+    catalogue = read_catalogue(root)
+    films = [f"film {k // 4}" for k in range(120)]
+    # A film's clips stand in one split of the root too.
+    splits = ["train" if k // 4 % 4 else "val" for k in range(120)]
+    at = catalogue.column_names.index("split")
+    catalogue = catalogue.set_column(at, "split", pa.array(splits)).append_column("film", pa.array(films))
+    root.write_table(catalogue, "catalogue.parquet")
+    write_record(root, DatasetRecord("table", "/clips.csv", {"group": "film"}))
+    config = SimilarityConfig(measure="fractional_mean", components=5)
+    fit_similarity_tier(root, catalogue, config, Resources(2, 0))
+    return root, films
+
+
+def test_an_ablation_in_three_splits_says_what_each_row_reached_in_them(jobs, tmp_path, capsys):
+    root, films = grouped_root(tmp_path)
+    options = AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2, folds=3)
+    jobs.ablate(options)
+    said = capsys.readouterr().out
+    assert "similarity (fractional_mean) is fitted anew in each split: 3 fits" in said
+    trials = trials_of(root).set_index("variant")
+    folds = root.read_table("study", "ablation", "folds.parquet").to_pandas()
+    assert len(folds) == 3 * len(trials)
+    assert folds["reason"].isna().all()
+    assert (folds["train"] + folds["val"] == 120).all()
+    for name, rows in folds.groupby("variant"):
+        assert trials.loc[name, "splits_spearman"] == pytest.approx(rows["spearman"].mean())
+        assert trials.loc[name, "splits_spearman_std"] == pytest.approx(rows["spearman"].std(ddof=1))
+    assert trials["splits"].eq(3).all()
+    assert np.isnan(trials.loc["M3-S", "splits_delta"])
+    assert np.isfinite(trials.loc["M3", "splits_delta"])
+    tables = json.loads((tmp_path / "study" / "ablation" / "tables.json").read_text())
+    assert "clips of one film always in one part" in tables["notes"]["splits"]
+    assert folds.groupby("fold")["val"].first().sum() == len(films)
+    jobs.ablate(options)
+    assert f"{3 * len(trials)} trainings cached" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(trials_of(root).set_index("variant"), trials)
+    (tmp_path / "study" / "ablation" / "folds.parquet").unlink()
+    with pytest.raises(ConfigError, match=r"--folds 31: the 120 scored clips .* are of 30 groups"):
+        jobs.ablate(replace(options, folds=31))
+    with pytest.raises(ConfigError, match="--folds 1: expected 0"):
+        jobs.ablate(replace(options, folds=1))
+
+
+def test_settings_are_chosen_for_each_row_on_request(jobs, tmp_path, capsys):
+    root = made_root(tmp_path, rows=80)
+    options = AblateOptions(out=root.uri, tables=(3,), runs=1, epochs=2, fit="each")
+    jobs.ablate(options)
+    said = capsys.readouterr().out
+    assert "choosing settings for each of 3 rows, 0 cached" in said
+    config = json.loads((tmp_path / "study" / "ablation" / "config.json").read_text())
+    assert len(config["variants"]) == 3
+    tables = json.loads((tmp_path / "study" / "ablation" / "tables.json").read_text())
+    assert tables["notes"]["settings"] == "Settings were selected for each row on its own, among the same candidates."
+    jobs.ablate(options)
+    assert "choosing settings for each of 3 rows, 3 cached" in capsys.readouterr().out

@@ -1,6 +1,5 @@
 """Which stages a job calls with what, as far as that shows without Ray; tests/integration runs the jobs themselves."""
 
-import json
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 
 from m3ray.config.options import AblateOptions, EvaluateOptions, TrainOptions, TuneOptions
-from m3ray.errors import ConfigError
 from m3ray.pipelines import jobs
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.request.checks import Request
@@ -79,14 +77,3 @@ def test_train_tells_of_a_tier_that_the_model_does_not_see(tmp_path, requests, c
     assert lines_of(capsys)[0] == (
         "train: tier sound was given by --tier, but --tiers does not name it: the model does not see it"
     )
-
-
-def test_training_settings_come_from_the_file_or_else_the_command_line(tmp_path):
-    settings = jobs._read_training(TrainOptions(out="o", loss="mse", epochs=3))
-    assert (settings.loss, settings.epochs) == ("mse", 3)
-    path = tmp_path / "best.json"
-    path.write_text(json.dumps({"training": {"loss": "spearman", "epochs": 7}}))
-    settings = jobs._read_training(TrainOptions(out="o", loss="mse", epochs=3, config=str(path)))
-    assert (settings.loss, settings.epochs) == ("spearman", 7)
-    with pytest.raises(ConfigError, match="no such file"):
-        jobs._read_training(TrainOptions(out="o", config=str(tmp_path / "none.json")))

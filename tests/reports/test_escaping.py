@@ -30,8 +30,7 @@ def trials():
         "delta_spearman": np.nan,
         "delta_low": np.nan,
         "delta_high": np.nan,
-        "boot_low": np.nan,
-        "boot_high": np.nan,
+        "delta_p": np.nan,
     }
     return pd.DataFrame([row, row | {"variant": f"b{UNFROZEN_MARK}", "full": NAME, "tiers": "a_b+<i>"}])
 

@@ -1,12 +1,15 @@
 """Figures of a root on the page, or the sentence that says why one is missing."""
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from made_reports import fill_page, replace_column
+from safetensors.numpy import save
 
-from m3ray.reports.figure_sections import add_clusters, add_over_time, add_pairs, add_search
+from m3ray.reports.figure_sections import add_clusters, add_coverage, add_over_time, add_pairs, add_search
 from m3ray.reports.page_content import Page
+from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata
 from m3ray.storage.root import Root
 
 
@@ -35,6 +38,33 @@ def test_figures_4_and_5_are_of_the_catalogue_s_scores(root):
     contents = pd.read_csv(root.path("report", "figures", "figure5.csv"))
     means = event[event["cluster"].isin(boxes["cluster"])].groupby("cluster")["score"].mean()
     assert list(contents["cluster"].unique()) == [means.idxmax(), means.idxmin()]
+
+
+def write_bundle(root, clips):
+    """A bundle with intervals that were calibrated on so many clips, without what scores."""
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.4, 0.9, clips)
+    calibration = np.stack([scores, scores + rng.normal(0, 0.1, clips)]).astype(np.float32)
+    manifest = BundleManifest("m3s", BundleMetadata(False, calibrated_on="val"), (), {})
+    root.write_json(manifest.as_json(), "models", "m3s", "bundle.json")
+    root.write_bytes(save({"calibration": calibration}), "models", "m3s", "intervals.safetensors")
+
+
+def test_coverage_is_drawn_of_each_bundle_and_says_of_which_clips(tmp_path):
+    root, page = Root(str(tmp_path)), Page({}, [], [], None, False)
+    add_coverage(root, page)
+    assert (page.figures, page.missing) == ([], [])
+    write_bundle(root, 200)
+    add_coverage(root, page)
+    (figure,) = page.figures
+    assert figure.title == "Coverage by tenth of the prediction"
+    assert "(m3s: 200 clips of val, cross-validated)" in figure.caption
+    data = pd.read_csv(root.path("report", "figures", "coverage.csv"))
+    assert data["clips"].tolist() == [20] * 10
+    assert f"In all: m3s {data['covered'].sum() / 200:.3f}" in figure.caption
+    write_bundle(root, 20)
+    add_coverage(root, page)
+    assert page.missing == ["Coverage of the intervals of m3s: 20 clips are too few for tenths, 50 are the fewest."]
 
 
 def test_without_labels_figure_5_is_a_sentence(root):

@@ -6,7 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from m3ray.study.cross_dataset import as_markdown, evaluate_predictions, spearman_confidence_interval
+from m3ray.study.cross_dataset import (
+    as_markdown,
+    evaluate_predictions,
+    evaluation_table,
+    spearman_confidence_interval,
+)
+from m3ray.study.reliability import Ceiling
 
 
 def test_the_interval_is_the_published_formula():
@@ -49,3 +55,25 @@ def test_untrained_weights_are_named_under_the_table():
     ]
     assert as_markdown(rows).splitlines()[-1].startswith("UNTRAINED weights made the features of v:")
     assert "UNTRAINED" not in as_markdown(rows[:1])
+
+
+def test_rho_stands_beside_its_ceiling():
+    x = np.linspace(0, 1, 40)
+    known = Ceiling(40, reliability=0.64, pearson=0.8, spearman=0.8, low=0.8, high=0.8)
+    row = evaluate_predictions("m", "m", "val", True, x, x**2 + np.tile([0.3, 0], 20), known)
+    assert row.share == pytest.approx(row.spearman / 0.8)
+    # The interval of a known ceiling is that of rho divided by it.
+    assert (row.share_low, row.share_high) == pytest.approx((row.low / 0.8, row.high / 0.8))
+    text = as_markdown([row])
+    assert f"{100 * row.share:.0f} [" in text
+    assert "% of the ceiling 0.800 (reliability 0.640)" in text
+    assert "rho is that of the ensemble" in text, "a study's tables have another rho"
+
+
+def test_an_unknown_ceiling_is_said_and_is_no_number_in_the_table():
+    x = np.linspace(0, 1, 40)
+    rows = [evaluate_predictions("m", "m", "val", True, x, x, Ceiling(0, 40, reason="nobody counted"))]
+    assert "Ceiling unknown on m: nobody counted." in as_markdown(rows)
+    table = evaluation_table(rows)
+    assert np.isnan(table["ceiling"].item())
+    assert (table["ceiling"].dtype, table["share"].dtype) == (float, float)

@@ -11,6 +11,7 @@ from safetensors.numpy import load
 from m3ray.config import TrainConfig
 from m3ray.config.presets import finetune_small
 from m3ray.features.load import StudyFeatures
+from m3ray.features.target import Target
 from m3ray.model import MLP
 from m3ray.model.metrics import METRICS
 from m3ray.storage.root import Root
@@ -93,3 +94,13 @@ def test_a_trial_s_folder_gets_networks_means_and_a_refit(study, tmp_path):
     weights = load((tmp_path / "part" / "tuned-scene.safetensors").read_bytes())
     assert set(weights) == {"conv.weight"}, "nobody reads the batch norms' counter"
     np.testing.assert_array_equal(load((tmp_path / "part" / "means.safetensors").read_bytes())["scene"], [0.5, 0.5])
+
+
+def test_networks_that_learn_a_mapped_target_report_in_its_units(study):
+    data = replace(study.data, scores=4 * study.data.scores - 1, target=Target("d_prime", -1.0, 3.0))
+    outcome = make_outcome(0, 1, data)
+    mapped = replace(study, loaded=replace(study.loaded, data=data))
+    result = summarise_finetuning(mapped, VARIANT, (0,), [outcome])
+    np.testing.assert_allclose(result.predictions["score"], 4 * outcome.predictions[: len(data.val)] - 1)
+    test = 4 * outcome.predictions[len(data.val) :] - 1
+    assert result.summary["test_mse"] == pytest.approx(np.mean((test - data.scores[data.test]) ** 2))

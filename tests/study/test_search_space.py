@@ -22,6 +22,12 @@ def test_every_listed_width_is_there_and_back(hidden):
     assert training_from_point(point, TrainConfig()) == training
 
 
+def test_a_point_of_weighted_tails_centres_them_as_the_preset_does():
+    point = point_from_training(TrainConfig(loss="mse_tails"))
+    assert training_from_point(point, TrainConfig()).tails_centre == "data"
+    assert training_from_point(point | {"loss": "mse"}, TrainConfig()) == TrainConfig()
+
+
 def test_numbers_of_another_kind_get_the_setting_s():
     """Optuna hands out floats where Tune's table has read them from JSON."""
     point = point_from_training(TrainConfig()) | {"step_size": 3.0, "batch": 64.0}

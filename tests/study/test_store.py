@@ -3,12 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted import CPU, planted
+from planted import CPU, planted, planted_tiers
+from safetensors.numpy import load, save
 
 from m3ray.config import TrainConfig
+from m3ray.datasets.catalogue import write_catalogue
 from m3ray.errors import StudyError
 from m3ray.features.load import StudyFeatures
+from m3ray.reports.tables.study import build_study_table, to_markdown
+from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
+from m3ray.study.differences import read_difference
+from m3ray.study.statistics import difference
 from m3ray.study.store import collect_trials, read_trial_tensors, write_trial
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
@@ -19,9 +25,18 @@ FULL = Variant("all", ("raw",), training=TRAINING)
 LESS = Variant("without contrast", ("raw",), ("contrast",), TRAINING, "all")
 
 
+def make_study(folder, data):
+    root = Root(str(folder))
+    clips = [
+        Clip(name, name, score=float(score)) for name, score in zip(data.features.clip_ids, data.scores, strict=True)
+    ]
+    write_catalogue(root, catalogue_table(clips), 0)
+    return Study(root, "ablation", StudyFeatures(data, {"raw": "raw-1"}, "key"), (0, 1))
+
+
 @pytest.fixture
 def study(tmp_path):
-    return Study(Root(str(tmp_path)), "ablation", StudyFeatures(planted(100), {"raw": "raw-1"}, "key"), (0, 1))
+    return make_study(tmp_path, planted(100))
 
 
 def train(study, variant):
@@ -52,6 +67,50 @@ def test_the_tables_hold_every_trial_and_its_difference(study, tmp_path):
     config = study.root.read_json(*study.folder, "config.json")
     assert (config["seeds"], config["key"]) == ([0, 1], "key")
     assert [variant["name"] for variant in config["variants"]] == ["all", "without contrast"]
+
+
+def test_predictions_of_both_splits_are_kept_and_compared(tmp_path):
+    data = planted_tiers(400, test=True)
+    study = make_study(tmp_path, data)
+    results = {variant.name: train(study, variant) for variant in (FULL, LESS)}
+    kept = load(study.root.read_bytes(*study.trial_folder(LESS), "val.safetensors"))
+    np.testing.assert_array_equal(kept["val"], results["without contrast"].trained.val)
+    np.testing.assert_array_equal(kept["test"], results["without contrast"].test)
+    trials = collect_trials(study, [FULL, LESS]).set_index("variant")
+    for prefix, kind, rows in (("delta", "val", data.val), ("test_delta", "test", data.test)):
+        full, row = (result.trained.val if kind == "val" else result.test for result in results.values())
+        expected = difference(full, row, data.scores[rows])
+        assert read_difference(trials.loc["without contrast"], prefix) == expected
+    assert pd.read_parquet(tmp_path / "study" / "ablation" / "trials.parquet")["test_mse_delta"].notna().sum() == 1
+
+
+def test_trials_older_than_test_predictions_stay_readable(tmp_path):
+    study = make_study(tmp_path, planted_tiers(400, test=True))
+    for variant in (FULL, LESS):
+        result = train(study, variant)
+        folder = study.trial_folder(variant)
+        study.root.write_bytes(save({"val": result.trained.val}), *folder, "val.safetensors")
+        summary = {key: value for key, value in result.summary.items() if "ensemble" not in key}
+        study.root.write_json(summary, *folder, "trial.json")
+    row = collect_trials(study, [FULL, LESS]).set_index("variant").loc["without contrast"]
+    assert np.isfinite(row["delta_low"])
+    assert np.isnan(row["test_delta_spearman"])
+    assert row["test_delta_reason"] == "trained before predictions of the test split were kept"
+
+
+def test_ten_videos_have_no_interval_and_no_star(tmp_path):
+    """A first trial of ten videos has two val clips: `[+0.5000, +0.5000] *` was printed for noise."""
+    study = make_study(tmp_path, planted(10))
+    for variant in (FULL, LESS):
+        train(study, variant)
+    trials = collect_trials(study, [FULL, LESS])
+    row = trials.set_index("variant").loc["without contrast"]
+    assert row[["delta_low", "delta_high", "delta_p"]].isna().all()
+    assert row["delta_reason"] == "2 clips: no interval under 20"
+    text = to_markdown(build_study_table(3, trials, ["all", "without contrast"]))
+    assert f"{row['delta_spearman']:+.4f} (2 clips: no interval under 20)" in text
+    assert "No interval and no star: 2 clips: no interval under 20." in text
+    assert " * |" not in text
 
 
 def test_a_variant_without_a_complete_folder_failed(study):

@@ -62,3 +62,23 @@ def test_how_a_finetuning_is_laid_out_does_not_change_its_folder(study):
         assert study.trial_folder(other) == study.trial_folder(unfrozen)
     slower = replace(unfrozen, finetuning=replace(unfrozen.finetuning, epochs=9))
     assert study.trial_folder(slower) != study.trial_folder(unfrozen)
+
+
+def test_further_splits_have_folders_of_their_own(study):
+    first, other = study.splits_folder(VARIANT, "a"), study.splits_folder(VARIANT, "b")
+    assert first[:3] == ("study", "ablation", "parts")
+    assert first[-1].startswith("m3-s-all-of-it-splits-")
+    assert len({first, other, study.trial_folder(VARIANT)}) == 3
+    assert replace(study, seeds=(5,)).splits_folder(VARIANT, "a") != first
+
+
+def test_similarity_of_further_splits_is_known_by_its_tier_and_the_splits(study):
+    folders = {**study.loaded.folders, "similarity": "s-1", "similarity:kde_labels": "k-1"}
+    study = replace(study, loaded=replace(study.loaded, folders=folders))
+    first = study.similarity_folder("similarity:kde_labels", "a")
+    assert first[-1].startswith("similarity-kde-labels-splits-")
+    assert first != study.similarity_folder("similarity:kde_labels", "b")
+    assert first != study.similarity_folder("similarity", "a")
+    assert replace(study, seeds=(5,)).similarity_folder("similarity:kde_labels", "a") == first, (
+        "no run has a part in it"
+    )

@@ -1,6 +1,7 @@
 """The list of a study's tables, in the form that earlier releases wrote and read."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_the_file_is_the_same_to_the_byte(tmp_path):
     assert (tmp_path / "study" / "ablation" / "tables.json").read_text() == TEXT
     assert read_table_list(root, FOLDER) == LIST
     assert list(read_table_list(root, FOLDER).variants) == [1, 3, 2], "in the order asked for"
+
+
+def test_notes_are_kept_and_a_list_without_any_is_as_it_was(tmp_path):
+    root = Root(str(tmp_path))
+    noted = replace(LIST, notes={"settings": "They are shared.", "splits": "There are five."})
+    write_table_list(noted, root, FOLDER)
+    assert read_table_list(root, FOLDER) == noted
+    assert noted.as_json() == {**LIST.as_json(), "notes": {"settings": "They are shared.", "splits": "There are five."}}
+    assert TableList.from_json(json.loads(TEXT)).notes == {}, "what earlier releases wrote"
 
 
 def test_a_study_without_tables_or_similarity_has_none():

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import CPU, planted
+from planted import CPU, planted, planted_tiers
 from scipy import stats
 
 from m3ray.config import TrainConfig
 from m3ray.errors import StudyError
 from m3ray.features.matrix import Block, Features
-from m3ray.study.trial import run_trial, runs_frame, select_columns
+from m3ray.study.trial import run_trial, runs_frame, select_columns, summarise_trial
 from m3ray.study.variants import Variant
 
 FEATURES = Features(
@@ -80,3 +80,37 @@ def test_one_run_has_no_spread():
     result = run_trial(Variant("all", ("raw",), training=TrainConfig(hidden=(4,), epochs=1)), planted(50), (0,), CPU)
     assert result.summary["spearman_std"] is None
     assert (result.predictions["spread"] == 0).all()
+
+
+def test_a_trial_measures_its_ensemble_beside_its_single_runs():
+    """Another number: the mean of the predictions, which a bundle predicts, against the mean of the runs' metrics."""
+    data = planted_tiers(400, test=True)
+    variant = Variant("all", ("raw",), training=TrainConfig(hidden=(4,), epochs=2))
+    result = run_trial(variant, data, (0, 1, 2), CPU)
+    for prefix, predictions, rows in (("", result.trained.val, data.val), ("test_", result.test, data.test)):
+        together = predictions.mean(axis=0)
+        expected = stats.spearmanr(together, data.scores[rows]).statistic
+        assert result.summary[f"{prefix}ensemble_spearman"] == pytest.approx(expected)
+        error = np.mean((together - data.scores[rows]) ** 2)
+        assert result.summary[f"{prefix}ensemble_mse"] == pytest.approx(error)
+        assert result.summary[f"{prefix}ensemble_spearman"] != pytest.approx(result.summary[f"{prefix}spearman"])
+    assert result.test.shape == (3, len(data.test))
+
+
+def test_one_run_that_diverged_leaves_the_means_undefined_and_is_counted():
+    """The mean of the others would be that of a choice of runs."""
+    data, variant = planted_tiers(400, test=True), Variant("all", ("raw",), training=TrainConfig(hidden=(4,), epochs=2))
+    result = run_trial(variant, data, (0, 1, 2), CPU)
+    metrics = {name: values.copy() for name, values in result.trained.metrics.items()}
+    for values in metrics.values():
+        values[1, -1] = np.nan
+    val, test = result.trained.val.copy(), result.test.copy()
+    val[1], test[1] = np.nan, np.nan
+    trained = replace(result.trained, metrics=metrics, val=val)
+    summary = summarise_trial(variant, result.columns, trained, data, test).summary
+    assert summary["status"] == "1 of 3 runs diverged or are constant"
+    undefined = ("spearman", "spearman_std", "mse", "ensemble_spearman", "ensemble_mse")
+    assert [summary[name] for name in undefined] == [None] * 5
+    on_test = ("test_spearman", "test_spearman_std", "test_mse", "test_ensemble_spearman", "test_ensemble_mse")
+    assert [summary[name] for name in on_test] == [None] * 5
+    assert summary["best_epoch"] == 1, "in which no run had diverged"

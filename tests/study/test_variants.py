@@ -14,6 +14,7 @@ from m3ray.study.trial import select_columns
 from m3ray.study.variants import (
     M3S,
     Variant,
+    describe_reported_epoch,
     full_model,
     make_finetune_variant,
     measure_tiers,
@@ -153,3 +154,11 @@ def test_selected_settings_take_the_place_of_others():
     rows = study_variants([3, 4], M3S, selected={before: after})
     assert {v.training for v in rows[3]} == {after}
     assert rows[4][0].training.epochs == 15, "a measure alone keeps its own"
+
+
+def test_rows_may_be_trained_in_another_way():
+    found = study_variants([1, 3, 4], M3S, epochs=3, train_as=lambda training: replace(training, report="best"))
+    assert {v.training.report for rows in found.values() for v in rows} == {"best"}
+    assert {v.training.epochs for rows in found.values() for v in rows} == {3}
+    assert "optimistic" in describe_reported_epoch(found[3][0])["epoch"]
+    assert describe_reported_epoch(full_model(M3S)) == {}

@@ -37,6 +37,7 @@ from m3ray.pipelines.extraction.version_checks import check_worker
 from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.worker_entry import enter_worker
 from m3ray.tiers import Tier, Window, WindowFeatures, average_windows, check_finite
+from m3ray.tiers.base import own_rate
 from m3ray.tiers.malloc import keep_freed_memory
 from m3ray.tiers.network_tier import VectorTier
 from m3ray.tiers.raw_tier import RawTier
@@ -258,7 +259,7 @@ def _window(clip: DecodedClip) -> Window:
     assert clip.frames is not None
     assert clip.metadata is not None
     index, lead = (0, None) if clip.part is None or clip.lead is None else (clip.part.index, clip.lead[0])
-    return Window(clip.frames, index, lead, clip.metadata.video_bytes)
+    return Window(clip.frames, index, lead, clip.metadata.video_bytes, rate=own_rate(clip.metadata))
 
 
 def _add_tier(row: ComputedClip, tier: Tier, features: WindowFeatures, seconds: float) -> ComputedClip:

@@ -110,7 +110,7 @@ def _make_spec(
         hidden=variant.training.hidden,
         columns=network_columns,
         matrix=np.ascontiguousarray(data.scaled[:, columns]),
-        scores=data.scores,
+        scores=data.target.to_unit(data.scores),
         train=data.train,
         evaluated=np.concatenate([data.val, data.test]),
         val=len(data.val),

@@ -71,6 +71,7 @@ class Worker:
             # Ray gives a worker of one CPU a single thread.
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         self.trainer = self._make_trainer()
+        self.trainer.score_mean = float(spec.scores[spec.train].mean())
         self.history, self.clock = TrainingHistory(), StepClock()
         self.matrix = np.array(self.spec.matrix)
         self.refit: dict[str, bytes] = {}

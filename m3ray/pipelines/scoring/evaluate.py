@@ -13,6 +13,7 @@ from m3ray.config.options import EvaluateOptions
 from m3ray.datasets.clip_contents import clip_stamps, read_canonical_folders
 from m3ray.datasets.known_contents import note_contents, read_known_contents
 from m3ray.errors import ConfigError
+from m3ray.features.target_columns import check_columns
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
 from m3ray.pipelines.extraction.preflight import check_weights
@@ -31,6 +32,7 @@ from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, feature_folder, read_tier_index, update_tier_index
 from m3ray.storage.versions import read_folder_metadata
+from m3ray.study.ceiling import measure_clips
 from m3ray.study.cross_dataset import Evaluation, as_markdown, evaluate_predictions, evaluation_table
 from m3ray.tiers import Tier, tier_fingerprint
 
@@ -81,18 +83,20 @@ def _name_origin(uri: str, roots: list[Root], names: list[str]) -> str:
 def _evaluate(
     out: Root, bundle: Bundle, origin: str, root: Root, name: str, options: EvaluateOptions, resources: Resources
 ) -> Evaluation:
-    catalogue = read_catalogue(root)
-    scored = catalogue.filter(pc.is_valid(catalogue["score"]))
-    split = select_evaluation_split(catalogue, root.uri)
+    catalogue, target = read_catalogue(root), bundle.metadata.units.name
+    check_columns(catalogue, target, "none", root.uri)
+    scored = catalogue.filter(pc.is_valid(catalogue[target]))
+    split = select_evaluation_split(scored, root.uri)
     clips = scored.filter(pc.equal(scored["split"], split))
     workspace = _collect_features(_open_workspace(out, root, name), bundle, root, clips, options, resources)
     scores = score_clips(bundle, workspace).set_index("clip_id")["score"]
-    truth = dict(zip(clips["clip_id"].to_pylist(), clips["score"].to_pylist(), strict=True))
+    truth = dict(zip(clips["clip_id"].to_pylist(), clips[target].to_pylist(), strict=True))
     scores = scores[[clip for clip in scores.index if clip in truth]]
     logger.info(f"evaluate: {bundle.name} of {origin} on {name}: {len(scores)} of {len(truth)} {split} clips")
     true_scores = scores.index.map(truth).to_numpy(dtype=float, copy=True)
-    row = evaluate_predictions(origin, name, split, origin == name, scores.to_numpy(), true_scores)
-    return replace(row, untrained=bundle.untrained)
+    ceiling = measure_clips(clips, list(scores.index), target, true_scores)
+    row = evaluate_predictions(origin, name, split, origin == name, scores.to_numpy(), true_scores, ceiling)
+    return replace(row, untrained=bundle.untrained, target=target)
 
 
 def _open_workspace(out: Root, root: Root, name: str) -> Root:

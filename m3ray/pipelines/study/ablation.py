@@ -19,6 +19,7 @@ from m3ray.study.store import collect_trials, write_trial
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
+from m3ray.training.tails import describe_tails
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,29 @@ def run_study(study: Study, variants: Sequence[Variant], resources: Resources) -
     Returns:
         `trials.parquet`: a row a variant.
     """
+    return collect_trials(study, train_missing(study, variants, resources))
+
+
+def train_missing(study: Study, variants: Sequence[Variant], resources: Resources) -> list[Variant]:
+    """Train the variants that were not trained before.
+
+    Args:
+        study: Data, seeds and folder of the study.
+        variants: The variants; of two of one name the later one counts.
+        resources: CPUs and GPUs of the cluster.
+    Returns:
+        The variants, each once.
+    """
     unique = list({variant.name: variant for variant in variants}.values())
+    for sentence in {describe_tails(study.data.scores[study.data.train], variant.training) for variant in unique}:
+        if sentence is not None:
+            logger.info(f"study: {sentence}")
     missing = [variant for variant in unique if not study.root.exists(*study.trial_folder(variant), "trial.json")]
-    logger.info(f"study: {len(unique)} variants x {len(study.seeds)} runs; {len(unique) - len(missing)} cached")
+    target = "" if study.data.target.name == "score" else f" on {study.data.target.name}"
+    logger.info(f"study: {len(unique)} variants x {len(study.seeds)} runs{target}; {len(unique) - len(missing)} cached")
     if missing:
         _run_trials(study, missing, resources)
-    return collect_trials(study, unique)
+    return unique
 
 
 def _run_trials(study: Study, variants: Sequence[Variant], resources: Resources) -> None:

@@ -50,14 +50,50 @@ def lay_out_study(
         Variant to its resources, as Tune takes them, in the order to start them in.
     """
     inputs = {variant.name: _count_inputs(data, variant) for variant in variants}
-    longest = sorted(variants, key=lambda v: -parameter_count(inputs[v.name], v.training.hidden) * v.training.epochs)
+    longest = _sort_longest(variants, inputs)
     if resources.gpus:
-        needed = max(estimate_gpu_bytes(len(data.scores), inputs[v.name], v.training.hidden, runs) for v in variants)
-        fraction = 1 / count_trials_on_gpu(resources, len(variants), needed)
+        fraction = _gpu_fraction(data, variants, len(variants), runs, resources)
         return {variant.name: {"cpu": 1, "gpu": fraction} for variant in longest}
     useful = {v.name: count_useful_cores(inputs[v.name], v.training, runs) for v in longest}
     cores = lay_out_cores(useful, resources.cpus, count_node_cores())
     return {name: {"cpu": number} for name, number in cores.items()}
+
+
+def lay_out_folds(
+    data: StudyData, variants: Sequence[Variant], folds: int, runs: int, resources: Resources
+) -> dict[str, dict[str, float]]:
+    """Give each training of a variant in one of several splits its resources.
+
+    There are many, so each gets one core.
+
+    Args:
+        data: data of the study.
+        variants: the variants to train.
+        folds: number of splits.
+        runs: runs of each.
+        resources: CPUs and GPUs of the cluster.
+    Returns:
+        Variant to the resources of each of its trainings, as Ray takes them, in the order to start them in.
+    """
+    inputs = {variant.name: _count_inputs(data, variant) for variant in variants}
+    share = {"num_cpus": 1.0}
+    if resources.gpus and variants:
+        share["num_gpus"] = _gpu_fraction(data, variants, folds * len(variants), runs, resources)
+    return {variant.name: share for variant in _sort_longest(variants, inputs)}
+
+
+def _sort_longest(variants: Sequence[Variant], inputs: Mapping[str, int]) -> list[Variant]:
+    """Variants by the time that their training takes, the longest first."""
+    return sorted(variants, key=lambda v: -parameter_count(inputs[v.name], v.training.hidden) * v.training.epochs)
+
+
+def _gpu_fraction(
+    data: StudyData, variants: Sequence[Variant], trainings: int, runs: int, resources: Resources
+) -> float:
+    """Part of a GPU that each of so many trainings gets."""
+    rows = len(data.scores)
+    needed = max(estimate_gpu_bytes(rows, _count_inputs(data, v), v.training.hidden, runs) for v in variants)
+    return 1 / count_trials_on_gpu(resources, trainings, needed)
 
 
 def _count_inputs(data: StudyData, variant: Variant) -> int:

@@ -17,6 +17,7 @@ from ray.tune.search import ConcurrencyLimiter
 
 from m3ray.config import as_json, fingerprint
 from m3ray.errors import StudyError
+from m3ray.features.dataset import StudyData
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.search_state import (
@@ -30,7 +31,7 @@ from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_
 from m3ray.storage.csv_writing import csv_bytes
 from m3ray.study.search_history import DONE, SearchHistory, Setting
 from m3ray.study.search_space import MODES, SPACE, point_from_training, training_from_point
-from m3ray.study.statistics import paired_difference
+from m3ray.study.statistics import Difference, compare_runs, measure_runs
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
@@ -146,27 +147,68 @@ def _add_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataF
 def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> None:
     """The best setting as a file for `train.py --config`, compared with the first one on seeds that chose nothing."""
     best = training_from_point(row.to_dict(), variant.training)
-    fresh = [seed + _FRESH for seed in study.seeds]
+    seeds, data = [seed + _FRESH for seed in study.seeds], study.data
     tuned, preset = (
-        run_trial(
-            replace(variant, training=training), study.data, fresh, _DRIVER, cores=torch.get_num_threads()
-        ).trained.metrics[metric][:, -1]
+        run_trial(replace(variant, training=training), data, seeds, _DRIVER, cores=torch.get_num_threads())
         for training in (best, variant.training)
     )
-    gap = paired_difference(tuned, preset)
+    fresh, gap = _compare(tuned.trained.val, preset.trained.val, data, data.val, metric)
+    test = _compare(tuned.test, preset.test, data, data.test, metric)[0] if len(data.test) > 1 else None
     result = {
         "training": as_json(best),
+        "chosen_on": "val",
         "metric": metric,
         f"val_{metric}": float(row[metric]),
-        "fresh_seeds": {"best": float(tuned.mean()), "preset": float(preset.mean()), "difference": as_json(gap)},
-        "note": "chosen on val, so optimistic; fresh_seeds had no part in the choice, on the same val",
+        "fresh_seeds": fresh,
+        "test": test,
+        "preset_holds": _preset_holds(gap, metric),
+        "note": "chosen on val, so optimistic; fresh_seeds had no part in the choice, on the same val; test had none",
     }
     study.root.write_json(result, *study.folder, "best.json")
+    on_test = "" if test is None else f"; on test {_number(test['best'])}, the preset {_number(test['preset'])}"
     logger.info(
-        f"search: best {metric} {row[metric]:.4f} on val; on {len(fresh)} fresh seeds {tuned.mean():.4f}, the preset "
-        f"{preset.mean():.4f}: python jobs/train.py --out {study.root.uri} --config "
+        f"search: best {metric} {row[metric]:.4f} on val; on {len(seeds)} fresh seeds {_number(fresh['best'])}, the "
+        f"preset {_number(fresh['preset'])}{on_test}: python jobs/train.py --out {study.root.uri} --config "
         f"{study.root.display(*study.folder, 'best.json')} --name tuned"
     )
+    logger.info(f"search: {_describe_gap(gap, metric)}")
+
+
+def _compare(
+    tuned: np.ndarray, preset: np.ndarray, data: StudyData, rows: np.ndarray, metric: str
+) -> tuple[dict[str, Any], Difference]:
+    """The best setting's metric beside the preset's on some clips, None where it is undefined, and their difference."""
+    weights = None if data.weights is None else data.weights[rows]
+    measured = [measure_runs(runs, data.scores[rows], metric, weights) for runs in (tuned, preset)]
+    gap = compare_runs(full=measured[1], row=measured[0])
+    means = [float(m.values.mean()) if np.isfinite(m.values).all() else None for m in measured]
+    return {"best": means[0], "preset": means[1], "difference": as_json(gap)}, gap
+
+
+def _preset_holds(gap: Difference, metric: str) -> bool | None:
+    """Whether the best setting is not shown to be better than the preset; None where nothing can be shown."""
+    if gap.estimate is None or (gap.low is None and gap.estimate != 0):
+        return None
+    is_better = gap.estimate > 0 if metric == "spearman" else gap.estimate < 0
+    return not (gap.excludes_zero and is_better)
+
+
+def _describe_gap(gap: Difference, metric: str) -> str:
+    """Sentence on whether the search was worth it."""
+    holds = _preset_holds(gap, metric)
+    if holds is None:
+        return f"whether the preset holds is open: {gap.reason}"
+    if gap.low is None or gap.high is None:
+        return "the preset holds: the best setting predicts no differently on fresh seeds"
+    size = f"{gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+    if not holds:
+        return f"the best setting beats the preset on fresh seeds: {metric} {size}"
+    better = "worse than it by" if gap.excludes_zero else "not shown to be better:"
+    return f"the preset holds: on fresh seeds the best setting is {better} {metric} {size}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _identify_search(study: Study, variant: Variant, trials: int, metric: str) -> dict[str, Any]:

@@ -11,14 +11,18 @@ from m3ray.config import LimitsConfig, SimilarityConfig
 from m3ray.config.options import AblateOptions, ReproduceOptions
 from m3ray.config.serialization import from_json
 from m3ray.errors import ConfigError, StudyError
-from m3ray.features.load import list_study_tiers, load_data
+from m3ray.features.load import list_study_tiers
+from m3ray.features.target_columns import TARGETS_TABLE
 from m3ray.pipelines.extraction.run import ExtractionResult
 from m3ray.pipelines.finetuning.train import add_finetuning
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.failures import as_m3ray_error
 from m3ray.pipelines.similarity.fit import fit_every_measure, fit_similarity_tier
 from m3ray.pipelines.study.ablation import run_study
-from m3ray.pipelines.study.model_selection import choose_training
+from m3ray.pipelines.study.folds import describe_splits, run_splits
+from m3ray.pipelines.study.model_selection import choose_training, describe_selection, select_each
+from m3ray.pipelines.study.targets import describe_weights, load_study_data, run_targets
+from m3ray.request.settings import find_row_training
 from m3ray.schema import SIMILARITY
 from m3ray.storage.ownership import STUDY
 from m3ray.storage.root import Root
@@ -26,7 +30,7 @@ from m3ray.storage.tier_index import read_tier_index
 from m3ray.study.store import collect_trials
 from m3ray.study.study import Study
 from m3ray.study.table_list import MeasureNotes, TableList, write_table_list
-from m3ray.study.variants import Variant, study_variants
+from m3ray.study.variants import Variant, describe_reported_epoch, study_variants
 from m3ray.tiers.network import WeightSource
 
 logger = logging.getLogger(__name__)
@@ -114,26 +118,36 @@ def run_tables(
     if 4 in options.tables and SIMILARITY in read_tier_index(root):
         skipped = fit_every_measure(root, catalogue, read_similarity_config(root), resources)
     tiers = list_study_tiers(root)
-    loaded = load_data(root, tiers, allow_missing=options.allow_missing)
+    loaded = load_study_data(root, tiers, options)
     study = Study(root, STUDY, loaded, make_seeds(options.seed, options.runs))
-    main = study_variants([3], tiers, options.epochs)[3][0]
-    chosen = {main.training: choose_training(root, loaded, main, options, resources)}
-    tables = study_variants(options.tables, tiers, options.epochs, chosen)
-    main, *rest = study_variants([3], tiers, options.epochs, chosen)[3]
+    train_as = find_row_training(root, options.preset)
+    main = study_variants([3], tiers, options.epochs, train_as=train_as)[3][0]
+    each = options.fit == "each"
+    chosen = {} if each else {main.training: choose_training(root, loaded, main, options, resources)}
+    asked = [number for number in options.tables if number != TARGETS_TABLE]
+    tables = study_variants(asked, tiers, options.epochs, chosen, train_as)
+    main, *rest = study_variants([3], tiers, options.epochs, chosen, train_as)[3]
     # Table 4's gains are over M3: the full model without similarity.
     plain = [v for v in rest if 4 in options.tables and set(v.tiers) == set(main.tiers) - {SIMILARITY}]
     variants = [main, *plain, *(variant for rows in tables.values() for variant in rows)]
+    if each:
+        main, *_ = variants = select_each(study, variants, resources)
     trials, finetuned = run_study(study, variants, resources), None
     names = {number: tuple(variant.name for variant in rows) for number, rows in tables.items()}
     if options.unfrozen != "none":
         finetuned = add_finetuning(study, main, options, sources, limits, resources)
         trials = collect_trials(study, [*variants, finetuned])
         names[2] = (finetuned.name, *(names.get(2) or (main.name,)))
+    if options.folds:
+        trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
+    run_targets(study, tiers, [main, *rest, *variants], options.tables, resources)
     logger.info("trials:")
     shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
     logger.info(trials[shown].to_string(index=False))
     own = read_similarity_config(root).measure if SIMILARITY in read_tier_index(root) else None
-    write_table_list(TableList(names, MeasureNotes(own, main.name, skipped)), root, study.folder)
+    notes = describe_selection(root, loaded.data, main, options) | describe_splits(root, study.data, options.folds)
+    notes |= describe_reported_epoch(main) | describe_weights(study.data)
+    write_table_list(TableList(names, MeasureNotes(own, main.name, skipped), notes), root, study.folder)
     return study, main, finetuned
 
 

@@ -8,6 +8,7 @@ from m3ray.reports.figures.clusters import (
     plot_cluster_contents,
     plot_cluster_planes,
 )
+from m3ray.reports.figures.coverage import count_by_tenth, plot_coverage
 from m3ray.reports.figures.curves import curve_table, plot_validation_curves
 from m3ray.reports.figures.over_time import plot_over_time
 from m3ray.reports.figures.pairs import plot_pairs
@@ -16,12 +17,14 @@ from m3ray.reports.figures.search import plot_parallel_coordinates
 
 __all__ = [
     "NOISE",
+    "count_by_tenth",
     "curve_table",
     "largest_clusters",
     "plot_calibration",
     "plot_cluster_boxes",
     "plot_cluster_contents",
     "plot_cluster_planes",
+    "plot_coverage",
     "plot_distributions",
     "plot_forest",
     "plot_over_time",

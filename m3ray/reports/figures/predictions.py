@@ -9,16 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from m3ray.model.metrics import METRICS
 from m3ray.reports.style import COLOURS, INK, POINTS, SOFT
 
 _FEWEST_IN_A_BIN = 5
 
 
-def plot_distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def plot_distributions(predictions: pd.DataFrame, ceiling: float | None = None) -> tuple[Figure, pd.DataFrame]:
     """Plot Figure 7: distributions of truth and prediction (left), and both by rank (right).
 
     Args:
         predictions: a row a val clip, with the columns `truth` and `score`.
+        ceiling: highest rank correlation that a perfect model could have; None: unknown.
     Returns:
         The figure, and what it draws: `rank, truth, prediction`, each sorted by itself, rank 1 the most memorable.
     """
@@ -37,8 +39,24 @@ def plot_distributions(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]
     right.set_ylabel("memorability")
     left.legend()
     right.legend()
+    right.set_title(describe_ensemble(truth, score, ceiling), fontsize=9)
     figure.tight_layout()
     return figure, ranked
+
+
+def describe_ensemble(truth: np.ndarray, score: np.ndarray, ceiling: float | None = None) -> str:
+    """Describe how well predictions rank clips, beside how well any could.
+
+    Args:
+        truth: true scores, (N,).
+        score: predictions, (N,).
+        ceiling: highest rank correlation that a perfect model could have; None: unknown.
+    Returns:
+        One line.
+    """
+    rho = float(METRICS["spearman"](score, truth))
+    text = f"rho of the ensemble {rho:.3f}" if np.isfinite(rho) else "rho of the ensemble undefined"
+    return f"{text}, ceiling {ceiling:.3f}" if ceiling else f"{text}, ceiling unknown"
 
 
 def plot_calibration(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

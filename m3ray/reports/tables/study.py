@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from m3ray.study.differences import order_rows
+from m3ray.reports.tables.corrections import CORRECTED, correct_table, has_star
+from m3ray.reports.tables.power_notes import describe_power
+from m3ray.study.differences import order_rows, read_difference
 from m3ray.study.variants import UNFROZEN
 
 TITLES = {
     1: "Ablation of the raw perception module alone (leave one feature out)",
     2: "Ablation of the raw perception module within the full model (leave one feature out)",
     3: "Comparative ablation of M3-S and M3 (leave one tier out)",
+}
+
+OTHER_DIFFERENCES = {
+    "mse_delta": "Difference in MSE",
+    "test_delta": "Difference on test",
+    "test_mse_delta": "Difference in MSE on test",
 }
 
 
@@ -29,6 +38,7 @@ class Table:
         values: the same rows as numbers, for the CSV.
         best: column to the row of its best value.
         second: column to the row of its second best value.
+        notes: sentences that stand below it.
     """
 
     number: int
@@ -37,6 +47,7 @@ class Table:
     values: pd.DataFrame
     best: dict[str, int]
     second: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def build_study_table(number: int, trials: pd.DataFrame, names: Sequence[str], *, finetuned: bool = False) -> Table:
@@ -51,23 +62,102 @@ def build_study_table(number: int, trials: pd.DataFrame, names: Sequence[str], *
         The table; variants that `trials` lacks are left out.
     """
     rows = order_rows(trials, names)
-    frame = pd.DataFrame({"Model": rows["variant"]})
-    frame["rho"] = _column_text(rows, "spearman", "{:.4f}")
-    frame["rho sd"] = _column_text(rows, "spearman_std", "{:.4f}")
-    frame["MSE"] = _column_text(rows, "mse", "{:.5f}")
-    frame["Features"] = _column_text(rows, "features", "{:,.0f}")
+    corrected = correct_table(trials, names)
+    records = rows.to_dict("records")
+    columns = {"Model": list(rows["variant"])} | metric_columns(records)
+    columns["Features"] = column_text(records, "features", "{:,.0f}")
     if number == 3:
-        frame["Parameters"] = _column_text(rows, "parameters", "{:,.0f}")
-        for tier in dict.fromkeys(tier for row in rows["tiers"] for tier in str(row).split("+")):
-            frame[tier.capitalize()] = ["yes" if tier in str(t).split("+") else "" for t in rows["tiers"]]
-    if rows["test_spearman"].notna().any():
-        frame["rho on test"] = _column_text(rows, "test_spearman", "{:.4f}")
-    frame["Runs"] = _column_text(rows, "runs", "{:.0f}")
-    frame["Difference to full"] = [difference_text(row) for row in rows.to_dict("records")]
-    frame["Over clips"] = [interval_text(row["boot_low"], row["boot_high"]) for row in rows.to_dict("records")]
+        columns["Parameters"] = column_text(records, "parameters", "{:,.0f}")
+        columns |= _tier_columns(records)
+    columns["Runs"] = column_text(records, "runs", "{:.0f}")
+    columns["Difference to full"] = [difference_text(row, corrected=corrected[row["variant"]]) for row in records]
+    columns["Corrected p"] = [probability_text(corrected[row["variant"]]) for row in records]
+    columns |= other_differences(records)
+    values = rows.assign(**{CORRECTED: rows["variant"].map(corrected)})
     best, second = rank_best({"rho": -rows["spearman"], "MSE": rows["mse"]})
-    table = Table(number, TITLES[number], frame, rows, best, second)
+    table = Table(number, TITLES[number], pd.DataFrame(columns), values, best, second, describe_rows(records))
     return _append_unfrozen_row(table) if number == 2 and not finetuned else table
+
+
+def metric_columns(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
+    """Columns of how good models are, on val, over further splits, and on test where the study has them.
+
+    Args:
+        rows: rows of `trials.parquet`.
+    Returns:
+        Head to the text of each cell.
+    """
+    columns = {
+        "rho": column_text(rows, "spearman", "{:.4f}"),
+        "rho sd": column_text(rows, "spearman_std", "{:.4f}"),
+        "rho of the ensemble": column_text(rows, "ensemble_spearman", "{:.4f}"),
+        "MSE": column_text(rows, "mse", "{:.5f}"),
+        "Best epoch": [_best_epoch_text(row) for row in rows],
+        "Over splits": [_splits_text(row, "splits_spearman") for row in rows],
+        "Difference over splits": [_splits_text(row, "splits_delta", "+") for row in rows],
+        "rho on test": column_text(rows, "test_spearman", "{:.4f}"),
+        "MSE on test": column_text(rows, "test_mse", "{:.5f}"),
+    }
+    return {head: texts for head, texts in columns.items() if any(texts) or head in ("rho", "rho sd", "MSE")}
+
+
+def other_differences(
+    rows: Sequence[Mapping[Any, Any]], prefixes: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
+    """Columns of the differences beside that in rank correlation on val: intervals without a star.
+
+    Args:
+        rows: rows of `trials.parquet`.
+        prefixes: how the columns of each difference begin, to its head; None: those of Tables 1 to 3.
+    Returns:
+        Head to the text of each cell; only those that some row has.
+    """
+    heads = OTHER_DIFFERENCES if prefixes is None else prefixes
+    columns = {head: [difference_text(row, prefix) for row in rows] for prefix, head in heads.items()}
+    known = {head: prefix for prefix, head in heads.items()}
+    return {
+        head: texts
+        for head, texts in columns.items()
+        if any(read_difference(row, known[head]).estimate is not None for row in rows)
+    }
+
+
+def _tier_columns(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
+    used = [str(row["tiers"]).split("+") for row in rows]
+    tiers = dict.fromkeys(tier for row in used for tier in row)
+    return {tier.capitalize(): ["yes" if tier in row else "" for row in used] for tier in tiers}
+
+
+def _best_epoch_text(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row.get("best_spearman")) or pd.isna(row.get("best_epoch")):
+        return ""
+    return f"{row['best_spearman']:.4f} (epoch {row['best_epoch']:.0f})"
+
+
+def _splits_text(row: Mapping[Any, Any], name: str, sign: str = "") -> str:
+    """Mean and deviation of a number over further splits of the data, and how many there are; why there is none."""
+    if pd.isna(row.get(name)):
+        reason = row.get("splits_reason")
+        return reason if isinstance(reason, str) and name == "splits_spearman" else ""
+    deviation = "" if pd.isna(row.get(f"{name}_std")) else f" ± {row[f'{name}_std']:.4f}"
+    return f"{row[name]:{sign}.4f}{deviation} (K = {row['splits']:.0f})"
+
+
+def describe_rows(rows: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
+    """Describe what a table's intervals could have found.
+
+    Args:
+        rows: rows of `trials.parquet`, or of differences made of them.
+    Returns:
+        Sentences for below the table.
+    """
+    compared = [row for row in rows if pd.notna(row.get("delta_clips")) and pd.notna(row.get("delta_runs"))]
+    if not compared:
+        return ()
+    runs = max(int(row["delta_runs"]) for row in compared)
+    clips = max(int(row["delta_clips"]) for row in compared)
+    text = describe_power([read_difference(row) for row in compared], runs, clips)
+    return (text,) if text else ()
 
 
 def rank_best(columns: Mapping[str, pd.Series]) -> tuple[dict[str, int], dict[str, int]]:
@@ -89,39 +179,60 @@ def _append_unfrozen_row(table: Table) -> Table:
     return replace(table, frame=pd.concat([table.frame, pd.DataFrame([row])], ignore_index=True))
 
 
-def _column_text(rows: pd.DataFrame, name: str, pattern: str) -> list[str]:
-    return ["" if pd.isna(value) else pattern.format(value) for value in rows[name]]
+def column_text(rows: Sequence[Mapping[Any, Any]], name: str, pattern: str) -> list[str]:
+    """Text of a column's numbers.
+
+    Args:
+        rows: rows of `trials.parquet`.
+        name: name of the column, which older studies may lack.
+        pattern: format of a number.
+    Returns:
+        The texts; empty where there is no number.
+    """
+    return ["" if pd.isna(row.get(name)) else pattern.format(row[name]) for row in rows]
 
 
-def difference_text(row: Mapping[Any, Any]) -> str:
-    """Text of a paired difference with Student's interval over runs.
+def difference_text(row: Mapping[Any, Any], prefix: str = "delta", corrected: float = math.nan) -> str:
+    """Text of a difference with its interval.
 
     Args:
         row: row of `trials.parquet`.
+        prefix: how the columns of the difference begin.
+        corrected: its probability after the table's correction; not a number: it has no star.
     Returns:
-        The difference, its interval, an asterisk where that excludes 0; the variant's status where there is none.
+        The difference, its interval, an asterisk where the corrected probability is small; why there is none where
+        there is none.
     """
-    if pd.isna(row["delta_spearman"]):
-        return "" if row["status"] == "done" else str(row["status"])
-    if pd.isna(row["delta_low"]):
-        return f"{row['delta_spearman']:+.4f} (one run: no interval)"
-    if row["status"] != "done":
-        return f"{row['delta_spearman']:+.4f} ({row['status']})"
-    return f"{row['delta_spearman']:+.4f} {interval_text(row['delta_low'], row['delta_high'])}"
+    difference, status = read_difference(row, prefix), str(row["status"])
+    digits = 5 if "mse" in prefix else 4
+    if difference.estimate is None:
+        return difference.reason if status == "done" else status
+    text = f"{difference.estimate:+.{digits}f}"
+    if status != "done":
+        return f"{text} ({status})"
+    if difference.low is None or difference.high is None:
+        return f"{text} ({difference.reason or 'no interval'})"
+    return f"{text} {interval_text(difference.low, difference.high, digits)}{' *' if has_star(corrected) else ''}"
 
 
-def interval_text(low: float, high: float) -> str:
-    """Text of an interval, with an asterisk where it excludes 0.
+def interval_text(low: float, high: float, digits: int = 4) -> str:
+    """Text of an interval.
 
     Args:
-        low: lower end; not a number where there is no interval.
-        high: upper end; not a number where there is no interval.
+        low: lower end.
+        high: upper end.
+        digits: digits behind the point.
     Returns:
-        The text; empty where there is no interval.
+        The text.
     """
-    if pd.isna(low) or pd.isna(high):
+    return f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def probability_text(value: float) -> str:
+    """Text of a probability; empty where there is none."""
+    if pd.isna(value):
         return ""
-    return f"[{low:+.4f}, {high:+.4f}]{' *' if low > 0 or high < 0 else ''}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def mark_best(table: Table, bold: Callable[[str], str], underline: Callable[[str], str]) -> pd.DataFrame:
@@ -142,9 +253,14 @@ def mark_best(table: Table, bold: Callable[[str], str], underline: Callable[[str
 
 
 NOTE = (
-    "Values of the last epoch, mean over runs on val; rho is Spearman's rank correlation, sd the standard deviation "
-    "over runs. Differences are paired by seed, with Student's 95 % interval over runs and the bootstrap's over clips; "
-    "* marks one that excludes 0. Best bold, second underlined."
+    "Values on val after the reported epoch; rho is Spearman's rank correlation, mean over single runs, sd its "
+    "standard deviation over them. Rho of the ensemble is another number: that of the mean of the runs' predictions, "
+    "which is what a bundle predicts and evaluate measures; the mean has less of each run's noise, so it is mostly "
+    "higher. A difference is the row less the full model, paired by seed, with one 95 % interval that counts both that "
+    "other runs and that other clips would give other numbers. * marks a difference in rho on val whose probability, "
+    "after Holm's correction for all those of the table, is below 0.05; any other interval holds for itself alone and "
+    "has no star, whether or not it reaches 0. Best epoch: the best mean over runs on val, and optimistic, as val "
+    "chose it. Best bold, second underlined."
 )
 
 
@@ -162,8 +278,13 @@ def to_markdown(table: Table, warning: str = "") -> str:
     heads = [name.translate(_MARKDOWN) for name in frame.columns]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(row) + " |" for row in frame.itertuples(index=False)]
-    note = NOTE if table.best else ""
-    return "\n".join([f"**Table {table.number}.** {table.title}. {warning}{note}", "", *lines, ""])
+    notes = [line for note in _list_notes(table) for line in ("", note.translate(_MARKDOWN))]
+    return "\n".join([f"**Table {table.number}.** {table.title}. {warning}".rstrip(), "", *lines, *notes, ""])
+
+
+def _list_notes(table: Table) -> list[str]:
+    """Sentences below a table: how to read it, where it has models in it, and its own."""
+    return [*([NOTE] if table.best else []), *table.notes]
 
 
 # Names of tiers, measures and labels are users' text: none of them may become a command.
@@ -189,4 +310,6 @@ def to_latex(table: Table, warning: str = "") -> str:
     frame.columns = [signs.get(name, name.translate(_LATEX)) for name in frame.columns]
     caption = f"{table.title}. {warning}".translate(_LATEX)
     columns = "l" + "r" * (len(frame.columns) - 1)
-    return frame.to_latex(index=False, escape=False, caption=caption, column_format=columns)
+    text = frame.to_latex(index=False, escape=False, caption=caption, column_format=columns)
+    notes = " ".join(_list_notes(table)).translate(_LATEX)
+    return text.replace("\\end{tabular}\n", f"\\end{{tabular}}\n\\par\\footnotesize {notes}\n") if notes else text

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from m3ray.reports.tables.study import Table, difference_text, interval_text, rank_best
+from m3ray.reports.tables.corrections import CORRECTED
+from m3ray.reports.tables.study import (
+    OTHER_DIFFERENCES,
+    Table,
+    column_text,
+    describe_rows,
+    difference_text,
+    metric_columns,
+    other_differences,
+    probability_text,
+    rank_best,
+)
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
+from m3ray.study.differences import PREFIXES, name_estimate, read_difference
+from m3ray.study.statistics import Difference, holm
 from m3ray.study.table_list import MeasureNotes
 from m3ray.study.variants import M3_NAME, name_alone, name_with_measure
 
@@ -26,74 +42,97 @@ def build_measures_table(trials: pd.DataFrame, measures: MeasureNotes) -> Table:
         The table, a row a measure that the study trained or skipped.
     """
     by_name = {row["variant"]: row for row in trials.to_dict("records")}
-    rows = [row for name in MEASURES if (row := _build_row(name, by_name, measures)) is not None]
-    frame = pd.DataFrame([printed for printed, _ in rows])
-    values = pd.DataFrame([numbers for _, numbers in rows])
+    rows = [row for name in MEASURES if (row := _find_row(name, by_name, measures)) is not None]
     if not rows:
-        return Table(4, TITLE, frame, values, {}, {})
+        return Table(4, TITLE, pd.DataFrame(), pd.DataFrame(), {}, {})
+    corrected = holm([row.gain.p for row in rows])
+    frame = pd.DataFrame(_build_columns(rows, corrected))
+    values = pd.DataFrame([_list_numbers(row) for row in rows]).assign(**{CORRECTED: corrected})
     best, second = rank_best(
         {"rho": -values["spearman"], "MSE": values["mse"], "Contribution": -values["delta_spearman"]}
     )
-    return Table(4, TITLE, frame, values, best, second)
+    notes = describe_rows([row.contribution for row in rows])
+    return Table(4, TITLE, frame, values, best, second, notes)
 
 
-def _build_row(
-    name: str, trials: Mapping[str, Mapping[str, Any]], measures: MeasureNotes
-) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """Build a measure's cells and numbers; None where the study neither trained nor skipped it."""
-    own = name == measures.own
+@dataclass(frozen=True)
+class _MeasureRow:
+    """A measure: its trial alone, and the trial whose differences are what it adds to M3, as rows of the trials."""
+
+    name: str
+    alone: Mapping[Any, Any]
+    contribution: Mapping[Any, Any]
+
+    @property
+    def gain(self) -> Difference:
+        return read_difference(self.contribution)
+
+
+def _find_row(name: str, trials: Mapping[str, Mapping[Any, Any]], measures: MeasureNotes) -> _MeasureRow | None:
+    """Find what a measure's row is made of; None where the study neither trained nor skipped it."""
+    own, reason = name == measures.own, measures.skipped.get(name)
     alone = trials.get(name_alone(SIMILARITY if own else name))
-    reason = measures.skipped.get(name)
     if alone is None and reason is None:
         return None
-    metric, applied_on, kind, reference = MEASURES[name].table_entry
-    printed = {"Metric": metric, "Applied on": applied_on, "Type": kind, "Ref": reference, "Measure": name}
     alone = {"status": f"skipped: {reason}"} if alone is None else alone
-    gain = (
-        _reverse_difference(trials.get(M3_NAME), trials.get(measures.full))
-        if own
-        else dict(trials.get(name_with_measure(name)) or {})
-    )
-    numbers = {column: alone.get(column, float("nan")) for column in ("features", "spearman", "spearman_std", "mse")}
-    numbers |= {column: gain.get(column, float("nan")) for column in _GAINS}
-    printed |= {
-        "Features": _number(numbers["features"], "{:,.0f}"),
-        "rho": _rho_text(alone),
-        "rho sd": _number(numbers["spearman_std"], "{:.4f}"),
-        "MSE": _number(numbers["mse"], "{:.5f}"),
-        "Contribution": _contribution_text(alone, gain),
-        "Over clips": interval_text(numbers["boot_low"], numbers["boot_high"]),
-        "Applicable to": "clips with labels" if MEASURES[name].needs_labels else "all clips",
+    gain = _turn_round(trials.get(M3_NAME), trials.get(measures.full)) if own else trials.get(name_with_measure(name))
+    return _MeasureRow(name, alone, gain or {"status": "done"})
+
+
+def _build_columns(rows: Sequence[_MeasureRow], corrected: np.ndarray) -> dict[str, list[str]]:
+    entries = [MEASURES[row.name].table_entry for row in rows]
+    columns = {
+        head: [entry[place] for entry in entries] for place, head in enumerate(("Metric", "Applied on", "Type", "Ref"))
     }
-    return printed, {"measure": name, **numbers}
+    alone, contributions = [row.alone for row in rows], [row.contribution for row in rows]
+    columns |= {"Measure": [row.name for row in rows], "Features": column_text(alone, "features", "{:,.0f}")}
+    columns |= metric_columns(alone) | {"rho": [_rho_text(row) for row in alone]}
+    columns["Contribution"] = [_contribution_text(row, p) for row, p in zip(rows, corrected, strict=True)]
+    columns["Corrected p"] = [probability_text(p) for p in corrected]
+    columns |= other_differences(contributions, _OTHERS)
+    labels = [MEASURES[row.name].needs_labels for row in rows]
+    return columns | {"Applicable to": ["clips with labels" if needs else "all clips" for needs in labels]}
 
 
-def _rho_text(alone: Mapping[str, Any]) -> str:
+_OTHERS = {prefix: head.replace("Difference", "Contribution") for prefix, head in OTHER_DIFFERENCES.items()}
+_ALONE = ("features", "spearman", "spearman_std", "ensemble_spearman", "mse", "test_spearman", "test_mse")
+
+
+def _list_numbers(row: _MeasureRow) -> dict[str, Any]:
+    """A measure's numbers, for the CSV."""
+    numbers = {name: row.alone.get(name, math.nan) for name in _ALONE}
+    for prefix in PREFIXES.values():
+        ends = ("low", "high", "p", "df")
+        numbers |= {
+            name: row.contribution.get(name, math.nan)
+            for name in (name_estimate(prefix), *(f"{prefix}_{end}" for end in ends))
+        }
+    return {"measure": row.name, **numbers}
+
+
+def _rho_text(alone: Mapping[Any, Any]) -> str:
     """Text of the correlation, or why there is none."""
     if str(alone["status"]).startswith("skipped"):
         return ""
     return f"undefined: {alone['status']}" if pd.isna(alone["spearman"]) else f"{alone['spearman']:.4f}"
 
 
-_GAINS = ("delta_spearman", "delta_low", "delta_high", "boot_low", "boot_high")
+def _contribution_text(row: _MeasureRow, corrected: float) -> str:
+    if str(row.alone["status"]).startswith("skipped"):
+        return str(row.alone["status"])
+    return difference_text(row.contribution, corrected=corrected)
 
 
-def _contribution_text(alone: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
-    if str(alone["status"]).startswith("skipped"):
-        return str(alone["status"])
-    return difference_text(gain) if gain else ""
-
-
-def _reverse_difference(plain: Mapping[str, Any] | None, full: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Reverse M3's difference to the full model: the full model's difference to M3."""
-    if plain is None or full is None or pd.isna(plain.get("delta_spearman")):
-        return {}
-    low, high = -plain["delta_high"], -plain["delta_low"]
-    boot_low, boot_high = -plain["boot_high"], -plain["boot_low"]
-    return dict(zip(_GAINS, (-plain["delta_spearman"], low, high, boot_low, boot_high), strict=True)) | {
-        "status": full["status"]
-    }
-
-
-def _number(value: Any, pattern: str) -> str:
-    return "" if pd.isna(value) else pattern.format(value)
+def _turn_round(plain: Mapping[Any, Any] | None, full: Mapping[Any, Any] | None) -> dict[Any, Any] | None:
+    """Turn M3's differences to the full model round: the full model's differences to M3."""
+    if plain is None or full is None or read_difference(plain).estimate is None:
+        return None
+    turned = dict(plain) | {"status": full["status"]}
+    for prefix in PREFIXES.values():
+        signs = {
+            name_estimate(prefix): name_estimate(prefix),
+            f"{prefix}_low": f"{prefix}_high",
+            f"{prefix}_high": f"{prefix}_low",
+        }
+        turned |= {name: -plain[source] for name, source in signs.items() if plain.get(source) is not None}
+    return turned

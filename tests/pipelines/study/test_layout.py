@@ -15,6 +15,7 @@ from m3ray.pipelines.study.layout import (
     count_trials_on_gpu,
     estimate_gpu_bytes,
     lay_out_cores,
+    lay_out_folds,
     lay_out_study,
 )
 
@@ -96,3 +97,18 @@ def test_the_smallest_node_with_cpus_counts(monkeypatch):
     assert count_node_cores() == 4
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     assert count_node_cores() == 1
+
+
+def test_trainings_in_splits_get_a_core_each_the_longest_first(tmp_path):
+    study, variant, _ = train_study(tmp_path)
+    large = replace(variant, name="large", training=TrainConfig(hidden=(80,)))
+    laid = lay_out_folds(study.data, [variant, large], 5, 2, Resources(4, 0))
+    assert list(laid.items()) == [("large", {"num_cpus": 1.0}), (variant.name, {"num_cpus": 1.0})]
+    assert lay_out_folds(study.data, [], 5, 2, Resources(4, 1)) == {}
+
+
+def test_trainings_in_splits_share_a_gpu_as_trials_do(tmp_path):
+    """One variant in five splits is five trainings; 24 GiB hold more of a GiB each, and 8 CPUs feed all of them."""
+    study, variant, _ = train_study(tmp_path)
+    laid = lay_out_folds(study.data, [variant], 5, 2, Resources(8, 1, facts=facts(24 * GIB)))
+    assert laid == {variant.name: {"num_cpus": 1.0, "num_gpus": 1 / 5}}

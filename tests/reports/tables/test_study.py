@@ -1,5 +1,7 @@
 """Tables 1 to 3 in Markdown and LaTeX."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,11 +33,13 @@ def test_table_2_says_that_the_unfrozen_model_was_not_run():
 
 
 def test_latex_is_a_table_of_booktabs():
-    table = tables.Table(3, "A title", pd.DataFrame({"Model": ["a", "b"], "rho": ["0.1", "0.2"]}), None, {"rho": 1}, {})
+    frame = pd.DataFrame({"Model": ["a", "b"], "rho": ["0.1", "0.2"]})
+    table = tables.Table(3, "A title", frame, None, {"rho": 1}, {}, ("A note.",))
     assert tables.to_latex(table, "Note. ") == (
         "\\begin{table}\n\\caption{A title. Note. }\n\\begin{tabular}{lr}\n\\toprule\n"
         "Model & $\\rho\\uparrow$ \\\\\n\\midrule\na & 0.1 \\\\\nb & \\textbf{0.2} \\\\\n"
-        "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+        f"\\bottomrule\n\\end{{tabular}}\n\\par\\footnotesize {tables.NOTE.replace('%', chr(92) + '%')} A note.\n"
+        "\\end{table}\n"
     )
 
 
@@ -45,17 +49,21 @@ def test_equal_values_have_one_best_and_missing_ones_none():
     assert tables.rank_best({"MSE": pd.Series([np.nan, 3.0])}) == ({"MSE": 1}, {})
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "text"),
-    [
-        (0.1, 0.2, "[+0.1000, +0.2000] *"),
-        (-0.2, -0.1, "[-0.2000, -0.1000] *"),
-        (-0.1, 0.1, "[-0.1000, +0.1000]"),
-        (np.nan, 0.1, ""),
-    ],
-)
-def test_an_interval_that_excludes_0_has_an_asterisk(low, high, text):
-    assert tables.interval_text(low, high) == text
+def test_an_interval_has_as_many_digits_as_its_metric_needs():
+    assert tables.interval_text(0.1, -0.2) == "[+0.1000, -0.2000]"
+    assert tables.interval_text(0.1, 0.2, 5) == "[+0.10000, +0.20000]"
+
+
+def test_the_star_is_that_of_the_corrected_probability():
+    """Both intervals exclude 0; of two differences Holm takes the smaller p twice."""
+    trials = make_trials().assign(delta_p=[np.nan, 0.02, 0.03], delta_high=[np.nan, -0.01, -0.001])
+    names = ["M3-S", "M3", "M3 without raw"]
+    frame = tables.build_study_table(3, trials, names).frame
+    assert frame["Corrected p"].tolist() == ["", "0.040", "0.040"]
+    assert [text.endswith("*") for text in frame["Difference to full"]] == [False, True, True]
+    table = tables.build_study_table(3, trials.assign(delta_p=[np.nan, 0.03, 0.04]), names)
+    assert [text.endswith("*") for text in table.frame["Difference to full"]] == [False, False, False]
+    assert table.values["corrected_p"].tolist()[1:] == [0.06, 0.06]
 
 
 @pytest.mark.parametrize(
@@ -63,12 +71,78 @@ def test_an_interval_that_excludes_0_has_an_asterisk(low, high, text):
     [
         ({"delta_spearman": np.nan, "status": "done"}, ""),
         ({"delta_spearman": np.nan, "status": "failed: memory"}, "failed: memory"),
-        ({"delta_spearman": 0.01, "delta_low": np.nan, "status": "done"}, "+0.0100 (one run: no interval)"),
         (
-            {"delta_spearman": 0.01, "delta_low": 0.0, "status": "1 of 4 runs diverged"},
+            {"delta_spearman": 0.01, "delta_p": np.nan, "delta_reason": "one run: no interval", "status": "done"},
+            "+0.0100 (one run: no interval)",
+        ),
+        (
+            {"delta_spearman": 0.5, "delta_p": None, "delta_reason": "2 clips: no interval under 20", "status": "done"},
+            "+0.5000 (2 clips: no interval under 20)",
+        ),
+        (
+            {"delta_spearman": np.nan, "delta_reason": "all scores are equal", "status": "done"},
+            "all scores are equal",
+        ),
+        (
+            {"delta_spearman": 0.01, "delta_low": 0.0, "delta_p": 0.1, "status": "1 of 4 runs diverged"},
             "+0.0100 (1 of 4 runs diverged)",
+        ),
+        (
+            {"delta_spearman": 0.01, "delta_low": 0.0, "delta_high": 0.02, "boot_low": 0.0, "status": "done"},
+            "+0.0100 (an older study: its interval counted runs alone; run the study again)",
         ),
     ],
 )
 def test_a_difference_without_an_interval_says_why(values, text):
-    assert tables.difference_text(values) == text
+    assert tables.difference_text(values, corrected=0.001) == text
+
+
+def test_the_test_split_has_its_columns_and_no_star():
+    columns = {"test_delta_spearman": -0.02, "test_delta_low": -0.03, "test_delta_high": -0.01, "test_delta_p": 0.001}
+    columns |= {"test_mse_delta": 0.0002, "test_mse_delta_low": 0.0001, "test_mse_delta_high": 0.0003}
+    trials = make_trials().assign(test_spearman=0.59, test_mse=0.007, **columns, test_mse_delta_p=0.001)
+    frame = tables.build_study_table(3, trials, ["M3-S", "M3"]).frame
+    assert frame.loc[1, ["rho on test", "MSE on test"]].tolist() == ["0.5900", "0.00700"]
+    assert frame.loc[1, "Difference on test"] == "-0.0200 [-0.0300, -0.0100]"
+    assert frame.loc[1, "Difference in MSE on test"] == "+0.00020 [+0.00010, +0.00030]"
+    assert "rho on test" not in tables.build_study_table(3, make_trials(), ["M3-S", "M3"]).frame
+
+
+def test_single_runs_ensemble_and_best_epoch_stand_side_by_side():
+    frame = tables.build_study_table(3, make_trials(), ["M3-S"]).frame
+    shown = ["rho", "rho of the ensemble", "Best epoch"]
+    assert frame.loc[0, shown].tolist() == ["0.6300", "0.6500", "0.6400 (epoch 10)"]
+    older = make_trials().drop(columns=["ensemble_spearman"])
+    assert "rho of the ensemble" not in tables.build_study_table(3, older, ["M3-S"]).frame
+
+
+def test_further_splits_have_a_column():
+    trials = make_trials().assign(splits=5, splits_spearman=[0.61, 0.6, np.nan], splits_spearman_std=[0.012, np.nan, 1])
+    frame = tables.build_study_table(3, trials, ["M3-S", "M3", "M3 without raw"]).frame
+    assert frame["Over splits"].tolist() == ["0.6100 ± 0.0120 (K = 5)", "0.6000 (K = 5)", ""]
+    trials = trials.assign(splits_delta=[np.nan, -0.01, -0.02], splits_delta_std=[np.nan, 0.004, np.nan])
+    trials["splits_reason"] = ["", "", "1 of 5 splits failed"]
+    frame = tables.build_study_table(3, trials, ["M3-S", "M3", "M3 without raw"]).frame
+    assert frame["Difference over splits"].tolist() == ["", "-0.0100 ± 0.0040 (K = 5)", "-0.0200 (K = 5)"]
+    assert frame["Over splits"].tolist()[2] == "1 of 5 splits failed"
+
+
+def test_below_a_table_stands_how_to_read_it_and_what_it_could_find():
+    table = tables.build_study_table(3, make_trials(), ["M3-S", "M3", "M3 without raw"])
+    table = replace(table, notes=(*table.notes, "Settings were selected for M3-S & shared."))
+    for text in (tables.to_markdown(table), tables.to_latex(table)):
+        below = text.split("M3 without raw")[-1]
+        for words in ("is another number", "Holm's correction", "With 4 runs and 1,500 val clips", "For one of 0.005"):
+            assert words in below
+    assert r"M3-S \& shared" in tables.to_latex(table)
+    assert tables.to_latex(table).index(r"\end{tabular}") < tables.to_latex(table).index("Holm")
+
+
+def test_a_table_whose_val_split_is_tiny_has_no_star_and_says_why():
+    """A first trial's ten videos have two val clips: `[+0.5000, +0.5000] *` was printed for noise."""
+    trials = make_trials().assign(delta_low=np.nan, delta_high=np.nan, delta_p=np.nan, delta_runs=4, delta_clips=2)
+    trials["delta_reason"] = ["", *["2 clips: no interval under 20"] * 2]
+    table = tables.build_study_table(3, trials, ["M3-S", "M3", "M3 without raw"])
+    assert table.notes == ("No interval and no star: 2 clips: no interval under 20.",)
+    assert not table.frame["Difference to full"].str.endswith("*").any()
+    assert not table.frame["Difference to full"].str.contains("[", regex=False).any()

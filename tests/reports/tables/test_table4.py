@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from made_reports import add_parts
 
 from m3ray.reports.tables import study as tables
 from m3ray.reports.tables.table4 import build_measures_table
@@ -19,7 +20,8 @@ def make_measure_trials():
     ]
     names = ["variant", "full", "spearman", "delta_spearman", "delta_low", "delta_high", "status"]
     frame = pd.DataFrame(rows, columns=names)
-    return frame.assign(features=852, spearman_std=0.01, mse=0.01, boot_low=-0.02, boot_high=0.02)
+    frame = add_parts(frame, [np.nan, 0.01, np.nan, np.nan, 0.4])
+    return frame.assign(features=852, spearman_std=0.01, mse=0.01, ensemble_spearman=0.7, test_spearman=np.nan)
 
 
 def test_table_4_prints_what_each_measure_is_adds_and_lacks():
@@ -32,4 +34,24 @@ def test_table_4_prints_what_each_measure_is_adds_and_lacks():
     assert frame.loc["kde", "rho"] == "undefined: 4 of 4 runs diverged or are constant"
     assert frame.loc["kde_labels", "Contribution"] == "skipped: no label has 150 train clips"
     assert frame.loc["kde_labels", ["Ref", "Applicable to"]].tolist() == ["4.b", "clips with labels"]
+    assert frame.loc["dbscan", "Corrected p"] == "0.020", "Holm's of two"
     assert "nan" not in tables.to_markdown(table).lower()
+    assert table.values.set_index("measure").loc["dbscan", ["delta_low", "delta_high"]].tolist() == [0.01, 0.05]
+    assert "after the correction for 2 differences" in table.notes[0]
+
+
+def test_table_4_shows_the_test_split_where_there_is_one():
+    trials = make_measure_trials().assign(test_spearman=0.5, test_mse=0.02)
+    columns = {"test_delta_spearman": 0.02, "test_delta_low": 0.01, "test_delta_high": 0.04, "test_delta_p": 0.01}
+    trials = trials.assign(**columns)
+    frame = build_measures_table(trials, MeasureNotes("dbscan", "M3-S", {})).frame.set_index("Measure")
+    assert frame.loc["kde", "rho on test"] == "0.5000"
+    assert frame.loc["kde", "Contribution on test"] == "+0.0200 [+0.0100, +0.0400]"
+    assert frame.loc["dbscan", "Contribution on test"] == "-0.0200 [-0.0400, -0.0100]", "turned round"
+
+
+def test_a_measure_that_was_not_added_to_m3_has_no_contribution():
+    trials = make_measure_trials()
+    trials = trials[~trials["variant"].isin(["M3", "M3 + kde"])]
+    frame = build_measures_table(trials, MeasureNotes("dbscan", "M3-S", {})).frame.set_index("Measure")
+    assert frame["Contribution"].tolist() == ["", ""]
