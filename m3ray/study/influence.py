@@ -22,6 +22,7 @@ def share_weights(clips: int, weights: np.ndarray | None) -> np.ndarray:
     if weights is None:
         return np.full(clips, 1 / clips)
     values = np.asarray(weights, float)
+    values = values / values.max()  # a sum of very large ones would overflow
     return values / values.sum()
 
 

@@ -17,7 +17,7 @@ LEAST_CLIPS = 20
 
 _LEAST_HALF = 10  # clips
 _CORRECTED_CLIPS = 3000  # beyond, what is corrected is half a percent
-_NOTHING = 1e-24  # rounding leaves a variance of nothing about this much
+_NOTHING = 1e-24  # rounding leaves a variance of nothing about this much of the squared metric
 INTERACTION_TAKEN_OFF = 0.9
 """Share of the interaction's mean square that is taken off: all of it gives false stars where the runs vary little more
 than it, none of it counts it twice."""
@@ -185,13 +185,18 @@ def measure_runs(
         raise ConfigError(f"difference: metric {metric!r}, expected one of {', '.join(INFLUENCES)}")
     predictions, truth = np.asarray(predictions, float), np.asarray(truth, float)
     _check_shapes(predictions, truth, weights)
+    weights = None if weights is None else np.asarray(weights, float)
+    if weights is not None and not weights.all():
+        # A clip of weight 0 is no clip: it would count among the degrees of freedom.
+        counted = weights > 0
+        predictions, truth, weights = predictions[:, counted], truth[counted], weights[counted]
     measured = _measure(predictions, truth, metric, weights)
     # A mean of errors is linear in the clips: nothing is to be corrected.
     if metric == "mse" or not 2 * _LEAST_HALF <= len(truth) <= _CORRECTED_CLIPS:
         return measured
     order = np.random.default_rng(0).permutation(len(truth))
     halves = [
-        _measure(predictions[:, half], truth[half], metric, None if weights is None else np.asarray(weights)[half])
+        _measure(predictions[:, half], truth[half], metric, None if weights is None else weights[half])
         for half in (np.sort(order[::2]), np.sort(order[1::2]))
     ]
     return replace(measured, halves=tuple(halves))
@@ -226,7 +231,8 @@ def compare_runs(full: MeasuredRuns, row: MeasuredRuns, alpha: float = ALPHA) ->
     if reason:
         return Difference(estimate, reason=reason)
     halves = [_mean_squares(*pair) for pair in zip(full.halves, row.halves, strict=True)]
-    return _make_interval(estimate, _correct_squares(_mean_squares(full, row), halves), alpha)
+    squares = _correct_squares(_mean_squares(full, row), halves)
+    return _make_interval(estimate, squares, alpha, scale=float(max(full.influence.std(), row.influence.std())))
 
 
 def _check_shapes(predictions: np.ndarray, truth: np.ndarray, weights: np.ndarray | None) -> None:
@@ -300,9 +306,9 @@ def _correct_squares(whole: MeanSquares, halves: Sequence[MeanSquares]) -> MeanS
     return replace(whole, clips=float(clips), interaction=float(interaction))
 
 
-def _make_interval(estimate: float, squares: MeanSquares, alpha: float) -> Difference:
+def _make_interval(estimate: float, squares: MeanSquares, alpha: float, scale: float) -> Difference:
     variance, whole_runs, single_clips = squares.variance, squares.whole_runs, squares.single_clips
-    if variance <= _NOTHING:
+    if variance <= _NOTHING * scale**2:
         nothing = {"seed_variance": 0.0, "clip_variance": 0.0, "interaction_variance": 0.0}
         return Difference(estimate, **nothing, reason="nothing varies over runs or clips: no interval")
     df = combine_degrees_of_freedom(whole_runs, squares.clips, squares.runs, squares.number)
@@ -318,6 +324,40 @@ def _make_interval(estimate: float, squares: MeanSquares, alpha: float) -> Diffe
         clip_variance=variance - min(squares.seeds, variance),
         interaction_variance=single_clips,
     )
+
+
+def correct_family(differences: Sequence[Difference]) -> np.ndarray:
+    """Correct the probabilities of differences that are looked at together, as in a table.
+
+    A row whose few runs agree by chance has a small standard error, and far in the tail, where a correction looks, such
+    rows are most of the false ones. So a row's variance of whole runs counts as at least the mean of all rows.
+
+    Args:
+        differences: The differences, K; those without an interval do not count.
+    Returns:
+        Holm's probabilities, (K,), not a number where there is no interval.
+    """
+    whole = np.array([_whole_runs(d) for d in differences], float)
+    known = np.isfinite(whole)
+    if not known.any():
+        return holm([d.p for d in differences])
+    borrowed = np.maximum(0.0, whole[known].mean() - whole)
+    return holm([d.p if b == 0 or np.isnan(b) else _widen(d, b) for d, b in zip(differences, borrowed, strict=True)])
+
+
+def _whole_runs(found: Difference) -> float:
+    """The part of a squared standard error that comes of runs that are better or worse as a whole; NaN: unknown."""
+    if found.p is None or found.seed_variance is None:
+        return np.nan
+    return max(0.0, found.seed_variance - (found.interaction_variance or 0.0))
+
+
+def _widen(found: Difference, variance: float) -> float:
+    """Probability of a difference whose squared standard error is larger by `variance`."""
+    parts = (found.estimate, found.seed_variance, found.clip_variance, found.p)
+    estimate, seeds, clips, p = (np.nan if part is None else part for part in parts)
+    error = np.sqrt(seeds + clips + variance)
+    return max(p, float(2 * stats.t.sf(abs(estimate) / error, found.degrees_of_freedom)))
 
 
 def holm(p: Sequence[float | None] | np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from m3ray.study.differences import order_rows, read_difference
-from m3ray.study.statistics import ALPHA, holm
+from m3ray.study.statistics import ALPHA, correct_family
 from m3ray.study.variants import M3_NAME
 
 CORRECTED = "corrected_p"
@@ -34,10 +34,19 @@ def correct_table(trials: pd.DataFrame, names: Sequence[str]) -> dict[str, float
         Variant to its corrected probability; not a number where there is none.
     """
     rows = order_rows(trials, list(dict.fromkeys(names)))
-    records = rows.to_dict("records")
-    corrected = holm([read_difference(row).p for row in records])
-    few = [_count_runs(row) < LEAST_RUNS for row in records]
-    return dict(zip(rows["variant"], np.where(few, np.nan, corrected), strict=True))
+    return dict(zip(rows["variant"], correct_rows(rows.to_dict("records")), strict=True))
+
+
+def correct_rows(rows: Sequence[Mapping[Any, Any]]) -> np.ndarray:
+    """Correct the probabilities of the differences of some rows together.
+
+    Args:
+        rows: rows of `trials.parquet`, K.
+    Returns:
+        Corrected probabilities, (K,); not a number where there is none, or there are too few runs.
+    """
+    corrected = correct_family([read_difference(row) for row in rows])
+    return np.where([_count_runs(row) < LEAST_RUNS for row in rows], np.nan, corrected)
 
 
 def _count_runs(row: Mapping[Any, Any]) -> float:

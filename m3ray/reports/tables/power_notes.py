@@ -10,6 +10,8 @@ from m3ray.study.statistics import ALPHA, Difference
 
 SOUGHT = 0.005
 """A difference in rank correlation as papers report them."""
+_MANY = 100_000  # runs that nobody trains
+_LARGEST = 1.0  # of one model from another that ranks clips at random
 
 
 def describe_power(differences: Sequence[Difference], runs: int, clips: int) -> str:
@@ -32,6 +34,11 @@ def describe_power(differences: Sequence[Difference], runs: int, clips: int) -> 
     alpha = ALPHA / looks
     found = detectable_difference(design, alpha)
     corrected = f"after the correction for {looks} differences" if looks > 1 else "with one difference"
+    if found > _LARGEST:
+        return (
+            f"With {runs} runs and {clips:,} val clips, {corrected}, no difference in rho that there could be is found "
+            f"in {POWER:.0%} of studies: runs differ too much. {_describe_need(design, alpha, found)}"
+        )
     return (
         f"With {runs} runs and {clips:,} val clips, {corrected}, a true difference in rho of {found:.4f} is found in "
         f"{POWER:.0%} of studies, a smaller one in fewer. {_describe_need(design, alpha, found)}"
@@ -43,19 +50,30 @@ def _describe_need(design: Design, alpha: float, found: float) -> str:
     if found <= SOUGHT:
         return f"One of {SOUGHT} is within its reach."
     runs, clips = needed_runs(SOUGHT, design, alpha), needed_clips(SOUGHT, design, alpha)
-    by_runs = "no number of runs at these clips" if runs is None else f"{runs:,} runs at these clips"
+    by_runs = "no number of runs is enough at these clips" if runs is None else f"{runs:,} runs at these clips"
     by_clips = "no number of clips with these runs" if clips is None else f"about {_round(clips)} clips with these runs"
-    if runs is not None or clips is not None:
-        return f"For one of {SOUGHT} it would take {by_runs}, {by_clips}."
-    return f"For one of {SOUGHT} {by_runs} and {by_clips} would do; {_describe_both(design, alpha)}."
+    if runs is not None and clips is not None:
+        need = f"it would take {by_runs}, or {by_clips}"
+    elif runs is not None:
+        need = f"it would take {by_runs}; {by_clips} is enough"
+    elif clips is not None:
+        need = f"it would take {by_clips}, or {_describe_both(design, alpha)}; {by_runs}"
+    else:
+        need = f"it would take {_describe_both(design, alpha)}; {by_runs}, {by_clips}"
+    return f"For one of {SOUGHT} {need}. These numbers rest on how {design.runs} runs vary."
 
 
 def _describe_both(design: Design, alpha: float) -> str:
-    """The fewest doublings of the runs with which some number of clips is enough."""
-    runs = design.runs
-    while (clips := needed_clips(SOUGHT, design.resize(runs=runs), alpha)) is None:
-        runs *= 2
-    return f"{runs:,} runs with about {_round(clips)} clips would"
+    """Runs and clips that are enough together: as many runs as still save a fifth of the clips when doubled."""
+    runs, clips = design.runs, needed_clips(SOUGHT, design, alpha)
+    while runs < _MANY:
+        fewer = needed_clips(SOUGHT, design.resize(runs=2 * runs), alpha)
+        if clips is not None and (fewer is None or fewer > 0.8 * clips):
+            break
+        runs, clips = 2 * runs, fewer
+    if clips is None:
+        return f"more than {_MANY:,} runs"
+    return f"{runs:,} runs with about {_round(clips)} clips"
 
 
 def _round(number: int) -> str:

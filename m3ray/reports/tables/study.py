@@ -70,11 +70,13 @@ def build_study_table(number: int, trials: pd.DataFrame, names: Sequence[str], *
         columns["Parameters"] = column_text(records, "parameters", "{:,.0f}")
         columns |= _tier_columns(records)
     columns["Runs"] = column_text(records, "runs", "{:.0f}")
+    if rows["full"].dropna().nunique() > 1:
+        columns["Full model"] = ["" if pd.isna(row["full"]) else str(row["full"]) for row in records]
     columns["Difference to full"] = [difference_text(row, corrected=corrected[row["variant"]]) for row in records]
     columns["Corrected p"] = [probability_text(corrected[row["variant"]]) for row in records]
     columns |= other_differences(records)
     values = rows.assign(**{CORRECTED: rows["variant"].map(corrected)})
-    best, second = rank_best({"rho": -rows["spearman"], "MSE": rows["mse"]})
+    best, second = rank_best({"rho": -rows["spearman"], "MSE": rankable_errors(rows)})
     table = Table(number, TITLES[number], pd.DataFrame(columns), values, best, second, describe_rows(records))
     return _append_unfrozen_row(table) if number == 2 and not finetuned else table
 
@@ -91,12 +93,12 @@ def metric_columns(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
         "rho": column_text(rows, "spearman", "{:.4f}"),
         "rho sd": column_text(rows, "spearman_std", "{:.4f}"),
         "rho of the ensemble": column_text(rows, "ensemble_spearman", "{:.4f}"),
-        "MSE": column_text(rows, "mse", "{:.5f}"),
+        "MSE": _error_column(rows, "mse"),
         "Best epoch": [_best_epoch_text(row) for row in rows],
         "Over splits": [_splits_text(row, "splits_spearman") for row in rows],
         "Difference over splits": [_splits_text(row, "splits_delta", "+") for row in rows],
         "rho on test": column_text(rows, "test_spearman", "{:.4f}"),
-        "MSE on test": column_text(rows, "test_mse", "{:.5f}"),
+        "MSE on test": _error_column(rows, "test_mse"),
     }
     return {head: texts for head, texts in columns.items() if any(texts) or head in ("rho", "rho sd", "MSE")}
 
@@ -160,6 +162,35 @@ def describe_rows(rows: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
     return (text,) if text else ()
 
 
+def _error_column(rows: Sequence[Mapping[Any, Any]], name: str) -> list[str]:
+    return ["" if pd.isna(row.get(name)) else error_text(float(row[name])) for row in rows]
+
+
+def error_text(value: float) -> str:
+    """Text of a squared error: of decay rates, which are of the order of 1e-4, it has no five decimals.
+
+    Args:
+        value: the error.
+    Returns:
+        Five decimals, or three digits where these would say nothing.
+    """
+    return f"{value:.5f}" if value == 0 or value >= _SMALL_ERROR else f"{value:.3g}"
+
+
+_SMALL_ERROR = 1e-3
+
+
+def rankable_errors(rows: pd.DataFrame) -> pd.Series:
+    """Squared errors of the models that rank clips at all: one that predicts a constant is best at nothing.
+
+    Args:
+        rows: rows with `mse` and `spearman`.
+    Returns:
+        The errors; not a number where the rank correlation is undefined.
+    """
+    return rows["mse"].astype(float).where(rows["spearman"].notna())
+
+
 def rank_best(columns: Mapping[str, pd.Series]) -> tuple[dict[str, int], dict[str, int]]:
     """Find the rows of the best and of the second best value of each column.
 
@@ -204,28 +235,36 @@ def difference_text(row: Mapping[Any, Any], prefix: str = "delta", corrected: fl
         there is none.
     """
     difference, status = read_difference(row, prefix), str(row["status"])
-    digits = 5 if "mse" in prefix else 4
+    pattern = _difference_pattern(row, prefix)
     if difference.estimate is None:
         return difference.reason if status == "done" else status
-    text = f"{difference.estimate:+.{digits}f}"
+    text = f"{difference.estimate:{pattern}}"
     if status != "done":
         return f"{text} ({status})"
     if difference.low is None or difference.high is None:
         return f"{text} ({difference.reason or 'no interval'})"
-    return f"{text} {interval_text(difference.low, difference.high, digits)}{' *' if has_star(corrected) else ''}"
+    return f"{text} {interval_text(difference.low, difference.high, pattern)}{' *' if has_star(corrected) else ''}"
 
 
-def interval_text(low: float, high: float, digits: int = 4) -> str:
+def _difference_pattern(row: Mapping[Any, Any], prefix: str) -> str:
+    """Format of a difference: of squared errors as many digits as these have."""
+    if "mse" not in prefix:
+        return "+.4f"
+    error = row.get("test_mse" if prefix.startswith("test") else "mse")
+    return "+.3g" if error is not None and 0 < error < _SMALL_ERROR else "+.5f"
+
+
+def interval_text(low: float, high: float, pattern: str = "+.4f") -> str:
     """Text of an interval.
 
     Args:
         low: lower end.
         high: upper end.
-        digits: digits behind the point.
+        pattern: format of both.
     Returns:
         The text.
     """
-    return f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"[{low:{pattern}}, {high:{pattern}}]"
 
 
 def probability_text(value: float) -> str:
@@ -256,11 +295,11 @@ NOTE = (
     "Values on val after the reported epoch; rho is Spearman's rank correlation, mean over single runs, sd its "
     "standard deviation over them. Rho of the ensemble is another number: that of the mean of the runs' predictions, "
     "which is what a bundle predicts and evaluate measures; the mean has less of each run's noise, so it is mostly "
-    "higher. A difference is the row less the full model, paired by seed, with one 95 % interval that counts both that "
+    "higher. A difference is the row less its full model, paired by seed, with one 95 % interval that counts both that "
     "other runs and that other clips would give other numbers. * marks a difference in rho on val whose probability, "
-    "after Holm's correction for all those of the table, is below 0.05; any other interval holds for itself alone and "
-    "has no star, whether or not it reaches 0. Best epoch: the best mean over runs on val, and optimistic, as val "
-    "chose it. Best bold, second underlined."
+    "after Holm's correction for all those of the table (in which a row's runs count as no less varied than the mean "
+    "row's), is below 0.05; any other interval holds for itself alone and has no star, whether or not it reaches 0. "
+    "Best epoch: the best mean over runs on val, and optimistic, as val chose it. Best bold, second underlined."
 )
 
 

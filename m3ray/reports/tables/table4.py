@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from m3ray.reports.tables.corrections import CORRECTED
+from m3ray.reports.tables.corrections import CORRECTED, correct_rows
 from m3ray.reports.tables.study import (
     OTHER_DIFFERENCES,
     Table,
@@ -21,15 +21,16 @@ from m3ray.reports.tables.study import (
     other_differences,
     probability_text,
     rank_best,
+    rankable_errors,
 )
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
 from m3ray.study.differences import PREFIXES, name_estimate, read_difference
-from m3ray.study.statistics import Difference, holm
 from m3ray.study.table_list import MeasureNotes
 from m3ray.study.variants import M3_NAME, name_alone, name_with_measure
 
 TITLE = "Similarity measures alone (15 epochs), and their contribution to M3"
+_NOTE = "rho, MSE and the best epoch are those of the measure alone; a contribution is M3 with the measure less M3."
 
 
 def build_measures_table(trials: pd.DataFrame, measures: MeasureNotes) -> Table:
@@ -45,13 +46,13 @@ def build_measures_table(trials: pd.DataFrame, measures: MeasureNotes) -> Table:
     rows = [row for name in MEASURES if (row := _find_row(name, by_name, measures)) is not None]
     if not rows:
         return Table(4, TITLE, pd.DataFrame(), pd.DataFrame(), {}, {})
-    corrected = holm([row.gain.p for row in rows])
+    corrected = correct_rows([row.contribution for row in rows])
     frame = pd.DataFrame(_build_columns(rows, corrected))
     values = pd.DataFrame([_list_numbers(row) for row in rows]).assign(**{CORRECTED: corrected})
     best, second = rank_best(
-        {"rho": -values["spearman"], "MSE": values["mse"], "Contribution": -values["delta_spearman"]}
+        {"rho": -values["spearman"], "MSE": rankable_errors(values), "Contribution": -values["delta_spearman"]}
     )
-    notes = describe_rows([row.contribution for row in rows])
+    notes = (_NOTE, *describe_rows([row.contribution for row in rows]))
     return Table(4, TITLE, frame, values, best, second, notes)
 
 
@@ -62,10 +63,6 @@ class _MeasureRow:
     name: str
     alone: Mapping[Any, Any]
     contribution: Mapping[Any, Any]
-
-    @property
-    def gain(self) -> Difference:
-        return read_difference(self.contribution)
 
 
 def _find_row(name: str, trials: Mapping[str, Mapping[Any, Any]], measures: MeasureNotes) -> _MeasureRow | None:

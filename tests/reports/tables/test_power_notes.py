@@ -17,29 +17,46 @@ def test_a_table_says_what_it_could_find_after_its_correction():
     text = describe_power(rows, 4, 1500)
     assert text.startswith(
         f"With 4 runs and 1,500 val clips, after the correction for 28 differences, a true difference in rho of "
-        f"{found:.4f} is found in 80% of studies, a smaller one in fewer. For one of 0.005 no number of runs at these "
-        "clips and no number of clips with these runs would do; 16 runs with about "
+        f"{found:.4f} is found in 80% of studies, a smaller one in fewer. For one of 0.005 it would take "
+    )
+    assert text.endswith(
+        "no number of runs is enough at these clips, no number of clips with these runs. These numbers "
+        "rest on how 4 runs vary."
+    )
+    runs, clips = (
+        int(text.split("it would take ")[1].split(between)[place].split()[0].replace(",", ""))
+        for between, place in ((" runs", 0), ("about ", 1))
     )
     both = Design(0.0028**2 / 4, 0.0033**2, 0.0, 4, 1500)
-    assert needed_clips(0.005, both.resize(runs=8), 0.05 / 28) is None
-    assert needed_clips(0.005, both.resize(runs=16), 0.05 / 28) <= int(text.split()[-3].replace(",", ""))
+    enough = needed_clips(0.005, both.resize(runs=runs), 0.05 / 28)
+    assert 0.9 * clips < enough <= clips
+    assert needed_clips(0.005, both.resize(runs=2 * runs), 0.05 / 28) > 0.8 * enough, "more runs save few clips"
+    assert needed_clips(0.005, both.resize(runs=runs // 2), 0.05 / 28) > 1.2 * enough, "fewer runs need many more"
 
 
 def test_runs_or_clips_that_would_do_are_named():
     design = Design(0.003**2, 0.0008**2, 0.0, 4, 1500)
     runs = needed_runs(0.005, design)
-    assert f"it would take {runs:,} runs at these clips, " in describe_power([make(0.003**2, 0.0008**2)], 4, 1500)
+    assert (
+        f"it would take {runs:,} runs at these clips; no number of clips with these runs is enough"
+        in describe_power([make(0.003**2, 0.0008**2)], 4, 1500)
+    )
     over_clips = Design(0.0, 0.004**2, 0.0, 4, 1500)
     clips = needed_clips(0.005, over_clips)
     text = describe_power([make(0.0, 0.004**2)], 4, 1500)
     assert "with one difference" in text
-    assert "no number of runs at these clips, about " in text
+    assert "no number of runs is enough at these clips" in text
     rounded = int(text.split("about ")[1].split(" clips")[0].replace(",", ""))
     assert clips <= rounded <= clips + 100
 
 
 def test_a_sharp_table_says_that_0_005_is_within_reach():
     assert describe_power([make(1e-8, 1e-8)], 4, 1500).endswith("One of 0.005 is within its reach.")
+
+
+def test_runs_that_vary_too_much_find_nothing_that_there_could_be():
+    text = describe_power([make(0.05**2, 0.017**2)] * 28, 3, 300)
+    assert "no difference in rho that there could be is found in 80% of studies" in text
 
 
 def test_without_an_interval_it_says_why():

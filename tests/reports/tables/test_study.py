@@ -51,7 +51,28 @@ def test_equal_values_have_one_best_and_missing_ones_none():
 
 def test_an_interval_has_as_many_digits_as_its_metric_needs():
     assert tables.interval_text(0.1, -0.2) == "[+0.1000, -0.2000]"
-    assert tables.interval_text(0.1, 0.2, 5) == "[+0.10000, +0.20000]"
+    assert tables.interval_text(0.1, 0.2, "+.5f") == "[+0.10000, +0.20000]"
+
+
+def test_errors_of_a_small_unit_are_not_all_zero():
+    """Decay rates are of the order of 1e-4, their squared errors of 1e-7."""
+    trials = make_trials().assign(mse=[5.1e-8, 4.3e-7, 2e-7], mse_delta=[np.nan, 3.8e-7, 1.5e-7], mse_delta_p=0.5)
+    trials = trials.assign(mse_delta_low=1e-7, mse_delta_high=5e-7)
+    frame = tables.build_study_table(3, trials, list(trials["variant"])).frame
+    assert frame["MSE"].tolist() == ["5.1e-08", "4.3e-07", "2e-07"]
+    assert frame["Difference in MSE"].tolist()[1] == "+3.8e-07 [+1e-07, +5e-07]"
+
+
+def test_a_model_that_predicts_a_constant_is_best_at_nothing():
+    rows = pd.DataFrame({"mse": [0.1, 0.2], "spearman": [np.nan, 0.5]})
+    assert tables.rank_best({"MSE": tables.rankable_errors(rows)}) == ({"MSE": 1}, {})
+
+
+def test_rows_of_several_full_models_name_theirs():
+    trials = make_trials().assign(full=[None, "M3-S", "M3"])
+    frame = tables.build_study_table(3, trials, list(trials["variant"])).frame
+    assert frame["Full model"].tolist() == ["", "M3-S", "M3"]
+    assert "Full model" not in tables.build_study_table(3, make_trials().assign(full="M3-S"), ["M3"]).frame
 
 
 def test_the_star_is_that_of_the_corrected_probability():

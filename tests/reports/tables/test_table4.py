@@ -37,7 +37,7 @@ def test_table_4_prints_what_each_measure_is_adds_and_lacks():
     assert frame.loc["dbscan", "Corrected p"] == "0.020", "Holm's of two"
     assert "nan" not in tables.to_markdown(table).lower()
     assert table.values.set_index("measure").loc["dbscan", ["delta_low", "delta_high"]].tolist() == [0.01, 0.05]
-    assert "after the correction for 2 differences" in table.notes[0]
+    assert "after the correction for 2 differences" in table.notes[1]
 
 
 def test_table_4_shows_the_test_split_where_there_is_one():
