@@ -43,13 +43,14 @@ SHORT_ALIASES = {
 }
 _TELLING = ("responses", "hits", MISSES)
 _COUNTS = ("responses", "hits", MISSES, "false_alarms", CORRECT_REJECTIONS, "false_alarm_responses")
+MAX_COUNT = 10**9  # nobody shows a clip to more viewers
 _RATES = ("hit_rate", "false_alarm_rate")
 # Of MemCat (Goetschalckx and Wagemans 2019), whose viewers all saw an image twice: both rates are of `n_resp` viewers.
 _MEMCAT = ("memorabilitywfacorrection", "memorabilitywofacorrection")
 _SEPARATORS = re.compile(r"[^a-z0-9]")
 
 
-def read_memory_columns(table: pa.Table, rows: np.ndarray) -> dict[str, pa.ChunkedArray]:
+def read_memory_columns(table: pa.Table, rows: np.ndarray) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
     """Read the columns of a user's table that tell what viewers did.
 
     Args:
@@ -57,18 +58,20 @@ def read_memory_columns(table: pa.Table, rows: np.ndarray) -> dict[str, pa.Chunk
         rows: number of each row in the file, int64, (rows,).
     Returns:
         Our name of each column of `m3ray.schema.MEMORY` that the table has, or whose values two others add up to, to
-        its numbers; null where a cell is empty.
+        its numbers; null where a cell is empty. Also notes on sums that are another than the total that is given.
     Raises:
         SchemaError: If two columns mean the same, or a cell is no number, a count negative or no whole number, a rate
             outside [0, 1]; the message names row and column.
     """
     sources = find_memory_columns(table.column_names)
     columns = {name: _read_column(table[source], source, name, rows) for name, source in sources.items()}
-    _add_up(columns, "responses", "hits", MISSES)
-    _add_up(columns, "false_alarm_responses", "false_alarms", CORRECT_REJECTIONS)
+    notes = [
+        *_add_up(columns, "responses", "hits", MISSES, rows),
+        *_add_up(columns, "false_alarm_responses", "false_alarms", CORRECT_REJECTIONS, rows),
+    ]
     if "false_alarms" in columns and "responses" in columns and _is_memcat(table.column_names):
         columns.setdefault("false_alarm_responses", columns["responses"])
-    return {field.name: columns[field.name].cast(field.type) for field in MEMORY if field.name in columns}
+    return {field.name: columns[field.name].cast(field.type) for field in MEMORY if field.name in columns}, notes
 
 
 def find_memory_columns(names: list[str]) -> dict[str, str]:
@@ -109,18 +112,33 @@ def _is_memcat(names: list[str]) -> bool:
     return any(_SEPARATORS.sub("", name.lower()) in _MEMCAT for name in names)
 
 
-def _add_up(columns: dict[str, pa.ChunkedArray], total: str, one: str, other: str) -> None:
-    if one in columns and other in columns:
-        added = pc.add(columns[one], columns[other])
-        columns[total] = pc.coalesce(columns[total], added) if total in columns else added
+def _add_up(columns: dict[str, pa.ChunkedArray], total: str, one: str, other: str, rows: np.ndarray) -> list[str]:
+    """Fill a total from its two parts; a line where one that is given is another."""
+    if one not in columns or other not in columns:
+        return []
+    added = pc.add(columns[one], columns[other])
+    given = columns.get(total, added)
+    columns[total] = pc.coalesce(given, added)
+    unequal = np.flatnonzero(pc.fill_null(pc.not_equal(given, added), False).to_numpy())
+    if not len(unequal):
+        return []
+    row = int(unequal[0])
+    return [
+        f"{total} is another than {one} + {other} in {len(unequal)} rows (row {rows[row]}: {given[row].as_py():g}, "
+        f"{added[row].as_py():g}); it stays as given"
+    ]
 
 
 def _read_column(column: pa.ChunkedArray, source: str, name: str, rows: np.ndarray) -> pa.ChunkedArray:
     shown = source if source == name else f"{source} (read as {name})"
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False)  # those that a float cannot hold are refused below
     numbers = as_numbers(column, source, rows, partial(_parse, shown))
     if name in _COUNTS:
-        is_count = pc.and_(pc.greater_equal(numbers, 0), pc.equal(pc.subtract(numbers, pc.floor(numbers)), 0))
+        is_whole = pc.equal(pc.subtract(numbers, pc.floor(numbers)), 0)
+        is_count = pc.and_(pc.greater_equal(numbers, 0), is_whole)
         _check(numbers, is_count, shown, rows, "a whole number, 0 or more")
+        _check(numbers, pc.less_equal(numbers, MAX_COUNT), shown, rows, f"at most {MAX_COUNT:,} viewers")
     elif name in _RATES:
         inside = pc.and_(pc.greater_equal(numbers, 0), pc.less_equal(numbers, 1))
         _check(numbers, inside, shown, rows, "a share in [0, 1]; divide percentages by 100")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from m3ray.datasets.memory_columns import MAX_COUNT
 from m3ray.datasets.recognition import CLIPPED, corrected_score, d_prime, rate
 from m3ray.errors import SchemaError
 from m3ray.schema import MEMORY
@@ -59,7 +60,7 @@ def complete_memory(clips: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
 
 def _as_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
     try:
-        return column.cast(pa.float64()).to_numpy()
+        return column.cast(pa.float64(), safe=False).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(
             f"{name} is a column of {column.type}, expected numbers: rename it if it is your own"
@@ -74,6 +75,13 @@ def _check_counts(columns: _Columns, part: str, whole: str) -> None:
         raise SchemaError(
             f"clip {columns.ids[row].as_py()}: {part} {counts[row]:g}, {whole} {totals[row]:g}; expected 0 or more, "
             f"and no more {part} than {whole}: {whole} are all viewers who were asked"
+        )
+    huge = np.flatnonzero((counts > MAX_COUNT) | (totals > MAX_COUNT))
+    if len(huge):
+        row = int(huge[0])
+        raise SchemaError(
+            f"clip {columns.ids[row].as_py()}: {part} {counts[row]:g}, {whole} {totals[row]:g}; expected at most "
+            f"{MAX_COUNT:,} viewers"
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from m3ray.datasets.pickle_checks import check_plain
 from m3ray.errors import SchemaError
 from m3ray.schema import SPLITS
 from m3ray.storage.csv_reading import read_csv_text
@@ -16,26 +17,6 @@ from m3ray.storage.root import Root
 _SYNONYMS = {"training": "train", "dev": "val", "valid": "val", "validation": "val", "testing": "test"}
 _LISTS = (list, tuple, set, frozenset)
 _MAX_PICKLE_BYTES = 64 * 1024**2
-# Opcodes that import or call something, or reach outside the file; no plain value needs them.
-_FORBIDDEN_OPCODES = frozenset(
-    [
-        "GLOBAL",
-        "STACK_GLOBAL",
-        "REDUCE",
-        "BUILD",
-        "INST",
-        "OBJ",
-        "NEWOBJ",
-        "NEWOBJ_EX",
-        "EXT1",
-        "EXT2",
-        "EXT4",
-        "PERSID",
-        "BINPERSID",
-        "NEXT_BUFFER",
-        "READONLY_BUFFER",
-    ]
-)
 
 
 def read_splits(source: str) -> dict[str, str]:
@@ -48,8 +29,8 @@ def read_splits(source: str) -> dict[str, str]:
     Returns:
         Name of each video to its split.
     Raises:
-        SchemaError: If there is no such file, a split is unknown, a video stands in two, or a pickle holds more than
-            plain values.
+        SchemaError: If there is no such file, a split is unknown, a video stands in two, none stands in any, or a
+            pickle holds more than plain values.
     """
     folder, _, name = source.rstrip("/").rpartition("/")
     root = Root(folder or ".")
@@ -76,34 +57,18 @@ def load_plain_pickle(data: bytes, what: str) -> Any:
     Returns:
         The value.
     Raises:
-        SchemaError: If it is damaged, too large, or names something to import or to call.
+        SchemaError: If it is damaged, too large, or names something to import or to call, or holds a list
+            that holds itself or repeats without bound.
     """
     if len(data) > _MAX_PICKLE_BYTES:
         raise SchemaError(f"{what}: {len(data)} bytes, limit {_MAX_PICKLE_BYTES}")
     try:
-        names: list[str] = []
-        for opcode, argument, _ in pickletools.genops(data):
-            names += [str(argument)] if isinstance(argument, str) else []
-            # A memo index beyond the file's length would make the loader reserve memory for it.
-            if opcode.name in _FORBIDDEN_OPCODES or (opcode.name.endswith("PUT") and int(argument or 0) > len(data)):
-                raise SchemaError(f"{what}: {_describe_refusal(opcode.name, names)}")
+        check_plain(data, what)
         return _PlainUnpickler(io.BytesIO(data)).load()
     except SchemaError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
         raise SchemaError(f"{what} is no readable pickle: {error}") from error
-
-
-def _describe_refusal(opcode: str, names: list[str]) -> str:
-    """What a pickle would run, and how to write it otherwise."""
-    # What a pickle imports is the argument of GLOBAL, module and name; STACK_GLOBAL takes the two strings before it.
-    imported = {"GLOBAL": names[-1:], "STACK_GLOBAL": names[-2:]}.get(opcode, [])
-    called = ".".join(imported).replace(" ", ".")
-    advice = "save its tolist(), or " if called.startswith(("numpy", "pandas")) else ""
-    return (
-        f"this pickle would run {opcode}{f' ({called})' if called else ''}; only plain lists, dictionaries, strings "
-        f"and numbers are read: {advice}write the split as CSV (video,split) instead"
-    )
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -141,7 +106,7 @@ def _from_plain(value: Any, source: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         yield from _from_mapping(value, source)
     elif _are_pairs(value):
-        yield from ((_parse_name(name, source), str(split)) for name, split in value)
+        yield from ((_parse_name(name, source), _show(split)) for name, split in value)
     elif _are_lists(value) and len(value) in (2, 3):
         # The authors of VideoMem give a pair of lists, in this order.
         for split, videos in zip(SPLITS, value, strict=False):
@@ -159,9 +124,16 @@ def _from_mapping(value: Mapping[Any, Any], source: str) -> Iterator[tuple[str, 
         if isinstance(entry, str):
             yield _parse_name(key, source), entry
         elif isinstance(entry, _LISTS):
-            yield from ((_parse_name(name, source), str(key)) for name in entry)
+            yield from ((_parse_name(name, source), _show(key)) for name in entry)
         else:
-            raise SchemaError(f"{source}: {key} holds {type(entry).__name__}; expected a list of videos or a split")
+            raise SchemaError(
+                f"{source}: {_show(key):.60} holds {type(entry).__name__}; expected a list of videos or a split"
+            )
+
+
+def _show(value: Any) -> str:
+    """A text as it is, and anything else briefly: its whole text may be longer than memory."""
+    return value if isinstance(value, str) else reprlib.repr(value)
 
 
 def _are_lists(value: Any) -> bool:
@@ -169,23 +141,28 @@ def _are_lists(value: Any) -> bool:
 
 
 def _are_pairs(value: Any) -> bool:
-    """Whether these are pairs of a video and its split: more than three, or each one's second value names a split."""
+    """Whether these are pairs of a video and its split: more than three, or each second value is a split's word."""
     if not _are_lists(value) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
         return False
-    return len(value) > len(SPLITS) or all(isinstance(pair[1], str) and _parse_split(pair[1].lower()) for pair in value)
+    return len(value) > len(SPLITS) or all(_is_word(pair[1]) for pair in value)
+
+
+def _is_word(value: Any) -> bool:
+    """Whether it is just `train` or `dev`: a longer text that holds such a word may be a video's name."""
+    return isinstance(value, str) and value.strip().lower() in (*SPLITS, *_SYNONYMS)
 
 
 def _parse_name(name: Any, source: str) -> str:
     """A video's name, or the digits of its number; of a row that holds nothing else, too."""
-    if isinstance(name, list | tuple) and len(name) == 1:
-        return _parse_name(name[0], source)
+    while isinstance(name, list | tuple) and len(name) == 1:
+        name = name[0]
     if isinstance(name, bytes):
         return name.decode(errors="replace").strip()
     if isinstance(name, float) and name.is_integer():
         return str(int(name))
     if isinstance(name, str | int) and not isinstance(name, bool):
         return str(name).strip()
-    raise SchemaError(f"{source}: a video is {name!r:.60}; expected its name or its number")
+    raise SchemaError(f"{source}: a video is {reprlib.repr(name)}; expected its name or its number")
 
 
 def _collect(pairs: Iterable[tuple[str, str]], source: str) -> dict[str, str]:
@@ -196,6 +173,8 @@ def _collect(pairs: Iterable[tuple[str, str]], source: str) -> dict[str, str]:
             raise SchemaError(f"{source}: {name} is in split {text!r}, none of {', '.join((*SPLITS, *_SYNONYMS))}")
         if splits.setdefault(name, split) != split:
             raise SchemaError(f"{source}: {name} is in {splits[name]} and in {split}: a leak; name it once")
+    if not splits:
+        raise SchemaError(f"{source} names no video; expected some in train and in val")
     return splits
 
 

@@ -22,7 +22,8 @@ def rate(count: np.ndarray, responses: np.ndarray) -> np.ndarray:
     Returns:
         count / responses, float64, (N,); NaN where either is unknown or nobody was asked.
     """
-    asked = np.where(responses > 0, responses, np.nan)
+    asked = np.asarray(responses, np.float64)
+    asked = np.where(asked > 0, asked, np.nan)
     return np.asarray(count, np.float64) / asked
 
 

@@ -168,18 +168,45 @@ def _draw_ranks(
 
 
 def _even_out(ranks: np.ndarray, is_new: np.ndarray, hashes: np.ndarray, sizes: np.ndarray) -> None:
-    """Move the nearest of the sources just drawn until the clips of train are near their share, if sources allow."""
+    """Move the nearest of the sources just drawn until the clips of train are near their share, if sources allow.
+
+    Where no single one helps, two change places.
+    """
     total = sizes[(ranks == _TRAIN) | (ranks == _VAL)].sum()
+    distances = np.abs(hashes - TRAIN_SHARE)
     excess = sizes[ranks == _TRAIN].sum() - TRAIN_SHARE * total
     while abs(excess) > _NEAR * total:
         source, target = (_TRAIN, _VAL) if excess > 0 else (_VAL, _TRAIN)
+        leaving, coming = (np.flatnonzero(is_new & (ranks == which)) for which in (source, target))
         # A source of more than twice the excess would leave as large a lack.
-        candidates = np.flatnonzero(is_new & (ranks == source) & (sizes < 2 * abs(excess)))
-        if not len(candidates):
+        leaving_alone = leaving[sizes[leaving] < 2 * abs(excess)]
+        if len(leaving_alone):
+            moved = leaving_alone[[np.argmin(distances[leaving_alone])]]
+        else:
+            moved = _find_swap(leaving, coming, sizes, distances, abs(excess))
+        if not len(moved):
             return
-        nearest = candidates[np.argmin(np.abs(hashes[candidates] - TRAIN_SHARE))]
-        ranks[nearest] = target
-        excess -= np.sign(excess) * sizes[nearest]
+        ranks[moved] = np.where(ranks[moved] == source, target, source)
+        excess = sizes[ranks == _TRAIN].sum() - TRAIN_SHARE * total
+
+
+def _find_swap(
+    leaving: np.ndarray, coming: np.ndarray, sizes: np.ndarray, distances: np.ndarray, excess: float
+) -> np.ndarray:
+    """The two sources, one of each side, that leave least excess when they change places; none where none helps."""
+    # Few sizes, many sources: each size is paired with the two that are next to what it should change places with.
+    large, small = np.unique(sizes[leaving]), np.unique(sizes[coming])
+    if not len(large) or not len(small):
+        return np.empty(0, np.int64)
+    above = np.searchsorted(small, large - excess)
+    first = np.tile(np.arange(len(large)), 2)
+    second = np.clip(np.concatenate([above - 1, above]), 0, len(small) - 1)
+    left = np.abs(excess - (large[first] - small[second]))
+    best = np.argmin(left)
+    if left[best] >= excess:
+        return np.empty(0, np.int64)
+    of_sizes = leaving[sizes[leaving] == large[first[best]]], coming[sizes[coming] == small[second[best]]]
+    return np.array([rows[np.argmin(distances[rows])] for rows in of_sizes])
 
 
 def _balance(ranks: np.ndarray, is_new: np.ndarray, hashes: np.ndarray, scores: np.ndarray) -> None:

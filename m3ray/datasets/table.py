@@ -58,10 +58,11 @@ def read_table(root: str) -> Listing:
     sheet = _read_sheet(uri)
     _check_columns(sheet, uri)
     try:
-        table, repeats = _drop_repeats(_as_catalogue(sheet, uri))
+        clips, memory_notes = _as_catalogue(sheet, uri)
+        table, repeats = _drop_repeats(clips)
     except SchemaError as error:
         raise SchemaError(f"{uri}: {error}") from error
-    notes = (*sheet.describe_skipped(), *_note_missing_scores(sheet.table), *repeats)
+    notes = (*sheet.describe_skipped(), *_note_missing_scores(sheet.table), *memory_notes, *repeats)
     return Listing(table, tuple(f"table: {note}" for note in notes))
 
 
@@ -93,7 +94,7 @@ def _read_sheet(uri: str) -> Sheet:
         raise SchemaError(f"{uri} cannot be read: {one_line(error)}") from error
 
 
-def _as_catalogue(sheet: Sheet, uri: str) -> pa.Table:
+def _as_catalogue(sheet: Sheet, uri: str) -> tuple[pa.Table, list[str]]:
     table, rows = sheet.table, sheet.rows
     uris = lower_schemes(_text_column(table, "uri"))
     if uris.null_count:
@@ -108,10 +109,10 @@ def _as_catalogue(sheet: Sheet, uri: str) -> pa.Table:
         "score": _parse_scores(table, rows),
         "labels": _parse_labels(table, rows),
     }
-    memory = read_memory_columns(table, rows)
+    memory, notes = read_memory_columns(table, rows)
     # Programs that do not tell capitals apart must not see a name twice.
     kept = (name for name in table.column_names if name not in columns and name.lower() not in memory)
-    return pa.table(columns | {name: _user_column(table[name]) for name in kept} | memory)
+    return pa.table(columns | {name: _user_column(table[name]) for name in kept} | memory), notes
 
 
 def _text_column(table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -53,19 +53,26 @@ def mse_tails(
         gain: weight, beyond 1, of a target at distance 1 from the centre; one number, or one a run, (...).
         power: exponent of the distance; one number, or one a run, (...).
         centre: score that the tails are far from, as the train split's mean; one number, or one a run, (...). None: the
-            mean of the batch.
-        weights: weight of each clip, (B,) or (..., B), which its tail's weight is multiplied by; None: all 1.
+            mean of the batch, weighted.
+        weights: weight of each clip, (B,) or (..., B), as if it stood so often in the batch; None: all 1.
     Returns:
         A loss a run, (...).
     Raises:
         ShapeError: If the shapes differ.
     """
     _check_shapes(prediction, target)
-    weight = tail_weights(target, gain, power, target.mean(dim=-1) if centre is None else centre)
+    centre = _weighted_mean(target, weights) if centre is None else centre
+    weight = tail_weights(target, gain, power, centre, weights)
     return _mean(weight * (prediction - target).square(), weights)
 
 
-def tail_weights(target: Tensor, gain: float | Tensor, power: float | Tensor, centre: float | Tensor) -> Tensor:
+def tail_weights(
+    target: Tensor,
+    gain: float | Tensor,
+    power: float | Tensor,
+    centre: float | Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Weights of `mse_tails`, of mean 1 over the batch.
 
     Args:
@@ -73,13 +80,22 @@ def tail_weights(target: Tensor, gain: float | Tensor, power: float | Tensor, ce
         gain: weight, beyond 1, of a target at distance 1 from the centre; one number, or one a run, (...).
         power: exponent of the distance; one number, or one a run, (...).
         centre: score that the tails are far from; one number, or one a run, (...).
+        weights: weight of each clip in that mean, (B,) or (..., B); None: all 1.
     Returns:
         Weights, (..., B).
     """
     # w = 1 + gain |y - centre|^power, scaled to mean 1 over the batch
     distance = (target - _column(centre)).abs()
     weight = 1 + _column(gain) * distance ** _column(power)
-    return weight / weight.mean(dim=-1, keepdim=True)
+    return weight / _weighted_mean(weight, weights)[..., None]
+
+
+def _weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return values.mean(dim=-1)
+    # Clips that all weigh nothing are averaged as if they weighed alike.
+    weights = weights.clamp_min(torch.finfo(weights.dtype).tiny)
+    return (weights * values).sum(dim=-1) / weights.sum(dim=-1)
 
 
 def _column(value: float | Tensor) -> float | Tensor:

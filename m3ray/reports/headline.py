@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import pandas as pd
 
+from m3ray.features.target import SCORE
+from m3ray.reports.tables.targets import name_in_words
 from m3ray.study.ceiling import StudyCeilings, describe_halves
 from m3ray.study.cross_dataset import spearman_confidence_interval
 from m3ray.study.reliability import Ceiling, share_of_ceiling
+from m3ray.study.statistics import LEAST_CLIPS
 
 
 def build_headline(
     row: pd.Series, name: str, clips: int, ceilings: StudyCeilings, *, reports_best: bool = False
 ) -> dict[str, str]:
     """Build the headline.
+
+    Its interval and its share of the ceiling are the ensemble's, as a table of targets has them; those of the single
+    runs' mean where an earlier version left no ensemble's.
 
     Args:
         row: The full model's row of `trials.parquet`.
@@ -25,15 +31,19 @@ def build_headline(
     """
     deviation = "" if pd.isna(row["spearman_std"]) else f" ± {row['spearman_std']:.4f}"
     undefined = pd.isna(row["spearman"])
-    low, high = (0.0, 0.0) if undefined else spearman_confidence_interval(row["spearman"], clips)
     ensemble = row.get("ensemble_spearman")
+    has_ensemble = ensemble is not None and not pd.isna(ensemble)
+    rho = float(ensemble if has_ensemble else row["spearman"])
+    low, high, no_interval = _find_interval(rho, clips)
     return {
         "name": name,
         "epoch": "each run's best epoch" if reports_best else "last epoch",
-        "target": "" if ceilings.target == "score" else ceilings.target.replace("_", " "),
+        "target": "" if ceilings.target == SCORE else name_in_words(ceilings.target),
         "rho": "undefined" if undefined else f"{row['spearman']:.4f}{deviation}",
-        "ensemble": "" if ensemble is None or pd.isna(ensemble) else f"{ensemble:.4f}",
-        "interval": "" if undefined else f"{low:.3f} to {high:.3f}",
+        "ensemble": f"{ensemble:.4f}" if has_ensemble else "",
+        "interval": "" if low is None else f"{low:.3f} to {high:.3f}",
+        "interval_of": "the ensemble" if has_ensemble else "the mean of single runs",
+        "no_interval": no_interval,
         "clips": f"{clips:,}",
         "mse": "undefined" if pd.isna(row["mse"]) else _format_error(float(row["mse"])),
         "runs": f"{row['runs']}",
@@ -43,7 +53,7 @@ def build_headline(
         "best": "undefined"
         if pd.isna(row["best_spearman"])
         else f"{row['best_spearman']:.4f}, epoch {row['best_epoch']}",
-        **_describe_ceiling(None if undefined else float(row["spearman"]), low, high, ceilings.of("val")),
+        **_describe_ceiling(rho, low, high, ceilings.of("val")),
     }
 
 
@@ -52,7 +62,16 @@ def _format_error(value: float) -> str:
     return f"{value:.5f}" if value == 0 or value >= 1e-4 else f"{value:.3g}"
 
 
-def _describe_ceiling(rho: float | None, low: float, high: float, ceiling: Ceiling) -> dict[str, str]:
+def _find_interval(rho: float, clips: int) -> tuple[float | None, float | None, str]:
+    """Ends of a rank correlation's interval over clips, and why it has none where it has none."""
+    if pd.isna(rho):
+        return None, None, ""
+    if clips < LEAST_CLIPS:
+        return None, None, f"{clips} val clips: no interval under {LEAST_CLIPS}"
+    return *spearman_confidence_interval(rho, clips), ""
+
+
+def _describe_ceiling(rho: float, low: float | None, high: float | None, ceiling: Ceiling) -> dict[str, str]:
     """Text of the ceiling, of the share of it that was reached, and of what it follows from."""
     share = share_of_ceiling(rho, low, high, ceiling)
     interval = "" if share.low is None else f" [{100 * share.low:.0f}, {100 * (share.high or 0):.0f}]"

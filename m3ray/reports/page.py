@@ -11,14 +11,14 @@ from m3ray.reports.clip_section import add_clips
 from m3ray.reports.figure_sections import add_clusters, add_coverage, add_over_time, add_pairs, add_search
 from m3ray.reports.page_content import Page, PageFigure
 from m3ray.reports.run_section import start_page
-from m3ray.reports.study_section import STUDY, add_study
+from m3ray.reports.study_section import STUDY, add_study, remove_hidden_tables
 from m3ray.reports.style import house_style
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 
 
 def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: float = CARBON) -> str:
-    """Write `report/` below a root.
+    """Write `report/` below a root; tables of an earlier study that the page does not show are removed.
 
     Args:
         out: path or URI of the root.
@@ -38,6 +38,7 @@ def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: fl
             page.missing.append(_explain_missing_study(root))
         for add in (add_coverage, add_clusters, add_pairs, add_search, add_over_time):
             add(root, page)
+    remove_hidden_tables(root, [table["number"] for table in page.tables])
     add_clips(root, page)
     page.figures.sort(key=_figure_order)
     root.write_bytes(_render(page).encode(), "report", "index.html")

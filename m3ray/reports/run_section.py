@@ -97,8 +97,17 @@ def _describe_clusters(learned: Mapping[str, Any]) -> str:
     parts = [f"{count} {'cluster' if count == 1 else 'clusters'}"]
     parts += [] if noise is None else [f"{noise:.1%} of the clips are noise"]
     parts += [] if largest is None else [f"the largest group has {largest:.1%}"]
-    predicted = "unknown" if accuracy is None else f"{accuracy:.1%} of held-out train clips"
+    predicted = _explain_accuracy(learned) if accuracy is None else f"{accuracy:.1%} of held-out train clips"
     return f"{', '.join(parts)}; clusters predicted right: {predicted}"
+
+
+def _explain_accuracy(learned: Mapping[str, Any]) -> str:
+    """Why it is unknown how well clusters are predicted."""
+    if len(learned["columns_"]) == 1:
+        return "unknown: there is one cluster"
+    if "predictor_accuracy_" not in learned:
+        return "unknown: an earlier m3ray did not keep it"
+    return "unknown: there are fewer than 25 train clips"
 
 
 def _read_rejects(root: Root, ids: Any) -> pd.DataFrame:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from m3ray.config import from_json
+from m3ray.features.target import SCORE
+from m3ray.features.target_columns import TARGETS_TABLE
 from m3ray.reports import figures
 from m3ray.reports.headline import build_headline
 from m3ray.reports.page_content import Page
 from m3ray.reports.tables import study as printed
 from m3ray.reports.tables.table4 import build_measures_table
 from m3ray.reports.tables.table5 import build_parameters_table
-from m3ray.reports.tables.targets import build_targets_table
+from m3ray.reports.tables.targets import build_targets_table, describe_target
 from m3ray.storage.csv_writing import csv_bytes
 from m3ray.storage.root import Root
 from m3ray.study.ceiling import StudyCeilings, describe_ceiling, read_ceilings
 from m3ray.study.table_list import TableList, read_table_list
-from m3ray.study.targets import read_targets
+from m3ray.study.targets import TABLE_FILE, is_of_study, read_targets
 from m3ray.study.variants import Variant
 
 STUDY = ("study", "ablation")
+_FOLDER = ("report", "tables")
 UNTRAINED = "UNTRAINED weights: these numbers show that the pipeline works, not what it can do. "
 
 # Tables that no network's weights have a part in: raw perception alone, and the settings.
 _WITHOUT_NETWORKS = (1, 5)
+
+# Why a table that was asked for has no row.
+_NO_ROWS = {
+    1: "raw is not among the study's tiers",
+    2: "raw is not among the study's tiers",
+    3: "the study has no model",
+    4: "the root has no similarity tier",
+}
 
 
 def add_study(root: Root, page: Page) -> None:
@@ -46,15 +57,16 @@ def add_study(root: Root, page: Page) -> None:
     main = tables.measures.full
     full = next(v for v in config["variants"] if v["name"] == main)
     ceilings = read_ceilings(root, STUDY)
-    for table in (
+    for built in (
         *_build_tables(trials, tables, finetuned, describe_ceiling(ceilings)),
         build_parameters_table(full, config["tiers"]),
-        *_build_further_tables(root),
+        *_build_further_tables(root, config),
     ):
+        table = _name_target(built, ceilings.target)
         untrained = page.untrained and table.number not in _WITHOUT_NETWORKS
         _write_table(root, table, UNTRAINED if untrained else "")
         page.tables.append(_table_content(table) | {"untrained": untrained})
-    page.missing += [_explain_missing_table(number) for number in (1, 2, 3, 4) if number not in tables.variants]
+    page.missing += _explain_missing_tables(root, tables, [table["number"] for table in page.tables])
     predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
     own = predictions[predictions["variant"] == main]
     row = trials.set_index("variant").loc[main]
@@ -67,11 +79,31 @@ def add_study(root: Root, page: Page) -> None:
     _add_forest(root, page, trials, tables)
 
 
-def _build_further_tables(root: Root) -> Iterator[printed.Table]:
-    """Build Table 6, where the study has more than one target."""
+def remove_hidden_tables(root: Root, shown: Collection[int]) -> None:
+    """Remove the files of tables of an earlier study that the page does not show.
+
+    Args:
+        root: root that holds the report.
+        shown: numbers of the tables that it shows.
+    """
+    hidden = [number for number in range(1, TARGETS_TABLE + 1) if number not in shown]
+    names = {f"table{number}.{kind}" for number in hidden for kind in ("md", "tex", "csv")}
+    for name in names.intersection(root.list_names(*_FOLDER)):
+        root.delete(*_FOLDER, name)
+
+
+def _build_further_tables(root: Root, config: Mapping[str, Any]) -> Iterator[printed.Table]:
+    """Build Table 6, where this study has more than one target."""
     crossed = read_targets(root, STUDY)
-    if crossed is not None:
+    if crossed is not None and is_of_study(root, STUDY, config):
         yield build_targets_table(*crossed)
+
+
+def _name_target(table: printed.Table, target: str) -> printed.Table:
+    """Name what the study predicts in a table's title, unless it is the score, or each row has its own."""
+    if target == SCORE or table.number == TARGETS_TABLE:
+        return table
+    return replace(table, title=f"{table.title}. Target: {describe_target(target)}")
 
 
 def _build_tables(
@@ -79,6 +111,8 @@ def _build_tables(
 ) -> Iterator[printed.Table]:
     """Build the tables of the study that have rows, by number."""
     for number, names in sorted(tables.variants.items()):
+        if not names and number != 4:
+            continue
         if number == 4:
             table = build_measures_table(trials, tables.measures)
         else:
@@ -87,15 +121,26 @@ def _build_tables(
             yield replace(table, notes=(*table.notes, *tables.notes.values(), ceiling))
 
 
-def _explain_missing_table(number: int) -> str:
+def _explain_missing_tables(root: Root, tables: TableList, shown: Collection[int]) -> list[str]:
+    lines = [_explain_missing_table(number, tables) for number in (1, 2, 3, 4) if number not in shown]
+    if TARGETS_TABLE not in shown and root.exists(*STUDY, TABLE_FILE):
+        lines.append(
+            f"Table {TARGETS_TABLE} is left out: the root's is of another study (other clips, target, seeds, settings "
+            f"or features): run jobs/ablate.py --tables {TARGETS_TABLE} beside this study's own tables."
+        )
+    return lines
+
+
+def _explain_missing_table(number: int, tables: TableList) -> str:
+    if number in tables.variants:
+        return f"Table {number} is left out: {_NO_ROWS[number]}."
     return f"Table {number} was not asked for: run jobs/ablate.py --tables {number}; what was trained is kept."
 
 
 def _write_table(root: Root, table: printed.Table, warning: str) -> None:
-    folder = ("report", "tables")
-    root.write_bytes(printed.to_markdown(table, warning).encode(), *folder, f"table{table.number}.md")
-    root.write_bytes(printed.to_latex(table, warning).encode(), *folder, f"table{table.number}.tex")
-    root.write_bytes(csv_bytes(table.values), *folder, f"table{table.number}.csv")
+    root.write_bytes(printed.to_markdown(table, warning).encode(), *_FOLDER, f"table{table.number}.md")
+    root.write_bytes(printed.to_latex(table, warning).encode(), *_FOLDER, f"table{table.number}.tex")
+    root.write_bytes(csv_bytes(table.values), *_FOLDER, f"table{table.number}.csv")
 
 
 def _table_content(table: printed.Table) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from m3ray.config.presets import BASE_LAG
+from m3ray.errors import ShapeError
 
 FEWEST = 10  # with fewer decay rates there is no line
 FEWEST_FOR_FEATURES = 50  # with fewer a regression on features is not tried
@@ -70,12 +71,24 @@ def fit_decay(features: np.ndarray, scores: np.ndarray, alpha: np.ndarray, seed:
     facts = {"r": correlate(scores, alpha), "mean": float(alpha.mean()), "clips": len(rows)}
     if len(rows) < FEWEST_FOR_FEATURES or np.ptp(alpha) == 0:
         return DecayModel(SCORE, intercept, slope, None, facts)
+    if unfit := _explain_features(features):
+        return DecayModel(SCORE, intercept, slope, None, facts | {"features_not_tried": unfit})
     by_line, by_features, predicted = _cross_validate(features, scores, alpha, rng)
     facts |= _judge(by_line, by_features, predicted, scores, alpha)
     if not facts["better"]:
         return DecayModel(SCORE, intercept, slope, None, facts)
     weights = fit_ridge(features, alpha[:, None])[:, 0].astype(np.float32)
     return DecayModel(FEATURES, intercept, slope, weights, facts)
+
+
+def _explain_features(features: np.ndarray) -> str:
+    """Why nothing can be fitted on some features; empty where it can."""
+    if not features.shape[1]:
+        return "there are none"
+    bad = int((~np.isfinite(features).all(axis=1)).sum())
+    return (
+        f"{bad} of {len(features)} clips {'has' if bad == 1 else 'have'} some that are no finite numbers" if bad else ""
+    )
 
 
 def fit_line(scores: np.ndarray, alpha: np.ndarray) -> tuple[float, float]:
@@ -115,13 +128,22 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
         targets: Targets, (N, K); each gets a penalty of its own.
     Returns:
         Weights and, last, the intercept, (F + 1, K).
+    Raises:
+        ShapeError: A feature or a target is no finite number.
     """
+    finite = np.isfinite(features).all(axis=1) & np.isfinite(targets).all(axis=1)
+    if not finite.all():
+        bad = f"{np.count_nonzero(~finite)} of {len(finite)} clips have features or targets that are no finite numbers"
+        raise ShapeError(f"{bad}: leave those clips out")
     mean_x, mean_y = features.mean(axis=0), targets.mean(axis=0)
     x, y = features - mean_x, targets - mean_y
     count, width = x.shape
+    if not width:
+        return mean_y[None]
     # The smaller of the two products has the same eigenvalues but for zeros.
     values, vectors = np.linalg.eigh(x @ x.T if count < width else x.T @ x)
     kept = values > 1e-10 * max(values[-1], 1e-300)
+    kept[: max(len(values) - (count - 1), 0)] = False  # centred clips have no more directions than that
     if not kept.any():
         return np.concatenate([np.zeros((width, targets.shape[1])), mean_y[None]])
     values, vectors = values[kept], vectors[:, kept]
@@ -129,13 +151,13 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     right = x.T @ vectors / np.sqrt(values) if count < width else vectors
     inside = left.T @ y
     penalties = _PENALTIES * values.mean()
-    kept_share = values / (values + penalties[:, None])
-    rest = (y**2).sum(axis=0) - (inside**2).sum(axis=0)
-    squares = np.einsum("pv,vk->pk", (1 - kept_share) ** 2, inside**2) + rest
-    freedom = count - 1 - kept_share.sum(axis=1)
-    gcv = squares / np.maximum(freedom, 0.5)[:, None] ** 2
-    best = gcv.argmin(axis=0)
-    weights = right @ ((kept_share[best] / np.sqrt(values)).T * inside)
+    # Numerator and denominator both go to 0 with the penalty where features are more than clips: no cancellation here.
+    left_out = penalties[:, None] / (values + penalties[:, None])
+    outside = np.maximum((y**2).sum(axis=0) - (inside**2).sum(axis=0), 0) if len(values) < count - 1 else 0.0
+    squares = np.einsum("pv,vk->pk", left_out**2, inside**2) + outside
+    freedom = count - 1 - len(values) + left_out.sum(axis=1)
+    best = (squares / freedom[:, None] ** 2).argmin(axis=0)
+    weights = right @ (((1 - left_out[best]) / np.sqrt(values)).T * inside)
     return np.concatenate([weights, (mean_y - mean_x @ weights)[None]])
 
 
@@ -185,7 +207,9 @@ def describe_decay(decay: Mapping[str, Any]) -> str:
     if decay.get("r_line", ...) is ...:
         r = decay.get("r")
         known = "undefined: the rates do not vary" if r is None else f"{r:.2f}, in sample"
-        return f"decay from the score by a line (r {known})"
+        untried = decay.get("features_not_tried")
+        why = f"; the clip's features were not tried: {untried}" if untried else ""
+        return f"decay from the score by a line (r {known}{why})"
     line, features = (_format_r(decay[name]) for name in ("r_line", "r_features"))
     if decay["predicted_from"] == FEATURES:
         return f"decay from the clip's features (cross-validated r {features}; a line in the score: {line})"

@@ -96,14 +96,20 @@ def fit_intervals(scores: np.ndarray, truth: np.ndarray, coverage: float = COVER
     errors = np.asarray(truth, np.float64) - scores
     if len(scores) < FEWEST or np.ptp(scores) == 0 or np.ptp(errors) == 0:
         return fit_plain_intervals(errors, coverage)
-    unit = float(np.sqrt(np.mean(errors**2)))
-    errors = errors / unit
+    errors, unit = _scale(errors)
     drawn = np.random.default_rng(seed).permutation(len(scores))
     for_quantile, for_shape = np.split(drawn, [_count_for_quantile(len(scores), coverage)])
     shape = _fit_shape(scores[for_shape], errors[for_shape], coverage)
     factor = conformal_quantile(shape.nonconformity(scores[for_quantile], errors[for_quantile]), coverage)
     low, high = shape.centre - factor * shape.below, shape.centre + factor * shape.above
     return IntervalRule(shape.knots, unit * low, unit * high)
+
+
+def _scale(errors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Errors in units of their root mean square, and the unit; by way of the largest, whose square may be no number."""
+    largest = float(np.abs(errors).max())
+    unit = largest * float(np.sqrt(np.mean((errors / largest) ** 2)))
+    return errors / (unit or largest), unit or largest
 
 
 def _count_for_quantile(clips: int, coverage: float) -> int:
@@ -180,7 +186,7 @@ def _fit_trend(scores: np.ndarray, distance: np.ndarray) -> Callable[[np.ndarray
     """How spread grows or falls with the score: a line through the logarithms, level for few clips."""
     middle, width = scores.mean(), scores.std() or 1.0  # all equal in this part: a level trend
     z = (scores - middle) / width
-    size = np.log(np.abs(distance) + 0.1 * np.abs(distance).mean())
+    size = np.log(np.abs(distance) + 0.1 * np.abs(distance).mean() + _TINY)
     slope = (z @ (size - size.mean())) / (len(z) + 2 * _SHRINK)
     return lambda values: np.exp(slope * np.clip((values - middle) / width, -4, 4))
 

@@ -208,7 +208,7 @@ def project(config: SimilarityConfig, train: Mapping[str, np.ndarray]) -> dict[s
     projected = {}
     for tier, vectors in train.items():
         rows = np.asarray(vectors, np.float64)
-        projection = Projection(_components(config, rows), config.seed).fit(rows)
+        projection = Projection(_components(config, tier, rows), config.seed).fit(rows)
         projected[tier] = (projection, projection.transform(rows))
     return projected
 
@@ -217,13 +217,15 @@ _SHOWN = ("eps_", "noise_share_", "largest_share_", "predictor_accuracy_", "perp
 _PROJECTION_ARRAYS = ("mean_", "axes_")
 
 
-def _components(config: SimilarityConfig, rows: np.ndarray) -> int:
-    """The number of components in the settings, or as many as so few clips allow."""
+def _components(config: SimilarityConfig, tier: str, rows: np.ndarray) -> int:
+    """The number of components in the settings, or as many as so few clips or columns allow."""
     allowed = min(len(rows) - 1, rows.shape[1])
     if allowed < 1:
         raise StudyError(f"similarity needs at least 2 train clips, got {len(rows)}: add clips to the train split")
     if allowed < config.components:
-        warnings.warn(f"{len(rows)} train clips allow {allowed} of {config.components} components", stacklevel=3)
+        columns = rows.shape[1]
+        cause = f"{tier} has {columns} columns, which" if allowed == columns else f"{len(rows)} train clips"
+        warnings.warn(f"{cause} allow {allowed} of {config.components} components", stacklevel=3)
     return min(config.components, allowed)
 
 

@@ -176,8 +176,8 @@ def describe_ceiling(ceilings: StudyCeilings, name: str = "val") -> str:
     half = "" if ceiling.split_half is None else f" Two halves of the viewers agree by {describe_halves(ceiling)}."
     left_out = f", {ceiling.left_out:,} clips without a known number left out" if ceiling.left_out else ""
     return (
-        f"No model's rank correlation can exceed {ceiling.spearman:.3f} for {what}: the reliability of the scores is "
-        f"{ceiling.reliability:.3f} with {ceiling.responses:.0f} viewers a clip{left_out}"
+        f"No model's rank correlation can exceed about {ceiling.spearman:.3f} for {what}: the reliability of the "
+        f"scores is {ceiling.reliability:.3f} with {ceiling.responses:.0f} viewers a clip{left_out}"
         f"{_explain_basis(ceilings)}.{half}"
     )
 

@@ -67,7 +67,8 @@ def draw_folds(scores: np.ndarray, groups: np.ndarray, folds: int, seed: int) ->
     """Draw the fold of each clip, so that the folds have like scores and sizes, and no group is parted.
 
     Groups are dealt out, the largest first and equal ones in random order, each to the fold that has fewest clips with
-    scores like its own, tenths of the scores counting as alike; of several such folds to the smallest.
+    scores like its own, tenths of the scores counting as alike; of several such folds to the smallest. No fold is
+    left with fewer than two clips where groups allow it; where they do not, such a split is undefined (`train_fold`).
 
     Args:
         scores: Score of each clip, (M,).
@@ -84,9 +85,12 @@ def draw_folds(scores: np.ndarray, groups: np.ndarray, folds: int, seed: int) ->
     generator = np.random.default_rng(seed)
     held = _count_strata(scores, groups, folds)
     dealt, of_groups = np.zeros((folds, held.shape[1])), np.empty(len(sizes), np.int64)
-    for group in np.lexsort((generator.random(len(sizes)), -sizes)):
-        likes = dealt @ held[group]
-        chosen = np.lexsort((generator.random(folds), dealt.sum(axis=1), likes))[0]
+    for place, group in enumerate(np.lexsort((generator.random(len(sizes)), -sizes))):
+        likes, filled = dealt @ held[group], dealt.sum(axis=1)
+        lacking = np.maximum(_FEWEST - filled, 0)
+        # Once no more groups are left than clips are lacking somewhere, they go there and nowhere else.
+        is_full = (lacking == 0) & (lacking.sum() >= len(sizes) - place)
+        chosen = np.lexsort((generator.random(folds), filled, likes, is_full))[0]
         of_groups[group] = chosen
         dealt[chosen] += held[group]
     return of_groups[groups]

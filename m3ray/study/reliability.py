@@ -1,4 +1,4 @@
-"""Reliability of memorability scores: how far viewers agree, and the correlation that no model can exceed.
+"""Reliability of memorability scores: how far viewers agree, and the correlation that a perfect model would have.
 
 A score is the share p of n viewers who recognised a clip. Of its variance over clips a part is the viewers' chance: had
 others been asked, other shares would have come out. What is left over the whole is the reliability; a model that knew
@@ -23,6 +23,10 @@ SPLITS = 25  # halves of the viewers that are drawn, as of LaMem (Khosla et al. 
 _GRID = 200  # true shares that are told apart
 # Steps of expectation maximisation: more of them follow the chance of few clips, fewer miss the shape of many.
 _CLIPS_A_STEP, _FEWEST_STEPS, _MOST_STEPS = 50, 5, 200
+_MOST_CLIPS = 20_000  # of more, so many are drawn: bounds time and memory
+_MOST_VIEWERS = 10**6  # more leave no chance that could be told
+_RESAMPLES, _RESAMPLED_CLIPS = 40, 2000
+_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ class Ceiling:
     Args:
         clips: Number of clips that this was computed on.
         left_out: Number of clips with a score that were left out: fewer than two viewers, or an unknown number of them.
-        responses: Mean number of viewers of a clip; None where no clip's is known.
+        responses: Mean number of viewers of a clip, which counts as a million where it is more; None where no clip's is
+            known.
         reliability: Share of the scores' variance that is the clips' and not the viewers' chance; None: undefined.
         pearson: Highest Pearson correlation; None: undefined.
         spearman: Highest Spearman correlation; None: undefined.
-        low: Lower end of the 95 % confidence interval of `spearman` over clips, which takes its ratio to `pearson` as
-            known; None: undefined.
+        low: Lower end of the 95 % confidence interval of `spearman` over clips; None: undefined.
         high: Upper end of that interval; None: undefined.
         split_half: Spearman correlation between the scores of two halves of the viewers, mean over splits.
         split_half_deviation: Its standard deviation over splits.
@@ -65,16 +69,16 @@ def measure_ceiling(scores: np.ndarray, responses: np.ndarray | None, seed: int 
     Args:
         scores: Shares of viewers, in [0, 1], (N,); a clip that has none is no clip.
         responses: Number of viewers of each clip, (N,), not a number where it is unknown; None: nobody counted.
-        seed: Seed of the halves.
+        seed: Seed of the halves, and of the clips drawn for the ceiling's interval.
     Returns:
         The reliability and the ceilings; undefined, and why, where the counts do not allow it.
     """
     start, (p,), (n,) = _select_counted(scores, [scores], [responses])
-    start = replace(start, reason=start.reason or _explain_scores(p, shares=True))
+    start = replace(start, reason=start.reason or _explain_scores(p, p))
     if start.reason:
         return start
     start = _add_halves(start, split_half(p, n, seed))
-    return _add_ceilings(start, p, p * (1 - p) / (n - 1), lambda _: spearman_ceiling(p, n))
+    return _add_ceilings(start, p, p * (1 - p) / (n - 1), lambda _: _bootstrap_ceiling(p, n, seed))
 
 
 def measure_corrected_ceiling(
@@ -99,7 +103,7 @@ def measure_corrected_ceiling(
     scores = np.asarray(hit_rates, np.float64) - np.asarray(false_alarm_rates, np.float64)
     counts = [responses, false_alarm_responses]
     start, (p, f), (n, m) = _select_counted(scores, [hit_rates, false_alarm_rates], counts)
-    start = replace(start, reason=start.reason or _explain_scores(p - f, shares=False))
+    start = replace(start, reason=start.reason or _explain_scores(p - f, p, f))
     if start.reason:
         return start
     rng = np.random.default_rng(seed)
@@ -107,12 +111,14 @@ def measure_corrected_ceiling(
     rhos = [float(spearman(ours[0] - theirs[0], ours[1] - theirs[1])) for ours, theirs in halves]
     # The two chances are of other viewers, and add up.
     chance = p * (1 - p) / (n - 1) + f * (1 - f) / (m - 1)
+    start = _add_halves(start, _mean_and_deviation(rhos))
+    return _add_ceilings(start, p - f, chance, lambda pearson: _rank_normal(pearson, p - f, chance))
+
+
+def _rank_normal(pearson: float, scores: np.ndarray, chance: np.ndarray) -> tuple[float, float, float]:
     # Of a bivariate normal distribution: rho_S = 6 / pi asin(r / 2)
-    return _add_ceilings(_add_halves(start, _mean_and_deviation(rhos)), p - f, chance, _rank_normal)
-
-
-def _rank_normal(pearson: float) -> float:
-    return float(6 / np.pi * np.arcsin(pearson / 2))
+    spearman, low, high = 6 / np.pi * np.arcsin(np.array([pearson, *_pearson_interval(scores, chance)]) / 2)
+    return float(spearman), float(low), float(high)
 
 
 def _select_counted(
@@ -129,14 +135,16 @@ def _select_counted(
         reason = "the number of viewers behind each score is unknown (column responses), or 1"
     elif clips < FEWEST_CLIPS:
         reason = f"{clips} clips with known viewers are too few: at least {FEWEST_CLIPS} are needed"
-    start = Ceiling(clips, left_out, float(known[0][used].mean()) if clips else None, reason=reason)
-    return start, [np.asarray(rate, np.float64)[used] for rate in rates], [count[used] for count in known]
+    counted = [np.minimum(count[used], _MOST_VIEWERS) for count in known]
+    start = Ceiling(clips, left_out, float(counted[0].mean()) if clips else None, reason=reason)
+    return start, [np.asarray(rate, np.float64)[used] for rate in rates], counted
 
 
-def _explain_scores(scores: np.ndarray, *, shares: bool) -> str:
-    """Why nothing can be said of some scores; empty where something can."""
-    if shares and (scores.min() < 0 or scores.max() > 1):
-        return f"scores from {scores.min():g} to {scores.max():g} are no shares of viewers"
+def _explain_scores(scores: np.ndarray, *shares: np.ndarray) -> str:
+    """Why nothing can be said of some scores, which are made of shares; empty where something can."""
+    for share in shares:
+        if share.min() < 0 or share.max() > 1:
+            return f"scores from {share.min():g} to {share.max():g} are no shares of viewers"
     return f"all scores are {scores[0]:g}" if np.ptp(scores) == 0 else ""
 
 
@@ -151,15 +159,17 @@ def _add_halves(start: Ceiling, halves: tuple[float, float]) -> Ceiling:
 
 
 def _add_ceilings(
-    start: Ceiling, scores: np.ndarray, chance: np.ndarray, find_spearman: Callable[[float], float]
+    start: Ceiling, scores: np.ndarray, chance: np.ndarray, find_spearman: Callable[[float], tuple[float, float, float]]
 ) -> Ceiling:
-    """Add reliability and ceilings, from each clip's variance by the viewers' chance."""
+    """Add reliability and ceilings, from each clip's variance by the viewers' chance.
+
+    `find_spearman` gives the Spearman ceiling and the ends of its interval from the Pearson ceiling.
+    """
     reliability = float(1 - chance.mean() / scores.var(ddof=1))
     if reliability <= 0:
         return replace(start, reliability=reliability, reason=_NOTHING_LEFT)
     pearson = reliability**0.5
-    ranks = find_spearman(pearson)
-    low, high = _ceiling_interval(scores, chance, ranks / pearson)
+    ranks, low, high = find_spearman(pearson)
     return replace(start, reliability=reliability, pearson=pearson, spearman=ranks, low=low, high=high)
 
 
@@ -226,8 +236,8 @@ def spearman_brown(half: float) -> float:
     return 2 * half / (1 + half) if half > -1 else float("nan")
 
 
-def spearman_ceiling(scores: np.ndarray, responses: np.ndarray) -> float:
-    """Spearman's correlation between the clips' true shares and their scores, which no model can exceed.
+def spearman_ceiling(scores: np.ndarray, responses: np.ndarray, seed: int = 0) -> float:
+    """Spearman's correlation between the clips' true shares and their scores: that of a perfect model.
 
     The true shares' distribution is estimated from the counts, without a form that it must have (Laird 1978): by
     expectation maximisation on a grid, from the beta distribution of the same mean and variance. In skewed data the
@@ -236,27 +246,37 @@ def spearman_ceiling(scores: np.ndarray, responses: np.ndarray) -> float:
     Args:
         scores: Shares of viewers, (N,), which vary more than chance alone makes them.
         responses: Number of viewers of each clip, (N,), at least 2.
+        seed: Seed of the draw of clips where they are more than 20,000.
     Returns:
-        In [0, 1].
+        In [0, 1]; not a number where all scores are equal.
     """
-    hits = np.round(scores * responses)
-    grid = (np.arange(_GRID) + 0.5) / _GRID
+    if np.ptp(scores) == 0:
+        return float("nan")
+    rows = np.random.default_rng(seed).permutation(len(scores))[:_MOST_CLIPS]
+    scores, responses = scores[rows], responses[rows]
+    hits, grid = np.round(scores * responses), _lay_grid(scores, responses)
     pairs, rows, numbers = np.unique(np.stack([hits, responses], 1), axis=0, return_inverse=True, return_counts=True)
     # h ln t + (n - h) ln(1 - t), of each distinct pair of counts and each true share
     logs = xlogy(pairs[:, :1], grid) + xlog1py(pairs[:, 1:] - pairs[:, :1], -grid)
     likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
     prior = _start_prior(scores, responses, grid)
     for _ in range(int(np.clip(len(scores) // _CLIPS_A_STEP, _FEWEST_STEPS, _MOST_STEPS))):
-        posterior = likelihood * prior
-        posterior /= posterior.sum(axis=1, keepdims=True)
-        prior = numbers @ posterior / len(scores)
+        before, whole = prior, likelihood @ prior
+        prior = before * ((numbers / whole) @ likelihood) / len(scores)  # the posteriors' mean
     # Rank of a true share: what lies below it, and half of its own cell.
     ranks = prior.cumsum() - prior / 2
     spread = np.sqrt(prior @ ranks**2 - (prior @ ranks) ** 2)
-    expected = (posterior @ ranks)[rows.ravel()]
+    expected = (likelihood @ (before * ranks) / whole)[rows.ravel()]
     observed = rankdata(scores)
     covariance = np.mean((observed - observed.mean()) * (expected - expected.mean()))
     return float(np.clip(covariance / (observed.std() * spread), 0, 1))
+
+
+def _lay_grid(scores: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """True shares that the scores may come from: within four standard deviations of the viewers' chance around them."""
+    margin = 4 * np.sqrt(scores * (1 - scores) / responses).max()
+    low, high = max(scores.min() - margin, 0), min(scores.max() + margin, 1)
+    return low + (high - low) * (np.arange(_GRID) + 0.5) / _GRID
 
 
 def _start_prior(scores: np.ndarray, responses: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -268,15 +288,29 @@ def _start_prior(scores: np.ndarray, responses: np.ndarray, grid: np.ndarray) ->
     return density / density.sum()
 
 
-def _ceiling_interval(scores: np.ndarray, chance: np.ndarray, ratio: float) -> tuple[float, float]:
-    """95 % interval of the Spearman ceiling: that of Pearson's by the delta method over clips, times their ratio."""
+def _bootstrap_ceiling(scores: np.ndarray, responses: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Spearman's ceiling and its 95 % interval: normal, by the standard error over resampled clips.
+
+    Of many clips fewer are drawn, and the standard error is scaled by the square root of the numbers.
+    """
+    ceiling, rng = spearman_ceiling(scores, responses, seed), np.random.default_rng(seed)
+    count = min(len(scores), _RESAMPLED_CLIPS)
+    draws = [rng.integers(0, len(scores), count) for _ in range(_RESAMPLES)]
+    again = np.array([spearman_ceiling(scores[rows], responses[rows]) for rows in draws])
+    used = min(len(scores), _MOST_CLIPS)
+    error = again[np.isfinite(again)].std(ddof=1) * np.sqrt(count / used)
+    return ceiling, float(max(ceiling - _Z * error, 0)), float(min(ceiling + _Z * error, 1))
+
+
+def _pearson_interval(scores: np.ndarray, chance: np.ndarray) -> tuple[float, float]:
+    """95 % interval of Pearson's ceiling, by the delta method over clips."""
     squares = (scores - scores.mean()) ** 2
     variance = squares.mean()
     # R = 1 - C / V; what a clip adds to it: -(c_i - C) / V + C (v_i - V) / V^2
     added = -(chance - chance.mean()) / variance + chance.mean() * (squares - variance) / variance**2
-    reliability, margin = 1 - chance.mean() / variance, 1.959964 * added.std(ddof=1) / np.sqrt(len(scores))
-    low, high = np.sqrt(np.clip([reliability - margin, reliability + margin], 0, 1)) * ratio
-    return float(low), float(min(high, 1.0))
+    reliability, margin = 1 - chance.mean() / variance, _Z * added.std(ddof=1) / np.sqrt(len(scores))
+    low, high = np.sqrt(np.clip([reliability - margin, reliability + margin], 0, 1))
+    return float(low), float(high)
 
 
 def _number(value: float) -> float | None:
@@ -319,9 +353,16 @@ def share_of_ceiling(rho: float | None, low: float | None, high: float | None, c
     if low is None or high is None or not ceiling.low or ceiling.high is None:
         return ShareOfCeiling(share)
     below, above = min(ceiling.low, top), max(ceiling.high, top)
-    # [r c -+ sqrt((r c)^2 - l u' (2 r - l) (2 c - u'))] / [u' (2 c - u')], and with the other ends for the upper one
-    lower = rho * top - np.sqrt(max((rho * top) ** 2 - low * above * (2 * rho - low) * (2 * top - above), 0))
-    upper = rho * top + np.sqrt(max((rho * top) ** 2 - high * below * (2 * rho - high) * (2 * top - below), 0))
     if 2 * top <= above:
         return ShareOfCeiling(share)
-    return ShareOfCeiling(share, float(lower / (above * (2 * top - above))), float(upper / (below * (2 * top - below))))
+    # A share below 0 is the lower, the lower the ceiling.
+    lower = [_find_end(rho, low, top, end, -1) for end in (above, below)]
+    upper = [_find_end(rho, high, top, end, 1) for end in (below, above)]
+    return ShareOfCeiling(share, *(ends[0] if ends[0] >= 0 else ends[1] for ends in (lower, upper)))
+
+
+def _find_end(rho: float, end: float, top: float, ceiling_end: float, sign: int) -> float:
+    """Where (rho - x top)^2 = (rho - end)^2 + x^2 (top - ceiling_end)^2, on one side of rho / top."""
+    both = ceiling_end * (2 * top - ceiling_end)
+    root = np.sqrt(max((rho * top) ** 2 - end * both * (2 * rho - end), 0))
+    return float((rho * top + sign * root) / both)

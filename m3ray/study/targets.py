@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from m3ray.config import as_json
 from m3ray.features.target_columns import read_numbers
 from m3ray.model.metrics import METRICS
 from m3ray.schema import SIMILARITY
@@ -17,10 +18,12 @@ from m3ray.storage.root import Root
 from m3ray.study.ceiling import measure_study_ceilings
 from m3ray.study.cross_dataset import spearman_confidence_interval
 from m3ray.study.reliability import share_of_ceiling
+from m3ray.study.statistics import LEAST_CLIPS
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant, table1
 
 TABLE_FILE, CORRELATIONS_FILE = "targets.parquet", "target_correlations.parquet"
+MADE_OF_FILE = "targets.json"
 
 
 def select_models(tiers: Sequence[str], rows: Sequence[Variant]) -> list[Variant]:
@@ -42,10 +45,10 @@ def select_models(tiers: Sequence[str], rows: Sequence[Variant]) -> list[Variant
 
 
 def collect_targets(studies: Mapping[str, Study], models: Sequence[Variant]) -> pd.DataFrame:
-    """Put Table 6 together from the files of its trials, and write it beside the study's own.
+    """Put Table 6 together from the files of its trials, and write it beside the study's own, with what it is of.
 
     Args:
-        studies: Target to a study on it; all on one root.
+        studies: Target to a study on it, the study's own first or among them; all on one root.
         models: The models that each study has trained.
     Returns:
         A row a target and model: `target, variant, runs, clips, spearman, spearman_std, ensemble_spearman, mse,
@@ -59,6 +62,49 @@ def collect_targets(studies: Mapping[str, Study], models: Sequence[Variant]) -> 
     correlations = correlate_targets(catalogue, first.data.features.clip_ids, list(studies))
     root.write_table(pa.Table.from_pandas(correlations, preserve_index=False), *first.folder, CORRELATIONS_FILE)
     return frame
+
+
+def write_made_of(study: Study, models: Sequence[Variant]) -> None:
+    """Write what Table 6 was made of, so that it is not taken for that of a later study on the root.
+
+    Args:
+        study: The study, on its own target.
+        models: The models that it has trained, the full one first.
+    """
+    made_of = {
+        "key": study.loaded.key,
+        "seeds": study.seeds,
+        "models": [as_json(model) for model in models],
+        "folders": dict(study.loaded.folders),
+    }
+    study.root.write_json(made_of, *study.folder, MADE_OF_FILE)
+
+
+def is_of_study(root: Root, folder: tuple[str, ...], config: Mapping[str, Any]) -> bool:
+    """Tell whether Table 6 is of the study beside it.
+
+    Args:
+        root: Root that holds the study.
+        folder: The study's folder below the root.
+        config: The study's `config.json`.
+    Returns:
+        Whether both have the same clips, scores and target, seeds, features, and settings of the full model; not where
+        the table does not say what it was made of.
+    """
+    if not root.exists(*folder, MADE_OF_FILE):
+        return False
+    made_of = root.read_json(*folder, MADE_OF_FILE)
+    if any(made_of[name] != config.get(name) for name in ("key", "seeds")) or not made_of["models"]:
+        return False
+    full, *others = made_of["models"]
+    variants = {variant["name"]: variant for variant in config["variants"]}
+    folders = {tier: entry["folder"] for tier, entry in config["tiers"].items()}
+    seen = {tier for model in made_of["models"] for tier in model["tiers"]}
+    return (
+        variants.get(full["name"]) == full
+        and all(variants.get(model["name"], model) == model for model in others)
+        and all(made_of["folders"].get(tier) == folders.get(tier) for tier in seen)
+    )
 
 
 def read_targets(root: Root, folder: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -88,13 +134,14 @@ def _make_rows(study: Study, models: Sequence[Variant], catalogue: pa.Table) -> 
         is_done = study.root.exists(*folder, "trial.json")
         trial = study.root.read_json(*folder, "trial.json") if is_done else {"status": "failed"}
         rho = _read_ensemble_spearman(study, folder) if is_done else None
-        low, high = (None, None) if rho is None else spearman_confidence_interval(rho, len(study.data.val))
+        clips = len(study.data.val)
+        low, high = (None, None) if rho is None or clips < LEAST_CLIPS else spearman_confidence_interval(rho, clips)
         share = share_of_ceiling(rho, low, high, ceiling)
         rows.append(
             {
                 "target": study.data.target.name,
                 "variant": variant.name,
-                "clips": len(study.data.val),
+                "clips": clips,
                 "test_clips": len(study.data.test),
                 **{name: trial.get(name) for name in _FROM_TRIAL},
                 "ensemble_spearman": rho,

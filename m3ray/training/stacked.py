@@ -267,8 +267,11 @@ class TrainingEpochs:
         self._start = torch.zeros(1, dtype=torch.long, device=device)
         self._total = torch.zeros(len(order), dtype=self._features.dtype, device=device)
         self._progress = torch.zeros((), dtype=torch.float64, device=device)
-        self._loss = make_loss(configs, self._progress, self._features, self._scores.mean())
+        self._loss = make_loss(configs, self._progress, self._features, self._mean_score())
         self._train_full_batch = capture_step(lambda: self.train_batch(self._span), device)
+
+    def _mean_score(self) -> Tensor:
+        return self._scores.mean() if self._weights is None else (self._weights * self._scores).mean()
 
     def train(self, progress: float) -> np.ndarray:
         """Train for one epoch, each run in its own order of the clips.

@@ -18,7 +18,7 @@ from m3ray.schema import MEMORY
 
 def read(**columns):
     table = pa.table(columns)
-    found = read_memory_columns(table, np.arange(1, table.num_rows + 1))
+    found, _ = read_memory_columns(table, np.arange(1, table.num_rows + 1))
     assert all(column.type == MEMORY.field(name).type for name, column in found.items())
     return {name: column.to_pylist() for name, column in found.items()}
 
@@ -94,6 +94,8 @@ def test_two_names_of_one_column_are_not_guessed_at():
     [
         ({"responses": ["4", "-1"]}, r"row 2: responses is -1, expected a whole number, 0 or more"),
         ({"n_hits": ["4.5"]}, r"row 1: n_hits \(read as hits\) is 4\.5, expected a whole number"),
+        ({"hits": [2**60]}, r"row 1: hits is 1\.15292e\+18, expected at most 1,000,000,000 viewers"),
+        ({"responses": ["5", "1000000001"]}, "row 2: responses is 1e.09, expected at most 1,000,000,000 viewers"),
         ({"responses": ["inf"]}, "row 1: responses is inf, expected a whole number"),
         ({"hit_rate": [80.0]}, r"row 1: hit_rate is 80, expected a share in \[0, 1\]; divide percentages by 100"),
         ({"false_alarm_rate": [-0.1]}, "row 1: false_alarm_rate is -0.1, expected a share"),
@@ -105,3 +107,10 @@ def test_two_names_of_one_column_are_not_guessed_at():
 def test_impossible_numbers_name_row_and_column(columns, words):
     with pytest.raises(SchemaError, match=words):
         read(**columns)
+
+
+def test_a_total_that_is_another_than_its_parts_is_said():
+    table = pa.table({"hits": ["8", "8"], "misses": ["2", "2"], "responses": ["30", "10"]})
+    found, notes = read_memory_columns(table, np.array([2, 3]))
+    assert found["responses"].to_pylist() == [30, 10]
+    assert notes == ["responses is another than hits + misses in 1 rows (row 2: 30, 10); it stays as given"]

@@ -95,6 +95,8 @@ def test_a_score_far_from_the_hit_rate_is_said_and_stays():
         ),
         ({"responses": -1}, "clip c1: hits nan, responses -1"),
         ({"false_alarms": 3, "false_alarm_responses": 2}, "clip c1: false_alarms 3, false_alarm_responses 2"),
+        ({"responses": 2**60}, "clip c1: hits nan, responses 1.15292e.18; expected at most 1,000,000,000 viewers"),
+        ({"responses": 2**60 + 1}, "clip c1: hits nan, responses 1.15292e.18; expected at most"),
         ({"hits": -1}, "clip c1: hits -1, responses nan"),
     ],
 )

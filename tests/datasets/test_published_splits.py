@@ -57,9 +57,10 @@ def test_lists_of_train_and_val_in_any_protocol(tmp_path, value, protocol):
         ((["a", "test_b.webm"], ["c", "train_d.webm"]), {"a": "train", "test_b.webm": "train", "c": "val",
                                                         "train_d.webm": "val"}),
         (({"a"}, frozenset({"b"})), {"a": "train", "b": "val"}),
-        (([], []), {}),
+        ((["a.mp4", "train_station"], ["b.mp4", "val_thorens"]), {"a.mp4": "train", "train_station": "train",
+                                                                "b.mp4": "val", "val_thorens": "val"}),
     ],
-    ids=["pairs of two", "three", "numbers", "names like splits", "sets", "empty"],
+    ids=["pairs of two", "three", "numbers", "names like splits", "sets", "texts that hold a split's word"],
 )  # fmt: skip
 def test_two_or_three_lists_are_train_val_and_test(value, expected):
     assert _collect(_from_plain(value, "s.pkl"), "s.pkl") == expected
@@ -83,6 +84,7 @@ def test_a_pickle_of_python_2(tmp_path):
         (([1.5], ["b"]), "a video is 1.5; expected"),
         ({"train": 7}, "train holds int; expected a list of videos or a split"),
         ([("a", "train"), ("b", "dev"), ("c", "later"), ("d", "val")], "c is in split 'later', none of train"),
+        (([], []), "names no video; expected some in train and in val"),
         ((["a", "b"], ["b"]), "b is in train and in val: a leak"),
     ],
 )

@@ -16,6 +16,10 @@ def test_rates_are_shares_and_unknown_where_nobody_was_asked():
     np.testing.assert_array_equal(found, [0.75, 0.0, NAN, NAN, NAN])
 
 
+def test_rates_of_lists():
+    np.testing.assert_array_equal(rate([3, 1], [4, 0]), [0.75, NAN])
+
+
 def test_the_corrected_score_is_the_difference():
     np.testing.assert_allclose(corrected_score([0.8, 0.2, NAN], [0.1, 0.5, 0.1]), [0.7, -0.3, NAN])
 

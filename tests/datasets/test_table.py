@@ -282,7 +282,7 @@ def test_any_bytes_give_one_line_that_names_the_file(tmp_path, name):
 def test_dots_lead_somewhere_beneath_a_bucket():
     """Beside a table in S3; keys with dots of their own cannot be asked for."""
     sheet = table.read_csv_text(b"uri\n./a.mp4\nx/../b.mp4\n../c.mp4\ns3://o/./d.mp4\n/v/e.mp4\n", "t.csv")
-    found = table._as_catalogue(sheet, "s3://bkt/t/clips.csv")["uri"].to_pylist()
+    found = table._as_catalogue(sheet, "s3://bkt/t/clips.csv")[0]["uri"].to_pylist()
     assert found == ["s3://bkt/t/a.mp4", "s3://bkt/t/b.mp4", "s3://bkt/c.mp4", "s3://o/./d.mp4", "/v/e.mp4"]
     with pytest.raises(SchemaError, match=r"row 1: uri .* climbs out of its bucket"):
         table._as_catalogue(table.read_csv_text(b"uri\n../../a.mp4\n", "t.csv"), "s3://bkt/t/clips.csv")

@@ -178,6 +178,6 @@ def test_targets_weights_and_table_6_from_the_command_s_options_to_the_page(jobs
     build_report(out)
     page = (tmp_path / "out" / "report" / "index.html").read_text()
     assert "Table 6. Targets by models" in page
-    assert "of the ceiling: no model's rank correlation can exceed" in page
+    assert "of the ceiling by the ensemble" in page
     with pytest.raises(ConfigError, match="--target d_prime: the column is missing"):
         jobs.ablate(AblateOptions(out=out, target="d_prime"))

@@ -138,7 +138,7 @@ def test_a_clip_of_no_weight_moves_nothing(loss):
 def test_a_weighted_error_is_its_weight_times_it():
     p, y = torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.7])
     assert mse(p, y, torch.tensor([3.0, 0.5])).item() == pytest.approx((3 * 0.16 + 0.5 * 0.04) / 2)
-    tails = tail_weights(y, 2.0, 4.0, 0.4)
+    tails = tail_weights(y, 2.0, 4.0, 0.4, torch.tensor([3.0, 0.5]))
     expected = (tails * torch.tensor([3 * 0.16, 0.5 * 0.04])).mean().item()
     assert mse_tails(p, y, centre=0.4, weights=torch.tensor([3.0, 0.5])).item() == pytest.approx(expected)
 
@@ -158,3 +158,14 @@ def test_weights_of_each_run_are_its_own(loss):
     p, y, weights = torch.rand(3, 5, 32, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
     apart = torch.stack([loss(p[k], y[k], weights=weights[k]) for k in range(5)])
     torch.testing.assert_close(loss(p, y, weights=weights), apart)
+
+
+@pytest.mark.parametrize("loss", [mse, lambda p, y, weights=None: mse_tails(p, y, 40.0, 2.0, weights=weights)])
+def test_a_weight_is_a_clip_repeated(loss):
+    """Weights of mean 1 over the batch, against a batch in which each clip stands as often as it weighs."""
+    generator = torch.Generator().manual_seed(10)
+    p, y = torch.rand(2, 3, 12, generator=generator, dtype=torch.float64)
+    counts = torch.tensor([0, 1, 2, 3, 4, 1, 1, 0, 5, 2, 1, 4])
+    rows = torch.repeat_interleave(torch.arange(12), counts)
+    weights = counts.double() / counts.double().mean()
+    torch.testing.assert_close(loss(p, y, weights=weights), loss(p[:, rows], y[:, rows]))

@@ -6,7 +6,14 @@ import pandas as pd
 
 from m3ray.config.presets import CARBON
 from m3ray.costs import estimate_usage
-from m3ray.reports.run_section import _count_reasons, _summarise_costs, describe_clusterings, start_page, sum_runs
+from m3ray.reports.run_section import (
+    _count_reasons,
+    _describe_clusters,
+    _summarise_costs,
+    describe_clusterings,
+    start_page,
+    sum_runs,
+)
 from m3ray.storage.tier_index import TierEntry, update_tier_index
 
 
@@ -56,6 +63,13 @@ def test_reasons_are_counted_the_commonest_first():
     ]
 
 
+def test_an_unknown_accuracy_of_dbscan_s_predictor_has_its_reason():
+    learned = {"columns_": ["dbscan_cluster_0", "dbscan_noise"], "noise_share_": 0.5, "predictor_accuracy_": None}
+    assert _describe_clusters(learned).endswith("unknown: there are fewer than 25 train clips")
+    older = {"columns_": ["dbscan_cluster_0", "dbscan_cluster_1"]}
+    assert _describe_clusters(older).endswith("unknown: an earlier m3ray did not keep it")
+
+
 def test_dbscan_s_noise_and_its_predictor_s_accuracy_are_shown(root):
     """Both were in the job's log alone."""
     entry = TierEntry("similarity-0", identity={"config": {"measure": "dbscan"}})
@@ -71,6 +85,8 @@ def test_dbscan_s_noise_and_its_predictor_s_accuracy_are_shown(root):
         "2 clusters, 25.0% of the clips are noise, the largest group has 50.0%; clusters predicted right: 91.5% of "
         "held-out train clips"
     )
-    assert details["DBSCAN of event"] == ("1 cluster, 25.0% of the clips are noise; clusters predicted right: unknown")
+    assert details["DBSCAN of event"] == (
+        "1 cluster, 25.0% of the clips are noise; clusters predicted right: unknown: there is one cluster"
+    )
     root.delete("artifacts", "similarity-0.json")
     assert describe_clusterings(root, {"similarity": entry}) == {}

@@ -1,9 +1,114 @@
 """The study on the page: its tables and headline."""
 
+import pandas as pd
+import pyarrow as pa
+import pytest
 from made_reports import fill_page, make_trials
 
-from m3ray.reports.study_section import _table_content, add_study
+from m3ray.reports.page import build_report
+from m3ray.reports.study_section import _table_content, add_study, remove_hidden_tables
 from m3ray.reports.tables.study import build_study_table
+
+FOLDER = ("study", "ablation")
+
+
+def keep_tables(root, **changes):
+    tables = root.read_json(*FOLDER, "tables.json")
+    root.write_json({name: tables[name] for name in ("3", "measures")} | changes, *FOLDER, "tables.json")
+
+
+def write_targets(root, **changes):
+    """Table 6 of the root's own study, but for what changes of the study that it says to be of."""
+    config = root.read_json(*FOLDER, "config.json") | {"key": "made", "seeds": [0, 1]}
+    root.write_json(config, *FOLDER, "config.json")
+    full = root.read_json(*FOLDER, "tables.json")["measures"]["full"]
+    row = {"variant": full, "runs": 2, "clips": 40, "test_clips": 0, "mse": 0.01, "status": "done", "reason": "",
+           "spearman": 0.5, "spearman_std": 0.01, "ensemble_spearman": 0.52, "test_spearman": None, "ceiling": 0.8,
+           "share": 0.65, "share_low": 0.6, "share_high": 0.7}  # fmt: skip
+    rows = pd.DataFrame([row | {"target": name} for name in ("score", "alpha")])
+    among = pd.DataFrame({"target": ["score", "alpha"], "score": [1.0, 0.3], "alpha": [0.3, 1.0]})
+    root.write_table(pa.Table.from_pandas(rows), *FOLDER, "targets.parquet")
+    root.write_table(pa.Table.from_pandas(among), *FOLDER, "target_correlations.parquet")
+    made_of = {
+        "key": config["key"],
+        "seeds": config["seeds"],
+        "models": [variant for variant in config["variants"] if variant["name"] == full],
+        "folders": {name: entry["folder"] for name, entry in config["tiers"].items()},
+    }
+    root.write_json(made_of | changes, *FOLDER, "targets.json")
+
+
+def test_tables_of_an_earlier_study_are_removed(root):
+    root.write_bytes(b"mine", "report", "tables", "table1-mine.md")
+    build_report(root.uri)
+    keep_tables(root)
+    build_report(root.uri)
+    kept = {f"table{number}.{kind}" for number in (3, 5) for kind in ("md", "tex", "csv")} | {"table1-mine.md"}
+    assert set(root.list_names("report", "tables")) == kept
+
+
+def test_a_root_without_tables_has_none_to_remove(root):
+    root.delete_folder("report")
+    remove_hidden_tables(root, [])
+
+
+def test_table_6_of_the_study_is_shown(root):
+    write_targets(root)
+    page = fill_page(root, add_study)
+    assert page.tables[-1]["number"] == 6
+    assert not any("Table 6" in line for line in page.missing)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": "other clips, scores or target"},
+        {"seeds": [7, 8]},
+        {"models": []},
+        {"folders": {"raw": "raw-other", "scene": "scene-other"}},
+    ],
+)
+def test_table_6_of_another_study_is_left_out(root, changes):
+    write_targets(root, **changes)
+    page = fill_page(root, add_study)
+    assert 6 not in [table["number"] for table in page.tables]
+    assert any("Table 6 is left out: the root's is of another study" in line for line in page.missing)
+
+
+def test_table_6_with_other_epochs_is_left_out(root):
+    full = root.read_json(*FOLDER, "tables.json")["measures"]["full"]
+    own = next(v for v in root.read_json(*FOLDER, "config.json")["variants"] if v["name"] == full)
+    other = own | {"training": own["training"] | {"epochs": own["training"]["epochs"] + 1}}
+    write_targets(root, models=[other])
+    assert 6 not in [table["number"] for table in fill_page(root, add_study).tables]
+
+
+def test_table_6_that_does_not_say_what_it_is_of_is_left_out(root):
+    write_targets(root)
+    root.delete(*FOLDER, "targets.json")
+    page = fill_page(root, add_study)
+    assert 6 not in [table["number"] for table in page.tables]
+    assert any("Table 6 is left out" in line for line in page.missing)
+
+
+def test_another_target_is_named_in_titles_on_the_page_and_in_the_files(root):
+    score = fill_page(root, add_study)
+    assert not any("Target" in table["title"] for table in score.tables)
+    root.write_json({"target": "alpha", "basis": "alpha"}, *FOLDER, "ceiling.json")
+    page = fill_page(root, add_study)
+    assert all(table["title"].endswith(". Target: decay (alpha)") for table in page.tables)
+    for kind in ("md", "tex"):
+        assert "Target: decay (alpha)." in root.read_bytes("report", "tables", f"table3.{kind}").decode()
+
+
+def test_a_table_without_rows_is_left_out_with_the_reason(root):
+    """Without raw, Table 2 was one row that said: not run."""
+    keep_tables(root, **{"1": [], "2": []})
+    page = fill_page(root, add_study)
+    assert [table["number"] for table in page.tables] == [3, 5]
+    for number in (1, 2):
+        assert f"Table {number} is left out: raw is not among the study's tiers." in page.missing
+    assert not any("Table 2 was not asked for" in line for line in page.missing)
 
 
 def test_tables_that_were_not_asked_for_are_named(root):

@@ -8,6 +8,7 @@ from m3ray.errors import ConfigError
 from m3ray.request.checks import check_request
 from m3ray.request.targets import check_targets
 from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.root import Root
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,7 @@ def root(tmp_path_factory):
         ({"target": "alpha"}, "--target alpha: the column is missing: .* has score, hit_rate, .*, corrected, d_prime"),
         ({"target": "false_alarm_rate", "weigh": "responses"}, "give a column false_alarm_responses"),
         ({"weigh": "responses", "unfrozen": "small"}, "weighs all clips alike: leave one of them out"),
+        ({"target": "long"}, "--target long: .* is no VideoMem, which alone has a long-term score: leave --target out"),
     ],
 )
 def test_a_job_is_refused_before_it_begins(root, kind, settings, message):
@@ -35,6 +37,23 @@ def test_a_job_is_refused_before_it_begins(root, kind, settings, message):
 @pytest.mark.parametrize("settings", [{}, {"target": "d_prime"}, {"weigh": "responses"}, {"tables": (3, 6)}])
 def test_what_the_data_have_passes(root, settings):
     check_request(AblateOptions(out=root.path(), **settings))
+
+
+def test_a_study_without_a_table_is_refused(root):
+    with pytest.raises(
+        ConfigError, match="--tables: expected at least one number of 1, 2, 3, 4, 6: leave --tables out"
+    ):
+        check_request(AblateOptions(out=root.path(), tables=()))
+
+
+@pytest.mark.parametrize(("held", "asked"), [("short", "long"), ("long", "short")])
+def test_a_root_holds_one_of_videomem_s_two_scores(root, tmp_path, held, asked):
+    kept = Root(str(tmp_path))
+    kept.write_json({"m3ray": "0", "dataset": "videomem", "settings": {"target": held}}, "dataset.json")
+    clips = read_catalogue(root)
+    with pytest.raises(ConfigError, match=f"--target {asked}: .* was made with --target {held}, .* give another --out"):
+        check_targets(kept, clips, AblateOptions(out=kept.path(), target=asked))
+    check_targets(kept, clips, AblateOptions(out=kept.path(), target=held))
 
 
 def test_the_demo_s_clips_are_drawn_later(root):

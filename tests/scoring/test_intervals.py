@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 from conformal import DRAWS, fit_plain, simulate
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m3ray.scoring.intervals import (
     IntervalRule,
@@ -121,6 +123,38 @@ def test_degenerate_clips_give_finite_ordered_intervals(scores, truth):
     low, high = fit_intervals(scores, truth)(np.array([0.0, 0.5, 1.0]))
     assert np.isfinite([low, high]).all()
     assert (low <= high).all()
+
+
+def test_one_error_among_exact_scores_gives_finite_intervals():
+    """Where it is not among the clips that the shape is fitted on, they have no error at all."""
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        scores = rng.random(40)
+        truth = scores.copy()
+        truth[rng.integers(40)] += 0.2
+        rule = fit_intervals(scores, truth)
+        assert np.isfinite([rule.low, rule.high]).all()
+        assert np.abs([rule.low, rule.high]).max() <= 0.3
+
+
+@st.composite
+def draw_clips(draw):
+    """Scores and errors of some 9 to 80 clips: few distinct values, so that ties and zeros are common, of any size."""
+    count = draw(st.integers(9, 80))
+    numbers = st.floats(-1e100, 1e100, allow_nan=False) | st.floats(-1, 1) | st.just(0.0)
+    levels = [draw(st.lists(numbers, min_size=1, max_size=count)) for _ in range(2)]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return tuple(rng.choice(values, count) for values in levels)
+
+
+@given(draw_clips(), st.booleans())
+def test_any_finite_clips_give_finite_ordered_intervals(clips, near):
+    scores, truth = clips
+    truth = scores + truth if near else truth
+    rule = fit_intervals(scores, truth)
+    assert np.isfinite([rule.low, rule.high]).all()
+    assert (rule.low <= rule.high).all()
+    assert (np.diff(rule.knots) > 0).all()
 
 
 def test_a_rule_is_a_line_between_knots_and_level_beyond():

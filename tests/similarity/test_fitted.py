@@ -36,6 +36,13 @@ def test_few_clips_lower_the_components_and_say_so():
     assert fitted.parts["scene"][0].components == 4
 
 
+def test_few_columns_lower_the_components_and_say_so():
+    narrow = {"scene": vectors(98)["scene"][:, :2]}
+    with pytest.warns(UserWarning, match="scene has 2 columns, which allow 2 of 10 components"):
+        fitted = FittedSimilarity.fit(SimilarityConfig(measure="fractional_mean"), narrow)
+    assert fitted.parts["scene"][0].components == 2
+
+
 def test_eps_is_each_tier_s_own():
     config = SimilarityConfig(eps_scene=1.25, eps_event=0.9)
     assert make_measure(config, "scene").get_params()["eps"] == 1.25

@@ -46,7 +46,7 @@ def test_a_study_s_tables_leave_its_ceilings_on_disk(viewed):
     assert kept == measure_study_ceilings(study.data, read_catalogue(viewed))
     assert set(viewed.read_json(*study.folder, "ceiling.json")) == {"target", "basis", "val", "test", "all"}
     text = describe_ceiling(kept)
-    assert f"can exceed {kept.of('val').spearman:.3f} for score on val" in text
+    assert f"can exceed about {kept.of('val').spearman:.3f} for score on val" in text
     assert "with 40 viewers a clip" in text
 
 

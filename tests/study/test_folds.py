@@ -66,6 +66,29 @@ def test_every_fold_gets_a_group_though_one_is_large():
     assert sorted(np.bincount(drawn)) == [3, 3, 50]
 
 
+@pytest.mark.parametrize("seed", range(100))
+def test_no_fold_is_left_with_one_clip_where_groups_allow_two(seed):
+    """They do where the groups of one clip can fill all folds that no larger group is for."""
+    rng = np.random.default_rng(seed)
+    folds = rng.integers(2, 11)
+    clips = rng.integers(2 * folds, 5 * folds)
+    others = rng.integers(0, rng.integers(folds, clips + 1), clips - folds)
+    groups = np.unique(np.r_[np.arange(folds), others], return_inverse=True)[1]
+    sizes = np.bincount(groups)
+    allowed = (sizes == 1).sum() >= 2 * max(0, folds - (sizes > 1).sum())
+    counts = np.bincount(draw_folds(rng.beta(8, 3, clips), groups, folds, seed), minlength=folds)
+    assert counts.min() >= (2 if allowed else 1)
+
+
+def test_where_groups_do_not_allow_two_clips_the_split_is_undefined():
+    data = planted(40)
+    groups = np.r_[np.zeros(38, int), 1, 2]
+    splits = cut(replace(data, train=np.arange(30), val=np.arange(30, 40)), folds=3, groups=groups)
+    small = [k for k in range(3) if len(splits.rows(k)[1]) == 1]
+    assert len(small) == 2
+    assert train_fold(RAW, splits, small[0], {}, (0,), CPU).reason == "1 val clips: a rank correlation needs 2"
+
+
 @pytest.mark.parametrize(
     ("folds", "clips", "groups", "message"),
     [

@@ -237,21 +237,21 @@ def test_true_differences_are_covered_and_found(metric):
 
 def test_a_clip_without_weight_is_no_clip():
     rng = np.random.default_rng(3)
-    truth, models = rng.random(1000), rng.random((2, 4, 1000))
+    truth, (full, row) = rng.random(1000), rng.random((2, 4, 1000))
     weights = np.arange(1000) < 30
     for metric in ("spearman", "mse"):
-        whole = difference(*models, truth, metric=metric, weights=weights)
-        alone = difference(*models[..., :30], truth[:30], metric=metric, weights=np.ones(30))
+        whole = difference(full, row, truth, metric=metric, weights=weights)
+        alone = difference(full[:, :30], row[:, :30], truth[:30], metric=metric, weights=np.ones(30))
         found, expected = ([d.estimate, d.low, d.p, d.degrees_of_freedom] for d in (whole, alone))
         assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_neither_the_size_of_weights_nor_the_units_of_an_error_change_what_is_found():
     rng = np.random.default_rng(4)
-    truth, models = rng.random(60), rng.random((2, 4, 60))
-    usual = difference(*models, truth, metric="mse")
-    assert usual.p == pytest.approx(difference(*models, truth, metric="mse", weights=np.full(60, 1e307)).p)
-    small = difference(*(1e-7 * models), 1e-7 * truth, metric="mse")
+    truth, (full, row) = rng.random(60), rng.random((2, 4, 60))
+    usual = difference(full, row, truth, metric="mse")
+    assert usual.p == pytest.approx(difference(full, row, truth, metric="mse", weights=np.full(60, 1e307)).p)
+    small = difference(1e-7 * full, 1e-7 * row, 1e-7 * truth, metric="mse")
     assert small.p == pytest.approx(usual.p), "decay rates are as small"
 
 

@@ -1,5 +1,6 @@
 """Table 6: targets by models, on made features and made viewers."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,20 @@ import pytest
 import torch
 from made_viewers import add_viewers, made_viewed_root
 
-from m3ray.config import TrainConfig
+from m3ray.config import TrainConfig, as_json
 from m3ray.features.load import load_data, load_target
 from m3ray.features.target_columns import list_study_targets
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.study.store import write_trial
 from m3ray.study.study import Study
-from m3ray.study.targets import collect_targets, correlate_targets, read_targets, select_models
+from m3ray.study.targets import (
+    collect_targets,
+    correlate_targets,
+    is_of_study,
+    read_targets,
+    select_models,
+    write_made_of,
+)
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant, study_variants
 
@@ -67,6 +75,36 @@ def test_targets_are_crossed_with_models(studies):
     kept, correlations = read_targets(studies["score"].root, ("study", "ablation"))
     pd.testing.assert_frame_equal(kept, frame)
     assert list(correlations["target"]) == list(studies)
+
+
+def test_the_table_says_which_study_it_is_of(studies):
+    """The report leaves it out beside another study's tables."""
+    study = studies["score"]
+    write_made_of(study, models())
+    config = {"key": study.loaded.key, "seeds": [0, 1], "variants": json.loads(json.dumps(as_json(models())))}
+    config["tiers"] = {name: {"folder": folder} for name, folder in study.loaded.folders.items()}
+    assert is_of_study(study.root, study.folder, config)
+    longer = replace(models()[0], training=replace(SMALL, epochs=4))
+    others = [
+        {"key": studies["alpha"].loaded.key},
+        {"seeds": [0, 1, 2]},
+        {"variants": json.loads(json.dumps(as_json([longer])))},
+        {"variants": []},
+        {"tiers": config["tiers"] | {"scene": {"folder": "scene-other"}}},
+    ]
+    assert not any(is_of_study(study.root, study.folder, config | other) for other in others)
+    assert is_of_study(study.root, study.folder, config | {"variants": config["variants"][:1]}), "raw is Table 1's row"
+
+
+def test_few_val_clips_have_a_share_without_an_interval(tmp_path):
+    root = made_viewed_root(tmp_path, rows=90)
+    loaded = load_data(root, ("raw", "scene"))
+    study = Study(root, "ablation", replace(loaded, data=replace(loaded.data, val=loaded.data.val[:12])), (0,))
+    write_trial(study, models()[0], run_trial(models()[0], study.data, study.seeds, torch.device("cpu")))
+    row = collect_targets({"score": study}, models()[:1]).iloc[0]
+    assert row["clips"] == 12
+    assert np.isfinite(row["ensemble_spearman"])
+    assert pd.isna([row["share_low"], row["share_high"]]).all()
 
 
 def test_predictions_come_back_in_the_target_s_units(studies):

@@ -342,3 +342,14 @@ def test_a_weighted_step_stays_on_its_device():
     epochs = TrainingEpochs(model, make_optimiser(model, configs), split, configs, order)
     counted = count_operations(epochs.train_batch, epochs._span)
     assert counted.uploads == counted.downloads == 0
+
+
+def test_weighted_tails_are_far_from_the_weighted_mean():
+    """Against a training in which each clip stands as often as it weighs; an epoch is one batch."""
+    train, val = data()
+    counts = torch.tensor([1.0, 3.0] * 70, dtype=torch.float64)
+    rows = torch.repeat_interleave(torch.arange(140), counts.long())
+    base = TrainConfig(hidden=(16,), epochs=3, loss="mse_tails", tails_centre="data", tails_gain=50.0, batch=280)
+    weighted = train_runs((*train, counts), val, base, [3])
+    repeated = train_runs((train[0][rows], train[1][rows]), val, base, [3])
+    np.testing.assert_allclose(weighted.val, repeated.val, atol=1e-9)

@@ -30,3 +30,9 @@ def test_nothing_is_said_where_the_tails_weigh_more_or_the_loss_is_another():
     scores = np.linspace(0.2, 1, 50)
     assert describe_tails(scores, TrainConfig(loss="mse_tails", tails_gain=50.0)) is None
     assert describe_tails(scores, TrainConfig(loss="mse")) is None
+
+
+def test_weights_are_those_of_clips_repeated():
+    scores, counts = np.array([0.2, 0.5, 0.9]), np.array([1, 2, 5])
+    expected = span_tail_weights(np.repeat(scores, counts), TAILS)
+    assert span_tail_weights(scores, TAILS, counts) == pytest.approx(expected)

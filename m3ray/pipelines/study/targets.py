@@ -17,7 +17,7 @@ from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import group_column
 from m3ray.study.study import Study
-from m3ray.study.targets import collect_targets, select_models
+from m3ray.study.targets import collect_targets, select_models, write_made_of
 from m3ray.study.variants import Variant
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,7 @@ def run_targets(
         train_missing(own, models, resources)
         studies[target] = own
     collect_targets(studies, models)
+    write_made_of(study, models)
     return True
 
 

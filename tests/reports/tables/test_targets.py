@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from m3ray.reports.tables.study import to_latex, to_markdown
-from m3ray.reports.tables.targets import build_targets_table
+from m3ray.reports.tables.targets import build_targets_table, describe_target, name_in_words
 
 
 def make_rows(test_clips=0):
@@ -27,15 +27,35 @@ def test_a_row_is_a_target_and_a_column_a_model():
     table = build_targets_table(*make_rows())
     assert list(table.frame["Target"]) == ["score", "decay"]
     assert list(table.frame["rho of M3-S"]) == ["0.6000 ± 0.0100 [0.6200]"] * 2
-    assert table.frame.loc[0, "Share, M3-S"] == "0.75 [0.70, 0.80]"
+    assert table.frame.loc[0, "Share, ensemble of M3-S"] == "0.75 [0.70, 0.80]"
     assert "M3-S on test" not in table.frame.columns
     assert list(build_targets_table(*make_rows(test_clips=9)).frame["M3 on test"]) == ["0.5000", "undefined"]
+
+
+def test_few_clips_have_no_interval_and_the_table_says_so():
+    rows, among = make_rows()
+    few = rows.assign(clips=19, share_low=np.nan, share_high=np.nan)
+    table = build_targets_table(few, among)
+    assert table.frame.loc[0, "Share, ensemble of M3-S"] == "0.75"
+    assert "No interval under 20 val clips: score, decay." in table.notes
+    assert not any("No interval" in note for note in build_targets_table(rows, among).notes)
+
+
+def test_targets_have_names_in_words():
+    assert [name_in_words(name) for name in ("alpha", "d_prime", "hit_rate", "new")] == [
+        "decay",
+        "d'",
+        "hit rate",
+        "new",
+    ]
+    assert describe_target("alpha") == "decay (alpha)"
+    assert describe_target("new") == "new"
 
 
 def test_what_is_undefined_or_unknown_says_so():
     table = build_targets_table(*make_rows())
     assert table.frame.loc[1, "rho of M3"] == "undefined (2 of 4 runs diverged or are constant)"
-    assert (table.frame.loc[1, "Ceiling"], table.frame.loc[1, "Share, M3-S"]) == ("unknown", "")
+    assert (table.frame.loc[1, "Ceiling"], table.frame.loc[1, "Share, ensemble of M3-S"]) == ("unknown", "")
     assert table.frame.loc[0, "~ decay"] == "undefined"
     assert "No ceiling of decay: it is not in the data." in table.notes
 
