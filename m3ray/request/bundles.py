@@ -80,18 +80,19 @@ def _read_user_tiers(name: str, provided: Mapping[str, TierEntry], files: Mappin
     return tuple(read_user_tier(tier, files[tier], scaled=bool(entry.scaled)) for tier, entry in provided.items())
 
 
-def select_evaluation_split(catalogue: pa.Table, uri: str) -> str:
+def select_evaluation_split(catalogue: pa.Table, uri: str, target: str = "score") -> str:
     """Select the split that bundles are evaluated on: test, else val.
 
     Args:
-        catalogue: Catalogue of the root, with `split` and `score`.
+        catalogue: Catalogue of the root, with `split` and the target.
         uri: Address of the root, for the error.
+        target: Column that the bundle predicts.
     Returns:
         `test` or `val`.
     Raises:
         StudyError: If neither has a clip with a score.
     """
-    splits = set(catalogue.filter(pc.is_valid(catalogue["score"]))["split"].to_pylist())
+    splits = set(catalogue.filter(pc.is_valid(catalogue[target]))["split"].to_pylist())
     split = next((name for name in ("test", "val") if name in splits), None)
     if split is None:
         raise StudyError(f"{uri} has no scored clip in test or val: nothing to evaluate a bundle on")

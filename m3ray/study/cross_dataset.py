@@ -30,6 +30,7 @@ class Evaluation:
         mse: Mean squared error.
         untrained: Whether the bundle's features came from random weights.
         target: What was predicted.
+        bundle: Name of the bundle.
         reliability: Share of the scores' variance that is not the viewers' chance; None where it is unknown.
         ceiling: Highest rank correlation that a perfect model could have with these scores; None where it is unknown.
         share: `spearman` as a share of the ceiling; None where either is unknown.
@@ -49,6 +50,7 @@ class Evaluation:
     mse: float
     untrained: bool = False
     target: str = SCORE
+    bundle: str = ""
     reliability: float | None = None
     ceiling: float | None = None
     share: float | None = None
@@ -146,9 +148,10 @@ def as_markdown(evaluations: list[Evaluation]) -> str:
         some.
     """
     columns = list(dict.fromkeys(row.evaluated_on for row in evaluations))
-    cells = {(row.trained_on, row.evaluated_on): _cell(row) for row in evaluations}
+    labels = _label_bundles(evaluations)
+    cells = {(label, row.evaluated_on): _cell(row) for label, row in zip(labels, evaluations, strict=True)}
     lines = [f"| trained on | {' | '.join(f'on {name}' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for name in dict.fromkeys(row.trained_on for row in evaluations):
+    for name in dict.fromkeys(labels):
         lines.append(f"| {name} | " + " | ".join(cells.get((name, column), "") for column in columns) + " |")
     lines += ["", _ENSEMBLE, *_explain_unknown(evaluations)]
     random = dict.fromkeys(row.trained_on for row in evaluations if row.untrained)
@@ -157,10 +160,21 @@ def as_markdown(evaluations: list[Evaluation]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _label_bundles(evaluations: list[Evaluation]) -> list[str]:
+    """Name of each evaluation's bundle in the table: what it was trained on, and which one where there are several."""
+    bundles: dict[str, set[str]] = {}
+    for row in evaluations:
+        bundles.setdefault(row.trained_on, set()).add(row.bundle)
+    return [
+        f"{row.trained_on}: {row.bundle}" if len(bundles[row.trained_on]) > 1 else row.trained_on for row in evaluations
+    ]
+
+
 def _cell(row: Evaluation) -> str:
+    of = "" if row.target == "score" else f"{row.target}: "
     if row.spearman is None:
-        return f"undefined ({row.clips} {row.split} clips)"
-    text = f"{row.spearman:.3f} [{row.low:.3f}, {row.high:.3f}], MSE {row.mse:.4f}, {row.clips} {row.split} clips"
+        return f"{of}undefined ({row.clips} {row.split} clips)"
+    text = f"{of}{row.spearman:.3f} [{row.low:.3f}, {row.high:.3f}], MSE {row.mse:.4f}, {row.clips} {row.split} clips"
     text += _ceiling_text(row)
     return f"*{text}*" if row.own else text
 
@@ -183,6 +197,11 @@ def _ceiling_text(row: Evaluation) -> str:
 
 
 def _explain_unknown(evaluations: list[Evaluation]) -> list[str]:
-    """A line for each data set whose ceiling is unknown."""
-    reasons = {row.evaluated_on: row.no_ceiling for row in evaluations if row.ceiling is None and row.no_ceiling}
-    return [f"Ceiling unknown on {name}: {reason}." for name, reason in reasons.items()]
+    """A line for each data set and target whose ceiling is unknown."""
+    reasons = {
+        (row.evaluated_on, row.target): row.no_ceiling for row in evaluations if row.ceiling is None and row.no_ceiling
+    }
+    return [
+        f"Ceiling unknown on {name}{'' if target == 'score' else f' for {target}'}: {reason}."
+        for (name, target), reason in reasons.items()
+    ]

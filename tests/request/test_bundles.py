@@ -97,3 +97,9 @@ def test_a_root_without_a_scored_clip_outside_train_evaluates_nothing():
     clips = pa.table({"split": ["train", "val"], "score": pa.array([0.1, None], pa.float64())})
     with pytest.raises(StudyError, match="/r has no scored clip in test or val"):
         select_evaluation_split(clips, "/r")
+
+
+def test_the_split_is_that_of_the_clips_that_have_the_target():
+    clips = pa.table({"split": ["val", "test"], "score": [None, 0.5], "alpha": [-1e-4, None]})
+    assert select_evaluation_split(clips, "/r", "alpha") == "val"
+    assert select_evaluation_split(clips, "/r") == "test"

@@ -77,3 +77,20 @@ def test_an_unknown_ceiling_is_said_and_is_no_number_in_the_table():
     table = evaluation_table(rows)
     assert np.isnan(table["ceiling"].item())
     assert (table["ceiling"].dtype, table["share"].dtype) == (float, float)
+
+
+def test_bundles_of_one_root_have_a_row_each_with_what_they_predict():
+    """Two bundles of one root, one of d', shared a row: the last one took the others' place."""
+    truth = np.linspace(0.1, 0.9, 30)
+    rows = [
+        replace(evaluate_predictions("memento", "memento", "val", True, truth + shift, truth), bundle=name, **more)
+        for name, shift, more in (
+            ("plain", 0.1, {"ceiling": 0.9, "share": 1.1, "reliability": 0.8}),
+            ("dp", 0.2, {"target": "d_prime", "no_ceiling": "d' has none"}),
+        )
+    ]
+    text = as_markdown(rows)
+    assert "| memento: plain | *1.000" in text
+    assert "| memento: dp | *d_prime: 1.000" in text
+    assert "Ceiling unknown on memento for d_prime: d' has none." in text
+    assert evaluation_table(rows)["bundle"].tolist() == ["plain", "dp"]

@@ -109,7 +109,7 @@ def test_ten_videos_have_no_interval_and_no_star(tmp_path):
     assert row["delta_reason"] == "2 clips: no interval under 20"
     text = to_markdown(build_study_table(3, trials, ["all", "without contrast"]))
     assert f"{row['delta_spearman']:+.4f} (2 clips: no interval under 20)" in text
-    assert "No interval and no star: 2 clips: no interval under 20." in text
+    assert "No star: 2 clips: no interval under 20." in text
     assert " * |" not in text
 
 

@@ -92,7 +92,9 @@ def _update_record(root: Root, earlier: DatasetRecord | None, options: ExtractOp
     settings = {} if earlier is None else earlier.settings
     for name in READING_SETTINGS:
         before, now = settings.get(name, record.settings[name]), record.settings[name]
-        if before != now:
+        if before != now and name == "target":
+            logger.info(f"catalogue: from here on this root predicts {now}; --target {before} goes back to what it did")
+        elif before != now:
             logger.info(f"catalogue: --{name} {now}, and {before} before: scores or splits change, features stay")
     write_record(root, record)
 

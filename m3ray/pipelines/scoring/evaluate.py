@@ -86,7 +86,7 @@ def _evaluate(
     catalogue, target = read_catalogue(root), bundle.metadata.units.name
     check_columns(catalogue, target, "none", root.uri)
     scored = catalogue.filter(pc.is_valid(catalogue[target]))
-    split = select_evaluation_split(scored, root.uri)
+    split = select_evaluation_split(scored, root.uri, target)
     clips = scored.filter(pc.equal(scored["split"], split))
     workspace = _collect_features(_open_workspace(out, root, name), bundle, root, clips, options, resources)
     scores = score_clips(bundle, workspace).set_index("clip_id")["score"]
@@ -96,7 +96,7 @@ def _evaluate(
     true_scores = scores.index.map(truth).to_numpy(dtype=float, copy=True)
     ceiling = measure_clips(clips, list(scores.index), target, true_scores)
     row = evaluate_predictions(origin, name, split, origin == name, scores.to_numpy(), true_scores, ceiling)
-    return replace(row, untrained=bundle.untrained, target=target)
+    return replace(row, bundle=bundle.name, untrained=bundle.untrained, target=target)
 
 
 def _open_workspace(out: Root, root: Root, name: str) -> Root:

@@ -48,7 +48,9 @@ def train_missing(study: Study, variants: Sequence[Variant], resources: Resource
         The variants, each once.
     """
     unique = list({variant.name: variant for variant in variants}.values())
-    for sentence in {describe_tails(study.data.scores[study.data.train], variant.training) for variant in unique}:
+    data, rows = study.data, study.data.train
+    weights = None if data.weights is None else data.weights[rows]
+    for sentence in {describe_tails(data.scores[rows], variant.training, weights) for variant in unique}:
         if sentence is not None:
             logger.info(f"study: {sentence}")
     missing = [variant for variant in unique if not study.root.exists(*study.trial_folder(variant), "trial.json")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -168,10 +169,20 @@ def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> 
     on_test = "" if test is None else f"; on test {_number(test['best'])}, the preset {_number(test['preset'])}"
     logger.info(
         f"search: best {metric} {row[metric]:.4f} on val; on {len(seeds)} fresh seeds {_number(fresh['best'])}, the "
-        f"preset {_number(fresh['preset'])}{on_test}: python jobs/train.py --out {study.root.uri} --config "
-        f"{study.root.display(*study.folder, 'best.json')} --name tuned"
+        f"preset {_number(fresh['preset'])}{on_test}: {_train_command(study, variant)}"
     )
     logger.info(f"search: {_describe_gap(gap, metric)}")
+
+
+def _train_command(study: Study, variant: Variant) -> str:
+    """The command that makes a bundle of the best setting: of the tiers, target and weights that were searched."""
+    arguments = ["--out", study.root.uri, "--config", study.root.display(*study.folder, "best.json")]
+    arguments += ["--tiers", *variant.tiers]
+    if study.data.target.name != "score":
+        arguments += ["--target", study.data.target.name]
+    if study.data.weights is not None:
+        arguments += ["--weigh", "responses"]
+    return shlex.join(["python", "jobs/train.py", *arguments, "--name", "tuned"])
 
 
 def _compare(

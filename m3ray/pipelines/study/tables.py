@@ -140,7 +140,8 @@ def run_tables(
         names[2] = (finetuned.name, *(names.get(2) or (main.name,)))
     if options.folds:
         trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
-    run_targets(study, tiers, [main, *rest, *variants], options.tables, resources)
+    alone = study_variants([1], tiers, options.epochs, chosen, train_as)[1]
+    run_targets(study, tiers, [main, *rest, *alone, *variants], options.tables, resources)
     logger.info("trials:")
     shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
     logger.info(trials[shown].to_string(index=False))

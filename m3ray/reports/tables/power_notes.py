@@ -27,7 +27,7 @@ def describe_power(differences: Sequence[Difference], runs: int, clips: int) -> 
     design = typical_design(differences, runs, clips)
     if design is None:
         reasons = dict.fromkeys(d.reason for d in differences if d.reason)
-        return f"No interval and no star: {'; '.join(reasons)}." if reasons else ""
+        return f"No star: {'; '.join(reasons)}." if reasons else ""
     if runs < LEAST_RUNS:
         return f"No star: {runs} runs say too little of how runs vary; take at least {LEAST_RUNS}, better 4 (--runs 4)."
     looks = sum(d.p is not None for d in differences)
@@ -57,7 +57,9 @@ def _describe_need(design: Design, alpha: float, found: float) -> str:
     elif runs is not None:
         need = f"it would take {by_runs}; {by_clips} is enough"
     elif clips is not None:
-        need = f"it would take {by_clips}, or {_describe_both(design, alpha)}; {by_runs}"
+        both = _describe_both(design, alpha)
+        more = "" if both.startswith(f"{design.runs:,} runs ") else f", or {both}"
+        need = f"it would take {by_clips}{more}; {by_runs}"
     else:
         need = f"it would take {_describe_both(design, alpha)}; {by_runs}, {by_clips}"
     return f"For one of {SOUGHT} {need}. These numbers rest on how {design.runs} runs vary."

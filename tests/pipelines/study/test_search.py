@@ -129,6 +129,7 @@ def test_a_search_measures_best_and_preset_on_test(tmp_path, caplog):
     alone = run_trial(Variant("all", ("raw",), training=training), data, range(1_000, 1_006), torch.device("cpu"))
     assert test["preset"] == pytest.approx(alone.summary["test_spearman"], abs=1e-6)
     assert f"; on test {test['best']:.4f}, the preset {test['preset']:.4f}: python jobs/train.py" in said
+    assert "best.json --tiers raw --name tuned" in said, "of the tiers that were searched"
 
 
 def test_a_search_without_a_test_split_has_no_score_on_it(trained):

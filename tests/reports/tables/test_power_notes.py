@@ -61,6 +61,6 @@ def test_runs_that_vary_too_much_find_nothing_that_there_could_be():
 
 def test_without_an_interval_it_says_why():
     few = Difference(0.5, reason="2 clips: no interval under 20")
-    assert describe_power([few, few], 4, 2) == "No interval and no star: 2 clips: no interval under 20."
+    assert describe_power([few, few], 4, 2) == "No star: 2 clips: no interval under 20."
     assert describe_power([], 4, 2) == ""
     assert describe_power([make(1e-6, 1e-6)], 2, 1500).startswith("No star: 2 runs say too little")

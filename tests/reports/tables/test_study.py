@@ -164,6 +164,6 @@ def test_a_table_whose_val_split_is_tiny_has_no_star_and_says_why():
     trials = make_trials().assign(delta_low=np.nan, delta_high=np.nan, delta_p=np.nan, delta_runs=4, delta_clips=2)
     trials["delta_reason"] = ["", *["2 clips: no interval under 20"] * 2]
     table = tables.build_study_table(3, trials, ["M3-S", "M3", "M3 without raw"])
-    assert table.notes == ("No interval and no star: 2 clips: no interval under 20.",)
+    assert table.notes == ("No star: 2 clips: no interval under 20.",)
     assert not table.frame["Difference to full"].str.endswith("*").any()
     assert not table.frame["Difference to full"].str.contains("[", regex=False).any()
