@@ -50,6 +50,7 @@ def test_tables_of_an_earlier_study_are_removed(root):
 def test_a_root_without_tables_has_none_to_remove(root):
     root.delete_folder("report")
     remove_hidden_tables(root, [])
+    assert not root.exists("report"), "nor is a folder made for them"
 
 
 def test_table_6_of_the_study_is_shown(root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+import pandas as pd
 import pyarrow as pa
 
 from m3ray.config import LimitsConfig, SimilarityConfig
@@ -142,14 +143,18 @@ def run_tables(
         trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
     alone = study_variants([1], tiers, options.epochs, chosen, train_as)[1]
     run_targets(study, tiers, [main, *rest, *alone, *variants], options.tables, resources)
-    logger.info("trials:")
-    shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
-    logger.info(trials[shown].to_string(index=False))
+    _show_trials(trials)
     own = read_similarity_config(root).measure if SIMILARITY in read_tier_index(root) else None
     notes = describe_selection(root, loaded.data, main, options) | describe_splits(root, study.data, options.folds)
     notes |= describe_reported_epoch(main) | describe_weights(study.data)
     write_table_list(TableList(names, MeasureNotes(own, main.name, skipped), notes), root, study.folder)
     return study, main, finetuned
+
+
+def _show_trials(trials: pd.DataFrame) -> None:
+    shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
+    logger.info("trials:")
+    logger.info(trials[shown].to_string(index=False))
 
 
 def read_similarity_config(root: Root) -> SimilarityConfig:
