@@ -123,8 +123,7 @@ def _draw_critical_values(design: Design, alpha: float) -> np.ndarray:
     rest = design.clip_variance + design.interaction_variance
     seeds = design.whole_runs + design.interaction_variance / INTERACTION_TAKEN_OFF
     whole_runs = np.maximum(0, seeds * shown - design.interaction_variance)
-    share = whole_runs / (whole_runs + rest)
-    df = 1 / (share / (design.runs - 1) + (1 - share) / (design.clips - 1))
+    df = np.array([combine_degrees_of_freedom(part, rest, design.runs, design.clips) for part in whole_runs])
     return stats.t.ppf(1 - alpha / 2, df) * np.sqrt(whole_runs + rest)
 
 
