@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from m3ray.features.dataset import StudyData
 from m3ray.model.metrics import METRICS
 from m3ray.scoring.intervals import IntervalRule, fit_intervals
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
+from m3ray.training.out_of_fold import FOLDS, cut_train
 
 VAL = "val"
-_FOLDS = 5
 FEWEST_TRAIN_CLIPS = 25  # with fewer, a fifth says less of an error than val does
 
 
@@ -83,7 +82,7 @@ def predict_train_by_folds(study: Study, variant: Variant) -> Calibration:
     data, variant = study.data, fix_epochs(study, variant)
     folds = cut_train(data, seed=study.seeds[0])
     scores = np.full(len(data.train), np.nan)
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         out = folds == fold
         part = replace(data, train=data.train[~out], val=data.train[out], test=data.test[:0])
         val = run_trial(variant, part, study.seeds, torch.device("cpu"), cores=torch.get_num_threads()).trained.val
@@ -91,21 +90,7 @@ def predict_train_by_folds(study: Study, variant: Variant) -> Calibration:
         if finite.any():
             scores[out] = val[finite].mean(axis=0)
     known = np.isfinite(scores)
-    return Calibration(scores[known], data.scores[data.train][known].astype(np.float64), f"train, {_FOLDS} folds")
-
-
-def cut_train(data: StudyData, seed: int) -> np.ndarray:
-    """Cut the train split into fifths; clips of one source stay together.
-
-    Args:
-        data: The study's data, T train clips.
-        seed: Seed of the cut.
-    Returns:
-        Fold of each train clip, 0 to 4, (T,).
-    """
-    groups = np.arange(len(data.train)) if data.groups is None else data.groups[data.train]
-    names, place = np.unique(groups, return_inverse=True)
-    return (np.random.default_rng(seed).permutation(len(names)) % _FOLDS)[place]
+    return Calibration(scores[known], data.scores[data.train][known].astype(np.float64), f"train, {FOLDS} folds")
 
 
 def fix_epochs(study: Study, variant: Variant) -> Variant:
