@@ -98,6 +98,7 @@ class StackedMLP(nn.Module):
         widths = (inputs, *hidden, 1)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.consumers: dict[int, GradientConsumer] = {}
+        self._offset = 0.0
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for fan_in, fan_out in itertools.pairwise(widths):
@@ -139,8 +140,24 @@ class StackedMLP(nn.Module):
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             consume = self.consumers.get(index)
             x = _StackedLinear.apply(x.expand(runs, *x.shape[-2:]), weight, bias, consume)
-            x = torch.sigmoid(x) if index == last else functional.mish(x)
+            x = torch.sigmoid(x + self._offset if self._offset else x) if index == last else functional.mish(x)
         return x.squeeze(-1)
+
+    def start_at(self, mean: float) -> None:
+        """Start training at one score for all clips, which weight decay then pulls the model to.
+
+        Args:
+            mean: the score, in (0, 1); the output layer becomes zero, and the score stands beside its bias.
+        """
+        nn.init.zeros_(self.weights[-1])
+        nn.init.zeros_(self.biases[-1])
+        self._offset = math.log(mean / (1 - mean))
+
+    def end_at_bias(self) -> None:
+        """Make the score that training started at a part of the output layer's bias: predictions stay."""
+        with torch.no_grad():
+            self.biases[-1] += self._offset
+        self._offset = 0.0
 
     def extract_run(self, index: int) -> MLP:
         """Copy one run to a plain `MLP`.

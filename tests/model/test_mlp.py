@@ -74,3 +74,22 @@ def test_a_consumer_gets_the_factors_of_a_gradient_in_its_place():
 def test_features_of_another_number_of_runs_are_named():
     with pytest.raises(ShapeError, match=r"expected \(..., 5\) for 2 runs, got \(3, 6, 5\)"):
         StackedMLP(5, (4,), [0, 1])(torch.zeros(3, 6, 5))
+
+
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_a_model_that_starts_at_a_score_gives_it_to_all(hidden):
+    stacked = StackedMLP(5, hidden, [0, 1])
+    stacked.start_at(0.8)
+    torch.testing.assert_close(stacked(torch.randn(6, 5)), torch.full((2, 6), 0.8))
+
+
+def test_the_score_that_it_started_at_becomes_a_part_of_its_bias():
+    stacked = StackedMLP(5, (4,), [0, 1])
+    stacked.start_at(0.8)
+    torch.nn.init.normal_(stacked.weights[-1])
+    x = torch.randn(6, 5)
+    before = stacked(x).detach()
+    stacked.end_at_bias()
+    torch.testing.assert_close(stacked(x), before)
+    torch.testing.assert_close(stacked.extract_run(1)(x), before[1])
+    torch.testing.assert_close(StackedMLP.from_state(stacked.state_dict())(x), before)

@@ -1,0 +1,119 @@
+"""Regressors beside the MLP, fitted on the train split of the same matrix: what the MLP is measured against."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from m3ray.errors import ConfigError, FeatureError, ShapeError
+from m3ray.training.regressors.base import Fit, FittedRegressor, TrainRows, UnfitError
+from m3ray.training.regressors.boosting import fit_boosting
+from m3ray.training.regressors.constant import fit_constant
+from m3ray.training.regressors.ridge import fit_ridge
+from m3ray.training.regressors.svr import fit_svr
+
+# Numbers of a matrix up to which one core is as fast as several.
+_SMALL = 4_000_000
+
+REGRESSORS: dict[str, Callable[[TrainRows], Fit]] = {
+    "ridge": fit_ridge,
+    "svr": fit_svr,
+    "boosting": fit_boosting,
+    "constant": fit_constant,
+}
+
+
+def fit_regressor(
+    name: str,
+    features: np.ndarray,
+    scores: np.ndarray,
+    folds: np.ndarray,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
+    cores: int = 2,
+) -> FittedRegressor:
+    """Fit a regressor on the train split, and predict each of its clips by a model that did not see it.
+
+    Hyper-parameters are chosen by those predictions' mean squared error.
+
+    Args:
+        name: Name of the regressor, a key of `REGRESSORS`.
+        features: Columns of the study's scaled matrix, (T, F), float32.
+        scores: What is to be predicted, on the model's scale, (T,).
+        folds: Fold of each clip, (T,); clips of one source are in one fold.
+        weights: Weight of each clip, (T,), not negative, of any scale; None: all weigh the same.
+        seed: Seed of whatever is drawn; the same seed gives the same model.
+        cores: Cores to compute on.
+    Returns:
+        The regressor; the constant, with the reason, where it cannot be fitted on so little.
+    Raises:
+        ConfigError: If there is no such regressor.
+        ShapeError: If there are no clips, or not as many scores, folds and weights as clips.
+        FeatureError: If a feature, a score or a weight is not finite.
+    """
+    if name not in REGRESSORS:
+        raise ConfigError(f"unknown regressor {name}, expected one of {', '.join(REGRESSORS)}")
+    rows = _check_rows(features, scores, folds, weights, seed, cores)
+    start = time.perf_counter()
+    # BLAS on several cores gains nothing on small matrices, and loses much where the machine has other work.
+    with _compute_quietly(cores if features.size > _SMALL else 1):
+        fit = _fit_or_fall_back(name, rows)
+    return FittedRegressor(name, fit.model, fit.out_of_fold, fit.chosen, time.perf_counter() - start)
+
+
+def _check_rows(
+    features: np.ndarray,
+    scores: np.ndarray,
+    folds: np.ndarray,
+    weights: np.ndarray | None,
+    seed: int,
+    cores: int,
+) -> TrainRows:
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    lengths = {len(features), len(scores), len(folds), len(weights)}
+    if features.ndim != 2 or len(lengths) > 1 or len(features) == 0:
+        raise ShapeError(
+            f"expected features (T, F) and T scores, folds and weights, got features {features.shape}, "
+            f"{len(scores)} scores, {len(folds)} folds and {len(weights)} weights"
+        )
+    for what, values in (("feature", features), ("score", scores), ("weight", weights)):
+        if not np.isfinite(values).all():
+            raise FeatureError(f"a train clip's {what} is NaN or infinite: drop such clips before fitting")
+    weights = weights / weights.mean() if weights.sum() > 0 else np.ones(len(weights))
+    return TrainRows(features, np.asarray(scores, np.float64), weights, np.asarray(folds), seed, cores)
+
+
+def _fit_or_fall_back(name: str, rows: TrainRows) -> Fit:
+    try:
+        _check_enough(rows)
+        fit = REGRESSORS[name](rows)
+        if not np.isfinite(fit.out_of_fold).all():
+            raise UnfitError("its predictions out of fold were not all finite")
+        return fit
+    except (UnfitError, np.linalg.LinAlgError) as error:
+        fit = fit_constant(rows)
+        return Fit(fit.model, fit.out_of_fold, {**fit.chosen, "reason": str(error)})
+
+
+def _check_enough(rows: TrainRows) -> None:
+    if len(rows.left_out) < 2:
+        raise UnfitError("all train clips are in one fold, so none can be predicted by a model that did not see it")
+    if not np.ptp(rows.features, axis=0).any():
+        raise UnfitError("no feature varies among the train clips")
+
+
+@contextmanager
+def _compute_quietly(cores: int) -> Iterator[None]:
+    """Without the library's warnings, which speak to who calls it, and on so many cores."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings(), threadpool_limits(max(1, cores)):
+        warnings.simplefilter("ignore")
+        yield
+
+
+__all__ = ["REGRESSORS", "FittedRegressor", "fit_regressor"]
