@@ -42,3 +42,7 @@ class TrainConfig:
     report: Literal["last", "best"] = field(default="last", metadata=added_setting())
     """Epoch whose model is kept and reported: the last, or the one whose Spearman correlation on val was best, run by
     run; chosen on the clips that it is then measured on, the best is optimistic."""
+    start: Literal["random", "mean"] = field(default="random", metadata=added_setting())
+    """Where training starts: random: at PyTorch's weights in all layers, as in the paper; mean: with an output layer of
+    zeros at the train split's mean score, which weight decay then pulls to, as a ridge does: for few clips, or strong
+    decay."""

@@ -1,70 +1,75 @@
-"""Selection of hidden layers, regularisation and epochs on parts of the train split, for tiers of unknown strength.
+"""Selection of hidden layers, regularisation, loss and epochs on the train split alone, once for a root's tiers.
 
 The paper's settings suit thousands of columns of pooled networks. On a few weak columns (captions, tags, audio) a
-network of their size learns the noise, and on a few strong ones a small network misses what there is. So each candidate
-is trained on four fifths of the train split and scored on the rest, three times over; val is never seen. Clips of one
-group are held out together.
+network of their size learns the noise, and on many weak ones nothing but strong decay helps. So candidates race: all
+are trained on four fifths of the train split and scored on the rest, the better ones on further fifths, the last ones
+on all of a second cut too (successive halving). Of those within one standard error of the best, the simplest is taken.
+Val is never seen, and clips of one group are held out together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
-from m3ray.training.stacked import Split, train_runs
+from m3ray.training.candidates import is_preset
+from m3ray.training.contenders import Candidate, choose_simplest, compare
+from m3ray.training.halving import RUNGS, Fit, Race, Rung, ScoreFits
+from m3ray.training.held_out import Curves, score_held_out
+from m3ray.training.out_of_fold import FOLDS, cut_train
+from m3ray.training.parallel import train_side_by_side
 
-SPLITS, FOLDS = 3, 5  # each candidate is trained on 3 splits, with one of 5 folds of the train split held out
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of what is chosen from given data and candidates
 _MIN_CLIPS = 20  # a fifth of fewer clips ranks nothing
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Training settings and their score on the clips that were held out.
+class Selection:
+    """What was selected, and among what.
 
     Args:
-        config: The settings.
-        curve: Spearman's rank correlation after each epoch, mean over the splits, (epochs,).
+        chosen: Name of the chosen candidate.
+        candidates: Name to candidate, of those that had all of their epochs; most held-out parts first.
+        tried: Number of candidates at the start.
+        preset: Name of the paper's settings that the choice is compared with; None: they were none of the candidates.
+        cost: Plain trainings that it cost, as computed.
+        seconds: Seconds that it took.
     """
 
-    config: TrainConfig
-    curve: np.ndarray
+    chosen: str
+    candidates: Mapping[str, Candidate]
+    tried: int
+    preset: str | None
+    cost: float
+    seconds: float
 
     @property
-    def best_spearman(self) -> float:
-        """Spearman's rank correlation of the best epoch."""
-        return float(self.curve.max())
+    def training(self) -> TrainConfig:
+        """The chosen settings."""
+        return self.candidates[self.chosen].training
 
     @property
-    def best_config(self) -> TrainConfig:
-        """The settings, with as many epochs as the best one."""
-        return replace(self.config, epochs=int(self.curve.argmax()) + 1)
+    def gain(self) -> tuple[float, float] | None:
+        """Gain in score over the paper's settings with all their epochs, and its standard error; None without these."""
+        if self.preset is None:
+            return None
+        preset, chosen = self.candidates[self.preset], self.candidates[self.chosen]
+        return compare(chosen, chosen.epochs, preset, preset.config.epochs)
 
-
-def make_candidates(base: TrainConfig) -> dict[str, TrainConfig]:
-    """The settings to try, from the paper's to a linear model with the shrinkage of a ridge regression.
-
-    Args:
-        base: Settings that the candidates vary.
-    Returns:
-        Name of each candidate to its settings.
-    """
-    return {
-        "as given": base,
-        "strong decay": replace(base, weight_decay=1e-3),
-        "one layer of 64": replace(base, hidden=(64,)),
-        "one layer of 64, strong decay": replace(base, hidden=(64,), weight_decay=1e-3),
-        "linear": replace(base, hidden=(), weight_decay=1e-3),
-        "linear, strong decay": replace(base, hidden=(), weight_decay=1e-2),
-        "linear, stronger decay": replace(base, hidden=(), weight_decay=3e-2),
-        # With a few hundred clips an epoch has too few steps for the learning rate of thousands.
-        "linear, fast": replace(base, hidden=(), weight_decay=1e-3, learning_rate=1e-2),
-        "linear, fast, strong decay": replace(base, hidden=(), weight_decay=1e-2, learning_rate=1e-2),
-    }
+    @property
+    def beats_preset(self) -> bool | None:
+        """Whether the choice is better than the paper's settings by more than one standard error; None: unknown."""
+        return None if self.gain is None else self.gain[0] > self.gain[1]
 
 
 def can_select(data: StudyData) -> bool:
@@ -77,57 +82,59 @@ def can_select(data: StudyData) -> bool:
     return len(data.train) >= _MIN_CLIPS and groups >= FOLDS
 
 
-def score_candidate(data: StudyData, columns: np.ndarray, config: TrainConfig, seed: int) -> Candidate:
-    """Train a candidate on parts of the train split and score it on what was held out.
+def select_settings(
+    data: StudyData,
+    columns: np.ndarray,
+    candidates: Mapping[str, TrainConfig],
+    seed: int = 0,
+    score: ScoreFits | None = None,
+    rungs: Sequence[Rung] = RUNGS,
+) -> Selection:
+    """Select the settings that do best on held-out parts of the train split.
 
     Args:
-        data: Data of the study, of which only the train rows are used.
-        columns: Positions of the columns that the variant sees.
-        config: Settings of the candidate.
-        seed: Seed of the parts and of the first run.
+        data: Data of the study, of which only the train rows are used; enough of them (`can_select`).
+        columns: Positions of the columns that the model sees.
+        candidates: Name to settings, as `make_candidates` gives them.
+        seed: Seed of the cuts and of the runs.
+        score: What trains and scores; None: this process, on PyTorch's threads.
+        rungs: The steps of the race.
     Returns:
-        The settings with their curve.
+        The choice, with the candidates that it was made among.
     """
-    curves = []
-    for k, held_out in enumerate(hold_out(data, seed)):
-        fit_part, test_part = (_tensors(data, columns, rows) for rows in (np.setdiff1d(data.train, held_out), held_out))
-        curves.append(train_runs(fit_part, test_part, config, [seed + k]).metrics["spearman"][0])
-    # A constant model ranks nothing: it counts as the worst correlation, so that the mean stays defined.
-    return Candidate(config, np.nan_to_num(np.stack(curves), nan=-1.0).mean(axis=0))
+    start = time.perf_counter()
+    score = score or partial(_score_here, data, columns, seed)
+    race = Race(candidates, len(columns), len(data.train))
+    for k, rung in enumerate(rungs):
+        race.run(rung, score)
+        if rest := race.estimate_rest(rungs[k + 1 :], time.perf_counter() - start):
+            logger.info(f"  about {rest:.0f} s to go")
+    return _select(race, candidates, len(columns), time.perf_counter() - start)
 
 
-def hold_out(data: StudyData, seed: int) -> list[np.ndarray]:
-    """Draw the parts of the train split that are held out, one after the other.
+def _select(race: Race, configs: Mapping[str, TrainConfig], inputs: int, seconds: float) -> Selection:
+    """Choose among those that were held out most often."""
+    ranked = sorted(race.results.values(), key=lambda c: (-len(c.curves), -c.best_score))
+    finalists = [c for c in ranked if len(c.curves) == len(ranked[0].curves)]
+    preset = next((c.name for c in ranked if is_preset(c.name)), None)
+    chosen = choose_simplest(finalists, inputs)
+    return Selection(chosen, {c.name: c for c in ranked}, len(configs), preset, race.spent, seconds)
+
+
+def score_fit(data: StudyData, columns: np.ndarray, seed: int, fit: Fit) -> list[Curves]:
+    """Train candidates without one part of the train split, and score them on it.
 
     Args:
         data: Data of the study.
-        seed: Seed of the parts.
+        columns: Positions of the columns that the model sees.
+        seed: Seed of the cuts and of the runs.
+        fit: The candidates, and what is held out.
     Returns:
-        Rows of each part, about a fifth of the train split; a group's clips are all in one part.
+        The curves of each.
     """
-    order = np.random.default_rng(seed).permutation(data.train)
-    if data.groups is None:
-        return [order[k::FOLDS] for k in range(SPLITS)]
-    _, first, inverse, sizes = np.unique(data.groups[order], return_index=True, return_inverse=True, return_counts=True)
-    part_of, clips = np.empty(len(first), np.int64), np.zeros(FOLDS, np.int64)
-    for group in np.argsort(first):  # in random order, each to the part with fewest clips
-        part_of[group] = clips.argmin()
-        clips[part_of[group]] += sizes[group]
-    return [order[part_of[inverse] == k] for k in range(SPLITS)]
+    held_out = cut_train(data, seed + fit.cut) == fit.fold
+    return score_held_out(data, columns, fit.configs, seed + FOLDS * fit.cut + fit.fold, held_out)
 
 
-def best_candidate(candidates: Mapping[str, Candidate]) -> str:
-    """Name of the candidate with the best epoch.
-
-    Args:
-        candidates: Name of each candidate to its score.
-    Returns:
-        The name; of equal ones the first.
-    """
-    return max(candidates, key=lambda name: candidates[name].best_spearman)
-
-
-def _tensors(data: StudyData, columns: np.ndarray, rows: np.ndarray) -> Split:
-    matrix = torch.from_numpy(np.ascontiguousarray(data.scaled[rows][:, columns]))
-    scores = torch.from_numpy(data.target.to_unit(data.scores[rows]).copy())
-    return matrix, scores, None if data.weights is None else torch.from_numpy(data.weights[rows])
+def _score_here(data: StudyData, columns: np.ndarray, seed: int, fits: Sequence[Fit]) -> list[list[Curves]]:
+    return train_side_by_side(lambda fit: score_fit(data, columns, seed, fit), fits, torch.get_num_threads())

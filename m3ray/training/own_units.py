@@ -14,7 +14,7 @@ from m3ray.features.target import Target
 from m3ray.training.stacked import OnEpoch, Split, TrainedRuns
 
 # Metric to the power of the map's width that its values grow by; rank correlations stay.
-_POWERS = {"mse": 2, "mae": 1}
+_POWERS = {"mse": 2, "calibrated_mse": 2, "mae": 1}
 
 
 def make_split(matrix: Tensor, data: StudyData, rows: np.ndarray) -> Split:

@@ -14,6 +14,7 @@ from torch import Tensor
 from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.model import StackedMLP, losses, parameter_count
+from m3ray.model.calibrated_error import calibrated_mse
 from m3ray.model.metrics import METRICS
 from m3ray.tiers.precision import float32_precision
 from m3ray.training.captured import capture_step
@@ -21,7 +22,7 @@ from m3ray.training.optimiser import Optimiser, make_optimiser
 from m3ray.training.parallel import train_side_by_side
 from m3ray.training.reported import ReportedEpochs
 
-# Called with the epoch, from 0, and each metric of the stack's runs, (R,).
+# Called with the epoch, from 0, and each metric of the stack's runs, `calibrated_mse` among them, (R,).
 OnEpoch = Callable[[int, Mapping[str, np.ndarray]], None]
 
 # Features (N, F), scores (N,) and, where clips weigh unlike, weights (N,) of a split.
@@ -127,7 +128,7 @@ def stacking_key(config: TrainConfig) -> tuple[object, ...]:
     Returns:
         Values that are equal for runs that can be stacked.
     """
-    return config.hidden, config.loss, config.epochs, config.batch, config.tails_centre, config.report
+    return config.hidden, config.loss, config.epochs, config.batch, config.tails_centre, config.report, config.start
 
 
 def weights_of(split: Split) -> Tensor | None:
@@ -156,7 +157,8 @@ def _check_stackable(configs: Sequence[TrainConfig], seeds: Sequence[int]) -> No
         raise ConfigError(f"{len(configs)} settings for {len(seeds)} seeds: give one a run")
     if len({stacking_key(config) for config in configs}) > 1:
         raise ConfigError(
-            "runs of one stack share hidden, loss, epochs and batch, tails_centre and report: train others apart"
+            "runs of one stack share hidden, loss, epochs and batch, tails_centre and report, and start: "
+            "train others apart"
         )
 
 
@@ -199,6 +201,8 @@ def _train_group(
 ) -> TrainedRuns:
     features, config = train[0], configs[0]
     model = StackedMLP(features.shape[1], config.hidden, seeds).to(features)
+    if config.start == "mean":
+        model.start_at(mean_score(train))
     optimiser = make_optimiser(model, configs)
     epochs = TrainingEpochs(model, optimiser, train, configs, shuffle_epochs(seeds, len(features), config.epochs))
     truth, weights = val[1].cpu().numpy(), weights_of(val)
@@ -214,12 +218,13 @@ def _train_group(
             metrics[name].append(metric(predictions, truth, val_weights))
         kept.keep(epoch, predictions, metrics["spearman"][-1])
         if on_epoch is not None:
-            on_epoch(epoch, {name: values[-1] for name, values in metrics.items()})
+            calibrated = calibrated_mse(predictions, truth, val_weights)
+            on_epoch(epoch, {name: values[-1] for name, values in metrics.items()} | {"calibrated_mse": calibrated})
     optimiser.close()
+    trained = kept.load_weights()
+    trained.end_at_bias()
     stacked = {name: np.stack(values, axis=1) for name, values in metrics.items()}
-    return TrainedRuns(
-        kept.load_weights(), tuple(seeds), np.stack(history, axis=1), stacked, kept.predictions, kept.epochs
-    )
+    return TrainedRuns(trained, tuple(seeds), np.stack(history, axis=1), stacked, kept.predictions, kept.epochs)
 
 
 def shuffle_epochs(seeds: Sequence[int], clips: int, epochs: int) -> Tensor:
@@ -305,6 +310,19 @@ class TrainingEpochs:
         self._optimiser.step()
         self._total += per_run.detach() * len(span)
         self._start += len(span)
+
+
+def mean_score(train: Split) -> float:
+    """Mean score of a split, each clip as much as it weighs.
+
+    Args:
+        train: Features, scores in [0, 1] and perhaps weights.
+    Returns:
+        The mean, kept a thousandth away from 0 and 1, where no finite bias predicts it.
+    """
+    scores, weights = train[1].double(), weights_of(train)
+    mean = scores.mean() if weights is None else (weights.double() * scores).sum() / weights.double().sum()
+    return min(max(float(mean), 1e-3), 1 - 1e-3)
 
 
 def _scale_weights(weights: Tensor | None, like: Tensor) -> Tensor | None:

@@ -10,6 +10,7 @@ from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
 from m3ray.features.matrix import Block, Features
 from m3ray.features.target import Target
+from m3ray.model.calibrated_error import calibrated_mse
 from m3ray.training.own_units import in_own_units, make_split, report_in_own_units
 from m3ray.training.stacked import train_runs
 
@@ -55,6 +56,7 @@ def test_a_linear_map_of_the_scores_changes_no_run_but_for_the_units():
     told = []
     train(data, on_epoch=report_in_own_units(lambda epoch, metrics: told.append((epoch, metrics)), data.target))
     np.testing.assert_allclose(told[-1][1]["mse"], own.metrics["mse"][:, -1])
+    np.testing.assert_allclose(told[-1][1]["calibrated_mse"], calibrated_mse(own.val, truth), rtol=1e-5)
 
 
 def test_shares_stay_as_they_are():

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import StepLR
 from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.model import MLP, StackedMLP
+from m3ray.model.calibrated_error import calibrated_mse
 from m3ray.model.losses import mse, mse_tails
 from m3ray.model.metrics import METRICS
 from m3ray.training import stacked
@@ -127,6 +128,29 @@ def test_stacked_runs_of_different_settings_equal_separate_runs(loss):
     assert np.ptp(together.val, axis=0).max() > 1e-3, "settings make a difference"
 
 
+def test_decay_pulls_a_model_that_starts_at_the_mean_to_the_train_split_s_mean():
+    """However strong: from PyTorch's weights it would end at 0.5, the sigmoid of nothing."""
+    train, val = data()
+    train = (train[0], train[1] * 0.2 + 0.7)
+    config = TrainConfig(hidden=(), weight_decay=10.0, learning_rate=1e-2, epochs=4)
+    mean = float(train[1].mean())
+    for start, expected in (("mean", mean), ("random", 0.5)):
+        trained = train_runs(train, val, replace(config, start=start), [0])
+        assert trained.val.mean() == pytest.approx(expected, abs=0.03), start
+    weights = (torch.arange(len(train[1])) % 2).float()
+    weighted = train_runs((*train, weights), val, replace(config, start="mean", epochs=1), [0])
+    assert weighted.val.mean() == pytest.approx(float(train[1][1::2].mean()), abs=0.02)
+
+
+def test_runs_that_start_at_the_mean_are_the_same_stacked_and_apart():
+    train, val = data()
+    config = TrainConfig(hidden=(4,), start="mean", epochs=3)
+    together = train_runs(train, val, config, [5, 6], stack=2)
+    apart = [train_runs(train, val, config, [seed]).val for seed in (5, 6)]
+    np.testing.assert_allclose(together.val, np.concatenate(apart), atol=1e-6)
+    np.testing.assert_allclose(stacked.predict(together.model, val[0]), together.val, atol=1e-6)
+
+
 def test_runs_that_cannot_be_one_model_are_rejected():
     train, val = data()
     with pytest.raises(ConfigError, match="share hidden, loss, epochs and batch, tails_centre and report"):
@@ -142,6 +166,14 @@ def test_each_epoch_is_told_with_its_runs_metrics():
     trained = train_runs(train, val, config, [0, 1], stack=2, on_epoch=lambda e, m: told.append((e, m["spearman"])))
     assert [epoch for epoch, _ in told] == [0, 1, 2]
     np.testing.assert_array_equal(np.stack([rho for _, rho in told], axis=1), trained.metrics["spearman"])
+
+
+def test_each_epoch_is_told_with_the_error_of_recalibrated_predictions():
+    train, val = data()
+    told = []
+    config = TrainConfig(hidden=(4,), epochs=2)
+    trained = train_runs(train, val, config, [0, 1], stack=2, on_epoch=lambda _, m: told.append(m["calibrated_mse"]))
+    np.testing.assert_array_equal(told[-1], calibrated_mse(trained.val, val[1].numpy()))
 
 
 def test_a_loss_takes_each_run_s_numbers():
