@@ -13,9 +13,9 @@ from m3ray.study.trial import run_trial
 from m3ray.study.variants import full_model
 
 
-def train_study(folder, seeds=(0, 1), epochs=2, hidden=(8,)):
-    """A study of raw and scene on 40 clips, its full model, and what training that gave."""
-    root = made_root(folder, rows=40)
+def train_study(folder, seeds=(0, 1), epochs=2, hidden=(8,), rows=40):
+    """A study of raw and scene on made-up clips, its full model, and what training that gave."""
+    root = made_root(folder, rows=rows)
     variant = replace(full_model(("raw", "scene")), training=TrainConfig(hidden=hidden, epochs=epochs))
     study = Study(root, "small", load_data(root, variant.tiers), tuple(seeds))
     result = run_trial(variant, study.data, study.seeds, torch.device("cpu"))

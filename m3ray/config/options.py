@@ -205,16 +205,38 @@ class FitOptions(WeighOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(FitOptions, FinetuneOptions, MissingOptions):
+class ConfigOptions:
+    """Training settings from a file."""
+
+    config: str | None = None
+    """Training settings of the full model, and of the rows of a study that share them, from a JSON file: a search's
+    study/NAME/best.json, or a selection's artifacts/settings/*.json; a search tries them beside the preset's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Choice of what a bundle predicts with."""
+
+    model: Literal["auto", "mlp", "ensemble", "ridge", "svr", "boosting"] = "auto"
+    """What the bundle holds: mlp: the runs of the MLP; ridge, svr (support vectors), boosting (trees): that regressor
+    on the same features; ensemble: a weighted mean of them all; auto: the ensemble where it is better than the MLP on
+    held-out fifths of the train split, else the MLP; with --fit paper and with --unfrozen the MLP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(FitOptions, ConfigOptions, FinetuneOptions, MissingOptions):
     """Tables and trainings of a study."""
 
     tables: tuple[int, ...] = (1, 2, 3, 4)
     """Tables to make: the paper's 1 raw features alone, 2 raw features within M3-S, 3 tiers, 4 similarity measures; and
-    6 targets by models (hit rate, d', decay, ...), which is made beside all four where the data have such columns."""
+    6 targets by models (hit rate, d', decay, ...), which is made beside all four where the data have such columns; 7,
+    the MLP beside regressors and the ensemble on the same features, is always made: --tables 7 makes it alone."""
     runs: int = 4
     """Number of runs of each variant; run k has seed S + k."""
     epochs: int | None = None
     """Epochs; none: the paper's 20 (15 for a similarity measure alone)."""
+    loss: Literal["mse", "mse_tails", "spearman", "mse_to_spearman"] | None = None
+    """Loss function of all rows; none: the paper's mse, or the one that is selected with the other settings."""
     preset: Preset = "auto"
     """authors: rows are trained as the authors' published code trains, and report their best epoch on val
     (docs/differences.md); auto: the preset that the root's tiers were computed with; the others train alike."""
@@ -241,12 +263,14 @@ class RecordedLimitsOptions:
 class AblateOptions(RunOptions, StudyOptions, CostOptions, RecordedLimitsOptions, TargetOptions):
     """Options of a study on a root that holds the tiers."""
 
+    tiers: tuple[str, ...] = ()
+    """Tiers of the full model, of those that the root has; none: all."""
     seed: int = 0
     """Seed of the first run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions):
+class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions, ModelOptions):
     """Options of training one model and making its bundle."""
 
     tiers: tuple[str, ...] = ()
@@ -261,7 +285,8 @@ class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions):
     name: str = "m3s"
     """Name of the bundle's folder under models/."""
     config: str | None = None
-    """Training settings from a JSON file, as jobs/tune.py writes them; --loss and --epochs are then ignored."""
+    """Training settings from a JSON file: a search's study/NAME/best.json, or a selection's artifacts/settings/*.json;
+    --loss and --epochs are then ignored."""
 
     @property
     def sees_similarity(self) -> bool:
@@ -270,7 +295,7 @@ class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions):
+class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions, ModelOptions):
     """Options of everything: catalogue, tiers, similarity, tables, bundle, predictions, report."""
 
     out: str = "m3ray-demo"
@@ -312,13 +337,19 @@ class EvaluateOptions(RunOptions, WorkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions(RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOptions, TargetOptions, WeighOptions):
-    """Options of a search over hyper-parameters, on a root that holds the tiers."""
+class TuneOptions(
+    RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOptions, TargetOptions, FitOptions, ConfigOptions
+):
+    """Options of a search over hyper-parameters, on a root that holds the tiers. --fit says what the search is compared
+    with, and tries beside the preset: the settings that jobs/train.py takes with the same --fit.
+    """
 
     trials: int = 32
     """Number of settings to try."""
-    metric: Literal["spearman", "mse"] = "spearman"
-    """Metric on val that the search optimises: the mean over runs after the last epoch."""
+    metric: Literal["spearman", "mse", "balanced"] = "spearman"
+    """What the best setting has on val, as means over its runs after the last epoch: spearman: the highest Spearman of
+    the settings whose MSE is at most 10 % above the lowest; mse: the lowest MSE; balanced: the highest mean of Spearman
+    and R^2. The MSE is that of predictions recalibrated by a line, as some losses predict on no scale of their own."""
     runs: int = 4
     """Number of runs of each setting; run k has seed S + k."""
     preset: Preset = "auto"
@@ -336,4 +367,8 @@ class TuneOptions(RunOptions, FinetuneOptions, RecordedLimitsOptions, MissingOpt
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(RootOptions, CostOptions):
-    """Options of the report on a root."""
+    """Options of the report on a root, or on several."""
+
+    others: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Further roots, as in --out A B: Figures 2, 6 and 7 of all stand beside one another in A/report/beside.html, with
+    each one's headline and tables; no root's own report is touched."""

@@ -32,19 +32,21 @@ from m3ray.pipelines.scoring.evaluate import evaluate_all
 from m3ray.pipelines.scoring.new_clips import find_workspace, write_new_catalogue
 from m3ray.pipelines.scoring.over_time import compute_windows, make_curves
 from m3ray.pipelines.study.ablation import run_study
+from m3ray.pipelines.study.cautions import log_bundle_cautions, log_training_cautions
 from m3ray.pipelines.study.folds import check_enough_clips, check_root_clips
 from m3ray.pipelines.study.model_selection import choose_training
-from m3ray.pipelines.study.search import search_settings
+from m3ray.pipelines.study.regressors import needs_ensemble, train_beside
+from m3ray.pipelines.study.search import find_baselines, search_settings
 from m3ray.pipelines.study.tables import fit_similarity, has_scores, make_seeds, run_tables
 from m3ray.pipelines.study.targets import load_study_data
 from m3ray.request.checks import Request, check_request
-from m3ray.request.scores import check_enough_scores
 from m3ray.request.settings import find_row_training, read_training
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.build import make_bundle
 from m3ray.scoring.bundle import Bundle, describe_bundle
 from m3ray.scoring.finetuned_bundle import build_finetuned_bundle
-from m3ray.scoring.score_root import check_user_tiers, score_clips, score_root
+from m3ray.scoring.model_choice import ModelName
+from m3ray.scoring.score_root import check_user_tiers, choose_path, score_clips, score_root
 from m3ray.scoring.scorer import make_bundle_tiers
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.ownership import STUDY, claim_study
@@ -79,7 +81,6 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
     """
     request = check_request(options)
     settings, dry = request.options, request.options.dry_run
-    check_enough_scores(request.listing)
     check_enough_clips(settings.folds, request.listing and request.listing.table, settings.group)
     with_networks = settings.unfrozen != "none"
     with (
@@ -105,7 +106,18 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
             study, main, tuned = run_tables(
                 job.root, done.catalogue, settings, resources, done.sources, settings.limits
             )
-        bundle = make_bundle(study, main, done.configs, done.sources, "m3s", job.name)
+        model = _choose_model(settings)
+        bundle = make_bundle(
+            study,
+            main,
+            done.configs,
+            done.sources,
+            "m3s",
+            job.name,
+            chosen_on_val=was_chosen_on_val(settings.config),
+            model=model,
+            fit=settings.fit,
+        )
         _save_bundle(job.root, bundle)
         if tuned is not None:
             _save_bundle(job.root, build_finetuned_bundle(study, tuned, bundle, "m3s-unfrozen"))
@@ -140,7 +152,6 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
     """
     request = check_request(options)
     settings, dry = request.options, request.options.dry_run
-    check_enough_scores(request.listing)
     with_networks = settings.unfrozen != "none"
     with (
         run_job("train", settings) as job,
@@ -166,7 +177,9 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
             loaded = load_study_data(job.root, variant.tiers, settings)
             variant = replace(variant, training=choose_training(job.root, loaded, variant, settings, resources))
             study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
-            trials = run_study(study, [variant], resources)
+            run_study(study, [variant], resources)
+            rows = [variant, *train_beside(study, variant, resources, ensemble=needs_ensemble(settings))]
+            trials = collect_trials(study, rows)
             bundle = make_bundle(
                 study,
                 variant,
@@ -175,12 +188,15 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
                 settings.name,
                 job.name,
                 chosen_on_val=was_chosen_on_val(settings.config),
+                model=_choose_model(settings),
+                fit=settings.fit,
             )
             if with_networks:
                 tuned = add_finetuning(study, variant, settings, done.sources, settings.limits, resources)
-                trials = collect_trials(study, [variant, tuned])
+                trials = collect_trials(study, [*rows, tuned])
                 bundle = build_finetuned_bundle(study, tuned, bundle, settings.name)
         logger.info(trials[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
+        log_training_cautions(study)
         _save_bundle(job.root, bundle)
 
 
@@ -208,7 +224,8 @@ def tune(options: TuneOptions | Request[TuneOptions]) -> None:
                 config, sources = choose_preset(settings, resources), find_weights(job.root, variant.tiers, {})
                 table = search_finetuning(study, variant, config, sources, settings, resources)
             else:
-                table = search_settings(study, variant, settings.trials, settings.metric, resources)
+                baselines = find_baselines(job.root, loaded, variant, settings, resources)
+                table = search_settings(study, variant, baselines, settings, resources)
         logger.info(table.head(10).to_string(index=False))
 
 
@@ -245,6 +262,7 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
         root, workspace = job.root, find_workspace(job.root, request)
         job.workspace = workspace
         check_storage(workspace)
+        choose_path(bundle, workspace, root)  # a file of somebody else's is told now, not when the scores are there
         delay = None if settings.delay is None else (settings.delay, settings.delay_base)
         catalogue = write_new_catalogue(workspace, request)
         for tier in request.user_tiers:
@@ -272,6 +290,12 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
         check_reject_share(workspace, catalogue["clip_id"], settings)  # the others' scores are worth having in any case
 
 
+def _choose_model(options: TrainOptions | ReproduceOptions) -> ModelName:
+    """What a bundle is to hold: networks that are trained too have an MLP on them."""
+    return "mlp" if options.unfrozen != "none" else options.model
+
+
 def _save_bundle(root: Root, bundle: Bundle) -> None:
     bundle.save(root, "models", bundle.name)
     logger.info(f"bundle: {describe_bundle(bundle)}: {root.display('models', bundle.name)}")
+    log_bundle_cautions(bundle)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +13,19 @@ from m3ray.datasets.clip_checks import check_clips
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.registry import list_clips
 from m3ray.errors import BundleError, ConfigError, StudyError
-from m3ray.request.clips import check_videos
-from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, read_manifest
+from m3ray.features.target import SCORE
+from m3ray.features.target_columns import list_targets
+from m3ray.request.clips import check_user_tier_clips, check_videos
+from m3ray.schema import SIMILARITY
+from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, BundleMetadata, read_manifest
+from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.dry_root import DryRoot
+from m3ray.storage.filesystems import is_local, local_path
 from m3ray.storage.root import Root
-from m3ray.storage.tier_index import TierEntry
+from m3ray.storage.tier_index import TierEntry, read_tier_index
 from m3ray.tiers.user import UserTier, parse_tier_options, read_user_tier
+
+_LOOKED_AT = 1000  # clips whose files are looked for
 
 
 def check_bundle_folder(uri: str) -> BundleManifest:
@@ -64,11 +72,20 @@ def read_prediction_inputs(root: Root, options: PredictOptions) -> tuple[Listing
     tiers = _read_user_tiers(name, provided, parse_tier_options(options.tier))
     computed = [block.tier for block in manifest.blocks if block.tier not in provided]
     if options.root is None and tiers and not computed:
+        _check_shared_clips(tiers)
         return None, tiers
     listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=0, read=options.read_config)
     check_clips(listed.table)
     check_videos(listed, computed)
+    check_user_tier_clips(DryRoot(root.uri), options, tiers, listed.table["clip_id"])
     return listed, tiers
+
+
+def _check_shared_clips(tiers: Sequence[UserTier]) -> None:
+    if not set.intersection(*(set(tier.ids) for tier in tiers)):
+        raise ConfigError(
+            f"--tier: no clip_id is in all of {', '.join(tier.name for tier in tiers)}: give files of the same clips"
+        )
 
 
 def _read_user_tiers(name: str, provided: Mapping[str, TierEntry], files: Mapping[str, str]) -> tuple[UserTier, ...]:
@@ -78,6 +95,60 @@ def _read_user_tiers(name: str, provided: Mapping[str, TierEntry], files: Mappin
             f"{name} sees {', '.join(missing)}, provided by a user: give the new clips' with --tier {missing[0]}=FILE"
         )
     return tuple(read_user_tier(tier, files[tier], scaled=bool(entry.scaled)) for tier, entry in provided.items())
+
+
+def check_evaluated_root(name: str, metadata: BundleMetadata, tiers: Sequence[str], root: Root) -> str:
+    """Check that a bundle can be evaluated on a root, and select the split for it.
+
+    Args:
+        name: Name of the bundle.
+        metadata: What it was made with.
+        tiers: Names of the tiers that it sees.
+        root: The root.
+    Returns:
+        `test` or `val`.
+    Raises:
+        ConfigError: If the root has nothing of what the bundle predicts, lacks a user-provided tier, or has neither a
+            computed tier nor videos.
+        BundleError: If its user-provided tier has other columns.
+        StudyError: If no clip of test or val has a value.
+    """
+    catalogue, target = read_catalogue(root), metadata.units.name
+    held = list_targets(catalogue)
+    if target not in held and target != SCORE:
+        raise ConfigError(
+            f"{name} predicts {target}, and {root.uri} has {', '.join(held) or 'no score'}: give roots that have it"
+        )
+    split = select_evaluation_split(catalogue, root.uri, target)
+    index = read_tier_index(root)
+    for tier, entry in metadata.user_provided.items():
+        _check_provided_tier(name, tier, entry, index.get(tier), root)
+    computed = [tier for tier in tiers if tier not in metadata.user_provided and tier not in (SIMILARITY, *index)]
+    if computed and not _has_video(catalogue):
+        raise ConfigError(
+            f"{name} sees {computed[0]}, and {root.uri} has neither that tier nor a video to compute it from: give a "
+            "root whose videos are there"
+        )
+    return split
+
+
+def _check_provided_tier(name: str, tier: str, trained: TierEntry, held: TierEntry | None, root: Root) -> None:
+    if held is None or not held.user_provided:
+        raise ConfigError(
+            f"{name} sees {tier}, provided by a user, and {root.uri} has no such tier: provide it with "
+            f"jobs/extract.py --out {root.uri} --tier {tier}=FILE --tiers {tier}"
+        )
+    then, now = (entry.identity or {} for entry in (trained, held))
+    changed = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+    if changed:
+        changes = "; ".join(f"{key}: {then.get(key)!r} then, {now.get(key)!r} in {root.uri}" for key in changed)
+        raise BundleError(f"{name} was trained on another {tier}: {changes[:600]}: provide it as it was then")
+
+
+def _has_video(catalogue: pa.Table) -> bool:
+    """Whether a video may be there: one with a remote address, or a local file, of the first thousand."""
+    uris = [uri for uri in catalogue["uri"].slice(0, _LOOKED_AT).to_pylist() if uri]
+    return any(not is_local(uri) or Path(local_path(uri)).exists() for uri in uris)
 
 
 def select_evaluation_split(catalogue: pa.Table, uri: str, target: str = "score") -> str:

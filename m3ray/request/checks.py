@@ -28,12 +28,14 @@ from m3ray.config.unlock_options import UnlockOptions
 from m3ray.costs import parse_prices
 from m3ray.datasets.listing import Listing
 from m3ray.errors import ConfigError, StudyError
-from m3ray.request.bundles import check_bundle_folder, read_prediction_inputs, select_evaluation_split
+from m3ray.features.target_columns import choose_target
+from m3ray.request.bundles import check_bundle_folder, check_evaluated_root, read_prediction_inputs
 from m3ray.request.clips import read_requested_clips
 from m3ray.request.limits import apply_recorded_limits
 from m3ray.request.names import check_name, check_vectors
 from m3ray.request.ranges import check_numbers, parse_max_rejects
-from m3ray.request.scores import check_has_scores
+from m3ray.request.scores import check_enough_scores, check_has_scores, check_labels, check_listed_scores
+from m3ray.request.settings import check_config
 from m3ray.request.storage import check_secrets, use_storage
 from m3ray.request.targets import check_targets
 from m3ray.schema import METADATA_TABLE
@@ -48,7 +50,6 @@ from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
 from m3ray.storage.tier_index import read_tier_index
 from m3ray.tiers.user import UserTier
-from m3ray.training.config_file import load_training
 
 T = TypeVar("T", bound=RootOptions)
 T_co = TypeVar("T_co", bound=RootOptions, covariant=True)
@@ -151,13 +152,21 @@ def _check_train(options: TrainOptions) -> Request[TrainOptions]:
     check_name(options.name, reserved=(STUDY,))
     check_bundle(root, options.name, "train")
     check_study(root, options.name, "train")
-    if options.config is not None:
-        load_training(options.config)
+    check_model(options.model, options.unfrozen)
+    check_config(options)
     request = Request(*read_requested_clips(root, options))
     check_vectors(request.options.tiers, options.unfrozen)
     check_has_scores(request.listing)
     check_targets(root, request.listing and request.listing.table, request.options)
+    check_labels(request.listing, request.options.measure, request.options.tiers)
+    _check_listed(root, request)
     return request
+
+
+def _check_listed(root: Root, request: Request[Any]) -> None:
+    """Raise StudyError where the listed clips lack the scores that a training needs."""
+    target = choose_target(root, request.options.target)
+    check_listed_scores(root, request.listing, request.options, request.user_tiers, target)
 
 
 def _check_reproduce(options: ReproduceOptions) -> Request[ReproduceOptions]:
@@ -165,11 +174,14 @@ def _check_reproduce(options: ReproduceOptions) -> Request[ReproduceOptions]:
     parse_prices(options.price)
     check_tables(options.tables)
     check_predictions(root)
+    check_model(options.model, options.unfrozen)
+    check_config(options)
     for name in ("m3s", "m3s-unfrozen") if options.unfrozen != "none" else ("m3s",):
         check_bundle(root, name, "reproduce")
     request = Request(*read_requested_clips(root, options))
     check_vectors(request.options.tiers, options.unfrozen)
     check_targets(root, request.listing and request.listing.table, request.options)
+    _check_listed(root, request)
     return request
 
 
@@ -179,11 +191,27 @@ def check_tables(tables: Sequence[int]) -> None:
     Args:
         tables: Numbers of the paper's tables.
     Raises:
-        ConfigError: If one is none of 1 to 4, nor 6.
+        ConfigError: If one is none of 1 to 4, nor 6, nor 7.
     """
-    unknown = [number for number in tables if number not in (1, 2, 3, 4, 6)]
+    unknown = [number for number in tables if number not in (1, 2, 3, 4, 6, 7)]
     if unknown:
-        raise ConfigError(f"--tables {unknown[0]}: choose from 1, 2, 3, 4, 6")
+        raise ConfigError(f"--tables {unknown[0]}: choose from 1, 2, 3, 4, 6, 7")
+
+
+def check_model(model: str, unfrozen: str) -> None:
+    """Check that what a bundle is to hold goes with how it is trained.
+
+    Args:
+        model: What it is to hold.
+        unfrozen: Preset of the finetuning; `none`: networks stay as they are.
+    Raises:
+        ConfigError: If another model than the MLP is to be finetuned.
+    """
+    if unfrozen != "none" and model not in ("auto", "mlp"):
+        raise ConfigError(
+            f"--model {model} --unfrozen {unfrozen}: networks are trained with an MLP alone: take --model mlp, or "
+            "leave --unfrozen out"
+        )
 
 
 def _check_ablate(options: AblateOptions) -> Request[AblateOptions]:
@@ -191,8 +219,27 @@ def _check_ablate(options: AblateOptions) -> Request[AblateOptions]:
     check_tables(options.tables)
     root = DryRoot(options.out)
     _check_features(root)
-    check_targets(root, read_catalogue(root), options)
+    check_config(options)
+    _check_tiers(root, options.tiers)
+    _check_study(root, options, options.tiers or [*read_tier_index(root)])
     return Request(apply_recorded_limits(options, root))
+
+
+def _check_tiers(root: Root, tiers: Sequence[str]) -> None:
+    """Raise StudyError where a study names tiers that the root lacks."""
+    index = read_tier_index(root)
+    missing = [tier for tier in tiers if tier not in index]
+    if missing:
+        held = ", ".join(tier for tier in index if tier != METADATA_TABLE)
+        raise StudyError(f"{root.uri} holds no features of tier {', '.join(missing)}; it has {held}")
+
+
+def _check_study(root: Root, options: AblateOptions | TuneOptions, tiers: Sequence[str]) -> None:
+    """Raise ConfigError or StudyError where a root's clips or tiers do not suffice for a study."""
+    catalogue = read_catalogue(root)
+    check_targets(root, catalogue, options)
+    check_vectors([tier for tier in tiers if tier != METADATA_TABLE], options.unfrozen)
+    check_enough_scores(catalogue, choose_target(root, options.target))
 
 
 def _check_tune(options: TuneOptions) -> Request[TuneOptions]:
@@ -200,12 +247,9 @@ def _check_tune(options: TuneOptions) -> Request[TuneOptions]:
     check_name(options.name, reserved=(STUDY,))
     check_study(root, options.name, "tune")
     _check_features(root)
-    check_targets(root, read_catalogue(root), options)
-    index = read_tier_index(root)
-    missing = [tier for tier in options.tiers if tier not in index]
-    if missing:
-        held = ", ".join(tier for tier in index if tier != METADATA_TABLE)
-        raise StudyError(f"{root.uri} holds no features of tier {', '.join(missing)}; it has {held}")
+    check_config(options)
+    _check_study(root, options, options.tiers or [*read_tier_index(root)])
+    _check_tiers(root, options.tiers)
     return Request(apply_recorded_limits(options, root))
 
 
@@ -229,15 +273,24 @@ def _check_evaluate(options: EvaluateOptions) -> Request[EvaluateOptions]:
     if not options.bundles or not options.roots:
         raise ConfigError("--bundles and --roots: expected at least one of each")
     for uri in options.bundles:
-        check_bundle_folder(uri)
-    for uri in options.roots:
-        select_evaluation_split(read_catalogue(DryRoot(uri)), uri)
+        manifest = check_bundle_folder(uri)
+        for root in options.roots:
+            tiers = [block.tier for block in manifest.blocks]
+            check_evaluated_root(manifest.name, manifest.metadata, tiers, DryRoot(root))
     return Request(options)
 
 
 def _check_report(options: ReportOptions) -> Request[ReportOptions]:
     parse_prices(options.price)
-    read_catalogue(DryRoot(options.out))
+    for out in options.others:
+        _check_out(out, dry=True)  # it is read alone
+    roots = (options.out, *options.others)
+    given = [os.path.realpath(local_path(out)) if is_local(out) else Root(out).uri for out in roots]
+    twice = next((uri for uri in given if given.count(uri) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"--out {twice}: given twice: give each root once")
+    for out in roots:
+        read_catalogue(DryRoot(out))
     return Request(options)
 
 

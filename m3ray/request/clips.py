@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from m3ray.config.options import ExtractOptions
+from m3ray.config.options import ExtractOptions, MissingOptions
 from m3ray.datasets.clip_checks import check_clips
 from m3ray.datasets.groups import check_groups
 from m3ray.datasets.listing import Listing
@@ -54,12 +54,23 @@ def read_requested_clips(root: DryRoot, options: T) -> tuple[T, Listing | None, 
         check_clips(listing.table)
         check_same_clips(root, record, options, listing.table)
         check_videos(listing, [tier for tier in options.tiers if is_computed(tier)])
-        _check_user_tiers(root, options, provided, listing.table["clip_id"])
+        check_user_tier_clips(root, options, provided, listing.table["clip_id"])
     return options, listing, provided
 
 
-def _check_user_tiers(root: DryRoot, options: ExtractOptions, tiers: Sequence[UserTier], ids: pa.ChunkedArray) -> None:
-    """Raise FeatureError where a tier lacks clips; of very many clips, that is told when the tier is stored."""
+def check_user_tier_clips(
+    root: DryRoot, options: MissingOptions, tiers: Sequence[UserTier], ids: pa.ChunkedArray
+) -> None:
+    """Check that user-provided tiers have the clips; of very many clips, that is told when the tiers are stored.
+
+    Args:
+        root: Root of the job; nothing is written to it.
+        options: Options of the job, which say whether clips may be missing.
+        tiers: The tiers.
+        ids: Ids of the clips.
+    Raises:
+        FeatureError: If a tier lacks more clips than it may.
+    """
     for tier in tiers if len(ids) <= _MAX_EARLY else ():
         store_user_tier(root, tier, ids.to_pylist(), allow_missing=options.allow_missing)
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from m3ray.config import TierConfigs, TrainConfig
-from m3ray.config.options import ExtractOptions, TrainOptions
+from m3ray.config.options import (
+    AblateOptions,
+    ConfigOptions,
+    ExtractOptions,
+    FitOptions,
+    ReproduceOptions,
+    StudyOptions,
+    TrainOptions,
+)
 from m3ray.config.presets import TIER_PRESETS, authors_training, memento10k_training, train_as_authors
+from m3ray.errors import ConfigError
+from m3ray.schema import SIMILARITY
 from m3ray.storage.dataset_record import DEMO
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
@@ -58,12 +68,51 @@ def read_training(options: TrainOptions) -> TrainConfig:
     return replace(base, loss=options.loss or base.loss, epochs=options.epochs)
 
 
-def find_row_training(root: Root, preset: str) -> Callable[[TrainConfig], TrainConfig]:
+def check_config(options: ConfigOptions | TrainOptions) -> None:
+    """Check the file of training settings that options name, and that nothing else is to decide them.
+
+    Args:
+        options: Options of a job.
+    Raises:
+        ConfigError: If the file cannot be read, or the options also want a selection or, in a study, a loss.
+    """
+    if options.config is None:
+        return
+    load_training(options.config)
+    rival = None
+    if isinstance(options, FitOptions) and options.fit in ("select", "each"):
+        rival = f"--fit {options.fit}"
+    elif isinstance(options, StudyOptions) and options.loss is not None:
+        rival = f"--loss {options.loss}"
+    if rival is not None:
+        raise ConfigError(f"--config {options.config} and {rival}: the file has the settings: leave one of them out")
+
+
+def choose_study_tiers(held: Sequence[str], options: AblateOptions | ReproduceOptions) -> list[str]:
+    """Choose the tiers that a study on a root sees.
+
+    Args:
+        held: Tiers that a study on the root may see.
+        options: Options of the job; `reproduce` computes the tiers that it names, and sees all that there are.
+    Returns:
+        Names of the tiers in the study's order; with similarity its other measures too.
+    """
+    if not isinstance(options, AblateOptions) or not options.tiers:
+        return list(held)
+    return [tier for tier in held if tier in options.tiers or (_is_other_measure(tier) and SIMILARITY in options.tiers)]
+
+
+def _is_other_measure(tier: str) -> bool:
+    return tier.startswith(f"{SIMILARITY}:")
+
+
+def find_row_training(root: Root, preset: str, loss: str | None = None) -> Callable[[TrainConfig], TrainConfig]:
     """Find how a study on a root trains its rows.
 
     Args:
         root: Root of the study.
         preset: The preset that was asked for; `auto`: the one that the root's record names.
+        loss: Loss that was asked for; None: the row's own.
     Returns:
         From a row's settings in the paper's tables to those that it is trained with.
     """
@@ -71,5 +120,14 @@ def find_row_training(root: Root, preset: str) -> Callable[[TrainConfig], TrainC
     if preset == "auto" and record is not None:
         preset = record.settings.get("preset", preset)
     if preset != "authors":
-        return lambda training: training
-    return partial(train_as_authors, dataset=None if record is None else record.dataset)
+        return partial(_with_loss, loss=loss)
+    dataset = None if record is None else record.dataset
+    return lambda training: _with_loss(train_as_authors(training, dataset), loss)
+
+
+def _with_loss(training: TrainConfig, loss: str | None) -> TrainConfig:
+    """The settings with a loss; weighted tails are centred as the preset of training with them has it."""
+    if loss is None:
+        return training
+    centre = memento10k_training().tails_centre if loss == "mse_tails" else training.tails_centre
+    return replace(training, loss=loss, tails_centre=centre)  # type: ignore[arg-type]

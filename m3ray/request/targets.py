@@ -38,7 +38,7 @@ def check_targets(root: Root, clips: pa.Table | None, options: _Options) -> None
     """
     if not getattr(options, "tables", True):
         raise ConfigError(
-            "--tables: expected at least one number of 1, 2, 3, 4, 6: leave --tables out for all of the paper's"
+            "--tables: expected at least one number of 1, 2, 3, 4, 6, 7: leave --tables out for all of the paper's"
         )
     if options.weigh != "none" and options.unfrozen != "none":
         raise ConfigError(

@@ -8,26 +8,25 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import numpy as np
-import torch
 
 from m3ray.config import TierConfigs, as_json
 from m3ray.features.dataset import Scaling, StudyData
 from m3ray.features.matrix import Block, Features
 from m3ray.features.target import Target
-from m3ray.model import StackedMLP
 from m3ray.scoring.bundle import Bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
-from m3ray.scoring.calibration import VAL, Calibration, correlate_ranks, needs_folds, predict_train_by_folds
+from m3ray.scoring.calibration import VAL, Calibration, needs_folds, predict_train_by_folds
 from m3ray.scoring.decay import DecayModel, fit_decay
-from m3ray.scoring.diverged import describe_dropped, drop_runs, find_finite_runs, split_seeds
+from m3ray.scoring.model_choice import AUTO, ChosenModel, ModelName, choose_model
+from m3ray.scoring.train_clips import TRAIN_CLIPS_FILE, record_clips
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, read_tier_index
 from m3ray.storage.versions import Environment, read_environments, software_versions
-from m3ray.study.store import read_trial_tensors
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant
 from m3ray.tiers.network import WeightSource
+from m3ray.training.out_of_fold import FOLDS
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ def list_versions() -> dict[str, str]:
     return {**software_versions(), **{name: version(name) for name in PACKAGES}}
 
 
-def make_bundle(
+def make_bundle(  # noqa: PLR0913 - two of them are for the model alone
     study: Study,
     variant: Variant,
     configs: TierConfigs,
@@ -52,6 +51,8 @@ def make_bundle(
     job: str,
     *,
     chosen_on_val: bool = False,
+    model: ModelName = AUTO,
+    fit: str = "auto",
 ) -> Bundle:
     """Make the bundle of a variant that a study has trained.
 
@@ -63,43 +64,47 @@ def make_bundle(
         name: Name of the bundle.
         job: Name of the job that makes it, which is recorded.
         chosen_on_val: Whether the variant's settings were chosen on val. Errors on val are then smaller than on new
-            clips, and the intervals are calibrated on the train split instead, which is trained on by folds.
+            clips, and the intervals are calibrated on the train split instead, each fold scored by models of the
+            others.
+        model: What scores: the MLP, a regressor beside it, or the ensemble; `auto`: the ensemble where it is better out
+            of fold than the MLP, else the MLP.
+        fit: How settings were chosen; with `paper`, `auto` is the MLP, and the MLP stays as it was trained. Else it is
+            put on the scores' scale by what it predicts out of fold, where the study has that.
     Returns:
         The bundle, not written yet, without the runs that diverged.
     Raises:
-        BundleError: If all runs diverged.
+        BundleError: If all runs diverged, and nothing else can score.
+        StudyError: If the model asked for was not trained.
     """
-    tensors = read_trial_tensors(study, variant)
-    columns = tensors.pop("columns")
-    data = study.data
-    model = StackedMLP.from_state({key: torch.from_numpy(value) for key, value in tensors.items()}).eval()
-    kept = find_finite_runs(model, data.scaled[np.concatenate([data.train, data.val])][:, columns])
-    model, (seeds, dropped) = drop_runs(model, kept, name), split_seeds(study.seeds, kept)
-    if dropped:
-        logger.warning(f"bundle: {name}: {describe_dropped(dropped)}")
-    on_val = _score_val(model.eval(), data, columns)
-    calibration = _calibrate(study, variant, on_val, chosen_on_val=chosen_on_val)
+    chosen, data = choose_model(study, variant, name, model, fit), study.data
+    columns, on_val = chosen.columns, _score_val(chosen, data)
+    calibration = _calibrate(study, variant, chosen, on_val, chosen_on_val=chosen_on_val)
     decay = _fit_decay(study, columns)
     metadata = _make_metadata(study, variant, configs, sources, job)
     return Bundle(
         name=name,
-        model=model.eval(),
+        model=chosen.mlp,
         blocks=select_blocks(data.features, columns),
         scaling=Scaling(data.scaling.mean[columns], data.scaling.deviation[columns]),
         baseline=data.scaled[data.train][:, columns].mean(axis=0).astype(np.float32),
         residuals=calibration.residuals,
         metadata=replace(
             metadata,
-            seeds=seeds,
-            dropped_runs=dropped,
+            seeds=list(chosen.seeds),
+            dropped_runs=list(chosen.dropped),
             calibrated_on=calibration.source,
             decay=None if decay is None else decay.as_json(),
-            trained_on={**(metadata.trained_on or {}), "val_spearman": correlate_ranks(on_val)},
+            trained_on={**(metadata.trained_on or {}), **on_val.measure()},
+            model=chosen.name,
+            model_summary=chosen.summary,
+            out_of_fold=chosen.found,
+            mixture=None if chosen.mixture is None else chosen.mixture.settings(),
         ),
-        files=_read_artefacts(study.root, variant),
+        files=_read_artefacts(study.root, variant) | _record_clips(study, columns),
         intervals=calibration.fit(),
         calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
         decay_weights=None if decay is None else decay.weights,
+        mixture=chosen.mixture,
     )
 
 
@@ -122,23 +127,26 @@ def select_blocks(features: Features, columns: np.ndarray) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-@torch.inference_mode()
-def _score_val(model: StackedMLP, data: StudyData, columns: np.ndarray) -> Calibration:
-    """Scores of val by the ensemble, in the target's units."""
-    features = torch.from_numpy(np.ascontiguousarray(data.scaled[data.val][:, columns]))
-    scores = data.target.from_unit(model(features).double().numpy()).mean(axis=0)
-    return Calibration(scores, data.scores[data.val].astype(np.float64), VAL)
+def _score_val(chosen: ChosenModel, data: StudyData) -> Calibration:
+    """Scores of val, in the target's units."""
+    unit = chosen.predict(np.ascontiguousarray(data.scaled[data.val][:, chosen.columns]))
+    return Calibration(data.target.from_unit(unit).mean(axis=0), data.scores[data.val].astype(np.float64), VAL)
 
 
-def _calibrate(study: Study, variant: Variant, on_val: Calibration, *, chosen_on_val: bool) -> Calibration:
-    """The clips to calibrate intervals on: val, or by folds the train split where val chose something."""
-    if not needs_folds(study, variant, chosen_on_val=chosen_on_val):
+def _calibrate(
+    study: Study, variant: Variant, chosen: ChosenModel, on_val: Calibration, *, chosen_on_val: bool
+) -> Calibration:
+    """The clips to calibrate intervals on: val, or by folds the train split where val chose something of the MLP."""
+    if chosen.mlp is None or not needs_folds(study, variant, chosen_on_val=chosen_on_val):
         return on_val
     logger.info(
         "bundle: settings, or the epoch, were chosen on val: its intervals are calibrated on the train split, each "
         f"fifth scored by models of the other four ({len(study.seeds)} runs a fifth)"
     )
-    return predict_train_by_folds(study, variant)
+    if chosen.left_out is None:
+        return predict_train_by_folds(study, variant)
+    truth = study.data.scores[study.data.train].astype(np.float64)
+    return Calibration(study.data.target.from_unit(chosen.left_out), truth, f"train, {FOLDS} folds")
 
 
 def _make_metadata(
@@ -181,6 +189,11 @@ def _fit_decay(study: Study, columns: np.ndarray) -> DecayModel | None:
     rates = dict(zip(catalogue["clip_id"].to_pylist(), catalogue["alpha"].to_pylist(), strict=True))
     alpha = np.array([rates.get(data.features.clip_ids[row]) for row in data.train], np.float64)
     return fit_decay(data.scaled[data.train][:, columns], data.scores[data.train], alpha)
+
+
+def _record_clips(study: Study, columns: np.ndarray) -> dict[str, bytes]:
+    blocks = select_blocks(study.data.features, columns)
+    return {TRAIN_CLIPS_FILE: record_clips(study.root, study.data, columns, blocks)}
 
 
 def _read_artefacts(root: Root, variant: Variant) -> dict[str, bytes]:

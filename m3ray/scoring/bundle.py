@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from m3ray.config.presets import BASE_LAG
-from m3ray.errors import BundleError, ConfigError, FeatureError
+from m3ray.errors import ConfigError, FeatureError
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block, Features
 from m3ray.features.target import SCORE
 from m3ray.model import StackedMLP
+from m3ray.model.mixture import Mixture
+from m3ray.scoring.bundle_files import (
+    MIXTURE_FILE,
+    MODEL_FILE,
+    build_mixture,
+    build_model,
+    drop_diverged,
+    keep_finite,
+    list_weights,
+    load_arrays,
+    read_file,
+    read_rule,
+    save_arrays,
+    save_intervals,
+)
 from m3ray.scoring.bundle_metadata import BUNDLE_FILE, INTERVALS_FILE, BundleManifest, BundleMetadata, read_manifest
 from m3ray.scoring.decay import describe_decay
-from m3ray.scoring.diverged import describe_dropped, drop_runs, find_finite_runs, split_seeds
+from m3ray.scoring.diverged import describe_dropped
 from m3ray.scoring.intervals import IntervalRule, fit_plain_intervals
+from m3ray.scoring.shares import share_tiers
 from m3ray.storage.root import Root
 from m3ray.storage.versions import Difference, Environment, differences, filter_rejected, software_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
-
-_RULE = ("knots", "low", "high")
-
 
 @dataclass(frozen=True)
 class Bundle:
-    """An ensemble of R stacked runs, with what it takes to score clips.
+    """An ensemble of R stacked runs, and perhaps of regressors beside them, with what it takes to score clips.
 
     Args:
         name: Name of the bundle.
-        model: The R runs as one model.
+        model: The MLP's R runs as one model; None: the bundle is of regressors alone.
         blocks: Columns that the model sees, tier by tier, F in all.
         scaling: Mean and deviation of those columns, (F,) each.
         baseline: The train split's mean of the scaled columns, (F,), float32.
@@ -56,10 +63,11 @@ class Bundle:
         calibration: Scores and true scores of the clips that it was fitted on, (2, n), float32; None: an older bundle.
         decay_weights: Weights of the scaled features for the decay rate and, last, the intercept, (F + 1,), float32;
             None: it is a line in the score, or there is none.
+        mixture: The MLP and regressors, weighed, and the map of their sum to scores; None: the MLP as it was trained.
     """
 
     name: str
-    model: StackedMLP
+    model: StackedMLP | None
     blocks: tuple[Block, ...]
     scaling: Scaling
     baseline: np.ndarray
@@ -71,6 +79,7 @@ class Bundle:
     intervals: IntervalRule | None = None
     calibration: np.ndarray | None = None
     decay_weights: np.ndarray | None = None
+    mixture: Mixture | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -129,7 +138,8 @@ class Bundle:
             "low": low,
             "high": high,
         }
-        columns |= {f"share_{tier}": v for tier, v in self._shares(scaled).items()}
+        shares = share_tiers(lambda rows: self._predict(rows).mean(axis=0), scaled, self.baseline, self.blocks)
+        columns |= {f"share_{tier}": share for tier, share in shares.items()}
         if delay is not None:
             columns["decay"] = self.decay_rates(score, scaled)
             columns["score_at_delay"] = self.scores_at_delay(score, *delay, decay=columns["decay"])
@@ -189,33 +199,12 @@ class Bundle:
     @torch.inference_mode()
     def _predict(self, scaled: np.ndarray) -> np.ndarray:
         """Predictions of each run in the target's units, (R, N)."""
+        units = self.metadata.units
+        if self.mixture is not None:
+            return np.clip(units.from_unit(self.mixture(scaled)), *units.bounds)
+        assert self.model is not None
         outputs = self.model(torch.from_numpy(np.ascontiguousarray(scaled))).double().numpy()
-        return self.metadata.units.from_unit(outputs)
-
-    def _shares(self, scaled: np.ndarray) -> dict[str, np.ndarray]:
-        """Exact Shapley values over tiers: an absent tier shows the train split's mean."""
-        count = len(self.blocks)
-        coalition_scores = {
-            members: self._predict(self._mask_tiers(scaled, members)).mean(axis=0)
-            for size in range(count + 1)
-            for members in itertools.combinations(range(count), size)
-        }
-        shares = {}
-        for index, block in enumerate(self.blocks):
-            total = np.zeros(len(scaled))
-            for members, score in coalition_scores.items():
-                if index in members:
-                    continue
-                size = len(members)
-                weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
-                total += weight * (coalition_scores[tuple(sorted((*members, index)))] - score)
-            shares[block.tier] = total
-        return shares
-
-    def _mask_tiers(self, scaled: np.ndarray, members: Sequence[int]) -> np.ndarray:
-        """The columns of these tiers as they are, those of the others at the baseline."""
-        visible = np.concatenate([np.full(len(b.names), k in members) for k, b in enumerate(self.blocks)])
-        return np.where(visible, scaled, self.baseline).astype(np.float32)
+        return units.from_unit(outputs)
 
     # On disk.
 
@@ -226,18 +215,20 @@ class Bundle:
             root: Root that the bundle goes to.
             folder: Path parts of the bundle's folder below the root.
         """
-        tensors = {f"weights.{k}": w.detach().cpu().numpy() for k, w in enumerate(self.model.weights)}
-        tensors |= {f"biases.{k}": b.detach().cpu().numpy() for k, b in enumerate(self.model.biases)}
-        tensors |= {"mean": self.scaling.mean, "deviation": self.scaling.deviation}
-        tensors |= {"baseline": self.baseline, "residuals": self.residuals}
-        tensors |= {} if self.decay_weights is None else {"decay_weights": self.decay_weights}
-        files = {**self.files, "model.safetensors": save({k: np.ascontiguousarray(v) for k, v in tensors.items()})}
+        arrays = {**list_weights(self.model), "mean": self.scaling.mean, "deviation": self.scaling.deviation}
+        arrays |= {"baseline": self.baseline, "residuals": self.residuals}
+        arrays |= {} if self.decay_weights is None else {"decay_weights": self.decay_weights}
+        files = {**self.files, MODEL_FILE: save_arrays(arrays)}
         if self.intervals is not None:
-            files[INTERVALS_FILE] = _save_intervals(self.intervals, self.calibration)
+            files[INTERVALS_FILE] = save_intervals(self.intervals, self.calibration)
+        if self.mixture is not None:
+            files[MIXTURE_FILE] = save_arrays(self.mixture.tensors())
         for name, data in files.items():
             root.write_bytes(data, *folder, name)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        manifest = BundleManifest(self.name, self.metadata, self.blocks, hashes, self.networks)
+        settings = None if self.mixture is None else self.mixture.settings()
+        metadata = replace(self.metadata, mixture=settings)
+        manifest = BundleManifest(self.name, metadata, self.blocks, hashes, self.networks)
         root.write_json(manifest.as_json(), *folder, BUNDLE_FILE)
 
     @classmethod
@@ -253,73 +244,31 @@ class Bundle:
         """
         root = Root(uri)
         manifest = read_manifest(root)
-        files = {name: _read_file(root, name, digest) for name, digest in manifest.files.items()}
-        try:
-            tensors = load(files.pop("model.safetensors"))
-        except SafetensorError as error:
-            raise BundleError(f"{uri}: model.safetensors cannot be read ({error})") from error
-        intervals = load(files.pop(INTERVALS_FILE)) if INTERVALS_FILE in files else {}
-        model, metadata = _drop_diverged(_build_model(tensors), tensors["baseline"], manifest)
+        files = {name: read_file(root, name, digest) for name, digest in manifest.files.items()}
+        arrays = load_arrays(root, MODEL_FILE, files.pop(MODEL_FILE))
+        intervals = load_arrays(root, INTERVALS_FILE, files.pop(INTERVALS_FILE)) if INTERVALS_FILE in files else {}
+        model, metadata = drop_diverged(build_model(arrays), arrays["baseline"], manifest)
+        mixture = build_mixture(root, manifest, files.pop(MIXTURE_FILE, None), model)
         return cls(
             name=manifest.name,
             model=model,
             blocks=manifest.blocks,
-            scaling=Scaling(tensors["mean"], tensors["deviation"]),
-            baseline=tensors["baseline"],
-            residuals=_keep_finite(tensors["residuals"]),
+            scaling=Scaling(arrays["mean"], arrays["deviation"]),
+            baseline=arrays["baseline"],
+            residuals=keep_finite(arrays["residuals"]),
             metadata=metadata,
             files=files,
             networks=manifest.networks,
             uri=root.uri,
-            intervals=IntervalRule(*(intervals[name] for name in _RULE)) if intervals else None,
+            intervals=read_rule(intervals),
             calibration=intervals.get("calibration"),
-            decay_weights=tensors.get("decay_weights"),
+            decay_weights=arrays.get("decay_weights"),
+            mixture=mixture,
         )
-
-
-def _save_intervals(rule: IntervalRule, calibration: np.ndarray | None) -> bytes:
-    """The intervals' rule and the clips behind it, in a file that a report reads without the weights."""
-    tensors = {name: np.ascontiguousarray(getattr(rule, name)) for name in _RULE}
-    return save(tensors if calibration is None else {**tensors, "calibration": np.ascontiguousarray(calibration)})
-
-
-def _keep_finite(residuals: np.ndarray) -> np.ndarray:
-    """Without what is no number, as all residuals of an older bundle with a run that diverged: no interval then."""
-    return residuals[np.isfinite(residuals)]
-
-
-def _drop_diverged(
-    model: StackedMLP, baseline: np.ndarray, manifest: BundleManifest
-) -> tuple[StackedMLP, BundleMetadata]:
-    """The runs of a bundle without those that diverged, which an older m3ray left in."""
-    metadata = manifest.metadata
-    kept = find_finite_runs(model, baseline[None])
-    if kept.all():
-        return model, metadata
-    seeds, dropped = split_seeds(list(metadata.seeds or ()), kept)
-    model = drop_runs(model, kept, manifest.name).eval()
-    logger.warning(f"{manifest.name}: {describe_dropped(dropped)}: every score was undefined with them")
-    return model, replace(metadata, seeds=seeds, dropped_runs=[*(metadata.dropped_runs or ()), *dropped])
 
 
 def _format_blocks(blocks: Sequence[Block]) -> str:
     return ", ".join(f"{b.tier} ({len(b.names)})" for b in blocks)
-
-
-def _read_file(root: Root, name: str, digest: str) -> bytes:
-    try:
-        data = root.read_bytes(name)
-    except FileNotFoundError as error:
-        raise BundleError(f"{root.display(name)} is missing: copy the whole folder of the bundle") from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise BundleError(
-            f"{root.display(name)} was changed since the bundle was written: copy it anew, or train again"
-        )
-    return data
-
-
-def _build_model(tensors: Mapping[str, np.ndarray]) -> StackedMLP:
-    return StackedMLP.from_state({name: torch.from_numpy(values) for name, values in tensors.items()}).eval()
 
 
 def describe_bundle(bundle: Bundle) -> str:
@@ -330,8 +279,8 @@ def describe_bundle(bundle: Bundle) -> str:
     Returns:
         A line for a log.
     """
-    metadata, runs = bundle.metadata, bundle.model.weights[0].shape[0]
-    parts = [f"{bundle.name}: {', '.join(bundle.tiers)}", f"{len(bundle.baseline)} features, {runs} runs"]
+    metadata, runs = bundle.metadata, "no MLP" if bundle.model is None else f"{len(bundle.model.weights[0])} runs"
+    parts = [f"{bundle.name}: {', '.join(bundle.tiers)}", f"{len(bundle.baseline)} features, {runs}"]
     if metadata.dropped_runs:
         parts.append(describe_dropped(metadata.dropped_runs))
     if bundle.untrained:
@@ -340,6 +289,8 @@ def describe_bundle(bundle: Bundle) -> str:
         parts.append(f"predicts {metadata.units.name}")
     if (metadata.trained_on or {}).get("val_spearman", ...) is not ...:
         parts.append(f"rho of the ensemble on val {_format_rho((metadata.trained_on or {})['val_spearman'])}")
+    if metadata.model_summary:
+        parts.append(metadata.model_summary)
     parts.append(_describe_intervals(bundle))
     if metadata.decay is not None:
         parts.append(describe_decay(metadata.decay))

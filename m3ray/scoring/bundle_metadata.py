@@ -17,7 +17,8 @@ from m3ray.storage.versions import Environment
 
 BUNDLE_FILE = "bundle.json"
 INTERVALS_FILE = "intervals.safetensors"
-FORMAT = 1
+FORMAT = 2
+_FORMAT_OF_MLP = 1  # a bundle of the MLP as it was trained, which an older m3ray scores with too
 _NEEDED = ("name", "blocks", "files", "tiers", "configs", "sources", "untrained")
 # An older m3ray did not write these: where they are unknown, they are left out.
 _OPTIONAL = (
@@ -30,6 +31,10 @@ _OPTIONAL = (
     "target",
     "dropped_runs",
     "calibrated_on",
+    "model",
+    "model_summary",
+    "out_of_fold",
+    "mixture",
 )
 
 
@@ -46,8 +51,9 @@ class BundleMetadata:
         seeds: Seed of each run.
         decay: Line from score to decay rate, `intercept` and `slope`, and what was found of it (`DecayModel`); None:
             the training data had none.
-        trained_on: Numbers of train and val clips, mean and range of the train split's scores, and Spearman's
-            correlation of the ensemble on val (None: undefined).
+        trained_on: Numbers of train and val clips, mean and range of the train split's scores, and on val, of the
+            bundle's scores, Spearman's correlation (None: undefined), mean squared error and mean error, and the
+            variance of the truth.
         versions: Name of each package to its version, in the process that trained.
         environments: Name of each computed tier to the software that its features were computed with; None in a list
             stands for rows of an m3ray that did not note it.
@@ -55,6 +61,11 @@ class BundleMetadata:
         target: What the bundle predicts, as JSON values of a `Target`; None: the score.
         dropped_runs: Seeds of the runs that diverged, and are not in the bundle.
         calibrated_on: What the intervals were calibrated on: `val`, or the train split by folds.
+        model: What scores: `mlp`, `ensemble`, or the name of a regressor.
+        model_summary: What that is, in a line, and how it compares with the others.
+        out_of_fold: Weights of the ensemble and of each member alone, and what was found of them on train clips that
+            they were not fitted on (`EnsembleFit`).
+        mixture: What is no array of the mixture (`Mixture`); None: the bundle is of the MLP as it was trained.
     """
 
     untrained: bool
@@ -71,6 +82,10 @@ class BundleMetadata:
     target: Mapping[str, Any] | None = None
     dropped_runs: Sequence[int] | None = None
     calibrated_on: str | None = None
+    model: str | None = None
+    model_summary: str | None = None
+    out_of_fold: Mapping[str, Any] | None = None
+    mixture: Mapping[str, Any] | None = None
 
     @property
     def units(self) -> Target:
@@ -104,6 +119,10 @@ class BundleMetadata:
             "target": self.target,
             "dropped_runs": self.dropped_runs,
             "calibrated_on": self.calibrated_on,
+            "model": self.model,
+            "model_summary": self.model_summary,
+            "out_of_fold": self.out_of_fold,
+            "mixture": self.mixture,
         }
         return as_json({name: value for name, value in values.items() if value is not None or name not in _OPTIONAL})
 
@@ -144,7 +163,8 @@ class BundleManifest:
     def as_json(self) -> dict[str, Any]:
         """Its JSON values, in the order in which the file has them."""
         blocks = [{"tier": b.tier, "names": list(b.names), "scaled": b.scaled} for b in self.blocks]
-        named = {"format": FORMAT, "name": self.name, "blocks": blocks}
+        version = _FORMAT_OF_MLP if self.metadata.mixture is None else FORMAT
+        named = {"format": version, "name": self.name, "blocks": blocks}
         return {**self.metadata.as_json(), **named, "files": dict(self.files), "networks": dict(self.networks)}
 
     @classmethod

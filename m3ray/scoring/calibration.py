@@ -37,6 +37,16 @@ class Calibration:
         """Absolute errors, ascending, (n,), float32."""
         return np.sort(np.abs(self.scores - self.truth)).astype(np.float32)
 
+    def measure(self) -> dict[str, float | None]:
+        """What `bundle.json` says of val: metrics of the scores, and the variance of the truth beside their MSE."""
+        error = np.asarray(self.scores, np.float64) - self.truth
+        return {
+            "val_spearman": correlate_ranks(self),
+            "val_mse": float(np.mean(error**2)),
+            "val_mean_error": float(np.mean(error)),
+            "val_variance": float(np.var(self.truth)),
+        }
+
     def fit(self) -> IntervalRule:
         """Fit the intervals' rule."""
         return fit_intervals(self.scores, self.truth)

@@ -14,10 +14,11 @@ from m3ray.config import FinetunedConfig, as_json
 from m3ray.features.dataset import Scaling
 from m3ray.features.matrix import Block
 from m3ray.model import StackedMLP
+from m3ray.model.mixture import MLP
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.bundle import Bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
-from m3ray.scoring.calibration import VAL, Calibration, correlate_ranks
+from m3ray.scoring.calibration import VAL, Calibration
 from m3ray.scoring.decay import SCORE
 from m3ray.scoring.diverged import drop_runs, find_finite_runs
 from m3ray.similarity.fitted import FittedSimilarity
@@ -67,13 +68,14 @@ def build_finetuned_bundle(study: Study, variant: Variant, frozen: Bundle, name:
         intervals=calibration.fit(),
         calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
         decay_weights=None,  # they are those of the frozen networks' features
+        mixture=None,  # as are the regressors beside the MLP
     )
 
 
 def _describe_calibration(metadata: BundleMetadata, calibration: Calibration, seeds: Sequence[int]) -> BundleMetadata:
     """The metadata with what the frozen model's says of its own runs and val scores replaced."""
     decay = None if metadata.decay is None else {**metadata.decay, "predicted_from": SCORE}
-    trained_on = {**(metadata.trained_on or {}), "val_spearman": correlate_ranks(calibration)}
+    trained_on = {**(metadata.trained_on or {}), **calibration.measure()}
     return replace(
         metadata,
         seeds=list(seeds)[:1],
@@ -81,6 +83,10 @@ def _describe_calibration(metadata: BundleMetadata, calibration: Calibration, se
         calibrated_on=calibration.source,
         decay=decay,
         trained_on=trained_on,
+        model=MLP,
+        model_summary=None,
+        out_of_fold=None,
+        mixture=None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,20 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from m3ray.errors import BundleError, FeatureError
+from m3ray.features.matrix import Features
 from m3ray.schema import SIMILARITY, feature_names
 from m3ray.scoring.bundle import Bundle
 from m3ray.scoring.decay import describe_decay
 from m3ray.scoring.scorer import compute_similarity, load_similarity, select_features
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
-from m3ray.storage.ownership import PREDICTIONS, choose_predictions_path, keep_predictions
+from m3ray.storage.ownership import (
+    PREDICT_FOLDER,
+    PREDICTIONS,
+    choose_predictions_path,
+    find_predictions_maker,
+    keep_predictions,
+)
 from m3ray.storage.parquet_tables import METADATA_KEY, read_range
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, read_tier_index
@@ -50,8 +57,8 @@ def score_root(
         bundle: Bundle to score with.
         features: Root, or workspace, with the clips' catalogue and features.
         out: Root that the predictions go to.
-        job: Name of the job. `predict` does not overwrite what another job wrote: its predictions then go to
-            `predict/predictions.parquet`.
+        job: Name of the job. `predict` does not overwrite what another job wrote, nor scores of other clips or by
+            another bundle: its predictions then go to `features`, as `choose_path` says.
         delay: Videos shown since viewing for a further score, and those that the training scores stand for; None: no
             further score.
         over_time: Columns `clip_id`, `times`, `curve` to add to the predictions; None: none.
@@ -81,15 +88,42 @@ def _write_predictions(frame: pd.DataFrame, bundle: Bundle, features: Root, out:
     if job != "predict" and (earlier_path := keep_predictions(out)):
         logger.info(f"{job}: the scores that predict.py wrote are kept in {earlier_path}")
     # Names are those of this catalogue: another folder may hold other videos of the same names.
-    catalogue = features.uri.removeprefix(out.uri).strip("/")
+    catalogue = _name_catalogue(features, out)
     origin = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job, "catalogue": catalogue}
     metadata = {METADATA_KEY: json.dumps(origin)}
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
-    path = choose_predictions_path(out) if job == "predict" else (PREDICTIONS,)
-    out.write_table(table, *path)
+    path = choose_path(bundle, features, out) if job == "predict" else (PREDICTIONS,)
+    if job == "predict" and out.exists(*path):
+        logger.info(f"predict: the scores that {bundle.name} gave these clips before are replaced")
     if path != (PREDICTIONS,):
-        logger.info(f"predict: {out.display(PREDICTIONS)} is the study's, and stays")
+        logger.info(f"predict: {out.display(PREDICTIONS)} is {_describe_owner(out)}, and stays")
+    out.write_table(table, *path)
     return path
+
+
+def choose_path(bundle: Bundle, features: Root, out: Root) -> tuple[str, ...]:
+    """Choose where the job predict writes a bundle's scores, before work is spent on them.
+
+    Args:
+        bundle: Bundle to score with.
+        features: Root, or workspace, with the clips' catalogue and features.
+        out: Root that the predictions go to.
+    Returns:
+        Path parts of the file below `out`, as `choose_predictions_path` says.
+    Raises:
+        ConfigError: If all that are left are files that m3ray did not make.
+    """
+    return choose_predictions_path(out, _name_catalogue(features, out) or PREDICT_FOLDER, bundle.name)
+
+
+def _name_catalogue(features: Root, out: Root) -> str:
+    return features.uri.removeprefix(out.uri).strip("/")
+
+
+def _describe_owner(out: Root) -> str:
+    """Whose the scores are that the root's own `predictions.parquet` holds."""
+    owners = {"predict": "of other clips or by another bundle", "nobody": "not m3ray's", "reproduce": "the study's"}
+    return owners[find_predictions_maker(out) or "nobody"]
 
 
 def _find_splits(clips: pd.Series, features: Root, out: Root) -> pd.Series:
@@ -120,6 +154,22 @@ def score_clips(bundle: Bundle, features: Root, delay: tuple[float, float] | Non
         BundleError: If the features were made with other settings, weights or columns than the bundle's.
         FeatureError: If no clip has all tiers that the bundle sees.
     """
+    parts = [bundle.score(part, delay) for part in iter_features(bundle, features)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def iter_features(bundle: Bundle, features: Root) -> Iterator[Features]:
+    """Read the features of the clips that have all tiers that a bundle sees, some 20,000 clips at a time.
+
+    Args:
+        bundle: The bundle.
+        features: Root, or workspace, with the features; with a catalogue, clips that it does not list are left out.
+    Yields:
+        The matrix that the bundle's model sees, of the next clips by id.
+    Raises:
+        BundleError: If the features were made with other settings, weights or columns than the bundle's.
+        FeatureError: If no clip has all tiers that the bundle sees.
+    """
     fitted = load_similarity(bundle)
     current = read_tier_index(features)
     names = [*select_computed(current), *(tier for tier, entry in current.items() if entry.user_provided)]
@@ -133,7 +183,8 @@ def score_clips(bundle: Bundle, features: Root, delay: tuple[float, float] | Non
     if not parts:
         raise FeatureError(f"{bundle.name}: no clip of {features.uri} has all of {', '.join(needed)}: nothing to score")
     own = _open_similarity(bundle, features, current)
-    return pd.concat([_score(bundle, shards, part, own, delay) for part in parts], ignore_index=True)
+    for part in parts:
+        yield _read_part(bundle, shards, part, own)
 
 
 def _open_similarity(bundle: Bundle, features: Root, index: Mapping[str, TierEntry]) -> ds.Dataset | None:
@@ -201,13 +252,9 @@ def check_user_tiers(bundle: Bundle, tiers: Sequence[UserTier]) -> None:
         check_identity(bundle, tier.name, tier.identity())
 
 
-def _score(
-    bundle: Bundle,
-    shards: Mapping[str, ds.Dataset],
-    ids: pa.Array,
-    similarity: ds.Dataset | None,
-    delay: tuple[float, float] | None,
-) -> pd.DataFrame:
+def _read_part(
+    bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array, similarity: ds.Dataset | None
+) -> Features:
     columns: dict[str, np.ndarray] = {}
     for tier, dataset in shards.items():
         table = read_range(dataset, ids[0].as_py(), ids[-1].as_py())
@@ -217,7 +264,7 @@ def _score(
     fitted = load_similarity(bundle)
     if fitted is not None:
         columns |= _find_similarity(fitted, columns, similarity, ids)
-    return bundle.score(select_features(bundle, ids.to_pylist(), columns), delay)
+    return select_features(bundle, ids.to_pylist(), columns)
 
 
 def _find_similarity(

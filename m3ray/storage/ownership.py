@@ -33,7 +33,8 @@ FOLDERS = (
 _SAME_AS = {"reproduce": "ablate"}
 _MAKER_FILE = "made_by.json"
 # The files of a bundle that are written before its last one, bundle.json.
-_BUNDLE_FILE = re.compile(r"(model|hog_pca|similarity|intervals|tuned-\w+)\.(safetensors|json)")
+_BUNDLE_FILE = re.compile(r"(model|hog_pca|similarity|intervals|train_clips|regressors|tuned-\w+)\.(safetensors|json)")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 _RUN = re.compile(r"\d{8}T\d{6}Z-[a-z]+-[0-9a-f]{4}")
 _VARIANTS_OF_REPRODUCE = ("M3-S", "M3")
 
@@ -193,7 +194,7 @@ def check_predictions(root: Root) -> None:
 
 
 def keep_predictions(root: Root) -> str | None:
-    """Copy what the job predict wrote, where the study's scores are to go, to a folder of its own.
+    """Copy what the job predict wrote, where the study's scores are to go, to the folder of its data set.
 
     Args:
         root: root of the job.
@@ -202,19 +203,52 @@ def keep_predictions(root: Root) -> str | None:
     """
     if find_predictions_maker(root) != "predict":
         return None
-    root.write_bytes(root.read_bytes(PREDICTIONS), PREDICT_FOLDER, PREDICTIONS)
-    return root.display(PREDICT_FOLDER, PREDICTIONS)
+    made = root.read_metadata(PREDICTIONS)
+    workspace, bundle = str(made.get("catalogue") or PREDICT_FOLDER), str(made["bundle"])
+    path = _choose_path(root, _predictions_paths(workspace, bundle)[1:], workspace, bundle)
+    root.write_bytes(root.read_bytes(PREDICTIONS), *path)
+    return root.display(*path)
 
 
-def choose_predictions_path(root: Root) -> tuple[str, ...]:
-    """Choose where the job predict writes its scores, which do not replace those of another job.
+def choose_predictions_path(root: Root, workspace: str = PREDICT_FOLDER, bundle: str | None = None) -> tuple[str, ...]:
+    """Choose where the job predict writes its scores: they replace those of the same clips by the same bundle alone.
 
     Args:
         root: root of the job.
+        workspace: folder below the root that holds the scored clips' catalogue; each data set has its own.
+        bundle: name of the bundle that scores; None: any.
     Returns:
-        Path parts of the file below the root.
+        Path parts of the file below the root: `predictions.parquet`, or where that holds the scores of another job,
+        data set or bundle, a file in the workspace.
+    Raises:
+        ConfigError: If all that are left are files that m3ray did not make.
     """
-    return (PREDICTIONS,) if find_predictions_maker(root) in (None, "predict") else (PREDICT_FOLDER, PREDICTIONS)
+    return _choose_path(root, _predictions_paths(workspace, bundle), workspace, bundle)
+
+
+def _predictions_paths(workspace: str, bundle: str | None) -> list[tuple[str, ...]]:
+    """Where scores of a data set by a bundle may stand, the first choice first."""
+    paths: list[tuple[str, ...]] = [(PREDICTIONS,), (workspace, PREDICTIONS)]
+    return paths if bundle is None else [*paths, (workspace, f"predictions-{_NOT_PLAIN.sub('_', bundle)}.parquet")]
+
+
+def _choose_path(root: Root, paths: list[tuple[str, ...]], workspace: str, bundle: str | None) -> tuple[str, ...]:
+    path = next((path for path in paths if _may_replace(root, path, workspace, bundle)), None)
+    if path is None:
+        raise ConfigError(f"{root.display(*paths[-1])} was not made by m3ray: move it away, or give another --out")
+    return path
+
+
+def _may_replace(root: Root, path: tuple[str, ...], workspace: str, bundle: str | None) -> bool:
+    """Whether a file is not there, or holds scores of the same clips by the same bundle, as it says itself."""
+    if not root.exists(*path):
+        return True
+    try:
+        made = root.read_metadata(*path)
+    except DamagedFileError:
+        return False
+    same_clips = made.get("job") == "predict" and (made.get("catalogue") or PREDICT_FOLDER) == workspace
+    return same_clips and bundle in (None, made.get("bundle"))
 
 
 def find_predictions_maker(root: Root) -> str | None:

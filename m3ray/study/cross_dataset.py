@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ class Evaluation:
         spearman: Spearman's rank correlation; None where it is undefined.
         low: Lower end of its 95 % confidence interval; None where the correlation is undefined.
         high: Upper end of its 95 % confidence interval; None where the correlation is undefined.
-        mse: Mean squared error.
+        mse: Mean squared error; None where fewer than two clips are left.
         untrained: Whether the bundle's features came from random weights.
         target: What was predicted.
         bundle: Name of the bundle.
@@ -37,6 +37,12 @@ class Evaluation:
         share_low: Lower end of its 95 % confidence interval; None: there is none.
         share_high: Upper end of it; None: there is none.
         no_ceiling: Why the ceiling is unknown; empty: it is known.
+        seen_train: How many clips of the split trained the bundle, which are left out; None: an older bundle does not
+            tell.
+        seen_val: How many were among those that chose its settings or calibrated it, and trained nothing; they are left
+            out too, unless they are val of its own root; None: an older bundle does not tell.
+        spearman_with_seen: The correlation over all clips, those left out too; None where it is undefined.
+        undefined: Why the metrics are undefined; empty where they are not, or predictions or scores are constant.
     """
 
     trained_on: str
@@ -47,7 +53,7 @@ class Evaluation:
     spearman: float | None
     low: float | None
     high: float | None
-    mse: float
+    mse: float | None
     untrained: bool = False
     target: str = SCORE
     bundle: str = ""
@@ -57,6 +63,15 @@ class Evaluation:
     share_low: float | None = None
     share_high: float | None = None
     no_ceiling: str = ""
+    seen_train: int | None = None
+    seen_val: int | None = None
+    spearman_with_seen: float | None = None
+    undefined: str = ""
+
+    @property
+    def keeps_val(self) -> bool:
+        """Whether val of the bundle's own root is all there is to evaluate it on: it stays, as it trained nothing."""
+        return self.own and self.split == "val"
 
 
 def evaluate_predictions(
@@ -81,6 +96,8 @@ def evaluate_predictions(
     Returns:
         The metrics, the correlation with its confidence interval, and its share of the ceiling.
     """
+    if len(truth) < FEWEST_CLIPS:
+        return Evaluation(trained_on, evaluated_on, split, own, len(truth), None, None, None, None)
     rho = float(METRICS["spearman"](predictions[None], truth)[0])
     mse = float(METRICS["mse"](predictions[None], truth)[0])
     known, top = math.isfinite(rho), ceiling or Ceiling(0)
@@ -102,6 +119,26 @@ def evaluate_predictions(
         share_low=share.low,
         share_high=share.high,
         no_ceiling=top.reason,
+    )
+
+
+def evaluate_unseen(whole: Evaluation, unseen: Evaluation, seen_train: int, seen_val: int) -> Evaluation:
+    """Say of an evaluation which clips it is without.
+
+    Args:
+        whole: Evaluation on all clips.
+        unseen: Evaluation on those that the bundle has not seen; those of its own val are among them if it keeps them.
+        seen_train: Number of clips that trained it.
+        seen_val: Number of clips that chose its settings or calibrated it.
+    Returns:
+        The evaluation on the clips that it has not seen, with these numbers.
+    """
+    reason = ""
+    if unseen.clips < FEWEST_CLIPS:
+        others = ": the bundle has seen the others" if unseen.clips < whole.clips else ""
+        reason = f"{unseen.clips} clips are left of {whole.clips}, {FEWEST_CLIPS} are the fewest{others}"
+    return replace(
+        unseen, seen_train=seen_train, seen_val=seen_val, spearman_with_seen=whole.spearman, undefined=reason
     )
 
 
@@ -132,9 +169,13 @@ def evaluation_table(evaluations: list[Evaluation]) -> pd.DataFrame:
     """
     frame = pd.DataFrame([as_json(evaluation) for evaluation in evaluations])
     # A column of which no row has a value would be one of objects.
-    return frame.astype(dict.fromkeys(("spearman", "low", "high", *_OF_THE_CEILING), float))
+    frame = frame.astype(
+        dict.fromkeys(("spearman", "low", "high", "mse", "spearman_with_seen", *_OF_THE_CEILING), float)
+    )
+    return frame.astype(dict.fromkeys(("seen_train", "seen_val"), "Int64"))
 
 
+FEWEST_CLIPS = 2
 _OF_THE_CEILING = ("reliability", "ceiling", "share", "share_low", "share_high")
 
 
@@ -153,7 +194,7 @@ def as_markdown(evaluations: list[Evaluation]) -> str:
     lines = [f"| trained on | {' | '.join(f'on {name}' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in dict.fromkeys(labels):
         lines.append(f"| {name} | " + " | ".join(cells.get((name, column), "") for column in columns) + " |")
-    lines += ["", _ENSEMBLE, *_explain_unknown(evaluations)]
+    lines += ["", _ENSEMBLE, *_explain_unknown(evaluations), *filter(None, map(describe_seen, evaluations))]
     random = dict.fromkeys(row.trained_on for row in evaluations if row.untrained)
     if random:
         lines += ["", f"UNTRAINED weights made the features of {', '.join(random)}: for trials alone."]
@@ -168,6 +209,43 @@ def _label_bundles(evaluations: list[Evaluation]) -> list[str]:
     return [
         f"{row.trained_on}: {row.bundle}" if len(bundles[row.trained_on]) > 1 else row.trained_on for row in evaluations
     ]
+
+
+def describe_seen(row: Evaluation) -> str:
+    """Say in a line which clips of an evaluation the bundle has seen, and what they would have made of it.
+
+    Args:
+        row: The evaluation.
+    Returns:
+        The line; empty where it has seen none.
+    """
+    bundle, data = f"{row.bundle or 'the bundle'} of {row.trained_on}", row.evaluated_on
+    if row.seen_train is None or row.seen_val is None:
+        return (
+            ""
+            if row.own
+            else (
+                f"Whether clips of {data} trained {bundle} is unknown: an older m3ray wrote the bundle: train it again."
+            )
+        )
+    val_out = 0 if row.keeps_val else row.seen_val
+    lines = []
+    if row.keeps_val and row.seen_val:
+        lines.append(
+            f"{bundle} is evaluated on its own val clips, which may have chosen its settings and calibrated it, and no "
+            f"test split is there in {data}."
+        )
+    if out := row.seen_train + val_out:
+        lines.append(
+            f"SEEN: of the {out + row.clips} {row.split} clips of {data} {row.seen_train} trained {bundle} and "
+            f"{val_out} were its val clips: left out; rho {_format_rho(row.spearman)} without them, "
+            f"{_format_rho(row.spearman_with_seen)} with them."
+        )
+    return " ".join([*lines, f"Undefined on {data}: {row.undefined}."] if row.undefined else lines)
+
+
+def _format_rho(rho: float | None) -> str:
+    return "undefined" if rho is None else f"{rho:.3f}"
 
 
 def _cell(row: Evaluation) -> str:

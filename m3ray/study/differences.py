@@ -101,6 +101,22 @@ def add_differences(
     return out
 
 
+def add_mean_errors(trials: pd.DataFrame, val: SplitPredictions) -> pd.DataFrame:
+    """Add each variant's mean error on val, prediction less truth over clips and runs: how far it is biased.
+
+    Args:
+        trials: A row a variant.
+        val: Predictions on val.
+    Returns:
+        The trials with `mean_error`, in the target's units; not a number where a run diverged, or none was kept.
+    """
+    errors = {
+        name: np.average(predictions - val.truth, axis=1, weights=val.weights).mean()
+        for name, predictions in val.predictions.items()
+    }
+    return trials.assign(mean_error=[errors.get(name, np.nan) for name in trials["variant"]])
+
+
 def _list_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a run, in the order of the predictions' rows."""
     return runs.drop_duplicates(["variant", "run"]).sort_values(["variant", "run"])

@@ -22,6 +22,7 @@ from m3ray.features.target import Target
 from m3ray.similarity import Projection
 from m3ray.similarity.fitted import FittedSimilarity, label_matrix, project
 from m3ray.study.fold_results import FoldResult
+from m3ray.study.regressors import explain_too_few, run_regressor
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
 
@@ -314,6 +315,8 @@ def train_fold(
     result = FoldResult(variant.name, fold, len(train), len(val))
     try:
         data = splits.select(fold, variant.tiers, refitted)
+        if variant.regressor is not None:
+            return _fit_in_fold(result, variant, data, seeds)
         trained = run_trial(variant, data, seeds, device, cores=1).trained
     except StudyError as error:
         return replace(result, reason=str(error))
@@ -323,3 +326,14 @@ def train_fold(
     if undefined:
         return replace(result, reason=f"{undefined} of {len(rho)} runs diverged or are constant")
     return replace(result, spearman=float(rho.mean()), mse=float(mse.mean()))
+
+
+def _fit_in_fold(result: FoldResult, variant: Variant, data: StudyData, seeds: Sequence[int]) -> FoldResult:
+    """Fit a regressor in one split: a constant has an error, and no rank correlation."""
+    too_few = explain_too_few(data)
+    if too_few is not None:
+        return replace(result, reason=too_few)
+    summary = run_regressor(variant, data, seeds).summary
+    rho, mse = (None if summary[name] is None else float(summary[name] or 0.0) for name in ("spearman", "mse"))
+    reason = None if rho is not None else "rank correlation is undefined: it predicts one score for all clips"
+    return replace(result, spearman=rho, mse=mse, reason=reason)

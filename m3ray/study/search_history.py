@@ -143,7 +143,7 @@ def parse_setting(entry: Mapping[str, Any], space: Mapping[str, BaseDistribution
     """
     point = {name: entry["point"][name] for name in space}
     if point != first and not is_inside(point, space):
-        raise ValueError(f"the setting {point} lies outside the search's space")
+        raise ValueError(f"a setting lies outside the search's space: {point}")
     epochs = tuple({str(name): _number(value) for name, value in epoch.items()} for epoch in entry["epochs"])
     if entry["status"] == DONE and not (epochs and epochs[-1].keys() >= REQUIRED_METRICS):
         raise ValueError(f"the setting {point} is done, and has no {' and '.join(sorted(REQUIRED_METRICS))}")
@@ -151,9 +151,18 @@ def parse_setting(entry: Mapping[str, Any], space: Mapping[str, BaseDistribution
 
 
 def _number(value: Any) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise ValueError(f"got {value!r} for a metric, expected a finite number")
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a plain value is a finite number.
+
+    Args:
+        value: What JSON or a table holds.
+    """
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def is_inside(point: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> bool:

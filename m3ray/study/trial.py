@@ -110,44 +110,81 @@ def summarise_trial(
     """
     runs = runs_frame(variant, trained)
     summary = _summary(variant, columns, trained, runs)
-    summary |= _of_ensemble("ensemble", trained.val, data, data.val) | _on_test(test, data)
-    return TrialResult(trained, columns, runs, _predictions(data, trained), summary, test)
+    summary |= measure_ensemble("ensemble", trained.val, data, data.val) | measure_test(test, data)
+    return TrialResult(trained, columns, runs, frame_predictions(data, trained.val), summary, test)
 
 
-def _of_ensemble(name: str, predictions: np.ndarray, data: StudyData, rows: np.ndarray) -> dict[str, float | None]:
-    """Metrics of the mean of the runs' predictions: what a bundle predicts, and `evaluate` measures."""
+def measure_ensemble(name: str, predictions: np.ndarray, data: StudyData, rows: np.ndarray) -> dict[str, float | None]:
+    """Metrics of the mean of the runs' predictions: what a bundle predicts, and `evaluate` measures.
+
+    Args:
+        name: How the names of the metrics begin.
+        predictions: Predictions, (R, n), in the target's units.
+        data: The study's data.
+        rows: Rows of the n clips.
+    Returns:
+        `<name>_spearman` and `<name>_mse`; None where undefined.
+    """
     together = predictions.mean(axis=0, keepdims=True)
-    truth, weights = _truth_of(data, rows)
+    truth, weights = select_truth(data, rows)
     return {
-        f"{name}_{metric}": _mean_of_all(METRICS[metric](together, truth, weights)) for metric in ("spearman", "mse")
+        f"{name}_{metric}": mean_over_runs(METRICS[metric](together, truth, weights)) for metric in ("spearman", "mse")
     }
 
 
-def _truth_of(data: StudyData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def select_truth(data: StudyData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scores of some clips, and what each weighs.
+
+    Args:
+        data: The study's data.
+        rows: Rows of the n clips.
+    Returns:
+        Scores, (n,), in the target's units, and weights, (n,); None: all weigh the same.
+    """
     return data.scores[rows], None if data.weights is None else data.weights[rows]
 
 
-def _mean_of_all(values: np.ndarray) -> float | None:
-    """Mean over the runs; None where it is undefined for any of them, as the others' mean would be of a choice."""
+def mean_over_runs(values: np.ndarray) -> float | None:
+    """Mean over the runs; None where it is undefined for any of them, as the others' mean would be of a choice.
+
+    Args:
+        values: A metric of each run, (R,).
+    Returns:
+        The mean.
+    """
     return float(values.mean()) if np.isfinite(values).all() else None
 
 
-def _spread_of_all(values: np.ndarray) -> float | None:
+def spread_over_runs(values: np.ndarray) -> float | None:
+    """Standard deviation over the runs; None where there is one run, or the metric is undefined for any.
+
+    Args:
+        values: A metric of each run, (R,).
+    Returns:
+        The deviation.
+    """
     return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
 
 
-def _on_test(predictions: np.ndarray, data: StudyData) -> dict[str, float | None]:
-    """Metrics of the reported epoch on the test split; None where it is empty or all its scores are equal."""
+def measure_test(predictions: np.ndarray, data: StudyData) -> dict[str, float | None]:
+    """Metrics of the reported epoch on the test split; None where it is empty or all its scores are equal.
+
+    Args:
+        predictions: Predictions of the test split, (R, T), in the target's units.
+        data: The study's data.
+    Returns:
+        Name to value, as `trials.parquet` has them.
+    """
     names = ("test_spearman", "test_spearman_std", "test_mse", "test_ensemble_spearman", "test_ensemble_mse")
-    truth, weights = _truth_of(data, data.test)
+    truth, weights = select_truth(data, data.test)
     if len(truth) < 2 or np.ptp(truth) == 0:
         return dict.fromkeys(names)
     rho = METRICS["spearman"](predictions, truth, weights)
     return {
-        "test_spearman": _mean_of_all(rho),
-        "test_spearman_std": _spread_of_all(rho),
-        "test_mse": _mean_of_all(METRICS["mse"](predictions, truth, weights)),
-    } | _of_ensemble("test_ensemble", predictions, data, data.test)
+        "test_spearman": mean_over_runs(rho),
+        "test_spearman_std": spread_over_runs(rho),
+        "test_mse": mean_over_runs(METRICS["mse"](predictions, truth, weights)),
+    } | measure_ensemble("test_ensemble", predictions, data, data.test)
 
 
 def runs_frame(variant: Variant, trained: TrainedRuns) -> pd.DataFrame:
@@ -174,13 +211,21 @@ def runs_frame(variant: Variant, trained: TrainedRuns) -> pd.DataFrame:
     return frame
 
 
-def _predictions(data: StudyData, trained: TrainedRuns) -> pd.DataFrame:
+def frame_predictions(data: StudyData, val: np.ndarray) -> pd.DataFrame:
+    """Content of a trial's `predictions.parquet`.
+
+    Args:
+        data: The study's data.
+        val: Predictions of val, (R, V), in the target's units.
+    Returns:
+        A row a val clip: truth, mean and standard deviation over the runs.
+    """
     return pd.DataFrame(
         {
             "clip_id": [data.features.clip_ids[row] for row in data.val],
             "truth": data.scores[data.val],
-            "score": trained.val.mean(axis=0),
-            "spread": trained.val.std(axis=0, ddof=1) if len(trained.val) > 1 else np.zeros(trained.val.shape[1]),
+            "score": val.mean(axis=0),
+            "spread": val.std(axis=0, ddof=1) if len(val) > 1 else np.zeros(val.shape[1]),
         }
     )
 
@@ -202,7 +247,7 @@ def _summary(
     }
     for name in METRICS:
         values = reported[f"val_{name}"].to_numpy()
-        summary[name], summary[f"{name}_std"] = _mean_of_all(values), _spread_of_all(values)
+        summary[name], summary[f"{name}_std"] = mean_over_runs(values), spread_over_runs(values)
     summary["best_epoch"] = int(by_epoch.idxmax()) if len(by_epoch) else None
     summary["best_spearman"] = float(by_epoch.max()) if len(by_epoch) else None
     return summary

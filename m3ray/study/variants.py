@@ -9,7 +9,7 @@ from typing import Literal
 from m3ray.config import TrainConfig
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.presets import ablation_training, alone_training, measure_training
-from m3ray.config.serialization import json_key
+from m3ray.config.serialization import added_setting, json_key
 from m3ray.errors import ConfigError
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
@@ -23,7 +23,13 @@ M3 = ("raw", "scene", "event")
 UNFROZEN_MARK = ", unfrozen"
 UNFROZEN = f"{M3S_NAME}{UNFROZEN_MARK}"
 
-VariantKind = Literal["full", "finetuned", "measure_alone", "with_measure", "without_feature", "without_tier"]
+REGRESSORS_TABLE = 7
+ENSEMBLE: Literal["ensemble"] = "ensemble"
+Regressor = Literal["ridge", "svr", "boosting", "constant", "ensemble"]
+REGRESSOR_NAMES: tuple[Regressor, ...] = ("ridge", "svr", "boosting", "constant")
+VariantKind = Literal[
+    "full", "finetuned", "measure_alone", "regressor", "with_measure", "without_feature", "without_tier"
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Variant:
         training: Settings of its training.
         full: Name of the variant that it is compared with; None: it is a full model itself, or a measure alone.
         finetuning: Settings of training its networks with it, from frames; None: they stay as they are.
+        regressor: What stands in the MLP's place; None: the MLP.
     """
 
     name: str
@@ -45,12 +52,15 @@ class Variant:
     training: TrainConfig = field(default_factory=ablation_training)
     full: str | None = None
     finetuning: FinetuneConfig | None = field(default=None, metadata=json_key("unfrozen"))
+    regressor: Regressor | None = field(default=None, metadata=added_setting())
 
     @property
     def kind(self) -> VariantKind:
         """Role of the variant in its table, by what it sees and how it is trained."""
         if self.finetuning is not None:
             return "finetuned"
+        if self.regressor is not None:
+            return "regressor"
         if self.without:
             return "without_feature"
         if self.full is None:
@@ -100,6 +110,34 @@ def make_finetune_variant(full: Variant, config: FinetuneConfig) -> Variant:
     if not {"scene", "event"} & set(full.tiers):
         raise ConfigError(f"--unfrozen: {full.name} sees {', '.join(full.tiers)}: no scene and no event to train")
     return replace(full, name=f"{full.name}{UNFROZEN_MARK}", full=full.name, finetuning=config)
+
+
+def regressor_variants(full: Variant) -> list[Variant]:
+    """The models that stand beside a full model, on the same tiers: Table 7 without its first row.
+
+    Args:
+        full: The full model, an MLP.
+    Returns:
+        The ensemble, then each regressor; all are compared with the full model. The ensemble has the full model's
+        settings, as its MLP is that one; what the others learn does not depend on them.
+    """
+    ensemble = _with_regressor(full, ENSEMBLE, full.training)
+    return [ensemble, *(_with_regressor(full, name, ablation_training()) for name in REGRESSOR_NAMES)]
+
+
+def _with_regressor(full: Variant, name: Regressor, training: TrainConfig) -> Variant:
+    return replace(full, name=name_regressor(name), training=training, full=full.name, regressor=name)
+
+
+def name_regressor(name: str) -> str:
+    """Name of the variant that has a regressor in the MLP's place.
+
+    Args:
+        name: Name of the regressor.
+    Returns:
+        The name as Table 7's variants have it.
+    """
+    return f"{name}, all tiers"
 
 
 def table1(tiers: Sequence[str]) -> list[Variant]:

@@ -137,7 +137,9 @@ def test_predict_leaves_the_study_s_predictions(jobs, root, videos, tmp_path, ca
     other.mkdir()
     shutil.copy(videos / "new2.mp4", other / "new0.mp4")
     jobs.predict(PredictOptions(out=str(root), root=str(other)))
-    second = pd.read_parquet(beside).set_index("clip_id")["score"]
+    pd.testing.assert_frame_equal(pd.read_parquet(beside), first)
+    (apart,) = root.glob("predict-*/predictions.parquet")
+    second = pd.read_parquet(apart).set_index("clip_id")["score"]
     assert list(second.index) == ["new0.mp4"]
     first = first.set_index("clip_id")["score"]
     assert second["new0.mp4"] == pytest.approx(first["new2.mp4"], abs=1e-5)

@@ -116,9 +116,12 @@ def test_each_adapter_to_a_table_3_with_a_similarity_of_user_provided_vectors(jo
         )
     )
     trials = pd.read_parquet(tmp_path / "out" / "study" / "ablation" / "trials.parquet")
-    assert list(trials["variant"]) == ["M3-S", "M3", "M3-S without text"]
+    beside = [f"{name}, all tiers" for name in ("ridge", "svr", "boosting", "constant")]
+    rows = ["M3-S", "M3", "M3-S without text"]
+    assert list(trials["variant"]) == [*rows, *beside], "no ensemble: with --fit paper the bundle is the MLP"
     tables = json.loads((tmp_path / "out" / "study" / "ablation" / "tables.json").read_text())
-    assert tables["3"] == list(trials["variant"])
+    assert tables["3"] == rows
+    assert tables["7"] == ["M3-S", *beside]
     assert len(pd.read_parquet(tmp_path / "out" / "predictions.parquet")) == 100
 
 

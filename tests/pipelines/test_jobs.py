@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from m3ray.config.options import AblateOptions, EvaluateOptions, TrainOptions, TuneOptions
+from m3ray.config.options import AblateOptions, EvaluateOptions, ReproduceOptions, TrainOptions, TuneOptions
 from m3ray.pipelines import jobs
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.request.checks import Request
@@ -77,3 +77,17 @@ def test_train_tells_of_a_tier_that_the_model_does_not_see(tmp_path, requests, c
     assert lines_of(capsys)[0] == (
         "train: tier sound was given by --tier, but --tiers does not name it: the model does not see it"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        (TrainOptions(out="o"), "auto"),
+        (TrainOptions(out="o", model="svr"), "svr"),
+        (ReproduceOptions(model="ensemble"), "ensemble"),
+        (TrainOptions(out="o", unfrozen="small"), "mlp"),
+        (ReproduceOptions(unfrozen="auto"), "mlp"),
+    ],
+)
+def test_a_bundle_holds_the_model_that_is_asked_for_and_beside_trained_networks_the_mlp(options, model):
+    assert jobs._choose_model(options) == model

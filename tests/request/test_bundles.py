@@ -6,11 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from m3ray.config.options import PredictOptions
-from m3ray.errors import BundleError, ConfigError, StudyError
+from m3ray.config.options import EvaluateOptions, PredictOptions
+from m3ray.datasets.catalogue import write_catalogue
+from m3ray.errors import BundleError, ConfigError, FeatureError, StudyError
 from m3ray.request.bundles import check_bundle_folder, read_prediction_inputs, select_evaluation_split
 from m3ray.request.checks import check_request
+from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.dry_root import DryRoot
+from m3ray.storage.root import Root
+from m3ray.tiers.user import UserTier, store_user_tier
 
 WHOLE = {"name": "m", "blocks": [], "files": {}, "tiers": {}, "configs": {}, "sources": {}, "untrained": True}
 TEXT = {"folder": "text-1", "untrained": False, "brought": True, "scaled": False, "identity": {"columns": {"text": 3}}}
@@ -103,3 +107,72 @@ def test_the_split_is_that_of_the_clips_that_have_the_target():
     clips = pa.table({"split": ["val", "test"], "score": [None, 0.5], "alpha": [-1e-4, None]})
     assert select_evaluation_split(clips, "/r", "alpha") == "val"
     assert select_evaluation_split(clips, "/r") == "test"
+
+
+def make_root(folder, splits, scores, **columns):
+    root, ids = Root(str(folder)), [f"c{k}" for k in range(len(splits))]
+    clips = catalogue_table(
+        [Clip(name, "", *row) for name, row in zip(ids, zip(splits, scores, strict=True), strict=True)]
+    )
+    for name, values in columns.items():
+        clips = clips.append_column(name, pa.array(values, pa.float64()))
+    write_catalogue(root, clips, 0)
+    return root
+
+
+def evaluate_request(tmp_path, bundle, root):
+    return check_request(EvaluateOptions(out=str(tmp_path / "out"), bundles=(bundle,), roots=(root.uri,)))
+
+
+def test_a_bundle_is_evaluated_on_clips_that_have_its_target(tmp_path):
+    """A bundle of decay rates was checked by the scores, and refused when features were there."""
+    bundle = write_bundle(tmp_path / "b", target={"name": "alpha", "low": -1.0, "high": 0.0})
+    splits = ["train", "train", "test"]
+    scored = make_root(tmp_path / "scored", splits, [0.1, 0.2, 0.3])
+    with pytest.raises(ConfigError, match=r"m predicts alpha, and .*scored has score: give roots that have it"):
+        evaluate_request(tmp_path, bundle, scored)
+    in_train = make_root(tmp_path / "in_train", splits, [0.1, 0.2, 0.3], alpha=[-0.1, -0.2, None])
+    with pytest.raises(StudyError, match="in_train has no scored clip in test or val"):
+        evaluate_request(tmp_path, bundle, in_train)
+    alone = make_root(tmp_path / "alone", splits, [None, None, None], alpha=[-0.1, -0.2, -0.3])
+    assert evaluate_request(tmp_path, bundle, alone).options.roots == (alone.uri,)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_root_without_the_bundle_s_user_provided_tier_is_told_at_once(tmp_path):
+    seen = UserTier("text", (), {"text": np.zeros((0, 3), np.float32)}, False, "text.npz").identity()
+    bundle = write_bundle(tmp_path / "b", **{**SEES_TEXT, "tiers": {"text": {**TEXT, "identity": seen}}})
+    root = make_root(tmp_path / "root", ["train", "test"], [0.1, 0.2])
+    with pytest.raises(ConfigError, match=r"m sees text, provided by a user, and .*root has no such tier: provide it"):
+        evaluate_request(tmp_path, bundle, root)
+    for width, refused in ((5, True), (3, False)):
+        tier = UserTier("text", ("c0", "c1"), {"text": np.zeros((2, width), np.float32)}, False, "text.npz")
+        store_user_tier(root, tier, ["c0", "c1"])
+        if refused:
+            with pytest.raises(BundleError, match=r"m was trained on another text: columns: \{'text': 3\} then, .* 5"):
+                evaluate_request(tmp_path, bundle, root)
+    assert evaluate_request(tmp_path, bundle, root).options.bundles == (bundle,)
+
+
+def test_a_root_without_videos_is_told_where_a_tier_must_be_computed(tmp_path):
+    bundle = write_bundle(tmp_path / "b", blocks=[{"tier": "raw", "names": ["brightness"], "scaled": True}])
+    root = make_root(tmp_path / "root", ["train", "test"], [0.1, 0.2])
+    with pytest.raises(
+        ConfigError, match=r"m sees raw, and .*root has neither that tier nor a video to compute it from"
+    ):
+        evaluate_request(tmp_path, bundle, root)
+
+
+def test_clips_that_a_tier_lacks_are_told_before_anything_is_written(tmp_path):
+    bundle = write_bundle(tmp_path / "b", **SEES_TEXT, configs={})
+    two = {**SEES_TEXT, "tiers": {**SEES_TEXT["tiers"], "sound": TEXT | {"identity": {"columns": {"sound": 1}}}}}
+    both = write_bundle(tmp_path / "c", **two)
+    np.savez(tmp_path / "text.npz", clip_id=np.array(["a", "b"]), text=np.zeros((2, 3)))
+    np.savez(tmp_path / "sound.npz", clip_id=np.array(["x", "y"]), sound=np.zeros(2))
+    files = tuple(f"{name}={tmp_path / name}.npz" for name in ("text", "sound"))
+    with pytest.raises(ConfigError, match="--tier: no clip_id is in all of text, sound"):
+        read_inputs(tmp_path, both, tier=files)
+    (tmp_path / "clips.csv").write_text("clip_id,uri\nz,z.mp4\n")
+    with pytest.raises(FeatureError, match="no clip_id of it is in the catalogue"):
+        read_inputs(tmp_path, bundle, tier=files[:1], dataset="table", root=str(tmp_path / "clips.csv"))
+    assert not (tmp_path / "out").exists()

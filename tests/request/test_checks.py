@@ -66,11 +66,24 @@ WRONG = [
     (TrainOptions, {"name": "ablation"}, ConfigError, "kept for the study's own tables"),
     (TrainOptions, {"tiers": ("raw",), "unfrozen": "small"}, ConfigError, "no scene and no event to train"),
     (TrainOptions, {"finetune": FinetuneOverrides(batch=0)}, ConfigError, "--finetune.batch 0"),
-    (ReproduceOptions, {"tables": (1, 7)}, ConfigError, "--tables 7: choose from 1, 2, 3, 4"),
+    (ReproduceOptions, {"tables": (1, 5)}, ConfigError, "--tables 5: choose from 1, 2, 3, 4, 6, 7"),
+    (
+        ReproduceOptions,
+        {"model": "svr", "unfrozen": "small"},
+        ConfigError,
+        "--model svr --unfrozen small: networks are",
+    ),
+    (
+        TrainOptions,
+        {"model": "ensemble", "unfrozen": "auto"},
+        ConfigError,
+        "--model ensemble --unfrozen auto: networks are trained with an MLP alone: take --model mlp, or leave",
+    ),
     (ReproduceOptions, {"price": ("CPU",)}, ConfigError, "expected DEVICE=DOLLARS"),
     (ReproduceOptions, {"carbon": -1.0}, ConfigError, "--carbon -1.0"),
     (ReproduceOptions, {"epochs": 0}, ConfigError, "--epochs 0"),
     (AblateOptions, {}, StudyError, "holds no features: run jobs/extract.py"),
+    (ReproduceOptions, {"config": "/none.json"}, ConfigError, "--config /none.json: no such file"),
     (TuneOptions, {"trials": 0}, ConfigError, "--trials 0"),
     (TuneOptions, {}, StudyError, "holds no features"),
     (PredictOptions, {}, ConfigError, "no bundle at"),
@@ -174,6 +187,15 @@ def test_every_number_among_the_options_has_a_range():
 
     kinds = (ExtractOptions, TrainOptions, ReproduceOptions, AblateOptions, TuneOptions, PredictOptions, ReportOptions)
     assert {name for kind in kinds for name in numbers(kind(out="o"))} == set(RANGES)
+
+
+@pytest.mark.parametrize("kind", [AblateOptions, TuneOptions])
+def test_a_study_of_tiers_that_a_root_lacks_says_what_it_has(tmp_path, kind):
+    from made_roots import made_root  # here: a process without tests' folders imports this file too
+
+    root = made_root(tmp_path)
+    with pytest.raises(StudyError, match=r"holds no features of tier smell; it has .*raw"):
+        check_request(kind(out=root.uri, tiers=("raw", "smell")))
 
 
 def test_errors_of_m3ray_have_a_status_a_job_returns():

@@ -30,8 +30,8 @@ def test_what_was_read_is_handed_on(tmp_path):
 
 
 def test_a_tier_that_lacks_the_clips_is_told_and_not_brought(tmp_path):
-    (tmp_path / "t.csv").write_text("uri,score\na.mp4,0.5\nb.mp4,0.6\n")
-    np.savez(tmp_path / "text.npz", clip_id=np.array(["a.mp4"]), text=np.zeros((1, 3)))
+    (tmp_path / "t.csv").write_text("uri,score\n" + "".join(f"{k}.mp4,0.{k}\n" for k in range(30)))
+    np.savez(tmp_path / "text.npz", clip_id=np.array([f"{k}.mp4" for k in range(28)]), text=np.zeros((28, 3)))
     options = TrainOptions(
         out=str(tmp_path / "o"),
         dataset="table",
@@ -39,7 +39,7 @@ def test_a_tier_that_lacks_the_clips_is_told_and_not_brought(tmp_path):
         tier=(f"text={tmp_path / 'text.npz'}",),
         tiers=("text",),
     )
-    with pytest.raises(FeatureError, match="1 of 2 clips, 1 missing"):
+    with pytest.raises(FeatureError, match="28 of 30 clips, 2 missing"):
         check_request(options)
     assert check_request(dataclasses.replace(options, allow_missing=True)).user_tiers
     assert not (tmp_path / "o").exists()

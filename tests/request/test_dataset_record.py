@@ -51,8 +51,8 @@ def root_of(out, options):
 
 @pytest.fixture
 def held(tmp_path):
-    """A root that holds the table `data/clips.csv` of two clips."""
-    source = table(tmp_path / "data", "a.mp4", "b.mp4")
+    """A root that holds the table `data/clips.csv` of four clips, as few as one can train on."""
+    source = table(tmp_path / "data", "a.mp4", "b.mp4", "c.mp4", "d.mp4")
     options = ExtractOptions(
         out=str(tmp_path / "out"), dataset="table", root=str(source), fps=7.0, tiers=("raw", "scene"), seed=3
     )
@@ -100,11 +100,11 @@ def test_another_data_set_is_refused_in_words_that_name_both(held, tmp_path):
         with pytest.raises(ConfigError) as caught:
             check_request(ExtractOptions(out=root.uri, **given))
         said = str(caught.value)
-        assert f"{root.uri} holds the table {source}, 2 clips" in said
+        assert f"{root.uri} holds the table {source}, 4 clips" in said
         assert asked in said
         assert "another --out" in said
         assert caught.value.exit_status == 2
-    assert root.read_table("catalogue.parquet")["clip_id"].to_pylist() == ["a.mp4", "b.mp4"]
+    assert root.read_table("catalogue.parquet")["clip_id"].to_pylist() == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
 
 
 def test_a_demo_is_its_seed_s(tmp_path):
@@ -146,7 +146,7 @@ def test_a_data_set_may_grow_and_be_limited(held):
 def test_a_table_of_which_nothing_is_left_is_another(held):
     root, source = held
     table(source.parent, "x.mp4")
-    with pytest.raises(ConfigError, match=r"2 clips; none of them is among the 1 clips of the table .*clips\.csv"):
+    with pytest.raises(ConfigError, match=r"4 clips; none of them is among the 1 clips of the table .*clips\.csv"):
         check_request(ExtractOptions(out=root.uri))
 
 
@@ -194,7 +194,7 @@ def test_an_older_root_is_known_by_its_newest_run_that_went_through(held, tmp_pa
     found = check_request(ExtractOptions(out=root.uri)).options
     assert (found.dataset, found.root, found.fps, found.tiers) == ("table", str(source), 4.0, ("raw",))
     assert found.limits == LimitsConfig(crash_count=2)
-    with pytest.raises(ConfigError, match=f"holds the table {source}, 2 clips"):
+    with pytest.raises(ConfigError, match=f"holds the table {source}, 4 clips"):
         check_request(ExtractOptions(out=root.uri, dataset="demo"))
 
 
@@ -211,9 +211,9 @@ def test_an_older_root_of_which_nothing_is_known_keeps_its_clips(held, tmp_path)
     without_record(root, runs=[])
     asked = check_request(TrainOptions(out=root.uri, tiers=("raw",)))
     assert asked.options.dataset is None
-    assert asked.listing.table["clip_id"].to_pylist() == ["a.mp4", "b.mp4"]
+    assert asked.listing.table["clip_id"].to_pylist() == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
     assert check_request(ExtractOptions(out=root.uri, dataset="table", root=str(source))), "it shares clips"
-    with pytest.raises(ConfigError, match="holds a catalogue of its own, 2 clips; none of them is among"):
+    with pytest.raises(ConfigError, match="holds a catalogue of its own, 4 clips; none of them is among"):
         check_request(
             ExtractOptions(out=root.uri, dataset="table", root=str(table(tmp_path / "other", "x.mp4", "y.mp4")))
         )
@@ -354,8 +354,8 @@ def test_predict_leaves_what_the_study_wrote(held):
     assert choose_predictions_path(root) == beside
     predictions(root)
     assert choose_predictions_path(root) == beside, "somebody else's"
-    predictions(root, bundle="m3s")  # from before the job was noted, in a root without a study: predict's
-    assert choose_predictions_path(root) == ("predictions.parquet",)
+    predictions(root, bundle="m3s")  # from before the job was noted: a study's that is gone, for all that is known
+    assert choose_predictions_path(root) == beside
     root.write_json({}, "models", "m3s", "bundle.json")
     assert choose_predictions_path(root) == beside
 
@@ -393,7 +393,7 @@ def test_a_dry_root_reads_and_writes_nothing(held):
     dry.delete_folder("runs")
     dry.subroot("deeper").write_bytes(b"x", "file")
     assert {p: p.stat().st_mtime_ns for p in Path(root.uri).rglob("*")} == before
-    assert dry.read_table("catalogue.parquet").num_rows == 2
+    assert dry.read_table("catalogue.parquet").num_rows == 4
 
 
 @pytest.mark.parametrize(("earlier", "now"), [("path", "fast"), ("content", "hash"), ("hash", "hash")])

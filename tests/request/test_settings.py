@@ -5,10 +5,16 @@ import json
 import pytest
 
 from m3ray.config import TierConfigs, TrainConfig
-from m3ray.config.options import ExtractOptions, TrainOptions
+from m3ray.config.options import AblateOptions, ExtractOptions, ReproduceOptions, TrainOptions, TuneOptions
 from m3ray.config.presets import TIER_PRESETS, alone_training, authors_videomem_training
 from m3ray.errors import ConfigError
-from m3ray.request.settings import find_row_training, read_training, resolve_tier_configs
+from m3ray.request.settings import (
+    check_config,
+    choose_study_tiers,
+    find_row_training,
+    read_training,
+    resolve_tier_configs,
+)
 from m3ray.storage.dataset_record import make_record
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import write_record
@@ -98,3 +104,40 @@ def test_a_study_trains_by_the_root_s_preset_or_the_one_that_is_asked_for(tmp_pa
     assert (found.report, found.strength) == ("best", 1.0)
     rate = authors_videomem_training().learning_rate if recorded else 1e-3
     assert found.learning_rate == rate
+
+
+def test_a_loss_that_was_asked_for_is_every_row_s_and_centred_as_its_preset_is(tmp_path):
+    for loss, centre in (("mse_tails", "data"), ("spearman", "batch")):
+        found = find_row_training(Root(str(tmp_path)), "auto", loss)(alone_training())
+        assert (found.hidden, found.loss, found.tails_centre) == ((64,), loss, centre)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (AblateOptions, {"fit": "select"}, "--fit select"),
+        (ReproduceOptions, {"fit": "each"}, "--fit each"),
+        (TrainOptions, {"fit": "select"}, "--fit select"),
+        (TuneOptions, {"fit": "select"}, "--fit select"),
+        (AblateOptions, {"loss": "mse"}, "--loss mse"),
+    ],
+)
+def test_settings_are_a_file_s_or_chosen_not_both(tmp_path, kind, given, words):
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps({"training": {"epochs": 7}}))
+    check_config(kind(out="o", config=str(path)))
+    with pytest.raises(ConfigError, match=f"--config .* and {words}: the file has the settings: leave one of them out"):
+        check_config(kind(out="o", config=str(path), **given))
+
+
+def test_a_study_sees_the_tiers_that_it_names_and_with_similarity_its_measures():
+    held = ["raw", "scene", "text", "similarity", "similarity:kde"]
+
+    def choose(*tiers):
+        return choose_study_tiers(held, AblateOptions(out="o", tiers=tiers))
+
+    assert choose() == held
+    assert choose("text", "raw") == ["raw", "text"]
+    assert choose("similarity", "text") == ["text", "similarity", "similarity:kde"]
+    reproduce = ReproduceOptions(out="o", tiers=("raw",))
+    assert choose_study_tiers(held, reproduce) == held, "what it computes, not what it sees"

@@ -41,7 +41,7 @@ def test_what_the_data_have_passes(root, settings):
 
 def test_a_study_without_a_table_is_refused(root):
     with pytest.raises(
-        ConfigError, match="--tables: expected at least one number of 1, 2, 3, 4, 6: leave --tables out"
+        ConfigError, match="--tables: expected at least one number of 1, 2, 3, 4, 6, 7: leave --tables out"
     ):
         check_request(AblateOptions(out=root.path(), tables=()))
 

@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from safetensors.numpy import load, save
 from scipy.stats import spearmanr
+from trained_beside import plant, train_beside
 from trained_studies import train_study
 
 from m3ray.config import TierConfigs, as_json
 from m3ray.errors import BundleError
 from m3ray.features.matrix import Block, Features
 from m3ray.features.target import Target
+from m3ray.scoring import bundle_metadata
 from m3ray.scoring.build import _read_artefacts, list_versions, make_bundle, select_blocks
 from m3ray.scoring.bundle import Bundle, describe_bundle
 from m3ray.storage.catalogue_file import read_catalogue
@@ -69,6 +72,7 @@ def test_a_bundle_says_what_it_was_made_with(trained):
     assert metadata.environments == {"raw": [None], "scene": [None]}, "made-up shards do not say"
     train = study.data.scores[study.data.train]
     rho = spearmanr(result.trained.val.mean(axis=0), study.data.scores[study.data.val]).statistic
+    error = result.trained.val.mean(axis=0) - study.data.scores[study.data.val]
     assert metadata.trained_on == {
         "train_clips": 30,
         "val_clips": 10,
@@ -76,7 +80,11 @@ def test_a_bundle_says_what_it_was_made_with(trained):
         "lowest_score": float(train.min()),
         "highest_score": float(train.max()),
         "val_spearman": pytest.approx(rho),
+        "val_mse": pytest.approx(np.mean(error**2)),
+        "val_mean_error": pytest.approx(error.mean()),
+        "val_variance": pytest.approx(study.data.scores[study.data.val].var()),
     }
+    assert (metadata.model, metadata.mixture) == ("mlp", None)
     assert (metadata.dropped_runs, metadata.calibrated_on, metadata.target) == ([], "val", None)
     assert metadata.versions == list_versions()
     assert {"torch", "ray", "pyarrow", "libavcodec"} <= set(metadata.versions)
@@ -183,3 +191,105 @@ def test_a_bundle_says_the_same_before_it_is_saved_and_after_it_is_loaded(traine
     assert loaded.metadata == bundle.metadata
     assert (loaded.blocks, loaded.files, loaded.networks) == (bundle.blocks, bundle.files, bundle.networks)
     pd.testing.assert_frame_equal(loaded.score(study.data.features), bundle.score(study.data.features))
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A study with a ridge beside the MLP, and what both predict out of fold: the MLP as if it were trained well."""
+    study, variant, _ = train_study(tmp_path, rows=200)
+    for name in ("hog_pca.safetensors", "hog_pca.json"):
+        study.root.write_bytes(name.encode(), "artifacts", name)
+    train_beside(study, variant)
+    plant(study, variant)
+    return study, variant
+
+
+def make(study, variant, **options):
+    return make_bundle(study, variant, TierConfigs(), {}, "small", "train", **options)
+
+
+@pytest.mark.parametrize(("model", "runs"), [("auto", "2 runs"), ("ensemble", "2 runs"), ("ridge", "no MLP")])
+def test_a_bundle_of_an_ensemble_or_a_regressor_survives_a_round_trip(beside, model, runs):
+    study, variant = beside
+    bundle = make(study, variant, model=model)
+    bundle.save(study.root, "models", "small")
+    loaded = Bundle.load(study.root.display("models", "small"))
+    assert loaded.metadata == bundle.metadata
+    frame = loaded.score(study.data.features)
+    pd.testing.assert_frame_equal(frame, bundle.score(study.data.features))
+    shares = frame[["share_raw", "share_scene"]].sum(axis=1)
+    np.testing.assert_allclose(shares, frame["score"] - loaded.baseline_score(), atol=1e-9)
+    assert frame["share_raw"].std() > 0
+    assert (frame["spread"].max() > 0) == (runs == "2 runs")
+    assert (frame["low"] <= frame["score"]).all()
+    line = describe_bundle(loaded)
+    assert f"55 features, {runs}" in line
+    assert loaded.metadata.model_summary in line
+    assert loaded.metadata.model == {"auto": "ensemble"}.get(model, model)
+    values = study.root.read_json("models", "small", "bundle.json")
+    assert (values["format"], values["model"]) == (2, loaded.metadata.model)
+    assert set(values["out_of_fold"]["alone"]) == {"mlp", "ridge"}
+
+
+def test_a_bundle_of_an_ensemble_says_on_val_what_evaluation_finds(beside):
+    study, variant = beside
+    bundle = make(study, variant)
+    frame = bundle.score(study.data.features).set_index("clip_id")
+    val = [study.data.features.clip_ids[row] for row in study.data.val]
+    truth, score = study.data.scores[study.data.val].astype(float), frame.loc[val, "score"].to_numpy()
+    facts = bundle.metadata.trained_on
+    assert facts["val_mse"] == pytest.approx(np.mean((score - truth) ** 2))
+    assert facts["val_mse"] < facts["val_variance"]
+    assert facts["val_mean_error"] == pytest.approx(np.mean(score - truth))
+    np.testing.assert_allclose(bundle.residuals, np.sort(np.abs(score - truth)), atol=1e-6)
+
+
+def test_an_ensembles_intervals_are_calibrated_out_of_fold_where_val_chose(beside):
+    study, variant = beside
+    bundle = make(study, variant, chosen_on_val=True)
+    assert bundle.metadata.calibrated_on == "train, 5 folds"
+    error = bundle.calibration[0] - bundle.calibration[1]
+    assert np.mean(error.astype(float) ** 2) == pytest.approx(bundle.metadata.out_of_fold["ensemble"]["mse"], rel=1e-4)
+    assert make(study, variant, chosen_on_val=True, model="ridge").metadata.calibrated_on == "val"
+
+
+def test_with_the_papers_settings_a_bundle_is_what_it_was_before(beside):
+    """The same scores, and the same format, which an older version reads."""
+    study, variant = beside
+    plain = make(study, variant, fit="paper")
+    assert plain.mixture is None
+    plain.save(study.root, "models", "small")
+    assert study.root.read_json("models", "small", "bundle.json")["format"] == 1
+    assert not study.root.exists("models", "small", "regressors.safetensors")
+    with torch.no_grad():
+        scaled = torch.from_numpy(study.data.scaled)
+        expected = plain.model(scaled).double().numpy().mean(axis=0)
+    np.testing.assert_array_equal(plain.score(study.data.features)["score"], expected)
+
+
+def test_an_ensemble_of_another_target_keeps_its_units(beside):
+    study, variant = beside
+    target = Target("alpha", -0.004, 0.002)
+    data = study.data
+    mapped = replace(data, target=target, scores=(target.low + target.span * data.scores.astype(float)))
+    other = replace(study, loaded=replace(study.loaded, data=mapped))
+    plain, bundle = make(study, variant), make(other, variant)
+    expected = target.from_unit(plain.score(data.features)["score"])
+    np.testing.assert_allclose(bundle.score(data.features)["score"], expected, atol=1e-8)
+
+
+def test_an_older_version_refuses_a_bundle_with_regressors(beside, monkeypatch):
+    """One that reads format 1 alone would score with the MLP by itself."""
+    study, variant = beside
+    make(study, variant).save(study.root, "models", "small")
+    monkeypatch.setattr(bundle_metadata, "FORMAT", 1)
+    with pytest.raises(BundleError, match="has format 2, this m3ray reads up to 1: upgrade m3ray"):
+        Bundle.load(study.root.display("models", "small"))
+
+
+def test_a_damaged_file_of_regressors_is_refused(beside):
+    study, variant = beside
+    make(study, variant).save(study.root, "models", "small")
+    study.root.write_bytes(b"x", "models", "small", "regressors.safetensors")
+    with pytest.raises(BundleError, match=r"regressors\.safetensors was changed since"):
+        Bundle.load(study.root.display("models", "small"))

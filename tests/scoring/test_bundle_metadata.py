@@ -93,7 +93,7 @@ def test_a_setting_that_came_later_takes_its_default(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({**WHOLE, "format": 2}, "has format 2, this m3ray reads up to 1: upgrade m3ray"),
+        ({**WHOLE, "format": 3}, "has format 3, this m3ray reads up to 2: upgrade m3ray"),
         ({name: value for name, value in WHOLE.items() if name != "tiers"}, "lacks tiers: copy the bundle anew"),
         ([WHOLE], "lacks name, blocks, files"),
         ({**WHOLE, "tiers": ["raw"]}, "is damaged"),

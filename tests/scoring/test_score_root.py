@@ -1,6 +1,7 @@
 """Scores of a root's clips: which clips, which features they may come from, and where predictions go."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -182,6 +183,26 @@ def test_predict_leaves_another_job_s_predictions(scored, capsys):
     assert study.root.read_bytes("predictions.parquet") == before
     assert study.root.read_table("predict", "predictions.parquet").num_rows == 40
     assert "is the study's, and stays" in capsys.readouterr().out
+
+
+def test_predict_leaves_the_scores_of_other_clips_and_of_other_bundles(scored, tmp_path_factory, capsys):
+    study, bundle = scored
+    out = Root(str(tmp_path_factory.mktemp("out")))
+    first, second = out.subroot("predict"), out.subroot("predict-12ab")
+    for workspace in (first, second):
+        shutil.copytree(study.root.uri, workspace.uri)
+    score_root(bundle, first, out, job="predict")
+    before = out.read_bytes("predictions.parquet")
+    for features, scorer, path in (
+        (second, bundle, ("predict-12ab", "predictions.parquet")),
+        (first, replace(bundle, name="ridge"), ("predict", "predictions.parquet")),
+    ):
+        score_root(scorer, features, out, job="predict")
+        assert out.read_bytes("predictions.parquet") == before
+        assert out.read_metadata(*path)["bundle"] == scorer.name
+        assert "is of other clips or by another bundle, and stays" in capsys.readouterr().out
+    score_root(bundle, first, out, job="predict")
+    assert "predict: the scores that small gave these clips before are replaced" in capsys.readouterr().out
 
 
 def test_a_score_at_a_delay_follows_the_decay_line(scored, capsys):

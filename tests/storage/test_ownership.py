@@ -1,5 +1,7 @@
 """Which job made what in a root, and what a job may therefore replace."""
 
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -156,3 +158,53 @@ def test_a_file_that_m3ray_did_not_make_is_not_replaced(root):
     root.write_bytes(b"mine", PREDICTIONS)
     with pytest.raises(ConfigError, match=r"predictions\.parquet was not made by m3ray: move it away"):
         check_predictions(root)
+
+
+def write_scores(root, *path, **noted):
+    table = pa.table({"clip_id": ["a"]}).replace_schema_metadata({METADATA_KEY: json.dumps(noted)})
+    root.write_table(table, *path)
+
+
+def test_scores_of_another_data_set_are_not_replaced(root):
+    """The second folder of videos that was scored under a root once replaced the first one's scores."""
+    write_scores(root, PREDICTIONS, bundle="m3s", job="predict", catalogue="predict")
+    assert choose_predictions_path(root, "predict", "m3s") == (PREDICTIONS,), "its own are made anew"
+    other = ("predict-12ab", PREDICTIONS)
+    assert choose_predictions_path(root, "predict-12ab", "m3s") == other
+    write_scores(root, PREDICTIONS, bundle="m3s", job="reproduce", catalogue="")
+    write_scores(root, "predict", PREDICTIONS, bundle="m3s", job="predict", catalogue="predict")
+    assert choose_predictions_path(root, "predict", "m3s") == ("predict", PREDICTIONS)
+    assert choose_predictions_path(root, "predict-12ab", "m3s") == other
+
+
+def test_scores_of_another_bundle_are_not_replaced(root):
+    write_scores(root, PREDICTIONS, bundle="m3s", job="predict", catalogue="predict")
+    second = choose_predictions_path(root, "predict", "ridge")
+    assert second == ("predict", PREDICTIONS)
+    write_scores(root, *second, bundle="ridge", job="predict", catalogue="predict")
+    third = choose_predictions_path(root, "predict", "svr")
+    assert third == ("predict", "predictions-svr.parquet")
+    write_scores(root, *third, bundle="svr", job="predict", catalogue="predict")
+    paths = [choose_predictions_path(root, "predict", name) for name in ("m3s", "ridge", "svr")]
+    assert paths == [(PREDICTIONS,), second, third], "each bundle's own are made anew"
+
+
+def test_scores_whose_job_is_unknown_are_not_replaced(root):
+    """An older reproduce did not note its name; with the study gone nothing tells that they are its own."""
+    write_scores(root, PREDICTIONS, bundle="m3s")
+    assert choose_predictions_path(root, "predict", "m3s") == ("predict", PREDICTIONS)
+
+
+def test_a_file_of_somebody_else_s_in_the_last_place_is_told(root):
+    for path in ((PREDICTIONS,), ("predict", PREDICTIONS), ("predict", "predictions-m3s.parquet")):
+        root.write_bytes(b"mine", *path)
+    with pytest.raises(ConfigError, match=r"predict/predictions-m3s\.parquet was not made by m3ray: move it away"):
+        choose_predictions_path(root, "predict", "m3s")
+
+
+def test_what_is_kept_of_predict_replaces_no_other_scores(root):
+    write_scores(root, "predict", PREDICTIONS, bundle="m3s", job="predict", catalogue="predict")
+    write_scores(root, PREDICTIONS, bundle="m3s", job="predict", catalogue="predict-12ab")
+    assert keep_predictions(root) == root.display("predict-12ab", PREDICTIONS)
+    assert root.read_metadata("predict", PREDICTIONS)["catalogue"] == "predict"
+    assert root.read_metadata("predict-12ab", PREDICTIONS)["catalogue"] == "predict-12ab"

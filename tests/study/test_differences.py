@@ -13,6 +13,7 @@ from m3ray.study.differences import (
     PREFIXES,
     SplitPredictions,
     add_differences,
+    add_mean_errors,
     name_estimate,
     order_rows,
     read_difference,
@@ -186,3 +187,12 @@ def test_order():
 def test_runs_may_end_at_different_epochs():
     runs = pd.DataFrame({"variant": list("aab"), "run": [0, 0, 0], "epoch": [1, 2, 1], "x": [1, 2, 3]})
     assert select_last_epochs(runs)["x"].tolist() == [2, 3]
+
+
+def test_the_mean_error_is_over_runs_and_weighted_clips_and_missing_where_nothing_was_kept():
+    predictions = {"a": np.array([[0.5, 0.6], [0.7, 0.6]]), "lost": np.array([[np.nan, 0.5]])}
+    val = SplitPredictions(predictions, np.array([0.4, 0.6]), np.array([3.0, 1.0]))
+    rows = add_mean_errors(pd.DataFrame({"variant": ["a", "lost", "failed"]}), val)
+    # (3 x 0.1 + 0) / 4 of the first run and (3 x 0.3 + 0) / 4 of the second.
+    assert rows["mean_error"][0] == pytest.approx((0.075 + 0.225) / 2)
+    assert rows["mean_error"][1:].isna().all()

@@ -15,8 +15,9 @@ from m3ray.features.target import Target
 from m3ray.similarity.fitted import FittedSimilarity, label_matrix
 from m3ray.study.fold_results import FoldResult, add_splits
 from m3ray.study.folds import OUTSIDE, SimilaritySource, Splits, check_folds, draw_folds, replace_tiers, train_fold
+from m3ray.study.regressors import run_regressor
 from m3ray.study.trial import run_trial
-from m3ray.study.variants import Variant
+from m3ray.study.variants import Variant, regressor_variants
 
 SMALL = TrainConfig(hidden=(8,), epochs=4)
 RAW = Variant("raw", ("raw",), training=SMALL)
@@ -293,3 +294,26 @@ def test_the_key_changes_with_the_folds_and_with_labels_that_similarity_sees():
     seen, relabelled = cut(data, labels=labels, similarity=source), cut(data, labels=[("c",)] * 60, similarity=source)
     assert len({s.key for s in (plain, other_seed, other_count, seen, relabelled)}) == 5
     assert plain.key == cut(data, labels=labels).key, "no similarity, no labels"
+
+
+# Regressors in further splits
+
+
+def test_a_regressor_is_fitted_in_each_split_on_its_train_clips_alone():
+    splits = cut(planted(200))
+    _, ridge, _, _, constant = regressor_variants(RAW)
+    result = train_fold(ridge, splits, 1, {}, (0, 1), CPU)
+    own = run_regressor(ridge, splits.select(1, ("raw",), {}), (0, 1))
+    assert (result.spearman, result.mse) == (own.summary["spearman"], own.summary["mse"])
+    assert result.spearman > 0.8, "a linear score with little noise"
+    assert (result.train, result.val, result.reason) == (150, 50, None)
+    nothing = train_fold(constant, splits, 1, {}, (0, 1), CPU)
+    assert nothing.spearman is None
+    assert nothing.mse > result.mse
+    assert nothing.reason == "rank correlation is undefined: it predicts one score for all clips"
+
+
+def test_a_split_that_is_too_small_for_a_regressor_says_so():
+    splits = cut(planted(12), folds=2)
+    ridge = regressor_variants(RAW)[1]
+    assert "6 train clips are too few" in train_fold(ridge, splits, 0, {}, (0,), CPU).reason

@@ -14,8 +14,16 @@ from m3ray.reports.tables.study import build_study_table, to_markdown
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
 from m3ray.study.differences import read_difference
+from m3ray.study.regressor_results import OutOfFold
 from m3ray.study.statistics import difference
-from m3ray.study.store import collect_trials, read_trial_tensors, write_trial
+from m3ray.study.store import (
+    collect_trials,
+    is_trained,
+    read_out_of_fold,
+    read_trial_tensors,
+    write_out_of_fold,
+    write_trial,
+)
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
@@ -126,3 +134,22 @@ def test_a_variant_without_a_complete_folder_failed(study):
 def test_a_study_of_which_nothing_was_trained_is_an_error(study):
     with pytest.raises(StudyError, match="every trial failed"):
         collect_trials(study, [FULL])
+
+
+def test_predictions_of_held_out_train_clips_come_back(study):
+    assert read_out_of_fold(study, FULL) is None
+    folds = np.arange(80) % 5
+    kept = OutOfFold(np.random.default_rng(0).random((2, 80)), folds, 12.5)
+    write_out_of_fold(study, FULL, kept)
+    found = read_out_of_fold(study, FULL)
+    np.testing.assert_array_equal(found.predictions, kept.predictions)
+    np.testing.assert_array_equal(found.folds, folds)
+    assert found.seconds == 12.5
+    assert not is_trained(study, FULL), "they alone are no trial"
+
+
+def test_the_mean_error_of_every_row_is_in_the_table(study):
+    result = train(study, FULL)
+    trials = collect_trials(study, [FULL]).set_index("variant")
+    errors = result.trained.val - study.data.scores[study.data.val]
+    assert trials.loc["all", "mean_error"] == pytest.approx(errors.mean())

@@ -13,6 +13,7 @@ from m3ray.model import parameter_count
 from m3ray.study.trial import select_columns
 from m3ray.study.variants import (
     M3S,
+    REGRESSOR_NAMES,
     Variant,
     describe_reported_epoch,
     full_model,
@@ -20,6 +21,7 @@ from m3ray.study.variants import (
     measure_tiers,
     name_alone,
     name_with_measure,
+    regressor_variants,
     study_variants,
     table1,
     table2,
@@ -162,3 +164,35 @@ def test_rows_may_be_trained_in_another_way():
     assert {v.training.epochs for rows in found.values() for v in rows} == {3}
     assert "optimistic" in describe_reported_epoch(found[3][0])["epoch"]
     assert describe_reported_epoch(full_model(M3S)) == {}
+
+
+# What stands beside the full model
+
+
+def test_regressors_see_what_the_full_model_sees_and_are_compared_with_it():
+    full = full_model(("raw", "scene", "text"))
+    ensemble, *others = regressor_variants(full)
+    assert [v.name for v in (ensemble, *others)] == [
+        "ensemble, all tiers",
+        "ridge, all tiers",
+        "svr, all tiers",
+        "boosting, all tiers",
+        "constant, all tiers",
+    ]
+    for variant in (ensemble, *others):
+        assert (variant.tiers, variant.full, variant.kind) == (full.tiers, "M3", "regressor")
+    assert [v.regressor for v in (ensemble, *others)] == ["ensemble", *REGRESSOR_NAMES]
+
+
+def test_only_the_ensemble_depends_on_how_the_mlp_is_trained():
+    full = full_model(("raw",))
+    longer = replace(full, training=replace(full.training, epochs=99))
+    pairs = list(zip(regressor_variants(full), regressor_variants(longer), strict=True))
+    assert [fingerprint(a) == fingerprint(b) for a, b in pairs] == [False, True, True, True, True]
+
+
+def test_an_mlp_has_the_hash_that_it_had_before_there_were_regressors():
+    full = full_model(("raw",))
+    assert "regressor" not in as_json(full)
+    ridge = regressor_variants(full)[1]
+    assert from_json(Variant, as_json(ridge)) == ridge

@@ -21,12 +21,16 @@ from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.options import TuneOptions
 from m3ray.console import configure_console
 from m3ray.errors import StudyError
+from m3ray.features.dataset import StudyData
+from m3ray.model.calibrated_error import calibrated_mse
 from m3ray.pipelines.finetuning.train import finetune_variant, read_frozen_heads
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.search_state import TrialRecorder, make_optimiser, resume_search, run_to_end
 from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder
+from m3ray.study.finetuned_trial import FinetuneOutcome
+from m3ray.study.search_choice import COLUMNS, OBJECTIVES, rank_settings, read_report, report_epoch
 from m3ray.study.search_history import DONE, Setting
-from m3ray.study.search_space import MODES
+from m3ray.study.search_result import show
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant, make_finetune_variant
 from m3ray.tiers.network import WeightSource
@@ -73,12 +77,14 @@ def search_finetuning(
     left = trials - len(tried.ended)
     if left > 0:
         with temporary_tune_folder() as folder:
-            optimiser = make_optimiser(tried, first, metric, study.seeds[0])
+            optimiser = make_optimiser(tried, [first], COLUMNS[metric], study.seeds[0])
             run_to_end(_make_tuner(trial, TrialRecorder(tried), optimiser, left, folder), tried, trials)
     rows = [_make_row(setting) for setting in tried.ended if setting.status == DONE]
     if not rows:
         raise StudyError("search: every training failed; the lines above say why")
-    frame = pd.DataFrame(rows).sort_values(metric, ascending=metric == "mse", ignore_index=True)
+    frame = rank_settings(pd.DataFrame(rows), metric)
+    if not frame["admissible"].iloc[0]:
+        raise StudyError("search: no training gave clips different, finite scores; the lines above say why")
     _write(study, frame, metric)
     return frame
 
@@ -110,6 +116,7 @@ def _identify_search(study: Study, main: Variant, config: FinetuneConfig, trials
         "seeds": list(study.seeds),
         "trials": trials,
         "metric": metric,
+        "objective": OBJECTIVES[metric],
     }
 
 
@@ -127,21 +134,28 @@ def _run_trial(
     configure_console()  # in a worker, whose lines Ray prints on the driver
     variant = make_finetune_variant(main, replace(config, **{name: rates[name] for name in RATES}))
     _, (outcome,) = finetune_variant(study, variant, heads, sources, resources, limits)
-    metrics = {name: float(outcome.metrics[name][-1]) for name in MODES}
-    worst = {"spearman": -1.0, "mse": 1.0}
-    tune.report({name: value if np.isfinite(value) else worst[name] for name, value in metrics.items()})
+    tune.report(_measure_run(study.data, outcome))
     study.root.delete_folder(*study.folder, "unfrozen")
 
 
+def _measure_run(data: StudyData, outcome: FinetuneOutcome) -> dict[str, float]:
+    """The last epoch's metrics on val, as Tune takes them."""
+    truth, weights = data.scores[data.val], None if data.weights is None else data.weights[data.val]
+    calibrated = calibrated_mse(outcome.predictions[None, : len(truth)], truth, weights)
+    metrics = {name: outcome.metrics[name][-1:] for name in ("spearman", "mse")}
+    return report_epoch({**metrics, "calibrated_mse": calibrated}, truth, weights)
+
+
 def _make_row(setting: Setting) -> dict[str, Any]:
-    return {**setting.point, **{name: setting.last[name] for name in MODES}}
+    return {**setting.point, **read_report(setting.last), "complete": True}
 
 
 def _write(study: Study, frame: pd.DataFrame, metric: str) -> None:
     """Write the table and the best rates, and log these as options."""
     study.root.write_table(pa.Table.from_pandas(frame, preserve_index=False), *study.folder, "trials.parquet")
     best = {name: float(frame.iloc[0][name]) for name in RATES}
-    result = {"full": best, "metric": metric, "note": "chosen on val, so optimistic"}
+    note = "chosen on val, so optimistic"
+    result = {"full": best, "metric": metric, "objective": OBJECTIVES[metric], "note": note}
     study.root.write_json(result, *study.folder, "unfrozen.json")
     options = " ".join(f"--finetune.{name.replace('_', '-')} {value:.3g}" for name, value in best.items())
-    logger.info(f"search: best: {options} ({metric} {frame.iloc[0][metric]:.4f} on val)")
+    logger.info(f"search: best: {options} ({metric} {show(frame.iloc[0][COLUMNS[metric]], metric)} on val)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,13 +16,23 @@ from ray.tune.search.optuna import OptunaSearch
 
 from m3ray.errors import ConfigError, M3RayError
 from m3ray.storage.parquet_tables import file_damage_error
-from m3ray.study.search_history import DONE, FAILED, SearchHistory, Setting, parse_setting, read_settings
+from m3ray.study.search_choice import REPORTED
+from m3ray.study.search_history import (
+    DONE,
+    FAILED,
+    REQUIRED_METRICS,
+    SearchHistory,
+    Setting,
+    is_number,
+    parse_setting,
+    read_settings,
+)
 from m3ray.study.search_space import MODES
 from m3ray.study.study import Study
 
 logger = logging.getLogger(__name__)
 
-_REPORTED = ("epoch", "spearman", "mse", "spearman_std")
+_REPORTED = ("epoch", *REPORTED, "spearman_std")
 _REQUEST = "search.json"
 
 
@@ -146,18 +156,20 @@ def _read_older_search(study: Study, space: Mapping[str, BaseDistribution], firs
 
 def _entry(row: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """A row of an older search's table as an entry of ours."""
-    last = {"epoch": row["epochs"], **{name: row[name] for name in _REPORTED[1:]}}
-    done = row["status"] == DONE
-    return {"point": {name: row[name] for name in space}, "epochs": [last] if done else [], "status": row["status"]}
+    last = {"epoch": row["epochs"], **{name: row[name] for name in _REPORTED[1:] if is_number(row.get(name))}}
+    # A setting whose numbers are undefined is tried again.
+    done = row["status"] == DONE and last.keys() >= REQUIRED_METRICS
+    ended = {"epochs": [last], "status": DONE} if done else {"epochs": [], "status": FAILED}
+    return {"point": {name: row[name] for name in space}, **ended}
 
 
-def make_optimiser(history: SearchHistory, first: Mapping[str, Any], metric: str, seed: int) -> OptunaSearch:
+def make_optimiser(history: SearchHistory, first: Sequence[Mapping[str, Any]], metric: str, seed: int) -> OptunaSearch:
     """Make a TPE optimiser that knows the finished settings, and tries first those that were cut short.
 
     Args:
         history: the search's settings so far.
-        first: point that a new search tries first, hyper-parameter to value.
-        metric: `spearman` or `mse`.
+        first: points that a new search tries first, hyper-parameter to value.
+        metric: metric of `MODES` that it improves.
         seed: seed of the search.
     Returns:
         The optimiser, for Tune.
@@ -168,12 +180,14 @@ def make_optimiser(history: SearchHistory, first: Mapping[str, Any], metric: str
         history.space,
         metric=metric,
         mode=MODES[metric],
-        points_to_evaluate=waiting if earlier else [dict(first)],
-        # With the same seed it would draw the earlier settings again.
-        sampler=TPESampler(seed=seed + len(earlier)),
+        points_to_evaluate=waiting if earlier else [dict(point) for point in first],
+        # With the same seed it would draw the earlier settings again. The rest are Optuna 5's defaults, said so that
+        # another version draws the same way: settings are drawn jointly, and apart from those that still run.
+        sampler=TPESampler(seed=seed + len(earlier), multivariate=True, constant_liar=True),
     )
     for setting in history.settings_in_space():
-        optimiser.add_evaluated_point(dict(setting.point), setting.last[metric])
+        if metric in setting.last:
+            optimiser.add_evaluated_point(dict(setting.point), setting.last[metric])
     return optimiser
 
 
@@ -182,7 +196,7 @@ def make_scheduler(history: SearchHistory, metric: str, epochs: int) -> ASHASche
 
     Args:
         history: the search's settings so far.
-        metric: `spearman` or `mse`.
+        metric: metric of `MODES` that tells which settings fall behind.
         epochs: number of epochs of a setting that is not stopped early.
     Returns:
         The scheduler, for Tune.
@@ -194,7 +208,8 @@ def make_scheduler(history: SearchHistory, metric: str, epochs: int) -> ASHASche
         trial: Any = SimpleNamespace(trial_id=f"before-{number}")
         scheduler.on_trial_add(None, trial)
         for epoch in setting.epochs:
-            scheduler.on_trial_result(None, trial, dict(epoch))
+            if metric in epoch:
+                scheduler.on_trial_result(None, trial, dict(epoch))
         scheduler.on_trial_complete(None, trial, dict(setting.last))
     return scheduler
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,19 +14,18 @@ from m3ray.config import fingerprint
 from m3ray.config.options import EvaluateOptions
 from m3ray.datasets.clip_contents import clip_stamps, read_canonical_folders
 from m3ray.datasets.known_contents import note_contents, read_known_contents
-from m3ray.errors import ConfigError
-from m3ray.features.target_columns import check_columns
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
 from m3ray.pipelines.extraction.preflight import check_weights
 from m3ray.pipelines.extraction.row_updates import drop_stale_rows
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.job import Job
-from m3ray.request.bundles import select_evaluation_split
+from m3ray.request.bundles import check_evaluated_root
 from m3ray.schema import CATALOGUE_FILE, CONTENT
 from m3ray.scoring.bundle import Bundle, describe_bundle
-from m3ray.scoring.score_root import score_clips
+from m3ray.scoring.score_root import iter_features, score_clips
 from m3ray.scoring.scorer import make_bundle_tiers
+from m3ray.scoring.train_clips import TRAIN_CLIPS_FILE, find_seen
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.compaction import replace_rows
 from m3ray.storage.csv_writing import csv_bytes
@@ -33,7 +34,14 @@ from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, feature_folder, read_tier_index, update_tier_index
 from m3ray.storage.versions import read_folder_metadata
 from m3ray.study.ceiling import measure_clips
-from m3ray.study.cross_dataset import Evaluation, as_markdown, evaluate_predictions, evaluation_table
+from m3ray.study.cross_dataset import (
+    Evaluation,
+    as_markdown,
+    describe_seen,
+    evaluate_predictions,
+    evaluate_unseen,
+    evaluation_table,
+)
 from m3ray.tiers import Tier, tier_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -53,11 +61,14 @@ def evaluate_all(job: Job, options: EvaluateOptions, resources: Resources) -> li
         A row a bundle and root.
     """
     roots, rows = [Root(uri) for uri in options.roots], []
-    names = _short_names([root.uri for root in roots])
+    names, labels = _short_names([root.uri for root in roots]), set()
     for uri in options.bundles:
         bundle = Bundle.load(uri)
         logger.info(f"evaluate: {describe_bundle(bundle)}")
         origin = _name_origin(uri, roots, names)
+        if (origin, bundle.name) in labels:  # a copy under another folder's name
+            bundle = replace(bundle, name=Root(uri).uri.rpartition("/")[2])
+        labels.add((origin, bundle.name))
         for root, name in zip(roots, names, strict=True):
             rows.append(_evaluate(job.root, bundle, origin, root, name, options, resources))
     frame = evaluation_table(rows)
@@ -84,19 +95,56 @@ def _evaluate(
     out: Root, bundle: Bundle, origin: str, root: Root, name: str, options: EvaluateOptions, resources: Resources
 ) -> Evaluation:
     catalogue, target = read_catalogue(root), bundle.metadata.units.name
-    check_columns(catalogue, target, "none", root.uri)
+    split = check_evaluated_root(bundle.name, bundle.metadata, bundle.tiers, root)
     scored = catalogue.filter(pc.is_valid(catalogue[target]))
-    split = select_evaluation_split(scored, root.uri, target)
     clips = scored.filter(pc.equal(scored["split"], split))
     workspace = _collect_features(_open_workspace(out, root, name), bundle, root, clips, options, resources)
     scores = score_clips(bundle, workspace).set_index("clip_id")["score"]
     truth = dict(zip(clips["clip_id"].to_pylist(), clips[target].to_pylist(), strict=True))
     scores = scores[[clip for clip in scores.index if clip in truth]]
     logger.info(f"evaluate: {bundle.name} of {origin} on {name}: {len(scores)} of {len(truth)} {split} clips")
-    true_scores = scores.index.map(truth).to_numpy(dtype=float, copy=True)
-    ceiling = measure_clips(clips, list(scores.index), target, true_scores)
-    row = evaluate_predictions(origin, name, split, origin == name, scores.to_numpy(), true_scores, ceiling)
+    frame = pd.DataFrame({"score": scores, "truth": scores.index.map(truth).to_numpy(dtype=float, copy=True)})
+    described = partial(_evaluate_frame, clips, origin=origin, name=name, split=split, bundle=bundle)
+    whole, seen = described(frame), find_seen_clips(bundle, workspace, clips, frame["truth"])
+    if seen is None:
+        return whole
+    left = frame[~(seen["train"] if whole.keeps_val else seen.any(axis=1))]
+    row = evaluate_unseen(whole, described(left), int(seen["train"].sum()), int(seen["val"].sum()))
+    if len(left) < len(frame):
+        logger.warning(f"evaluate: {describe_seen(row)}")
+    return row
+
+
+def _evaluate_frame(
+    clips: pa.Table, frame: pd.DataFrame, *, origin: str, name: str, split: str, bundle: Bundle
+) -> Evaluation:
+    """Compare the column `score` of a frame, by clip id, with `truth`."""
+    predictions, truth, target = frame["score"].to_numpy(), frame["truth"].to_numpy(), bundle.metadata.units.name
+    ceiling = measure_clips(clips, list(frame.index), target, truth) if len(frame) else None
+    row = evaluate_predictions(origin, name, split, origin == name, predictions, truth, ceiling)
     return replace(row, bundle=bundle.name, untrained=bundle.untrained, target=target)
+
+
+def find_seen_clips(bundle: Bundle, workspace: Root, clips: pa.Table, truth: pd.Series) -> pd.DataFrame | None:
+    """Find the clips that trained a bundle, and those that chose its settings or calibrated it.
+
+    Args:
+        bundle: The bundle.
+        workspace: Root, or workspace, with the features of the clips.
+        clips: The clips, as the catalogue of their root has them.
+        truth: True score of each clip that is asked about, by its id.
+    Returns:
+        `train` and `val` of each of those clips, bool, by its id; None where an older bundle does not tell.
+    """
+    recorded = bundle.files.get(TRAIN_CLIPS_FILE)
+    if recorded is None:
+        return None
+    parts = []
+    for features in iter_features(bundle, workspace):
+        scores = truth.reindex(features.clip_ids).to_numpy()
+        seen = find_seen(recorded, bundle.scaling, features, clips, scores)
+        parts.append(pd.DataFrame({"train": seen.train, "val": seen.val}, index=list(features.clip_ids)))
+    return pd.concat(parts).loc[truth.index]
 
 
 def _open_workspace(out: Root, root: Root, name: str) -> Root:
@@ -157,11 +205,6 @@ def _copy_user_tiers(bundle: Bundle, root: Root, workspace: Root) -> None:
     """Copy the user-provided tiers that the bundle sees; they have the same names in the evaluated root."""
     index = read_tier_index(root)
     for tier in bundle.metadata.user_provided:
-        if tier not in index or not index[tier].user_provided:
-            raise ConfigError(
-                f"{bundle.name} sees {tier}, provided by a user, and {root.uri} has no such tier: provide it with "
-                f"jobs/extract.py --out {root.uri} --tier {tier}=FILE --tiers {tier}"
-            )
         folder = index[tier].path
         rows = root.read_shards(*folder)
         assert rows is not None

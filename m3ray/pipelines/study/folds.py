@@ -38,7 +38,7 @@ from m3ray.storage.tier_index import read_tier_index
 from m3ray.study.fold_results import FoldResult, add_splits, make_fold_frame
 from m3ray.study.folds import Projected, SimilaritySource, Splits, check_folds, train_fold
 from m3ray.study.study import Study
-from m3ray.study.variants import Variant
+from m3ray.study.variants import ENSEMBLE, Variant
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,8 @@ def run_splits(
 ) -> pd.DataFrame:
     """Train the variants in repeated splits, and add what they reached to the study's table.
 
-    What an earlier job trained is not trained again. Variants whose networks are trained too are left out.
+    What an earlier job trained is not trained again. Variants whose networks are trained too are left out, as is the
+    ensemble: it would train the MLP on fifths of each split.
 
     Args:
         study: The study.
@@ -95,7 +96,7 @@ def run_splits(
         Content of `trials.parquet` with the columns of `add_splits`; it is written, as is `folds.parquet`.
     """
     splits = read_splits(study, folds, seed)
-    unique = [v for v in {variant.name: variant for variant in variants}.values() if v.finetuning is None]
+    unique = [v for v in {variant.name: variant for variant in variants}.values() if _is_split(v)]
     results = _read_results(study, unique, splits)
     logger.info(
         f"splits: {len(unique)} variants x {folds} splits x {len(study.seeds)} runs; {len(results)} trainings cached"
@@ -107,6 +108,10 @@ def run_splits(
     for name, frame in frames.items():
         study.root.write_table(pa.Table.from_pandas(frame, preserve_index=False), *study.folder, name)
     return out
+
+
+def _is_split(variant: Variant) -> bool:
+    return variant.finetuning is None and variant.regressor != ENSEMBLE
 
 
 def describe_splits(root: Root, data: StudyData, folds: int) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""Choice of a variant's training settings: a Ray task a candidate."""
+"""Choice of a variant's training settings, once for the tiers of a root: a Ray task a stack of candidates."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import ray
@@ -12,6 +12,7 @@ import torch
 
 from m3ray.config import TrainConfig, as_json, from_json
 from m3ray.config.options import FitOptions
+from m3ray.errors import ConfigError, DamagedFileError
 from m3ray.features.dataset import StudyData
 from m3ray.features.load import StudyFeatures
 from m3ray.pipelines.runtime.cluster import Resources
@@ -22,30 +23,50 @@ from m3ray.study.study import Study
 from m3ray.study.trial import select_columns
 from m3ray.study.variants import Variant
 from m3ray.tiers.user import user_tiers
-from m3ray.training.model_selection import Candidate, best_candidate, can_select, make_candidates, score_candidate
+from m3ray.training.candidates import Scope, make_candidates
+from m3ray.training.config_file import load_training, was_chosen_on_val
+from m3ray.training.halving import BUDGET, RUNGS, Fit, Rung
+from m3ray.training.held_out import Curves
+from m3ray.training.model_selection import Selection, can_select, score_fit, select_settings
+from m3ray.training.settings_file import (
+    FOLDER,
+    ChosenSettings,
+    describe_choice,
+    identify_selection,
+    list_candidates,
+    read_choice,
+)
 
 logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "settings.json"
+# Rows of a study are many: each races on one cut alone.
+_ROW_RUNGS = RUNGS[:3]
 
 
 def choose_training(
     root: Root, loaded: StudyFeatures, variant: Variant, options: FitOptions, resources: Resources
 ) -> TrainConfig:
-    """Choose a variant's training settings: its own, or those that suit its tiers best.
+    """Choose a variant's training settings: a file's, its own, or those that suit its tiers best.
 
     Args:
-        root: Root with the features.
+        root: Root with the features; what is selected is kept on it.
         loaded: Joined features and scores of the study.
-        variant: The variant.
-        options: Options with `fit`: `paper`, `select`, `each`, or `auto`, which selects for user-provided tiers alone.
+        variant: The variant, with the settings of its preset.
+        options: Options with `fit`: `paper`, `select`, `each`, or `auto`, which selects for user-provided tiers alone;
+            and perhaps with `config`, a file of settings, and `loss`, which the choice is then among.
         resources: CPUs and GPUs of the cluster.
     Returns:
         The settings.
     """
-    return (
-        select_training(loaded.data, variant, resources) if _is_selected(root, variant, options) else variant.training
-    )
+    if (config := getattr(options, "config", None)) is not None:
+        return load_training(config)
+    if not _is_selected(root, variant, options):
+        return variant.training
+    if not can_select(loaded.data):
+        logger.info(f"train: {_describe_train(loaded.data)} too few to choose settings on: the paper's are taken")
+        return variant.training
+    return select_once(root, loaded.data, variant, options, resources).training
 
 
 def _is_selected(root: Root, variant: Variant, options: FitOptions) -> bool:
@@ -53,7 +74,99 @@ def _is_selected(root: Root, variant: Variant, options: FitOptions) -> bool:
     # Similarity of user-provided vectors is as small and weak as they are.
     others = {tier for tier in variant.tiers if tier.partition(":")[0] != SIMILARITY}
     weak = bool(others) and others <= set(user_tiers(root)) and getattr(options, "config", None) is None
-    return options.fit in ("select", "each") or (options.fit == "auto" and weak)
+    fit = getattr(options, "fit", "auto")  # a search has no such option
+    return fit in ("select", "each") or (fit == "auto" and weak)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is selected among on which data, and the file that it is kept in."""
+
+    columns: np.ndarray
+    candidates: Mapping[str, TrainConfig]
+    path: tuple[str, ...]
+
+
+def _plan_selection(data: StudyData, variant: Variant, options: FitOptions) -> _Task:
+    """Plan a selection; neither the order of tiers nor the loss of a preset makes it another one."""
+    columns = select_columns(data.features, replace(variant, tiers=tuple(sorted(variant.tiers))))
+    scope = Scope.around(variant.training, getattr(options, "loss", None))
+    candidates = make_candidates(len(data.train), scope)
+    return _Task(columns, candidates, (*FOLDER, f"{identify_selection(data, columns, candidates)}.json"))
+
+
+def select_once(
+    root: Root, data: StudyData, variant: Variant, options: FitOptions, resources: Resources
+) -> ChosenSettings:
+    """Select a variant's settings, or read what an earlier job on the root selected from the same data.
+
+    Args:
+        root: Root that keeps the choice.
+        data: Features and scores of the study.
+        variant: The variant, with the settings of its preset.
+        options: Options with perhaps `loss`.
+        resources: CPUs and GPUs of the cluster.
+    Returns:
+        The settings.
+    """
+    task = _plan_selection(data, variant, options)
+    kept = _read_kept(root, task.path)
+    if kept is not None:
+        logger.info(f"train: settings as chosen before ({root.display(*task.path)}): {_describe(kept)}")
+        return kept
+    selection = _select(data, task.columns, task.candidates, resources)
+    logger.info(list_candidates(selection))
+    content = describe_choice(selection, variant.tiers, _name_job(options))
+    root.write_json(content, *task.path)
+    chosen = read_choice(content, task.path[-1])
+    logger.info(
+        f"train: settings chosen in {selection.seconds:.0f} s, kept for this root's jobs in "
+        f"{root.display(*task.path)}: {_describe(chosen)}"
+    )
+    if chosen.beats_preset is False:
+        logger.warning(f"train: {_NO_GAIN}")
+    return chosen
+
+
+_NO_GAIN = "the chosen settings are not better than the paper's on held-out clips by more than one standard error"
+
+
+def _read_kept(root: Root, path: tuple[str, ...]) -> ChosenSettings | None:
+    """What an earlier job selected; None where there is nothing, or nothing that can be read."""
+    if not root.exists(*path):
+        return None
+    try:
+        return read_choice(root.read_json(*path), root.display(*path))
+    except (ConfigError, DamagedFileError) as error:
+        logger.warning(f"train: {error}: settings are chosen anew")
+        return None
+
+
+def _select(
+    data: StudyData,
+    columns: np.ndarray,
+    candidates: Mapping[str, TrainConfig],
+    resources: Resources,
+    rungs: Sequence[Rung] = RUNGS,
+) -> Selection:
+    logger.info(
+        f"train: choosing among {len(candidates)} settings on held-out fifths of {len(data.train)} train clips "
+        f"({resources.cpus} CPUs), for at most {BUDGET:g} times what training the paper's model takes"
+    )
+    return select_settings(data, columns, candidates, score=_score_on_cluster(data, columns), rungs=rungs)
+
+
+def _score_on_cluster(data: StudyData, columns: np.ndarray) -> Callable[[Sequence[Fit]], list[list[Curves]]]:
+    shared = ray.put(data)
+    return lambda fits: ray.get([_score_task.options(num_cpus=1).remote(shared, columns, fit) for fit in fits])
+
+
+def _describe(chosen: ChosenSettings) -> str:
+    return f"{chosen.name}, {chosen.training.epochs} epochs"
+
+
+def _name_job(options: FitOptions) -> str:
+    return type(options).__name__.removesuffix("Options").lower()
 
 
 def describe_selection(root: Root, data: StudyData, full: Variant, options: FitOptions) -> dict[str, str]:
@@ -62,56 +175,42 @@ def describe_selection(root: Root, data: StudyData, full: Variant, options: FitO
     Args:
         root: Root with the features.
         data: Data of the study.
-        full: The full model.
-        options: Options with `fit`.
+        full: The full model, with the settings of its preset.
+        options: Options with `fit`, and perhaps with `config`.
     Returns:
         `settings` to a sentence; nothing where every row has the preset's.
     """
+    if (config := getattr(options, "config", None)) is not None:
+        return {"settings": _describe_file(config, full.name)}
     if not _is_selected(root, full, options) or not can_select(data):
         return {}
     if options.fit == "each":
         return {"settings": "Settings were selected for each row on its own, among the same candidates."}
-    return {
-        "settings": f"Settings were selected for {full.name} and are shared by every row: a row that needs others may "
+    shared = (
+        f"Settings were selected for {full.name} and are shared by every row: a row that needs others may "
         "look worse than it could be. Rows of raw features alone or of one measure alone keep the preset's."
-    }
-
-
-def select_training(data: StudyData, variant: Variant, resources: Resources, seed: int = 0) -> TrainConfig:
-    """Select the settings that rank held-out parts of the train split best.
-
-    Args:
-        data: Features and scores of the study.
-        variant: The variant.
-        resources: CPUs and GPUs of the cluster.
-        seed: Seed of the parts and of the runs.
-    Returns:
-        The settings; the variant's own where the train split is too small.
-    """
-    if not can_select(data):
-        logger.info(f"train: {_describe_train(data)} too few to choose settings on: the paper's are taken")
-        return variant.training
-    tasks = _start_candidates(data, ray.put(data), variant, seed)
-    logger.info(
-        f"train: choosing among {len(tasks)} settings on held-out fifths of the train split ({resources.cpus} CPUs)"
     )
-    candidates: dict[str, Candidate] = {name: ray.get(task) for name, task in tasks.items()}
-    best = best_candidate(candidates)
-    for name, candidate in candidates.items():
-        mark = "  <- chosen" if name == best else ""
-        spearman, epochs = candidate.best_spearman, candidate.best_config.epochs
-        logger.info(f"  {name:<30} held-out spearman {spearman:.4f} after {epochs} epochs{mark}")
-    return candidates[best].best_config
+    path = _plan_selection(data, full, options).path
+    kept = _read_kept(root, path)
+    if kept is None:
+        return {"settings": shared}
+    doubt = f" Note that {_NO_GAIN}." if kept.beats_preset is False else ""
+    return {"settings": f"{shared} They are {_describe(kept)} ({'/'.join(path)}).{doubt}"}
 
 
-def select_each(study: Study, variants: Sequence[Variant], resources: Resources, seed: int = 0) -> list[Variant]:
+def _describe_file(config: str, full: str) -> str:
+    name = config.rpartition("/")[2]
+    on_val = " They were chosen on val, so values on val are optimistic." if was_chosen_on_val(config) else ""
+    return f"Settings of {full} and of the rows that share them are those of {name} (--config).{on_val}"
+
+
+def select_each(study: Study, variants: Sequence[Variant], resources: Resources) -> list[Variant]:
     """Select the settings of each variant of a study; what an earlier job selected is not selected again.
 
     Args:
         study: The study.
         variants: Its variants; of two of one name the later one counts.
         resources: CPUs and GPUs of the cluster.
-        seed: Seed of the held-out parts and of the runs.
     Returns:
         The variants with their settings, once each; as they are where the train split is too small.
     """
@@ -119,31 +218,25 @@ def select_each(study: Study, variants: Sequence[Variant], resources: Resources,
     if not can_select(study.data):
         logger.info(f"study: {_describe_train(study.data)} too few to choose settings on: the paper's are taken")
         return unique
-    kept = {v.name: v for v in unique if study.root.exists(*study.trial_folder(v), SETTINGS_FILE)}
-    missing, shared = [v for v in unique if v.name not in kept], ray.put(study.data)
+    kept = {v.name for v in unique if study.root.exists(*study.trial_folder(v), SETTINGS_FILE)}
     logger.info(f"study: choosing settings for each of {len(unique)} rows, {len(kept)} cached ({resources.cpus} CPUs)")
-    started = [(v, _start_candidates(study.data, shared, v, seed)) for v in missing]
-    for variant, tasks in started:
-        _keep_best(study, variant, {name: ray.get(task) for name, task in tasks.items()})
+    for variant in unique:
+        if variant.name not in kept:
+            _keep_best(study, variant, resources)
     return [replace(v, training=_read_selected(study, v)) for v in unique]
 
 
-def _start_candidates(data: StudyData, shared: ray.ObjectRef, variant: Variant, seed: int) -> dict[str, ray.ObjectRef]:
-    columns = select_columns(data.features, variant)
-    return {
-        name: _score_task.options(num_cpus=1).remote(shared, columns, config, seed)
-        for name, config in make_candidates(variant.training).items()
-    }
-
-
-def _keep_best(study: Study, variant: Variant, candidates: dict[str, Candidate]) -> None:
-    """Keep what was selected for a variant in the folder that it would have with its own settings."""
-    best = best_candidate(candidates)
-    chosen = candidates[best]
+def _keep_best(study: Study, variant: Variant, resources: Resources) -> None:
+    """Keep what is selected for a variant in the folder that it would have with its own settings."""
+    columns = select_columns(study.data.features, variant)
+    candidates = make_candidates(len(study.data.train), Scope.around(variant.training, None))
+    selection = _select(study.data, columns, candidates, resources, _ROW_RUNGS)
+    chosen = selection.candidates[selection.chosen]
     logger.info(
-        f"  {variant.name:<34} {best}, {chosen.best_config.epochs} epochs: held-out spearman {chosen.best_spearman:.4f}"
+        f"  {variant.name:<34} {chosen.name}, {chosen.epochs} epochs: held-out spearman "
+        f"{chosen.measure('spearman'):.4f}, MSE {chosen.measure('mse'):.4f} of the variance"
     )
-    study.root.write_json(as_json(chosen.best_config), *study.trial_folder(variant), SETTINGS_FILE)
+    study.root.write_json(as_json(selection.training), *study.trial_folder(variant), SETTINGS_FILE)
 
 
 def _read_selected(study: Study, variant: Variant) -> TrainConfig:
@@ -156,7 +249,7 @@ def _describe_train(data: StudyData) -> str:
 
 
 @ray.remote
-def _score_task(data: StudyData, columns: object, config: TrainConfig, seed: int) -> Candidate:
+def _score_task(data: StudyData, columns: np.ndarray, fit: Fit) -> list[Curves]:
     hide_gpus()
     torch.set_num_threads(1)
-    return score_candidate(data, columns, config, seed)  # type: ignore[arg-type]
+    return score_fit(data, columns, 0, fit)

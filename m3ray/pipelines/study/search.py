@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +15,10 @@ import torch
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from m3ray.config import as_json, fingerprint
+from m3ray.config import TrainConfig, as_json, fingerprint
+from m3ray.config.options import TrainOptions, TuneOptions
 from m3ray.errors import StudyError
-from m3ray.features.dataset import StudyData
+from m3ray.features.load import StudyFeatures
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.devices import take_device
 from m3ray.pipelines.runtime.search_state import (
@@ -29,10 +29,26 @@ from m3ray.pipelines.runtime.search_state import (
     run_to_end,
 )
 from m3ray.pipelines.runtime.tune import make_reporter, silence_tune, temporary_tune_folder, trial_resources
+from m3ray.pipelines.study.model_selection import choose_training
+from m3ray.request.settings import read_training
 from m3ray.storage.csv_writing import csv_bytes
+from m3ray.storage.root import Root
+from m3ray.storage.root_record import read_record
+from m3ray.study.search_baselines import DEFAULT, PRESET, Baselines
+from m3ray.study.search_choice import COLUMNS, OBJECTIVES, rank_settings, read_report, report_epoch
+from m3ray.study.search_commands import BEST_FILE, ablate_command, train_command
 from m3ray.study.search_history import DONE, SearchHistory, Setting
-from m3ray.study.search_space import MODES, SPACE, point_from_training, training_from_point
-from m3ray.study.statistics import Difference, compare_runs, measure_runs
+from m3ray.study.search_result import (
+    NAMES,
+    WORDS,
+    Contest,
+    describe_gain,
+    hold_contests,
+    holds,
+    is_gain_shown,
+    show,
+)
+from m3ray.study.search_space import SPACE, point_from_training
 from m3ray.study.study import Study
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
@@ -40,17 +56,42 @@ from m3ray.study.variants import Variant
 logger = logging.getLogger(__name__)
 
 _DRIVER = torch.device("cpu")  # Ray gives a driver no GPU
-_FRESH = 1_000  # seeds that the search never saw start here
 
 
-def search_settings(study: Study, variant: Variant, trials: int, metric: str, resources: Resources) -> pd.DataFrame:
+def find_baselines(
+    root: Root, loaded: StudyFeatures, variant: Variant, options: TuneOptions, resources: Resources
+) -> Baselines:
+    """Find what a search's user has without it: the preset, and what `jobs/train.py` takes for the same tiers.
+
+    Args:
+        root: Root with the features.
+        loaded: Joined features and scores.
+        variant: Tiers of the search, with the preset's training.
+        options: Options of the search.
+        resources: CPUs and GPUs of the cluster.
+    Returns:
+        Both.
+    Raises:
+        ConfigError: If the root's record cannot be read.
+    """
+    record = read_record(root)
+    preset = options.preset if record is None or options.preset != "auto" else record.settings.get("preset", "auto")
+    dataset: Any = None if record is None else record.dataset
+    asked = TrainOptions(out=root.uri, preset=preset, dataset=dataset, epochs=options.epochs)
+    default = choose_training(root, loaded, replace(variant, training=read_training(asked)), options, resources)
+    return Baselines(variant.training, default)
+
+
+def search_settings(
+    study: Study, variant: Variant, baselines: Baselines, options: TuneOptions, resources: Resources
+) -> pd.DataFrame:
     """Try settings of a variant's training; the same call goes on where an earlier one was cut.
 
     Args:
         study: Data, seeds of each setting's runs, and the folder of the search.
-        variant: Its tiers are what every setting sees; its training is the first setting tried.
-        trials: Number of settings to try.
-        metric: `spearman` or `mse`, as the mean over runs at the last epoch.
+        variant: Its tiers are what every setting sees.
+        baselines: The settings that are tried first, and that the best one is compared with.
+        options: Number of settings to try, the metric that says which is best, and what the commands repeat.
         resources: CPUs and GPUs of the cluster.
     Returns:
         A row a setting, best first.
@@ -61,40 +102,52 @@ def search_settings(study: Study, variant: Variant, trials: int, metric: str, re
     """
     silence_tune()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    first = point_from_training(variant.training)
-    tried = resume_search(study, SPACE, first, _identify_search(study, variant, trials, metric))
-    left = trials - len(tried.ended)
+    metric = options.metric
+    logger.info(f"search: what is chosen is {OBJECTIVES[metric]}")
+    request = _identify_search(study, variant, baselines, options)
+    tried = resume_search(study, baselines.space, baselines.first_points()[0], request)
+    left = options.trials - len(tried.ended)
     if left > 0:
         with temporary_tune_folder() as folder:
-            run_to_end(_make_tuner(study, variant, tried, left, metric, resources, folder), tried, trials)
-    rows = [_make_row(setting, variant.training.epochs) for setting in tried.ended]
-    frame = _add_preset(pd.DataFrame(rows), study, variant).sort_values(
-        ["complete", metric], ascending=[False, metric == "mse"], na_position="last", ignore_index=True
-    )
-    if not frame["complete"].any():
-        raise StudyError("search: no setting was trained to its last epoch; the lines above say why")
+            run_to_end(
+                _make_tuner(study, variant, baselines, tried, left, metric, resources, folder), tried, options.trials
+            )
+    rows = [_make_row(setting, baselines) for setting in tried.ended]
+    frame = rank_settings(_add_baselines(pd.DataFrame(rows), study, variant, baselines), metric)
     text = frame.assign(hidden=frame["hidden"].map(str))
     study.root.write_table(pa.Table.from_pandas(text, preserve_index=False), *study.folder, "trials.parquet")
     study.root.write_bytes(csv_bytes(text), *study.folder, "trials.csv")
-    _write_best(study, variant, frame.iloc[0], metric)
+    if not frame["admissible"].iloc[0]:
+        raise StudyError(
+            "search: no setting was trained to its last epoch and gave clips different, finite scores; the lines above "
+            f"say why, {study.root.display(*study.folder, 'trials.csv')} has what each reached"
+        )
+    _write_best(study, variant, baselines, frame.iloc[0], options)
     return frame
 
 
 def _make_tuner(
-    study: Study, variant: Variant, tried: SearchHistory, left: int, metric: str, resources: Resources, folder: str
+    study: Study,
+    variant: Variant,
+    baselines: Baselines,
+    tried: SearchHistory,
+    left: int,
+    metric: str,
+    resources: Resources,
+    folder: str,
 ) -> tune.Tuner:
     """Tune on the settings that are left; its own files go to `folder`."""
-    optimiser = make_optimiser(tried, point_from_training(variant.training), metric, study.seeds[0])
+    optimiser = make_optimiser(tried, baselines.first_points(), COLUMNS[metric], study.seeds[0])
+    trainable = tune.with_parameters(
+        _run_setting, study=study, variant=variant, baselines=baselines, gpu=bool(resources.gpus)
+    )
     return tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_run_setting, study=study, variant=variant, gpu=bool(resources.gpus)),
-            trial_resources(resources),
-        ),
+        tune.with_resources(trainable, trial_resources(resources)),
         tune_config=tune.TuneConfig(
             num_samples=left,
             # More at once would be drawn blindly: TPE learns from those that have ended.
             search_alg=ConcurrencyLimiter(optimiser, max_concurrent=max(2, min(left // 4, resources.cpus))),
-            scheduler=make_scheduler(tried, metric, variant.training.epochs),
+            scheduler=make_scheduler(tried, COLUMNS[metric], baselines.epochs),
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -108,126 +161,121 @@ def _make_tuner(
     )
 
 
-def _run_setting(config: dict[str, Any], study: Study, variant: Variant, gpu: bool = False) -> None:
+def _run_setting(
+    config: dict[str, Any], study: Study, variant: Variant, baselines: Baselines, gpu: bool = False
+) -> None:
     """One Tune trial: all runs of a setting as one model, so that ASHA sees their mean after each epoch."""
     torch.set_num_threads(1)
-    device = take_device(gpu=gpu)
-
-    def report(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
-        means = {name: float(np.mean(metrics[name])) for name in MODES}
-        # Tune wants numbers: a setting whose runs are constant, or diverged, is as bad as can be.
-        finite = {n: v if np.isfinite(v) else {"spearman": -1.0, "mse": 1.0}[n] for n, v in means.items()}
-        deviation = float(np.std(metrics["spearman"], ddof=1)) if len(study.seeds) > 1 else 0.0
-        tune.report({**finite, "spearman_std": deviation if np.isfinite(deviation) else 0.0, "epoch": epoch + 1})
-
-    tried = replace(variant, training=training_from_point(config, variant.training))
-    run_trial(tried, study.data, study.seeds, device, on_epoch=report, stack=len(study.seeds))
+    _train_setting(study, variant, baselines.training_of(config), take_device(gpu=gpu), tune.report)
 
 
-def _make_row(setting: Setting, most: int) -> dict[str, Any]:
-    """A setting: what it was, what it reached, and whether ASHA let it train all `most` epochs."""
-    shown = {name: setting.last.get(name, np.nan) for name in ("spearman", "spearman_std", "mse")}
+def _train_setting(
+    study: Study,
+    variant: Variant,
+    training: TrainConfig,
+    device: torch.device,
+    report: Callable[[dict[str, Any]], object],
+) -> None:
+    """Train all runs of a setting as one model; `report` gets their means after each epoch."""
+    data = study.data
+    truth, weights = data.scores[data.val], None if data.weights is None else data.weights[data.val]
+
+    def report_means(epoch: int, metrics: Mapping[str, np.ndarray]) -> None:
+        report({**report_epoch(metrics, truth, weights), "epoch": epoch + 1})
+
+    tried = replace(variant, training=training)
+    run_trial(tried, data, study.seeds, device, on_epoch=report_means, stack=len(study.seeds))
+
+
+def _make_row(setting: Setting, baselines: Baselines) -> dict[str, Any]:
+    """A setting: what it was, what it reached, and whether ASHA let it train all its epochs."""
     epochs = int(setting.last.get("epoch", 0))
-    complete = setting.status == DONE and epochs == most
-    return {**setting.point, **shown, "epochs": epochs, "status": setting.status, "complete": complete}
+    origin = baselines.origin_of(setting.point)
+    complete = setting.status == DONE and epochs == baselines.training_of(setting.point).epochs
+    reached = {**read_report(setting.last), "spearman_std": setting.last.get("spearman_std", np.nan)}
+    return {
+        **setting.point,
+        **reached,
+        "epochs": epochs,
+        "origin": origin,
+        "status": setting.status,
+        "complete": complete,
+    }
 
 
-def _add_preset(frame: pd.DataFrame, study: Study, variant: Variant) -> pd.DataFrame:
-    """The first setting trained to its last epoch even where ASHA stopped it: the best one is compared with it."""
-    point = point_from_training(variant.training)
-    itself = np.logical_and.reduce([frame[name] == value for name, value in point.items()])
-    if frame.loc[itself, "complete"].any():
-        return frame
-    metrics = run_trial(variant, study.data, study.seeds, _DRIVER, cores=torch.get_num_threads()).trained.metrics
-    reached = {name: float(np.mean(metrics[name][:, -1])) for name in MODES}
-    deviation = float(np.std(metrics["spearman"][:, -1], ddof=1)) if len(study.seeds) > 1 else 0.0
-    ended = {"spearman_std": deviation, "epochs": variant.training.epochs, "status": "done", "complete": True}
-    return pd.concat([frame[~itself], pd.DataFrame([{**point, **reached, **ended}])], ignore_index=True)
+def _add_baselines(frame: pd.DataFrame, study: Study, variant: Variant, baselines: Baselines) -> pd.DataFrame:
+    """The baselines trained to their last epoch even where ASHA stopped them, or where they are no point to try."""
+    for name, training in baselines.named():
+        itself = frame["origin"] == name
+        if frame.loc[itself, "complete"].any():
+            continue
+        reports: list[dict[str, Any]] = []
+        _train_setting(study, variant, training, _DRIVER, reports.append)
+        last = Setting(point_from_training(training), (reports[-1],), DONE)
+        row = _make_row(last, baselines) | {"origin": name, "complete": True}
+        frame = pd.concat([frame[~itself], pd.DataFrame([row])], ignore_index=True)
+    return frame
 
 
-def _write_best(study: Study, variant: Variant, row: pd.Series, metric: str) -> None:
-    """The best setting as a file for `train.py --config`, compared with the first one on seeds that chose nothing."""
-    best = training_from_point(row.to_dict(), variant.training)
-    seeds, data = [seed + _FRESH for seed in study.seeds], study.data
-    tuned, preset = (
-        run_trial(replace(variant, training=training), data, seeds, _DRIVER, cores=torch.get_num_threads())
-        for training in (best, variant.training)
-    )
-    fresh, gap = _compare(tuned.trained.val, preset.trained.val, data, data.val, metric)
-    test = _compare(tuned.test, preset.test, data, data.test, metric)[0] if len(data.test) > 1 else None
+def _write_best(study: Study, variant: Variant, baselines: Baselines, row: pd.Series, options: TuneOptions) -> None:
+    """The best setting as a file for `--config`, compared with the baselines on seeds that chose nothing."""
+    best = baselines.training_of(row.to_dict(), row["origin"])
+    val, test = hold_contests(study, variant, best, baselines, options.metric)
+    commands = {
+        "train": train_command(study, variant.tiers, options),
+        "ablate": ablate_command(study, variant.tiers, options),
+    }
     result = {
         "training": as_json(best),
         "chosen_on": "val",
-        "metric": metric,
-        f"val_{metric}": float(row[metric]),
-        "fresh_seeds": fresh,
-        "test": test,
-        "preset_holds": _preset_holds(gap, metric),
+        "metric": options.metric,
+        "objective": OBJECTIVES[options.metric],
+        "origin": row["origin"],
+        **{f"val_{name}": value for name, value in read_report(row.to_dict()).items()},
+        "seeds": list(study.seeds),
+        "default": {"training": as_json(baselines.default), "is_preset": baselines.are_alike},
+        "preset": {"training": as_json(baselines.preset)},
+        "fresh_seeds": val.as_json(),
+        "test": None if test is None else test.as_json(),
+        "default_holds": holds(val.gains[DEFAULT]),
+        "preset_holds": holds(val.gains.get(PRESET, val.gains[DEFAULT])),
+        "verdict": describe_gain(val, test, DEFAULT),
+        "commands": commands,
         "note": "chosen on val, so optimistic; fresh_seeds had no part in the choice, on the same val; test had none",
     }
-    study.root.write_json(result, *study.folder, "best.json")
-    on_test = "" if test is None else f"; on test {_number(test['best'])}, the preset {_number(test['preset'])}"
+    study.root.write_json(result, *study.folder, BEST_FILE)
+    _log_best(row, val, test, len(study.seeds))
+    logger.info(f"search: a bundle of the best setting: {commands['train']}")
+    logger.info(f"search: the study with it: {commands['ablate']}")
+
+
+def _log_best(row: pd.Series, val: Contest, test: Contest | None, seeds: int) -> None:
+    """Say what the search was worth, and warn where it was not shown to be worth anything."""
+    itself = f", {NAMES[row['origin']]}" if row["origin"] in NAMES else ""
     logger.info(
-        f"search: best {metric} {row[metric]:.4f} on val; on {len(seeds)} fresh seeds {_number(fresh['best'])}, the "
-        f"preset {_number(fresh['preset'])}{on_test}: {_train_command(study, variant)}"
+        f"search: best setting{itself}: Spearman {show(row['spearman'], 'spearman')}, recalibrated MSE "
+        f"{show(row['calibrated_mse'], 'mse')} on val, which chose it, so optimistic"
     )
-    logger.info(f"search: {_describe_gap(gap, metric)}")
+    logger.info(f"search: {WORDS[val.metric]} of {seeds} fresh seeds on val: {val.describe()}")
+    if test is not None:
+        logger.info(f"search: on test, which chose nothing: {test.describe()}")
+    if PRESET in val.gains:
+        logger.info(f"search: {describe_gain(val, test, PRESET)}")
+    verdict = describe_gain(val, test, DEFAULT)
+    if is_gain_shown(val, test):
+        logger.info(f"search: {verdict}")
+    else:
+        logger.warning(f"search: {verdict}; jobs/train.py without --config may do as well")
 
 
-def _train_command(study: Study, variant: Variant) -> str:
-    """The command that makes a bundle of the best setting: of the tiers, target and weights that were searched."""
-    arguments = ["--out", study.root.uri, "--config", study.root.display(*study.folder, "best.json")]
-    arguments += ["--tiers", *variant.tiers]
-    if study.data.target.name != "score":
-        arguments += ["--target", study.data.target.name]
-    if study.data.weights is not None:
-        arguments += ["--weigh", "responses"]
-    return shlex.join(["python", "jobs/train.py", *arguments, "--name", "tuned"])
-
-
-def _compare(
-    tuned: np.ndarray, preset: np.ndarray, data: StudyData, rows: np.ndarray, metric: str
-) -> tuple[dict[str, Any], Difference]:
-    """The best setting's metric beside the preset's on some clips, None where it is undefined, and their difference."""
-    weights = None if data.weights is None else data.weights[rows]
-    measured = [measure_runs(runs, data.scores[rows], metric, weights) for runs in (tuned, preset)]
-    gap = compare_runs(full=measured[1], row=measured[0])
-    means = [float(m.values.mean()) if np.isfinite(m.values).all() else None for m in measured]
-    return {"best": means[0], "preset": means[1], "difference": as_json(gap)}, gap
-
-
-def _preset_holds(gap: Difference, metric: str) -> bool | None:
-    """Whether the best setting is not shown to be better than the preset; None where nothing can be shown."""
-    if gap.estimate is None or (gap.low is None and gap.estimate != 0):
-        return None
-    is_better = gap.estimate > 0 if metric == "spearman" else gap.estimate < 0
-    return not (gap.excludes_zero and is_better)
-
-
-def _describe_gap(gap: Difference, metric: str) -> str:
-    """Sentence on whether the search was worth it."""
-    holds = _preset_holds(gap, metric)
-    if holds is None:
-        return f"whether the preset holds is open: {gap.reason}"
-    if gap.low is None or gap.high is None:
-        return "the preset holds: the best setting predicts no differently on fresh seeds"
-    size = f"{gap.estimate:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
-    if not holds:
-        return f"the best setting beats the preset on fresh seeds: {metric} {size}"
-    better = "worse than it by" if gap.excludes_zero else "not shown to be better:"
-    return f"the preset holds: on fresh seeds the best setting is {better} {metric} {size}"
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
-
-
-def _identify_search(study: Study, variant: Variant, trials: int, metric: str) -> dict[str, Any]:
+def _identify_search(study: Study, variant: Variant, baselines: Baselines, options: TuneOptions) -> dict[str, Any]:
     """What a search that goes on must have in common with what it began as."""
     return {
         "data": fingerprint(study.loaded.key, dict(study.loaded.folders)),
         "variant": as_json(variant),
+        "default": as_json(baselines.default),
         "seeds": list(study.seeds),
-        "trials": trials,
-        "metric": metric,
+        "trials": options.trials,
+        "metric": options.metric,
+        "objective": OBJECTIVES[options.metric],
     }

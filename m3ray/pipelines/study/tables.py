@@ -20,10 +20,13 @@ from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.failures import as_m3ray_error
 from m3ray.pipelines.similarity.fit import fit_every_measure, fit_similarity_tier
 from m3ray.pipelines.study.ablation import run_study
+from m3ray.pipelines.study.cautions import log_study_cautions
 from m3ray.pipelines.study.folds import describe_splits, run_splits
 from m3ray.pipelines.study.model_selection import choose_training, describe_selection, select_each
+from m3ray.pipelines.study.regressors import needs_ensemble, train_beside
 from m3ray.pipelines.study.targets import describe_weights, load_study_data, run_targets
-from m3ray.request.settings import find_row_training
+from m3ray.reports.tables.table7 import describe_best
+from m3ray.request.settings import choose_study_tiers, find_row_training
 from m3ray.schema import SIMILARITY
 from m3ray.storage.ownership import STUDY
 from m3ray.storage.root import Root
@@ -31,7 +34,7 @@ from m3ray.storage.tier_index import read_tier_index
 from m3ray.study.store import collect_trials
 from m3ray.study.study import Study
 from m3ray.study.table_list import MeasureNotes, TableList, write_table_list
-from m3ray.study.variants import Variant, describe_reported_epoch, study_variants
+from m3ray.study.variants import REGRESSORS_TABLE, Variant, describe_reported_epoch, study_variants
 from m3ray.tiers.network import WeightSource
 
 logger = logging.getLogger(__name__)
@@ -116,16 +119,16 @@ def run_tables(
         The study; the full model among its variants; the finetuned variant, None where networks stay frozen.
     """
     skipped: dict[str, str] = {}
-    if 4 in options.tables and SIMILARITY in read_tier_index(root):
+    if 4 in options.tables and SIMILARITY in choose_study_tiers(list_study_tiers(root), options):
         skipped = fit_every_measure(root, catalogue, read_similarity_config(root), resources)
-    tiers = list_study_tiers(root)
+    tiers = choose_study_tiers(list_study_tiers(root), options)
     loaded = load_study_data(root, tiers, options)
     study = Study(root, STUDY, loaded, make_seeds(options.seed, options.runs))
-    train_as = find_row_training(root, options.preset)
-    main = study_variants([3], tiers, options.epochs, train_as=train_as)[3][0]
+    train_as = find_row_training(root, options.preset, options.loss)
+    preset = study_variants([3], tiers, options.epochs, train_as=train_as)[3][0]
     each = options.fit == "each"
-    chosen = {} if each else {main.training: choose_training(root, loaded, main, options, resources)}
-    asked = [number for number in options.tables if number != TARGETS_TABLE]
+    chosen = {} if each else {preset.training: choose_training(root, loaded, preset, options, resources)}
+    asked = [number for number in options.tables if number not in (TARGETS_TABLE, REGRESSORS_TABLE)]
     tables = study_variants(asked, tiers, options.epochs, chosen, train_as)
     main, *rest = study_variants([3], tiers, options.epochs, chosen, train_as)[3]
     # Table 4's gains are over M3: the full model without similarity.
@@ -133,21 +136,27 @@ def run_tables(
     variants = [main, *plain, *(variant for rows in tables.values() for variant in rows)]
     if each:
         main, *_ = variants = select_each(study, variants, resources)
-    trials, finetuned = run_study(study, variants, resources), None
+    run_study(study, variants, resources)
+    beside, finetuned = train_beside(study, main, resources, ensemble=needs_ensemble(options)), None
+    variants += beside
     names = {number: tuple(variant.name for variant in rows) for number, rows in tables.items()}
     if options.unfrozen != "none":
         finetuned = add_finetuning(study, main, options, sources, limits, resources)
-        trials = collect_trials(study, [*variants, finetuned])
         names[2] = (finetuned.name, *(names.get(2) or (main.name,)))
+    names[REGRESSORS_TABLE] = (main.name, *(variant.name for variant in beside)) if beside else ()
+    trials = collect_trials(study, [*variants, *([] if finetuned is None else [finetuned])])
     if options.folds:
         trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
     alone = study_variants([1], tiers, options.epochs, chosen, train_as)[1]
     run_targets(study, tiers, [main, *rest, *alone, *variants], options.tables, resources)
     _show_trials(trials)
+    if beside:
+        logger.info(f"study: {describe_best(trials, names[REGRESSORS_TABLE])}")
     own = read_similarity_config(root).measure if SIMILARITY in read_tier_index(root) else None
-    notes = describe_selection(root, loaded.data, main, options) | describe_splits(root, study.data, options.folds)
+    notes = describe_selection(root, loaded.data, preset, options) | describe_splits(root, study.data, options.folds)
     notes |= describe_reported_epoch(main) | describe_weights(study.data)
     write_table_list(TableList(names, MeasureNotes(own, main.name, skipped), notes), root, study.folder)
+    log_study_cautions(study)
     return study, main, finetuned
 
 

@@ -22,7 +22,8 @@ def study(tmp_path):
 
 
 def make_finished(point, *values):
-    epochs = [{"epoch": k, "spearman": v, "mse": 1 - v, "spearman_std": 0.0} for k, v in enumerate(values, start=1)]
+    others = {"mse": 0.1, "calibrated_mse": 0.1, "balanced": 0.5, "spearman_std": 0.0}
+    epochs = [{"epoch": k, "spearman": v, **others} for k, v in enumerate(values, start=1)]
     return Setting(point, tuple(epochs), DONE)
 
 
@@ -30,8 +31,8 @@ def make_history(study, *settings):
     return SearchHistory(study.root, study.folder, SPACE, settings)
 
 
-def suggest(history, number, seed=0):
-    optimiser = make_optimiser(history, FIRST, "spearman", seed)
+def suggest(history, number, seed=0, first=(FIRST,)):
+    optimiser = make_optimiser(history, first, "spearman", seed)
     return [optimiser.suggest(str(k)) for k in range(number)]
 
 
@@ -40,6 +41,21 @@ def test_the_first_setting_is_the_preset_then_the_seed_decides(study):
     assert points[0] == FIRST
     assert points == suggest(make_history(study), 3)
     assert points != suggest(make_history(study), 3, seed=1)
+
+
+def test_all_settings_that_are_given_are_tried_first(study):
+    second = {**FIRST, "hidden": "linear", "weight_decay": 1e-2}
+    assert suggest(make_history(study), 3, first=(FIRST, second))[:2] == [FIRST, second]
+
+
+def test_no_option_of_optuna_s_is_one_that_it_gives_up(study, recwarn):
+    """It warns of those with FutureWarning, and of a point outside its space with UserWarning."""
+    history = make_history(study, make_finished(FIRST, 0.1))
+    optimiser = make_optimiser(history, (FIRST,), "spearman", 0)
+    for k in range(12):
+        optimiser.suggest(str(k))
+        optimiser.on_trial_complete(str(k), {"spearman": 0.1 * k})
+    assert [str(w.message) for w in recwarn if "optuna" in w.filename.lower()] == []
 
 
 def test_what_was_cut_short_is_tried_first_and_nothing_twice(study):
@@ -53,7 +69,7 @@ def test_what_was_cut_short_is_tried_first_and_nothing_twice(study):
 def test_the_optimiser_knows_what_has_ended(study):
     points = suggest(make_history(study), 3)
     history = make_history(study, *(make_finished(point, 0.1, 0.1 * k) for k, point in enumerate(points)))
-    optimiser = make_optimiser(history, FIRST, "spearman", 0)
+    optimiser = make_optimiser(history, (FIRST,), "spearman", 0)
     assert [(t.params, t.value) for t in optimiser._ot_study.trials] == [(p, 0.1 * k) for k, p in enumerate(points)]
 
 
@@ -105,6 +121,12 @@ def test_an_older_search_that_had_ended_is_kept_from_its_table(study, capsys):
     assert [(s.point, s.last["epoch"], s.last["spearman"]) for s in search.ended] == [(FIRST, 7, 0.5)]
     output = capsys.readouterr().out
     assert "would run code out of the root: its finished table is taken" in output
+
+
+def test_a_setting_of_a_table_that_is_undefined_is_tried_again(study):
+    older(study, **{**ROW, "spearman": float("nan"), "calibrated_mse": float("nan")})
+    search = resume_search(study, SPACE, FIRST, ASKED)
+    assert (search.ended, [s.point for s in search.waiting]) == ([], [FIRST])
 
 
 def test_an_older_search_that_was_cut_short_begins_anew_and_says_so(study, capsys):

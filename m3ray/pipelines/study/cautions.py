@@ -1,0 +1,49 @@
+"""Warnings in a job's log: what its results are to be read with, each once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from m3ray.schema import SIMILARITY
+from m3ray.scoring.bundle import Bundle
+from m3ray.study.caution_sources import read_cluster_cautions, read_study_cautions
+from m3ray.study.cautions import caution_clips, caution_scores
+from m3ray.study.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+def log_study_cautions(study: Study) -> None:
+    """Log what the tables of a study are to be read with.
+
+    Args:
+        study: The study, whose tables have been written.
+    """
+    _log(read_study_cautions(study.root, study.folder))
+
+
+def log_training_cautions(study: Study) -> None:
+    """Log what the one model of a study without tables is to be read with, beside what its bundle is.
+
+    Args:
+        study: The study.
+    """
+    clusters = read_cluster_cautions(study.root) if SIMILARITY in study.data.features.tiers else []
+    _log([*caution_clips(len(study.data.val)), *clusters])
+
+
+def log_bundle_cautions(bundle: Bundle) -> None:
+    """Log what a bundle's scores are to be read with.
+
+    Args:
+        bundle: The bundle; an older one does not have the clips that it was calibrated on.
+    """
+    if bundle.calibration is not None:
+        where = bundle.metadata.calibrated_on or "val"
+        _log(caution_scores(f"bundle {bundle.name}", *bundle.calibration, where=where))
+
+
+def _log(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        logger.warning(sentence)

@@ -1,0 +1,76 @@
+"""Arrays of a bundle, as files and back."""
+
+import numpy as np
+import pytest
+import torch
+
+from m3ray.errors import BundleError
+from m3ray.model import StackedMLP
+from m3ray.model.mixture import Mixture
+from m3ray.model.regressors import Linear
+from m3ray.scoring import bundle_files
+from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata
+from m3ray.scoring.intervals import IntervalRule
+from m3ray.storage.root import Root
+
+
+def manifest(**metadata):
+    return BundleManifest("small", BundleMetadata(False, **metadata), (), {})
+
+
+def test_the_mlp_comes_back_from_its_arrays():
+    model = StackedMLP(3, (8,), [0, 1])
+    again = bundle_files.build_model(bundle_files.list_weights(model))
+    features = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again(features), model(features))
+    assert bundle_files.list_weights(None) == {}
+    assert bundle_files.build_model({"mean": np.zeros(3)}) is None
+
+
+def test_the_mixture_comes_back_and_a_bundle_of_nothing_is_refused(tmp_path):
+    root, mixture = Root(str(tmp_path)), Mixture(None, {"ridge": Linear(np.ones(3), 0.5)}, {"ridge": 1.0})
+    data, features = bundle_files.save_arrays(mixture.tensors()), np.eye(3, dtype=np.float32) / 10
+    again = bundle_files.build_mixture(root, manifest(mixture=mixture.settings()), data, None)
+    np.testing.assert_array_equal(again(features), mixture(features))
+    model = StackedMLP(3, (8,), [0])
+    assert bundle_files.build_mixture(root, manifest(), None, model) is None
+    with pytest.raises(BundleError, match=r"model\.safetensors holds no model"):
+        bundle_files.build_mixture(root, manifest(), None, None)
+    with pytest.raises(BundleError, match=r"regressors\.safetensors cannot be read"):
+        bundle_files.build_mixture(root, manifest(mixture=mixture.settings()), b"damaged", None)
+
+
+def test_an_interval_rule_comes_back():
+    rule = IntervalRule(np.array([0.1, 0.2]), np.array([-1.0, -2.0]), np.array([1.0, 2.0]))
+    for calibration in (None, np.ones((2, 4), np.float32)):
+        arrays = bundle_files.load_arrays(Root("."), "i", bundle_files.save_intervals(rule, calibration))
+        again = bundle_files.read_rule(arrays)
+        for name in ("knots", "low", "high"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(rule, name))
+        assert ("calibration" in arrays) == (calibration is not None)
+    assert bundle_files.read_rule({}) is None
+
+
+def test_runs_that_an_older_bundle_has_and_that_diverged_are_dropped():
+    model = StackedMLP(3, (8,), [0, 1])
+    with torch.no_grad():
+        model.weights[0][1] = float("nan")
+    kept, metadata = bundle_files.drop_diverged(model, np.zeros(3, np.float32), manifest(seeds=[4, 5]))
+    assert (len(kept.weights[0]), metadata.seeds, metadata.dropped_runs) == (1, [4], [5])
+    assert bundle_files.drop_diverged(None, np.zeros(3, np.float32), manifest())[0] is None
+
+
+def test_residuals_that_are_no_numbers_are_left_out():
+    np.testing.assert_array_equal(bundle_files.keep_finite(np.array([0.1, np.nan, np.inf])), [0.1])
+
+
+def test_a_changed_file_is_refused(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    root = Root(str(tmp_path))
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of abc, FIPS 180-2
+    assert bundle_files.read_file(root, "f", digest) == b"abc"
+    (tmp_path / "f").write_bytes(b"abd")
+    with pytest.raises(BundleError, match="was changed since"):
+        bundle_files.read_file(root, "f", digest)
+    with pytest.raises(BundleError, match="is missing"):
+        bundle_files.read_file(root, "g", digest)
