@@ -1,4 +1,4 @@
-"""Make tables, figures and page of what a root holds. Ray is not started."""
+"""Make tables, figures and page of what a root holds, or figures of several beside one another; without Ray."""
 
 from __future__ import annotations
 
@@ -16,12 +16,23 @@ if TYPE_CHECKING:
 def job(request: Request[ReportOptions]) -> None:
     options = request.options
     if options.dry_run:
-        print(f"plan: {options.out}/report: tables, figures and page of what the root holds")
+        print(_describe_plan(options))
         return
     # Imported once the request has been checked: a mistake in it is then reported within a second.
+    from m3ray.reports.beside import build_report_beside
     from m3ray.reports.page import build_report
 
-    build_report(options.out, parse_prices(options.price), options.carbon)
+    if options.others:
+        build_report_beside((options.out, *options.others))
+    else:
+        build_report(options.out, parse_prices(options.price), options.carbon)
+
+
+def _describe_plan(options: ReportOptions) -> str:
+    if not options.others:
+        return f"plan: {options.out}/report: tables, figures and page of what the root holds"
+    roots = ", ".join((options.out, *options.others))
+    return f"plan: {options.out}/report/beside.html: Figures 2, 6 and 7 of {roots} beside one another"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from m3ray.reports.thumbnails import read_first_frames
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import read_tier_index, read_tier_table
+from m3ray.study.search_choice import COLUMNS
 from m3ray.study.search_space import LOGARITHMIC, SPACE
 
 SEARCH = ("study", "search")
@@ -107,14 +108,9 @@ def add_pairs(root: Root, page: Page) -> None:
         root: root that the report is about.
         page: page to fill.
     """
-    if "raw" not in read_tier_index(root):
-        page.missing.append("Figure 6 (raw features and score): there is no raw tier: jobs/extract.py --tiers raw.")
-        return
-    raw = read_tier_table(root, "raw").select(["clip_id", *_SCALARS]).to_pandas()
-    scores = read_catalogue(root).select(["clip_id", "score"]).to_pandas().dropna()
-    joined = raw.merge(scores, on="clip_id").drop(columns="clip_id")
-    if len(joined) < 3:
-        page.missing.append(f"Figure 6 (raw features and score): {len(joined)} clips have both; 3 are the fewest.")
+    joined = read_pairs(root)
+    if isinstance(joined, str):
+        page.missing.append(f"Figure 6 (raw features and score): {joined}.")
         return
     caption = (
         f"The raw features that are numbers, and the score, of {len(joined):,} clips: scatter below, distribution on "
@@ -124,6 +120,22 @@ def add_pairs(root: Root, page: Page) -> None:
     alt = "Grid of scatter plots and densities of raw features and memorability, with correlations"
     title = "Figure 6. Raw features and memorability"
     page.add_figure(root, figures.plot_pairs(joined), "figure6", title, caption, alt, weights=False)
+
+
+def read_pairs(root: Root) -> pd.DataFrame | str:
+    """Read the raw features that are numbers, and the score.
+
+    Args:
+        root: root that may hold them.
+    Returns:
+        A column each, a row a clip that has all; or why they cannot be had.
+    """
+    if "raw" not in read_tier_index(root):
+        return "there is no raw tier: jobs/extract.py --tiers raw"
+    raw = read_tier_table(root, "raw").select(["clip_id", *_SCALARS]).to_pandas()
+    scores = read_catalogue(root).select(["clip_id", "score"]).to_pandas().dropna()
+    joined = raw.merge(scores, on="clip_id").drop(columns="clip_id")
+    return joined if len(joined) >= 3 else f"{len(joined)} clips have both; 3 are the fewest"
 
 
 def add_search(root: Root, page: Page) -> None:
@@ -137,14 +149,19 @@ def add_search(root: Root, page: Page) -> None:
         page.missing.append("No search over hyper-parameters: run jobs/tune.py.")
         return
     trials = root.read_table(*SEARCH, "trials.parquet").to_pandas()
-    metric = root.read_json(*SEARCH, "best.json")["metric"]
+    best = root.read_json(*SEARCH, "best.json")
+    is_older = "objective" not in best
+    column = best["metric"] if is_older else COLUMNS[best["metric"]]
+    objective = "" if is_older else f": {best['objective']}; dotted lines may not be the best"
+    verdict = f" On seeds that chose nothing: {best['verdict']}." if "verdict" in best else ""
     caption = (
-        f"{len(trials)} settings of Table 5, a line each; colour is {metric} on val at the last epoch, grey were "
-        "stopped early, the thick line is the best, chosen on val and so optimistic. Look for axes on which the bright "
-        "lines meet."
+        f"{len(trials)} settings of Table 5, a line each; colour is {column} on val at the last epoch, grey were "
+        f"stopped early, the thick line is the best, chosen on val and so optimistic{objective}. Look for axes on "
+        f"which the bright lines meet.{verdict}"
     )
-    alt = f"Parallel coordinates of {len(trials)} hyper-parameter settings and their {metric}"
-    plot = figures.plot_parallel_coordinates(trials, list(SPACE), LOGARITHMIC, metric)
+    alt = f"Parallel coordinates of {len(trials)} hyper-parameter settings and their {column}"
+    settings = [name for name in SPACE if name in trials]  # an older search had fewer
+    plot = figures.plot_parallel_coordinates(trials, settings, LOGARITHMIC, column)
     page.add_figure(root, plot, "search", "The search over settings", caption, alt)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from m3ray.config.presets import CARBON
+from m3ray.reports.caution_section import add_cautions
 from m3ray.reports.clip_section import add_clips
 from m3ray.reports.figure_sections import add_clusters, add_coverage, add_over_time, add_pairs, add_search
 from m3ray.reports.page_content import Page, PageFigure
 from m3ray.reports.run_section import start_page
-from m3ray.reports.study_section import STUDY, add_study, remove_hidden_tables
+from m3ray.reports.study_files import STUDY
+from m3ray.reports.study_section import add_study, remove_hidden_tables
 from m3ray.reports.style import house_style
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
@@ -40,6 +42,7 @@ def build_report(out: str, prices: Mapping[str, float] | None = None, carbon: fl
             add(root, page)
     remove_hidden_tables(root, [table["number"] for table in page.tables])
     add_clips(root, page)
+    add_cautions(root, page)
     page.figures.sort(key=_figure_order)
     root.write_bytes(_render(page).encode(), "report", "index.html")
     address = root.display("report", "index.html")
@@ -58,8 +61,12 @@ def _explain_missing_study(root: Root) -> str:
 
 
 def _render(page: Page) -> str:
-    environment = Environment(loader=PackageLoader("m3ray.reports"), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("page.html").render(page=page)
+    return make_environment().get_template("page.html").render(page=page)
+
+
+def make_environment() -> Environment:
+    """Make the environment of the templates: text is escaped, and a missing name is an error."""
+    return Environment(loader=PackageLoader("m3ray.reports"), autoescape=True, undefined=StrictUndefined)
 
 
 def _figure_order(figure: PageFigure) -> tuple[int, str]:

@@ -51,6 +51,7 @@ class Page:
         costs: device hours, energy, CO2 and dollars of all runs; None where no run recorded its devices.
         untrained: whether any tier came from untrained weights.
         headline: the full model's results; None without a study.
+        cautions: sentences that the results are to be read with.
         tables: number, title, columns and rows of each table.
         figures: figures in the order of the page.
         clips: the most and the least memorable clips.
@@ -65,6 +66,7 @@ class Page:
     costs: dict[str, Any] | None
     untrained: bool
     headline: dict[str, str] | None = None
+    cautions: list[str] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
     clips: list[dict[str, Any]] = field(default_factory=list)

@@ -8,24 +8,24 @@ from typing import Any
 
 import pandas as pd
 
-from m3ray.config import from_json
 from m3ray.features.target import SCORE
 from m3ray.features.target_columns import TARGETS_TABLE
 from m3ray.reports import figures
 from m3ray.reports.headline import build_headline
 from m3ray.reports.page_content import Page
+from m3ray.reports.study_files import STUDY, StudyFiles, read_study
 from m3ray.reports.tables import study as printed
 from m3ray.reports.tables.table4 import build_measures_table
 from m3ray.reports.tables.table5 import build_parameters_table
+from m3ray.reports.tables.table7 import build_regressors_table
 from m3ray.reports.tables.targets import build_targets_table, describe_target
 from m3ray.storage.csv_writing import csv_bytes
 from m3ray.storage.root import Root
-from m3ray.study.ceiling import StudyCeilings, describe_ceiling, read_ceilings
-from m3ray.study.table_list import TableList, read_table_list
+from m3ray.study.ceiling import describe_ceiling
+from m3ray.study.table_list import TableList
 from m3ray.study.targets import TABLE_FILE, is_of_study, read_targets
-from m3ray.study.variants import Variant
+from m3ray.study.variants import REGRESSORS_TABLE
 
-STUDY = ("study", "ablation")
 _FOLDER = ("report", "tables")
 UNTRAINED = "UNTRAINED weights: these numbers show that the pipeline works, not what it can do. "
 
@@ -38,6 +38,7 @@ _NO_ROWS = {
     2: "raw is not among the study's tiers",
     3: "the study has no model",
     4: "the root has no similarity tier",
+    REGRESSORS_TABLE: "the train split is too small to hold fifths of it out",
 }
 
 
@@ -48,35 +49,58 @@ def add_study(root: Root, page: Page) -> None:
         root: root that holds the study.
         page: page to fill.
     """
-    trials = root.read_table(*STUDY, "trials.parquet").to_pandas()
-    runs = root.read_table(*STUDY, "runs.parquet").to_pandas()
-    tables = read_table_list(root, STUDY)
-    config = root.read_json(*STUDY, "config.json")
-    variants = [from_json(Variant, variant) for variant in config["variants"]]
-    finetuned = {variant.name for variant in variants if variant.kind == "finetuned"}
-    main = tables.measures.full
-    full = next(v for v in config["variants"] if v["name"] == main)
-    ceilings = read_ceilings(root, STUDY)
-    for built in (
-        *_build_tables(trials, tables, finetuned, describe_ceiling(ceilings)),
-        build_parameters_table(full, config["tiers"]),
-        *_build_further_tables(root, config),
-    ):
-        table = _name_target(built, ceilings.target)
-        untrained = page.untrained and table.number not in _WITHOUT_NETWORKS
+    study = read_study(root)
+    for table in build_tables(root, study):
+        untrained = is_untrained(table, untrained=page.untrained)
         _write_table(root, table, UNTRAINED if untrained else "")
-        page.tables.append(_table_content(table) | {"untrained": untrained})
-    page.missing += _explain_missing_tables(root, tables, [table["number"] for table in page.tables])
-    predictions = root.read_table(*STUDY, "predictions.parquet").to_pandas()
-    own = predictions[predictions["variant"] == main]
-    row = trials.set_index("variant").loc[main]
-    page.headline = build_headline(row, main, len(own), ceilings, reports_best="epoch" in tables.notes)
-    if 3 in tables.variants:
-        names = [*tables.variants[3], *(name for name in tables.variants.get(2, ()) if name in finetuned)]
-        runs = runs[runs["variant"].isin(names)]
-    _add_curves(root, page, runs)
-    _add_predictions(root, page, own, main, ceilings)
-    _add_forest(root, page, trials, tables)
+        page.tables.append(fill_cells(table) | {"untrained": untrained})
+    page.missing += _explain_missing_tables(root, study.tables, [table["number"] for table in page.tables])
+    page.headline = build_study_headline(study)
+    _add_curves(root, page, study.drawn_runs)
+    _add_predictions(root, page, study)
+    _add_forest(root, page, study.trials, study.tables)
+
+
+def build_tables(root: Root, study: StudyFiles) -> Iterator[printed.Table]:
+    """Build every table of a study.
+
+    Args:
+        root: root that holds the study.
+        study: its files.
+    Returns:
+        The tables that have rows, by number.
+    """
+    full = next(v for v in study.config["variants"] if v["name"] == study.full)
+    for built in (
+        *_build_tables(study.trials, study.tables, study.finetuned, describe_ceiling(study.ceilings)),
+        build_parameters_table(full, study.config["tiers"]),
+        *_build_further_tables(root, study.config),
+    ):
+        yield _name_target(built, study.ceilings.target)
+
+
+def is_untrained(table: printed.Table, *, untrained: bool) -> bool:
+    """Tell whether untrained weights have a part in a table.
+
+    Args:
+        table: the table.
+        untrained: whether any tier of the root came from them.
+    Returns:
+        Whether they do.
+    """
+    return untrained and table.number not in _WITHOUT_NETWORKS
+
+
+def build_study_headline(study: StudyFiles) -> dict[str, str]:
+    """Build the headline of a study.
+
+    Args:
+        study: its files.
+    Returns:
+        Name to text of each part.
+    """
+    clips, best = len(study.own_predictions), "epoch" in study.tables.notes
+    return build_headline(study.row, study.full, clips, study.ceilings, reports_best=best)
 
 
 def remove_hidden_tables(root: Root, shown: Collection[int]) -> None:
@@ -86,7 +110,7 @@ def remove_hidden_tables(root: Root, shown: Collection[int]) -> None:
         root: root that holds the report.
         shown: numbers of the tables that it shows.
     """
-    hidden = [number for number in range(1, TARGETS_TABLE + 1) if number not in shown]
+    hidden = [number for number in range(1, REGRESSORS_TABLE + 1) if number not in shown]
     names = {f"table{number}.{kind}" for number in hidden for kind in ("md", "tex", "csv")}
     for name in names.intersection(root.list_names(*_FOLDER)):
         root.delete(*_FOLDER, name)
@@ -115,6 +139,8 @@ def _build_tables(
             continue
         if number == 4:
             table = build_measures_table(trials, tables.measures)
+        elif number == REGRESSORS_TABLE:
+            table = build_regressors_table(trials, names)
         else:
             table = printed.build_study_table(number, trials, names, finetuned=bool(finetuned & set(names)))
         if len(table.frame):
@@ -122,7 +148,7 @@ def _build_tables(
 
 
 def _explain_missing_tables(root: Root, tables: TableList, shown: Collection[int]) -> list[str]:
-    lines = [_explain_missing_table(number, tables) for number in (1, 2, 3, 4) if number not in shown]
+    lines = [_explain_missing_table(number, tables) for number in (1, 2, 3, 4, REGRESSORS_TABLE) if number not in shown]
     if TARGETS_TABLE not in shown and root.exists(*STUDY, TABLE_FILE):
         lines.append(
             f"Table {TARGETS_TABLE} is left out: the root's is of another study (other clips, target, seeds, settings "
@@ -143,7 +169,14 @@ def _write_table(root: Root, table: printed.Table, warning: str) -> None:
     root.write_bytes(csv_bytes(table.values), *_FOLDER, f"table{table.number}.csv")
 
 
-def _table_content(table: printed.Table) -> dict[str, Any]:
+def fill_cells(table: printed.Table) -> dict[str, Any]:
+    """Fill the cells of a table as the template takes them.
+
+    Args:
+        table: the table.
+    Returns:
+        Its number, title, columns, rows of text and mark, and notes.
+    """
     rows = []
     for position, row in enumerate(table.frame.to_dict("records")):
         cells = [{"text": value, "mark": _mark(table, str(column), position)} for column, value in row.items()]
@@ -169,15 +202,16 @@ def _add_curves(root: Root, page: Page, runs: pd.DataFrame) -> None:
     page.add_figure(root, figures.plot_validation_curves(runs), "figure2", "Figure 2. Validation curves", caption, alt)
 
 
-def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str, ceilings: StudyCeilings) -> None:
+def _add_predictions(root: Root, page: Page, study: StudyFiles) -> None:
+    own, main, ceilings = study.own_predictions, study.full, study.ceilings
     caption = (
         f"Truth and prediction of {main} on the {len(own):,} val clips: distributions, and scores by rank. "
         "A flatter prediction line means a model that dares less than the truth varies. The predictions are the "
         "ensemble's, means over the runs, and so is the rho above them; the headline's and the tables' are means of "
-        f"single runs, and mostly lower. {describe_ceiling(ceilings)}"
+        f"single runs, and mostly lower.{_describe_weighing(study)} {describe_ceiling(ceilings)}"
     )
     alt = "Histograms and rank plots of true and predicted memorability"
-    plot = figures.plot_distributions(own, ceilings.of("val").spearman)
+    plot = figures.plot_distributions(own, ceilings.of("val").spearman, study.table_rho, study.weighing)
     page.add_figure(root, plot, "figure7", "Figure 7. Truth and prediction", caption, alt)
     caption = (
         f"Each of the {len(own):,} val clips, predicted by {main} (mean over runs), against its true score. Dark dots: "
@@ -188,8 +222,17 @@ def _add_predictions(root: Root, page: Page, own: pd.DataFrame, main: str, ceili
     page.add_figure(root, figures.plot_calibration(own), "calibration", "Predicted against true", caption, alt)
 
 
+def _describe_weighing(study: StudyFiles) -> str:
+    """How the figure counts clips, where the tables weigh them."""
+    if not study.weighing:
+        return ""
+    how = "it counts every clip once" if study.table_rho is None else "that rho does too"
+    return f" The tables weigh clips by their viewers (--weigh responses), and {how}; what is drawn counts each once."
+
+
 def _add_forest(root: Root, page: Page, trials: pd.DataFrame, tables: TableList) -> None:
-    figure, rows = figures.plot_forest(trials, tables.variants, tables.measures.own)
+    ablations = {number: names for number, names in tables.variants.items() if number != REGRESSORS_TABLE}
+    figure, rows = figures.plot_forest(trials, ablations, tables.measures.own)
     if rows.empty:
         return
     caption = (

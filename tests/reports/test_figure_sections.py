@@ -7,10 +7,13 @@ import pytest
 from made_reports import fill_page, replace_column
 from safetensors.numpy import save
 
+from m3ray.config import TrainConfig
 from m3ray.reports.figure_sections import add_clusters, add_coverage, add_over_time, add_pairs, add_search
 from m3ray.reports.page_content import Page
 from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata
 from m3ray.storage.root import Root
+from m3ray.study.search_choice import OBJECTIVES
+from m3ray.study.search_space import point_from_training
 
 
 def test_curves_of_predict_beside_a_study_are_found(tmp_path):
@@ -101,3 +104,15 @@ def test_a_search_and_moments_are_drawn_where_they_are(root):
     page = fill_page(root, add_search, add_over_time)
     assert [figure.key for figure in page.figures] == ["search", "moments"]
     assert len(pd.read_csv(root.path("report", "figures", "moments.csv"))) == 8
+
+
+def test_a_search_says_what_it_chose_by_and_what_that_was_worth(root):
+    point = point_from_training(TrainConfig())
+    trials = pd.DataFrame([{**point, "calibrated_mse": e, "complete": True, "admissible": True} for e in (0.2, 0.1)])
+    root.write_table(pa.Table.from_pandas(trials), "study", "search", "trials.parquet")
+    said = {"metric": "mse", "objective": OBJECTIVES["mse"], "verdict": "no gain over what there was"}
+    root.write_json(said, "study", "search", "best.json")
+    (figure,) = fill_page(root, add_search).figures
+    assert "colour is calibrated_mse on val" in figure.caption
+    assert f"so optimistic: {OBJECTIVES['mse']}; dotted lines may not be the best." in figure.caption
+    assert figure.caption.endswith("On seeds that chose nothing: no gain over what there was.")

@@ -6,7 +6,7 @@ import pytest
 from made_reports import fill_page, make_trials
 
 from m3ray.reports.page import build_report
-from m3ray.reports.study_section import _table_content, add_study, remove_hidden_tables
+from m3ray.reports.study_section import add_study, fill_cells, remove_hidden_tables
 from m3ray.reports.tables.study import build_study_table
 
 FOLDER = ("study", "ablation")
@@ -121,8 +121,84 @@ def test_tables_that_were_not_asked_for_are_named(root):
 
 
 def test_cells_of_the_best_two_are_marked():
-    content = _table_content(build_study_table(3, make_trials(), ["M3-S", "M3", "M3 without raw"]))
+    content = fill_cells(build_study_table(3, make_trials(), ["M3-S", "M3", "M3 without raw"]))
     rho, mse = content["columns"].index("rho"), content["columns"].index("MSE")
     assert [row[rho]["mark"] for row in content["rows"]] == ["best", "", "second"]
     assert [row[mse]["mark"] for row in content["rows"]] == ["second", "best", ""]
     assert {row[0]["mark"] for row in content["rows"]} == {""}
+
+
+def test_figure_7_of_a_weighed_study_has_the_tables_rho(root):
+    tables = root.read_json(*FOLDER, "tables.json")
+    note = {"notes": {"weights": "a clip weighs as many viewers as it had"}}
+    root.write_json(tables | note, *FOLDER, "tables.json")
+    trials = root.read_table(*FOLDER, "trials.parquet").to_pandas()
+    trials.loc[trials["variant"] == tables["measures"]["full"], "ensemble_spearman"] = 0.1234
+    root.write_table(pa.Table.from_pandas(trials), *FOLDER, "trials.parquet")
+    page = fill_page(root, add_study)
+    assert page.headline["ensemble"] == "0.1234"
+    assert b"rho of the ensemble, clips weighed by their viewers 0.123" in root.read_bytes(
+        "report", "figures", "figure7.svg"
+    )
+    caption = next(figure.caption for figure in page.figures if figure.key == "figure7")
+    assert "The tables weigh clips by their viewers (--weigh responses), and that rho does too" in caption
+
+
+# Table 7
+
+
+def add_regressors(root):
+    """A ridge beside the full model, as a study leaves it; tables before it as they were."""
+    tables = root.read_json(*FOLDER, "tables.json")
+    full = tables["measures"]["full"]
+    for name in ("trials", "runs", "predictions"):
+        frame = root.read_table(*FOLDER, f"{name}.parquet").to_pandas()
+        own = frame[frame["variant"] == full].assign(variant="ridge, all tiers")
+        if name == "trials":
+            numbers = {"delta_spearman": 0.3, "delta_low": 0.25, "delta_high": 0.35, "delta_p": 1e-6, "delta_df": 50.0}
+            own = own.assign(full=full, runs=1, delta_runs=4, delta_clips=60, **numbers)
+        if name == "runs":
+            own = own[own["epoch"] == 1].assign(epoch=0)
+        root.write_table(pa.Table.from_pandas(pd.concat([frame, own], ignore_index=True)), *FOLDER, f"{name}.parquet")
+    root.write_json(tables | {"7": [full, "ridge, all tiers"]}, *FOLDER, "tables.json")
+    return full
+
+
+def test_table_7_is_on_the_page_and_in_the_files(root):
+    full = add_regressors(root)
+    page = fill_page(root, add_study)
+    table = next(table for table in page.tables if table["number"] == 7)
+    assert [row[0]["text"] for row in table["rows"]] == [full, "ridge, all tiers"]
+    assert root.read_bytes("report", "tables", "table7.md").decode().startswith("**Table 7.** What the MLP is worth")
+    assert {"table7.csv", "table7.tex"} <= set(root.list_names("report", "tables"))
+    assert not any("Table 7" in line for line in page.missing)
+
+
+def test_rows_of_table_7_are_in_no_other_table_and_in_no_figure(root):
+    def read(page):
+        others = [table for table in page.tables if table["number"] != 7]
+        return others, {figure.title: (figure.caption, figure.alt) for figure in page.figures}
+
+    without = read(fill_page(root, add_study))
+    forest, curves = (root.read_bytes("report", "figures", f"{name}.csv") for name in ("forest", "figure2"))
+    add_regressors(root)
+    assert read(fill_page(root, add_study)) == without
+    assert root.read_bytes("report", "figures", "forest.csv") == forest
+    assert root.read_bytes("report", "figures", "figure2.csv") == curves
+    tables = root.read_json(*FOLDER, "tables.json")
+    root.write_json({name: tables[name] for name in ("7", "measures")}, *FOLDER, "tables.json")
+    fill_page(root, add_study)
+    drawn = root.read_bytes("report", "figures", "figure2.csv").decode()
+    assert "ridge" not in drawn, "without Table 3 every variant is drawn, but one that has no epochs"
+
+
+def test_a_study_without_table_7_says_how_to_make_it(root):
+    keep_tables(root)
+    assert any("Table 7 was not asked for: run jobs/ablate.py --tables 7" in line for line in fill_missing(root))
+    keep_tables(root, **{"7": []})
+    reason = "Table 7 is left out: the train split is too small to hold fifths of it out."
+    assert reason in fill_missing(root)
+
+
+def fill_missing(root):
+    return fill_page(root, add_study).missing

@@ -14,9 +14,16 @@ from m3ray.reports.figures.over_time import plot_over_time
 from m3ray.reports.figures.pairs import plot_pairs
 from m3ray.reports.figures.predictions import plot_calibration, plot_distributions
 from m3ray.reports.figures.search import plot_parallel_coordinates
+from m3ray.reports.figures.side_by_side import (
+    Distributions,
+    plot_curves_beside,
+    plot_distributions_beside,
+    plot_pairs_beside,
+)
 
 __all__ = [
     "NOISE",
+    "Distributions",
     "count_by_tenth",
     "curve_table",
     "largest_clusters",
@@ -25,10 +32,13 @@ __all__ = [
     "plot_cluster_contents",
     "plot_cluster_planes",
     "plot_coverage",
+    "plot_curves_beside",
     "plot_distributions",
+    "plot_distributions_beside",
     "plot_forest",
     "plot_over_time",
     "plot_pairs",
+    "plot_pairs_beside",
     "plot_parallel_coordinates",
     "plot_validation_curves",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -22,15 +24,30 @@ def plot_validation_curves(runs: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """
     curves = curve_table(runs)
     figure, axes = plt.subplots(figsize=(8.4, 4.8))
+    draw_curves(axes, curves, list(curves["variant"].unique()))
+    axes.set_ylabel(Y_LABEL)
+    return figure, curves
+
+
+Y_LABEL = "Spearman's rank correlation on val"
+
+
+def draw_curves(axes: Axes, curves: pd.DataFrame, order: Sequence[str]) -> None:
+    """Draw the curves of some variants.
+
+    Args:
+        axes: where they go.
+        curves: what `curve_table` returns.
+        order: names of these variants, perhaps among others; a variant's place decides its colour and its dashes.
+    """
     ends: list[tuple[float, str, str]] = []
-    for index, (variant, curve) in enumerate(curves.groupby("variant", sort=False)):
+    for variant, curve in curves.groupby("variant", sort=False):
+        index = order.index(str(variant))
         colour = COLOURS[index % len(COLOURS)]
         ends.append((_draw_curve(axes, curve, colour, LINES[index // 4 % len(LINES)]), str(variant), colour))
     _label_ends(axes, ends, float(curves["epoch"].max()))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("Spearman's rank correlation on val")
-    return figure, curves
 
 
 def curve_table(runs: pd.DataFrame) -> pd.DataFrame:

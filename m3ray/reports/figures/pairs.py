@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from scipy import stats
 
 from m3ray.reports.style import COLOURS, INK, POINTS, SEQUENCE, label_text
 
+CELL = 1.75
+"""Width and height of a cell, inches."""
 _MOST_POINTS = 3_000
 
 
@@ -24,11 +26,27 @@ def plot_pairs(features: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     Returns:
         The figure, and what its cells say: `x, y, n, r, p`. r is of all clips; of more than 3,000 a sample is drawn.
     """
+    figure = plt.figure(figsize=(CELL * len(features.columns),) * 2)
+    table = draw_pairs(figure, features)
+    figure.align_ylabels()
+    figure.tight_layout(pad=0.4)
+    return figure, table
+
+
+def draw_pairs(figure: FigureBase, features: pd.DataFrame) -> pd.DataFrame:
+    """Draw the grid of Figure 6.
+
+    Args:
+        figure: figure, or part of one, to draw in.
+        features: a column a feature and `score`, a row a clip.
+    Returns:
+        What its cells say: `x, y, n, r, p`.
+    """
     names = list(features.columns)
     table = correlations(features)
     cells = {(row.x, row.y): row for row in table.itertuples()}
     sample = features if len(features) <= _MOST_POINTS else features.sample(_MOST_POINTS, random_state=0)
-    figure, axes = plt.subplots(len(names), len(names), figsize=(1.75 * len(names),) * 2, squeeze=False)
+    axes = figure.subplots(len(names), len(names), squeeze=False)
     for row, column in itertools.product(range(len(names)), repeat=2):
         cell, x, y = axes[row, column], names[column], names[row]
         if row == column:
@@ -37,9 +55,7 @@ def plot_pairs(features: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             (_draw_points if row > column else _draw_density)(cell, sample[x].to_numpy(), sample[y].to_numpy())
             _write_correlation(cell, cells[min((x, y), (y, x), key=lambda pair: names.index(pair[0]))])
         _label_axes(cell, x if row == len(names) - 1 else "", y if column == 0 else "")
-    figure.align_ylabels()
-    figure.tight_layout(pad=0.4)
-    return figure, table
+    return table
 
 
 def correlations(features: pd.DataFrame) -> pd.DataFrame:

@@ -15,20 +15,41 @@ from m3ray.reports.style import COLOURS, INK, POINTS, SOFT
 _FEWEST_IN_A_BIN = 5
 
 
-def plot_distributions(predictions: pd.DataFrame, ceiling: float | None = None) -> tuple[Figure, pd.DataFrame]:
+def plot_distributions(
+    predictions: pd.DataFrame, ceiling: float | None = None, rho: float | None = None, weighing: str = ""
+) -> tuple[Figure, pd.DataFrame]:
     """Plot Figure 7: distributions of truth and prediction (left), and both by rank (right).
 
     Args:
         predictions: a row a val clip, with the columns `truth` and `score`.
         ceiling: highest rank correlation that a perfect model could have; None: unknown.
+        rho: rank correlation as the tables have it, where they weigh clips; None: of these clips, each counted once.
+        weighing: how it counts clips, for behind the word `ensemble`.
     Returns:
         The figure, and what it draws: `rank, truth, prediction`, each sorted by itself, rank 1 the most memorable.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
+    ranked = draw_distributions(left, right, predictions)
+    truth, score = predictions["truth"].to_numpy(), predictions["score"].to_numpy()
+    right.set_title(describe_ensemble(truth, score, ceiling, rho, weighing), fontsize=9)
+    figure.tight_layout()
+    return figure, ranked
+
+
+def draw_distributions(left: Axes, right: Axes, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Draw the two panels of Figure 7.
+
+    Args:
+        left: where the distributions go.
+        right: where the scores by rank go.
+        predictions: a row a val clip, with the columns `truth` and `score`.
+    Returns:
+        What is drawn: `rank, truth, prediction`.
     """
     truth, score = predictions["truth"].to_numpy(), predictions["score"].to_numpy()
     ranked = pd.DataFrame(
         {"rank": np.arange(1, len(truth) + 1), "truth": np.sort(truth)[::-1], "prediction": np.sort(score)[::-1]}
     )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.8))
     bins = np.histogram_bin_edges(np.concatenate([truth, score]), bins=min(30, max(6, len(truth) // 3)))
     for values, name, colour, line in ((truth, "truth", COLOURS[0], "-"), (score, "prediction", COLOURS[1], "--")):
         left.hist(values, bins=list(bins), density=True, alpha=0.45, color=colour, label=name)
@@ -39,23 +60,25 @@ def plot_distributions(predictions: pd.DataFrame, ceiling: float | None = None) 
     right.set_ylabel("memorability")
     left.legend()
     right.legend()
-    right.set_title(describe_ensemble(truth, score, ceiling), fontsize=9)
-    figure.tight_layout()
-    return figure, ranked
+    return ranked
 
 
-def describe_ensemble(truth: np.ndarray, score: np.ndarray, ceiling: float | None = None) -> str:
+def describe_ensemble(
+    truth: np.ndarray, score: np.ndarray, ceiling: float | None = None, rho: float | None = None, weighing: str = ""
+) -> str:
     """Describe how well predictions rank clips, beside how well any could.
 
     Args:
         truth: true scores, (N,).
         score: predictions, (N,).
         ceiling: highest rank correlation that a perfect model could have; None: unknown.
+        rho: rank correlation as the tables have it; None: of these clips, each counted once.
+        weighing: how it counts clips, for behind the word `ensemble`.
     Returns:
         One line.
     """
-    rho = float(METRICS["spearman"](score, truth))
-    text = f"rho of the ensemble {rho:.3f}" if np.isfinite(rho) else "rho of the ensemble undefined"
+    rho = float(METRICS["spearman"](score, truth)) if rho is None else rho
+    text = f"rho of the ensemble{weighing} {rho:.3f}" if np.isfinite(rho) else "rho of the ensemble undefined"
     return f"{text}, ceiling {ceiling:.3f}" if ceiling else f"{text}, ceiling unknown"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from m3ray.reports.style import COLOURS, INK, SEQUENCE, SOFT, label_text
+from m3ray.study.search_space import MODES
 
 
 def plot_parallel_coordinates(
@@ -22,25 +23,28 @@ def plot_parallel_coordinates(
     """Plot a line a tried setting over an axis a parameter and the metric; the best setting is thick.
 
     Args:
-        trials: a row a setting: a column a parameter, the metric, and `complete` (trained to its last epoch).
+        trials: a row a setting: a column a parameter, the metric, `complete` (trained to its last epoch) and, but for
+            older searches, `admissible` (the objective lets it be the best).
         settings: names of the parameters, in the order of their axes.
         logarithmic: names of the parameters whose axes are logarithmic.
-        metric: name of the metric that the search optimised, "spearman" or "mse".
+        metric: column that ranks the settings, one of the search's `MODES`.
     Returns:
-        The figure, and what it draws: the parameters, the metric, and `complete`. Settings that were stopped early are
-        thin and grey.
+        The figure, and what it draws: the parameters, the metric, `complete` and `admissible`. Settings that were
+        stopped early are thin and grey, those that may not be the best dotted.
     """
     names = [*settings, metric]
-    data = trials[[*names, "complete"]].dropna(subset=[metric]).reset_index(drop=True)
+    allowed = trials["admissible" if "admissible" in trials else "complete"]
+    data = trials[[*names, "complete"]].assign(admissible=allowed).dropna(subset=[metric]).reset_index(drop=True)
     positions = pd.DataFrame({name: _axis_positions(data[name], name in logarithmic) for name in names})
     figure, axes = plt.subplots(figsize=(1.25 * len(names) + 1.2, 4.6))
     complete_trials = data.loc[data["complete"], metric]
     scale = Normalize(complete_trials.min(), complete_trials.max())
-    best = (complete_trials.idxmin() if metric == "mse" else complete_trials.idxmax()) if len(complete_trials) else None
+    best = _find_best(data, metric)
     for k, row in positions.iterrows():
         complete = bool(data.loc[k, "complete"])
         colour = colormaps[SEQUENCE](scale(data.loc[k, metric])) if complete else SOFT
-        axes.plot(range(len(names)), row, color=colour, linewidth=1.3 if complete else 0.6, alpha=0.85)
+        style = "-" if data.loc[k, "admissible"] or not complete else ":"
+        axes.plot(range(len(names)), row, style, color=colour, linewidth=1.3 if complete else 0.6, alpha=0.85)
     if best is not None:
         axes.plot(range(len(names)), positions.loc[best], color=COLOURS[1], linewidth=3, label="best")
         axes.legend(loc="lower left", bbox_to_anchor=(0, -0.2))
@@ -53,6 +57,14 @@ def plot_parallel_coordinates(
     axes.spines[:].set_visible(False)
     figure.colorbar(ScalarMappable(scale, SEQUENCE), ax=axes, label=f"{metric} on val, last epoch", pad=0.06)
     return figure, data
+
+
+def _find_best(data: pd.DataFrame, metric: str) -> Hashable | None:
+    """Label of the best row of those that may be it; None: there is none."""
+    values = data.loc[data["complete"] & data["admissible"], metric]
+    if not len(values):
+        return None
+    return values.idxmin() if MODES[metric] == "min" else values.idxmax()
 
 
 def _axis_positions(values: pd.Series, logarithmic: bool) -> np.ndarray:

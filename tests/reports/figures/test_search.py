@@ -39,3 +39,16 @@ def test_the_least_error_is_the_best():
     figure, _ = figures.plot_parallel_coordinates(trials, ["batch"], [], "mse")
     best = next(line for line in figure.axes[0].lines if line.get_label() == "best")
     assert list(best.get_ydata()) == [1, 0]
+
+
+def test_what_the_objective_rules_out_is_not_the_best():
+    """The best ranking has an error that is too large: it is dotted, and the next one thick."""
+    trials = pd.DataFrame(
+        {"batch": [8, 32, 64], "spearman": [0.5, 0.6, 0.4], "complete": True, "admissible": [True, False, True]}
+    )
+    figure, data = figures.plot_parallel_coordinates(trials, ["batch"], [])
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert [line.get_linestyle() for line in lines[:3]] == ["-", ":", "-"]
+    best = next(line for line in lines if line.get_label() == "best")
+    assert list(best.get_ydata()) == list(lines[0].get_ydata())
+    assert data["admissible"].tolist() == [True, False, True]
