@@ -64,7 +64,7 @@ def choose_training(
     if not _is_selected(root, variant, options):
         return variant.training
     if not can_select(loaded.data):
-        logger.info(f"train: {_describe_train(loaded.data)} too few to choose settings on: the paper's are taken")
+        logger.info(f"settings: {_describe_train(loaded.data)} too few to choose settings on: the paper's are taken")
         return variant.training
     return select_once(root, loaded.data, variant, options, resources).training
 
@@ -112,7 +112,7 @@ def select_once(
     task = _plan_selection(data, variant, options)
     kept = _read_kept(root, task.path)
     if kept is not None:
-        logger.info(f"train: settings as chosen before ({root.display(*task.path)}): {_describe(kept)}")
+        logger.info(f"settings: settings as chosen before ({root.display(*task.path)}): {_describe(kept)}")
         return kept
     selection = _select(data, task.columns, task.candidates, resources)
     logger.info(list_candidates(selection))
@@ -120,11 +120,11 @@ def select_once(
     root.write_json(content, *task.path)
     chosen = read_choice(content, task.path[-1])
     logger.info(
-        f"train: settings chosen in {selection.seconds:.0f} s, kept for this root's jobs in "
+        f"settings: settings chosen in {selection.seconds:.0f} s, kept for this root's jobs in "
         f"{root.display(*task.path)}: {_describe(chosen)}"
     )
     if chosen.beats_preset is False:
-        logger.warning(f"train: {_NO_GAIN}")
+        logger.warning(f"settings: {_NO_GAIN}")
     return chosen
 
 
@@ -138,7 +138,7 @@ def _read_kept(root: Root, path: tuple[str, ...]) -> ChosenSettings | None:
     try:
         return read_choice(root.read_json(*path), root.display(*path))
     except (ConfigError, DamagedFileError) as error:
-        logger.warning(f"train: {error}: settings are chosen anew")
+        logger.warning(f"settings: {error}: settings are chosen anew")
         return None
 
 
@@ -150,7 +150,7 @@ def _select(
     rungs: Sequence[Rung] = RUNGS,
 ) -> Selection:
     logger.info(
-        f"train: choosing among {len(candidates)} settings on held-out fifths of {len(data.train)} train clips "
+        f"settings: choosing among {len(candidates)} settings on held-out fifths of {len(data.train)} train clips "
         f"({resources.cpus} CPUs), for at most {BUDGET:g} times what training the paper's model takes"
     )
     return select_settings(data, columns, candidates, score=_score_on_cluster(data, columns), rungs=rungs)

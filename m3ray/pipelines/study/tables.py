@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
@@ -118,46 +119,84 @@ def run_tables(
     Returns:
         The study; the full model among its variants; the finetuned variant, None where networks stay frozen.
     """
-    skipped: dict[str, str] = {}
-    if 4 in options.tables and SIMILARITY in choose_study_tiers(list_study_tiers(root), options):
-        skipped = fit_every_measure(root, catalogue, read_similarity_config(root), resources)
     tiers = choose_study_tiers(list_study_tiers(root), options)
-    loaded = load_study_data(root, tiers, options)
-    study = Study(root, STUDY, loaded, make_seeds(options.seed, options.runs))
-    train_as = find_row_training(root, options.preset, options.loss)
+    skipped: dict[str, str] = {}
+    if 4 in options.tables and SIMILARITY in tiers:
+        skipped = fit_every_measure(root, catalogue, read_similarity_config(root), resources)
+        tiers = choose_study_tiers(list_study_tiers(root), options)  # with those of the measures
+    study = Study(root, STUDY, load_study_data(root, tiers, options), make_seeds(options.seed, options.runs))
+    rows = _choose_rows(study, tiers, options, resources)
+    run_study(study, rows.variants, resources)
+    beside, finetuned = train_beside(study, rows.main, resources, ensemble=needs_ensemble(options)), None
+    if options.unfrozen != "none":
+        finetuned = add_finetuning(study, rows.main, options, sources, limits, resources)
+    names = _name_rows(rows, beside, finetuned)
+    variants = [*rows.variants, *beside]
+    trials = collect_trials(study, [*variants, *([] if finetuned is None else [finetuned])])
+    if options.folds:
+        trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
+    run_targets(study, tiers, [rows.main, *rows.without_tiers, *rows.alone, *variants], options.tables, resources)
+    _show_trials(trials)
+    if beside:
+        logger.info(f"study: {describe_best(trials, names[REGRESSORS_TABLE])}")
+    own = read_similarity_config(root).measure if SIMILARITY in read_tier_index(root) else None
+    notes = describe_selection(root, study.data, rows.preset, options) | describe_reported_epoch(rows.main)
+    notes |= describe_splits(root, study.data, options.folds) | describe_weights(study.data)
+    write_table_list(TableList(names, MeasureNotes(own, rows.main.name, skipped), notes), root, study.folder)
+    log_study_cautions(study)
+    return study, rows.main, finetuned
+
+
+@dataclass(frozen=True)
+class _StudyRows:
+    """The rows of a study with the settings that they are trained with.
+
+    Args:
+        main: The full model.
+        preset: The same with the settings of its preset.
+        tables: Number of each table that was asked for to its rows.
+        without_tiers: The rows of Table 3 below the full model.
+        alone: The rows of Table 1.
+        variants: All that is trained, the full model first.
+    """
+
+    main: Variant
+    preset: Variant
+    tables: Mapping[int, Sequence[Variant]]
+    without_tiers: Sequence[Variant]
+    alone: Sequence[Variant]
+    variants: Sequence[Variant]
+
+
+def _choose_rows(
+    study: Study, tiers: Sequence[str], options: ReproduceOptions | AblateOptions, resources: Resources
+) -> _StudyRows:
+    """Choose the settings of the full model, which the rows share, or of each row on its own."""
+    train_as = find_row_training(study.root, options.preset, options.loss)
     preset = study_variants([3], tiers, options.epochs, train_as=train_as)[3][0]
-    each = options.fit == "each"
-    chosen = {} if each else {preset.training: choose_training(root, loaded, preset, options, resources)}
+    is_each = options.fit == "each"
+    chosen = {}
+    if not is_each:
+        chosen = {preset.training: choose_training(study.root, study.loaded, preset, options, resources)}
     asked = [number for number in options.tables if number not in (TARGETS_TABLE, REGRESSORS_TABLE)]
     tables = study_variants(asked, tiers, options.epochs, chosen, train_as)
     main, *rest = study_variants([3], tiers, options.epochs, chosen, train_as)[3]
     # Table 4's gains are over M3: the full model without similarity.
     plain = [v for v in rest if 4 in options.tables and set(v.tiers) == set(main.tiers) - {SIMILARITY}]
     variants = [main, *plain, *(variant for rows in tables.values() for variant in rows)]
-    if each:
+    if is_each:
         main, *_ = variants = select_each(study, variants, resources)
-    run_study(study, variants, resources)
-    beside, finetuned = train_beside(study, main, resources, ensemble=needs_ensemble(options)), None
-    variants += beside
-    names = {number: tuple(variant.name for variant in rows) for number, rows in tables.items()}
-    if options.unfrozen != "none":
-        finetuned = add_finetuning(study, main, options, sources, limits, resources)
-        names[2] = (finetuned.name, *(names.get(2) or (main.name,)))
-    names[REGRESSORS_TABLE] = (main.name, *(variant.name for variant in beside)) if beside else ()
-    trials = collect_trials(study, [*variants, *([] if finetuned is None else [finetuned])])
-    if options.folds:
-        trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
     alone = study_variants([1], tiers, options.epochs, chosen, train_as)[1]
-    run_targets(study, tiers, [main, *rest, *alone, *variants], options.tables, resources)
-    _show_trials(trials)
-    if beside:
-        logger.info(f"study: {describe_best(trials, names[REGRESSORS_TABLE])}")
-    own = read_similarity_config(root).measure if SIMILARITY in read_tier_index(root) else None
-    notes = describe_selection(root, loaded.data, preset, options) | describe_splits(root, study.data, options.folds)
-    notes |= describe_reported_epoch(main) | describe_weights(study.data)
-    write_table_list(TableList(names, MeasureNotes(own, main.name, skipped), notes), root, study.folder)
-    log_study_cautions(study)
-    return study, main, finetuned
+    return _StudyRows(main, preset, tables, rest, alone, variants)
+
+
+def _name_rows(rows: _StudyRows, beside: Sequence[Variant], finetuned: Variant | None) -> dict[int, tuple[str, ...]]:
+    """Names of the rows of each table, in the order in which it shows them."""
+    names = {number: tuple(variant.name for variant in table) for number, table in rows.tables.items()}
+    if finetuned is not None:
+        names[2] = (finetuned.name, *(names.get(2) or (rows.main.name,)))
+    names[REGRESSORS_TABLE] = (rows.main.name, *(variant.name for variant in beside)) if beside else ()
+    return names
 
 
 def _show_trials(trials: pd.DataFrame) -> None:

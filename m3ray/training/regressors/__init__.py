@@ -16,9 +16,6 @@ from m3ray.training.regressors.constant import fit_constant
 from m3ray.training.regressors.ridge import fit_ridge
 from m3ray.training.regressors.svr import fit_svr
 
-# Numbers of a matrix up to which one core is as fast as several.
-_SMALL = 4_000_000
-
 REGRESSORS: dict[str, Callable[[TrainRows], Fit]] = {
     "ridge": fit_ridge,
     "svr": fit_svr,
@@ -59,8 +56,7 @@ def fit_regressor(
         raise ConfigError(f"unknown regressor {name}, expected one of {', '.join(REGRESSORS)}")
     rows = _check_rows(features, scores, folds, weights, seed, cores)
     start = time.perf_counter()
-    # BLAS on several cores gains nothing on small matrices, and loses much where the machine has other work.
-    with _compute_quietly(cores if features.size > _SMALL else 1):
+    with _compute_quietly():
         fit = _fit_or_fall_back(name, rows)
     return FittedRegressor(name, fit.model, fit.out_of_fold, fit.chosen, time.perf_counter() - start)
 
@@ -107,11 +103,15 @@ def _check_enough(rows: TrainRows) -> None:
 
 
 @contextmanager
-def _compute_quietly(cores: int) -> Iterator[None]:
-    """Without the library's warnings, which speak to who calls it, and on so many cores."""
+def _compute_quietly() -> Iterator[None]:
+    """Without the library's warnings, which speak to who calls it, and on one core.
+
+    Folds run side by side. Several threads in one product or factor would wait for one another wherever the machine
+    has other work, and gain nothing on small matrices.
+    """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    with warnings.catch_warnings(), threadpool_limits(max(1, cores)):
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         yield
 

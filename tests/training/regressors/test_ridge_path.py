@@ -80,6 +80,13 @@ def test_the_penalty_with_the_least_error_is_chosen(eigen_columns, monkeypatch):
     assert choice.error <= min(errors.values()) * (1.01 if eigen_columns == 0 else 1 + 1e-9)
 
 
+def test_equations_that_cannot_be_solved_are_named(monkeypatch):
+    monkeypatch.setattr(ridge_path, "EIGEN_COLUMNS", 0)
+    moments = Moments(1.0, np.zeros(2), 0.0, -np.eye(2), np.zeros(2))
+    with pytest.raises(UnfitError, match="could not be solved"):
+        solve_path(moments, np.array([0.5]))
+
+
 def test_columns_that_do_not_vary_have_no_path():
     rows = TrainRows(np.zeros((4, 2)), np.arange(4.0), np.ones(4), np.arange(4))
     with pytest.raises(UnfitError, match="no feature varies"):
