@@ -85,9 +85,9 @@ def memento_csv(folder: Path, train=80, dev=40) -> dict[str, dict]:
     return known
 
 
-def videomem_csv(folder: Path, count=100) -> dict[str, dict]:
+def videomem_csv(folder: Path, count=100, seed=0) -> dict[str, dict]:
     folder.mkdir(parents=True, exist_ok=True)
-    known = {f"video{k}.webm": row for k, row in enumerate(rows(count, viewers=VIDEOMEM_VIEWERS))}
+    known = {f"video{k}.webm": row for k, row in enumerate(rows(count, seed, VIDEOMEM_VIEWERS))}
     head = ["video", "short-term_memorability", "nb_short-term_annotations", "long-term_memorability"]
     lines = [[name, r["score"], r["responses"], max(0.0, r["score"] - 0.1), 12] for name, r in known.items()]
     write_csv(folder / "ground-truth_dev-set.csv", [*head, "nb_long-term_annotations"], lines)

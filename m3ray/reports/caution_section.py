@@ -48,8 +48,7 @@ def _drop_name(sentence: str) -> str:
 
 def _read_bundle(root: Root, name: str) -> list[str]:
     """What is to be said of a bundle's scores of the clips that its intervals are calibrated on."""
-    files = set(root.list_names("models", name))
-    if not {BUNDLE_FILE, INTERVALS_FILE} <= files:
+    if not all(root.exists("models", name, file) for file in (BUNDLE_FILE, INTERVALS_FILE)):
         return []
     try:
         where = read_manifest(root.subroot("models", name)).metadata.calibrated_on or "val"

@@ -35,7 +35,7 @@ def test_a_data_set_without_videos_trains_on_a_user_provided_tier(trained):
     folder, annotations, _ = trained
     trials = pd.read_parquet(folder / "out" / "study" / "m3s" / "trials.parquet")
     # Three hidden numbers make the score, with noise of a third of their effect's size: published.rows.
-    assert trials["spearman"].item() > 0.8
+    assert trials.set_index("variant").loc["m3s", "spearman"] > 0.8
     predictions = pd.read_parquet(folder / "out" / "study" / "m3s" / "predictions.parquet")
     assert set(predictions["clip_id"]) == {name for name in annotations if len(name) == 4}, "judged on dev"
     catalogue = pd.read_parquet(folder / "out" / "catalogue.parquet")
@@ -127,7 +127,8 @@ def test_each_adapter_to_a_table_3_with_a_similarity_of_user_provided_vectors(jo
 
 def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
     folder, _, text = trained
-    annotations = videomem_csv(tmp_path / "data", 120)
+    # Of another seed: clips of the same features are the same clips, and were trained on.
+    annotations = videomem_csv(tmp_path / "data", 120, seed=7)
     other = text_tier(tmp_path / "text.npz", annotations)
     settings = {"dataset": "videomem", "root": str(tmp_path / "data"), "tier": (f"text={other}",), "tiers": ("text",)}
     jobs.train(TrainOptions(out=str(tmp_path / "videomem"), runs=2, epochs=5, fit="paper", **settings))
@@ -147,6 +148,7 @@ def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
     assert frame["spearman"].iloc[1] > 0.7
     # On its own dev split a bundle does what its study said of the mean of its runs.
     predictions = pd.read_parquet(folder / "out" / "study" / "m3s" / "predictions.parquet")
+    predictions = predictions[predictions["variant"] == "m3s"]  # with --fit paper the bundle is the MLP
     expected = predictions["score"].corr(predictions["truth"], method="spearman")
     assert frame["spearman"].iloc[0] == pytest.approx(expected, abs=1e-4)
     assert (frame["low"] < frame["spearman"]).all()

@@ -262,7 +262,7 @@ def test_the_bundle_holds_what_is_asked_for(jobs, tmp_path, tier_files):
         predictions = Root(str(tmp_path)).read_table("study", model, "predictions.parquet").to_pandas()
         row = "ridge, all tiers" if model == "ridge" else "mlp"
         own = predictions[predictions["variant"] == row].set_index("clip_id")["score"]
-        columns = {f"x{k}": values[f"x{k}"].to_numpy(np.float32) for k in range(6)}
+        columns = {"x": values[[f"x{k}" for k in range(6)]].to_numpy(np.float32)}
         scorer = m3ray.load(str(tmp_path / "models" / model))
         scored = scorer.predict(values["clip_id"].tolist(), {"text": columns}).set_index("clip_id")["score"]
         if model == "mlp":

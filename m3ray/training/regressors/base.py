@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,11 @@ class TrainRows:
     def left_out(self) -> list[np.ndarray]:
         """Rows of each fold that holds a clip."""
         return [np.flatnonzero(self.folds == fold) for fold in np.unique(self.folds)]
+
+    def of(self, clips: np.ndarray) -> TrainRows:
+        """Some of the clips, by their rows."""
+        cut = {name: getattr(self, name)[clips] for name in ("features", "scores", "weights", "folds")}
+        return replace(self, **cut)
 
     def score_error(self, predictions: np.ndarray) -> float:
         """Compute the weighted mean squared error of predictions, (T,)."""

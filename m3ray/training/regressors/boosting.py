@@ -27,6 +27,8 @@ _CANDIDATES: Sequence[Mapping[str, Any]] = (
     {"max_leaf_nodes": 8, "max_features": 0.5},
     {"max_leaf_nodes": 31, "max_features": 1.0},
 )
+# Up to so many clips, whose leaves hold a twentieth of them or more, the last candidate is the one before.
+_FEW_CLIPS = 400
 # More columns than this: one candidate, as each takes seconds.
 _MANY_COLUMNS = 100
 _OF_MANY: Sequence[Mapping[str, Any]] = ({"max_leaf_nodes": 8, "max_features": 0.3},)
@@ -63,13 +65,19 @@ def fit_boosting(rows: TrainRows) -> Fit:
     if smallest < _LEAST_CLIPS:
         raise UnfitError(f"trees need {_LEAST_CLIPS} clips outside each fold, got {smallest}")
     components = _find_components(rows)
-    candidates = _CANDIDATES if rows.features.shape[1] <= _MANY_COLUMNS else _OF_MANY
+    candidates = _list_candidates(rows)
     best = min((_trace_curve(settings, components, rows) for settings in candidates), key=lambda curve: curve.error)
     everyone = np.arange(len(rows.scores))
     inputs = _choose_inputs(components, rows, everyone)
     model = _fit_trees(best.settings, best.trees, inputs, rows, everyone)
     chosen = {"trees": best.trees, "leaves": best.settings["max_leaf_nodes"], "components": components is not None}
     return Fit(flatten_trees(model, rows.features.shape[1], inputs), best.out_of_fold, chosen)
+
+
+def _list_candidates(rows: TrainRows) -> Sequence[Mapping[str, Any]]:
+    if rows.features.shape[1] > _MANY_COLUMNS:
+        return _OF_MANY
+    return _CANDIDATES if len(rows.scores) > _FEW_CLIPS else _CANDIDATES[:2]
 
 
 def _find_components(rows: TrainRows) -> Components | None:

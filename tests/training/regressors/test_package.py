@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from m3ray.errors import ConfigError, FeatureError, ShapeError
+from m3ray.training import regressors
+from m3ray.training.out_of_fold import cut_folds
 from m3ray.training.regressors import REGRESSORS, FittedRegressor, boosting, fit_regressor
+from m3ray.training.regressors.base import TrainRows
+from m3ray.training.regressors.svr import fit_svr
 
 
 def make_table(clips: int = 80, columns: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -21,6 +25,7 @@ def make_table(clips: int = 80, columns: int = 5) -> tuple[np.ndarray, np.ndarra
 @pytest.fixture(autouse=True)
 def fit_few_trees(monkeypatch):
     monkeypatch.setattr(boosting, "_MOST_TREES", 60)
+    monkeypatch.setattr(regressors, "MOST_NESTED", 0)  # as of many clips, which takes a sixth of the time
 
 
 def fit(name: str, x: np.ndarray, y: np.ndarray, folds: np.ndarray, **options) -> FittedRegressor:
@@ -133,3 +138,24 @@ def test_what_is_not_finite_is_refused(what):
     (x if what == "feature" else y)[3] = np.nan
     with pytest.raises(FeatureError, match=f"a train clip's {what} is NaN or infinite"):
         fit_regressor("ridge", x, y, folds)
+
+
+def test_of_few_clips_no_fold_has_a_part_in_choosing_what_predicts_it(monkeypatch):
+    monkeypatch.setattr(regressors, "MOST_NESTED", 400)
+    # Scores that nothing tells of: what these very folds chose among dozens of settings looks as if something did.
+    rng = np.random.default_rng(5)
+    gains = []
+    for _ in range(3):
+        features, scores = rng.normal(size=(60, 8)).astype(np.float32), rng.normal(0.7, 0.1, 60)
+        folds = cut_folds(None, 60, seed=0)
+        nested = fit_regressor("svr", features, scores, folds).out_of_fold
+        rows = TrainRows(features, scores, np.ones(60), folds)
+        gains.append(rows.score_error(nested) - rows.score_error(fit_svr(rows).out_of_fold))
+    assert np.mean(gains) > 0
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_few_clips_of_which_all_but_one_fold_weigh_nothing_are_predicted(name: str, monkeypatch):
+    monkeypatch.setattr(regressors, "MOST_NESTED", 400)
+    x, y, folds = make_table(40)
+    fit(name, x, y, folds, weights=(folds == 0).astype(float))
