@@ -1,117 +1,267 @@
-"""Small weak tiers: Spearman of the MLP with selected settings against a tuned ridge regression, on the same splits.
+"""Whether any baseline beats the bundle: some thirty tables, five splits of each.
 
-Two public data sets that Python packages ship: VADER's lexicon (words and how pleasant people find them; n-grams of
-letters as TF-IDF and SVD, 300 numbers, as captions would be; `pip install vaderSentiment`), also with noise added to
-its scores until little signal is left, and scikit-learn's diabetes (442 patients, 10 numbers). Ridge is tuned by its
-own leave-one-out over the train split, ours by held-out fifths of it (m3ray.training.model_selection); val only judges.
+The tables are those that packages ship (benchmarks/tabular_shipped.py says which, and what to install) and made ones
+with known signal (benchmarks/tabular_made.py). The peers (benchmarks/tabular_peers.py) are scikit-learn's, tuned on
+train as a sensible user would; ours (benchmarks/tabular_ours.py) are what `train.py` makes, without Ray. Only val
+judges.
 
-    python benchmarks/tabular.py [--splits 3] [--runs 4]
+    python benchmarks/tabular.py [--splits 5] [--runs 4] [--sets wide films] [--texts vaderSentiment-3.3.2.tar.gz]
+
+`--results FILE` keeps each number as it comes, one line of JSON; a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
-from sklearn.datasets import load_diabetes
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import RidgeCV
+from tabular_made import MADE
+from tabular_ours import BUNDLE, OURS, PAPER, SELECTION, fit_ours
+from tabular_peers import PEERS
+from tabular_shipped import MissingPackageError, list_shipped
+from tabular_table import Table
 
-from m3ray.config import TrainConfig
 from m3ray.features.dataset import StudyData
-from m3ray.features.matrix import Block, Features
-from m3ray.training.model_selection import best_candidate, make_candidates, score_candidate
-from m3ray.training.stacked import train_runs
+from m3ray.model.metrics import mse, spearman
 
-Table = tuple[np.ndarray, np.ndarray]
-
-
-def load_diabetes_table() -> Table:
-    rows, target = load_diabetes(return_X_y=True)
-    return rows, (target - target.min()) / np.ptp(target)
+CORES = 2
+_RHO_BEHIND, _MSE_ABOVE, _BIAS = 0.003, 1.01, 0.005
+_PLAIN_TRAININGS = 5
+# Set to the seconds that all of ours may take, selection included.
+_SECONDS = {"films": 60.0, "captions": 60.0, "wide": 360.0}
 
 
-def load_lexicon(noise: float) -> Table:
-    """Load the words of VADER's lexicon: 300 numbers each, and the mean rating mapped to [0, 1]."""
-    spec = find_spec("vaderSentiment")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("this benchmark needs VADER's lexicon: pip install vaderSentiment")
-    lines = (Path(spec.submodule_search_locations[0]) / "vader_lexicon.txt").read_text("utf-8").splitlines()
-    entries = [(word, float(mean)) for word, mean, *_ in (line.split("\t") for line in lines) if word.isalpha()]
-    # Inflected forms of a word would stand in train and val alike: one a stem of five letters.
-    by_stem = {word[:5]: (word, mean) for word, mean in sorted(entries, reverse=True)}
-    words, means = zip(*by_stem.values(), strict=True)
-    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), min_df=3).fit_transform(words)
-    rows = TruncatedSVD(min(300, vectors.shape[1] - 1), random_state=0).fit_transform(vectors)
-    scores = (np.array(means) + 4) / 8
-    return rows, np.clip(scores + np.random.default_rng(0).normal(0, noise, len(scores)), 0, 1)
+@dataclass(frozen=True)
+class Result:
+    """What one model did on one split of one set."""
+
+    set: str
+    split: int
+    model: str
+    spearman: float
+    mse: float
+    error: float
+    seconds: float
+    note: str = ""
 
 
-def split_table(rows: np.ndarray, scores: np.ndarray, seed: int) -> StudyData:
-    names = np.where(np.random.default_rng(seed).random(len(rows)) < 0.8, "train", "val")
-    width = rows.shape[1]
-    # A vector of one kind is scaled as a whole; diabetes' ten numbers are of ten kinds.
-    block = Block("own", tuple(f"own_{k}" for k in range(width)), True, (width,) if width > 50 else ())
-    features = Features(tuple(map(str, range(len(rows)))), rows.astype(np.float32), (block,))
-    return StudyData.make(features, scores, names.tolist())
+@dataclass(frozen=True)
+class Goal:
+    """One of the goals on one set, and by how much it was reached or missed."""
+
+    set: str
+    name: str
+    is_hit: bool
+    detail: str
 
 
-def evaluate_selected(data: StudyData, runs: int) -> tuple[float, float, str]:
-    """Train with selected settings: Spearman on val, mean over runs and of their ensemble, and the settings."""
-    columns = np.arange(data.scaled.shape[1])
-    trials = {
-        name: score_candidate(data, columns, config, 0) for name, config in make_candidates(TrainConfig()).items()
-    }
-    best = best_candidate(trials)
-    parts = [(torch.from_numpy(data.scaled[r]), torch.from_numpy(data.scores[r])) for r in (data.train, data.val)]
-    trained = train_runs(parts[0], parts[1], trials[best].best_config, range(runs))
-    ensemble = spearmanr(trained.val.mean(axis=0), data.scores[data.val])[0]
-    return float(trained.metrics["spearman"][:, -1].mean()), float(ensemble), best
+def judge(
+    name: str, split: int, model: str, predicted: np.ndarray, truth: np.ndarray, seconds: float, note: str = ""
+) -> Result:
+    """Compare predictions of val with its scores; both (V,)."""
+    rho = spearman(predicted, truth)
+    return Result(
+        name, split, model, float(rho), float(mse(predicted, truth)), float(np.mean(predicted - truth)), seconds, note
+    )
 
 
-def evaluate_ridge(data: StudyData) -> float:
-    model = RidgeCV(np.logspace(-2, 6, 33)).fit(data.scaled[data.train], data.scores[data.train])
-    return float(spearmanr(model.predict(data.scaled[data.val]), data.scores[data.val])[0])
+def run_peers(name: str, split: int, data: StudyData) -> Iterator[Result]:
+    truth = data.scores[data.val].astype(np.float64)
+    for model, predict in PEERS.items():
+        start = time.perf_counter()
+        predicted = predict(data)
+        yield judge(name, split, model, predicted, truth, time.perf_counter() - start)
 
 
-def evaluate_default(data: StudyData, runs: int) -> float:
-    """Train with the paper's settings: Spearman on val, mean over runs."""
-    parts = [(torch.from_numpy(data.scaled[r]), torch.from_numpy(data.scores[r])) for r in (data.train, data.val)]
-    return float(train_runs(parts[0], parts[1], TrainConfig(), range(runs)).metrics["spearman"][:, -1].mean())
+def run_ours(name: str, split: int, data: StudyData, runs: int) -> Iterator[Result]:
+    truth = data.scores[data.val].astype(np.float64)
+    for model, fitted in fit_ours(data, range(runs), CORES).items():
+        yield judge(name, split, model, fitted.predicted, truth, fitted.seconds, fitted.note)
+
+
+class Medians:
+    """Medians over splits of each set and model.
+
+    Args:
+        results: All results of a run.
+    """
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self._results = list(results)
+        self.sets = list(dict.fromkeys(r.set for r in results))
+
+    def values(self, name: str, model: str, what: str) -> np.ndarray:
+        """Values of each split, in the splits' order, (S,)."""
+        found = sorted((r for r in self._results if (r.set, r.model) == (name, model)), key=lambda r: r.split)
+        return np.array([getattr(r, what) for r in found], float)
+
+    def median(self, name: str, model: str, what: str) -> float:
+        """Median over splits; not a number where no split has one."""
+        values = self.values(name, model, what)
+        return float(np.median(values)) if len(values) and np.isfinite(values).all() else float("nan")
+
+    def best_peer(self, name: str, what: str) -> str:
+        """The peer with the best median: highest Spearman, lowest error."""
+        sign = -1 if what == "spearman" else 1
+        medians = {model: sign * self.median(name, model, what) for model in PEERS}
+        return min((m for m in medians if np.isfinite(medians[m])), key=lambda m: medians[m])
+
+    def note(self, name: str, model: str) -> str:
+        """What was said of the model most often over splits."""
+        notes = [r.note for r in self._results if (r.set, r.model) == (name, model)]
+        return max(sorted(set(notes)), key=notes.count) if notes else ""
+
+
+def check_goals(medians: Medians, name: str) -> list[Goal]:
+    """Compare the bundle with the goals on one set.
+
+    Args:
+        medians: Results of all sets.
+        name: The set.
+    Returns:
+        Each goal; one that speaks of time alone where the set has such a goal.
+    """
+    peer, closest = medians.best_peer(name, "spearman"), medians.best_peer(name, "mse")
+    rho, best_rho = medians.median(name, BUNDLE, "spearman"), medians.median(name, peer, "spearman")
+    error, best_error = medians.median(name, BUNDLE, "mse"), medians.median(name, closest, "mse")
+    constant, bias = medians.median(name, "constant", "mse"), medians.median(name, BUNDLE, "error")
+    # Where there is nothing to find the bundle may be a constant, which ranks nothing: that is no worse than noise.
+    is_ranked = (not np.isfinite(rho) and best_rho < 0.1) or rho >= best_rho - _RHO_BEHIND
+    goals = [
+        Goal(name, "Spearman", is_ranked, f"{rho:.3f}, {peer} {best_rho:.3f}; {_describe_pairs(medians, name, peer)}"),
+        Goal(name, "MSE", error <= _MSE_ABOVE * best_error, f"{error:.5f}, {closest} {best_error:.5f}"),
+        Goal(name, "MSE, constant", error <= constant, f"{error:.5f}, constant {constant:.5f}"),
+        Goal(name, "mean error", abs(bias) < _BIAS, f"{bias:+.4f}; the draw of val alone: {_sway(medians, name):.4f}"),
+    ]
+    selection, plain = (medians.median(name, model, "seconds") for model in (SELECTION, PAPER))
+    if np.isfinite(selection):
+        cost = selection / plain
+        goals.append(Goal(name, "selection", cost <= _PLAIN_TRAININGS, f"{cost:.1f} plain trainings"))
+    if name in _SECONDS:
+        taken = medians.median(name, BUNDLE, "seconds")
+        goals.append(Goal(name, "time", taken <= _SECONDS[name], f"{taken:.0f} s of {_SECONDS[name]:.0f}"))
+    return goals
+
+
+def _describe_pairs(medians: Medians, name: str, peer: str) -> str:
+    """The paired difference over splits, its mean and its standard deviation."""
+    gain = medians.values(name, BUNDLE, "spearman") - medians.values(name, peer, "spearman")
+    spread = gain.std(ddof=1) if len(gain) > 1 else float("nan")
+    return f"bundle - {peer}: {gain.mean():+.4f} ± {spread:.4f} over {len(gain)} splits"
+
+
+def _sway(medians: Medians, name: str) -> float:
+    """How far a constant's mean error is from 0 over splits: the difference of two draws' means."""
+    return float(np.abs(medians.values(name, "constant", "error")).mean())
+
+
+def show_ranks(medians: Medians, sizes: Mapping[str, str]) -> list[str]:
+    """A table of Spearman's correlations, one line a set, and by how much the bundle is ahead of the best peer."""
+    models = [name for name in (*PEERS, *OURS) if name != "constant"]
+    head = ["data", "train + val x numbers", *models, "bundle - best peer", "the bundle is"]
+    lines = [_join(head), _join(["---"] * len(head))]
+    for name in medians.sets:
+        peer = medians.best_peer(name, "spearman")
+        gain = medians.values(name, BUNDLE, "spearman") - medians.values(name, peer, "spearman")
+        spread = gain.std(ddof=1) if len(gain) > 1 else float("nan")
+        cells = [f"{medians.median(name, model, 'spearman'):.3f}" for model in models]
+        lines.append(
+            _join([name, sizes.get(name, ""), *cells, f"{gain.mean():+.3f} ± {spread:.3f}", medians.note(name, BUNDLE)])
+        )
+    return lines
+
+
+def show_errors(medians: Medians, sizes: Mapping[str, str]) -> list[str]:
+    """A table of mean squared errors in thousandths, mean errors, and seconds."""
+    models = [*PEERS, *OURS]
+    times = {"seconds: SVR": "SVR", "paper": PAPER, "selection": SELECTION, "bundle in all": BUNDLE}
+    head = ["data", *models, "constant's mean error", "bundle's", *times]
+    lines = [_join(head), _join(["---"] * len(head))]
+    for name in medians.sets:
+        cells = [f"{1000 * medians.median(name, model, 'mse'):.2f}" for model in models]
+        errors = [f"{medians.median(name, model, 'error'):+.4f}" for model in ("constant", BUNDLE)]
+        seconds = [f"{medians.median(name, model, 'seconds'):.0f}" for model in times.values()]
+        lines.append(_join([name, *cells, *errors, *seconds]))
+    return lines
+
+
+def _join(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("nan", "-")
+
+
+def show_goals(medians: Medians) -> list[str]:
+    """One line for each goal that was missed, and how many of each kind were hit."""
+    goals = [goal for name in medians.sets for goal in check_goals(medians, name)]
+    lines = [f"missed: {g.set}: {g.name}: {g.detail}" for g in goals if not g.is_hit]
+    for kind in dict.fromkeys(goal.name for goal in goals):
+        of_kind = [goal for goal in goals if goal.name == kind]
+        lines.append(f"{kind}: {sum(g.is_hit for g in of_kind)} of {len(of_kind)} sets")
+    ahead = [n for n in medians.sets if _is_ahead(medians, n)]
+    return [*lines, f"ranks better than every peer on {len(ahead)} of {len(medians.sets)} sets: {', '.join(ahead)}"]
+
+
+def _is_ahead(medians: Medians, name: str) -> bool:
+    best = medians.median(name, medians.best_peer(name, "spearman"), "spearman")
+    return medians.median(name, BUNDLE, "spearman") > best
+
+
+def read_results(file: Path | None) -> list[Result]:
+    if file is None or not file.exists():
+        return []
+    return [Result(**json.loads(line)) for line in file.read_text().splitlines()]
+
+
+def run_set(name: str, load: Callable[[], Table], args: argparse.Namespace, done: list[Result]) -> str:
+    """Run all models on a set's splits, those that stand in `done` apart; give its size in words."""
+    known = {(r.set, r.split, r.model) for r in done}
+    table = load()
+    for split in range(args.splits):
+        data = table.split(split)
+        steps = ((PEERS, run_peers(name, split, data)), (OURS, run_ours(name, split, data, args.runs)))
+        for models, results in steps:
+            if all((name, split, model) in known for model in models):
+                continue
+            for result in results:
+                done.append(result)
+                if args.results is not None:
+                    with args.results.open("a") as stream:
+                        stream.write(json.dumps(asdict(result)) + "\n")
+    return f"{len(data.train)} + {len(data.val)} x {table.rows.shape[1]}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--sets", nargs="*", help="names of the sets to run; none: all")
+    parser.add_argument("--texts", type=Path, help="VADER's source package, whose sentences were rated")
+    parser.add_argument("--results", type=Path, help="file to keep each number in, and to go on from")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    print(f"{platform.machine()}, {date.today()}; Spearman on val, mean over {args.splits} splits, {args.runs} runs")
-    print("| data | clips x numbers | paper's settings | selected | its ensemble | ridge | ensemble - ridge | chosen |")
-    print("|---|---|---|---|---|---|---|---|")
-    sets = {"lexicon": load_lexicon(0), "lexicon, noisy": load_lexicon(0.3), "diabetes": load_diabetes_table()}
-    for name, (rows, scores) in sets.items():
-        start, values, chosen = time.perf_counter(), [], []
-        for seed in range(args.splits):
-            data = split_table(rows, scores, seed)
-            mean, ensemble, best = evaluate_selected(data, args.runs)
-            values.append((evaluate_default(data, args.runs), mean, ensemble, evaluate_ridge(data)))
-            chosen.append(best)
-        default, mean, ensemble, peer = np.mean(values, axis=0)
-        print(
-            f"| {name} | {len(rows)} x {rows.shape[1]} | {default:.3f} | {mean:.3f} | {ensemble:.3f} | {peer:.3f} "
-            f"| {ensemble - peer:+.3f} | {'; '.join(dict.fromkeys(chosen))} |",
-            flush=True,
-        )
-        print(f"<!-- {name}: {time.perf_counter() - start:.0f} s -->", flush=True)
+    torch.set_num_threads(CORES)
+    loaders = {**list_shipped(args.texts), **MADE}
+    results, sizes = read_results(args.results), {}
+    for name in args.sets or loaders:
+        try:
+            sizes[name] = run_set(name, loaders[name], args, results)
+        except MissingPackageError as error:
+            print(f"left out: {name}: {error}", flush=True)
+            continue
+        print_tables(Medians([r for r in results if r.set == name]), sizes)
+    print(f"{platform.machine()}, {CORES} cores, {date.today()}; medians over {args.splits} splits, {args.runs} runs")
+    print_tables(Medians([r for r in results if r.set in sizes]), sizes)
+
+
+def print_tables(medians: Medians, sizes: Mapping[str, str]) -> None:
+    ranks, errors = show_ranks(medians, sizes), show_errors(medians, sizes)
+    print("\n".join(["", "Spearman", *ranks, "", "MSE x 1000", *errors, "", *show_goals(medians)]), flush=True)
 
 
 if __name__ == "__main__":
