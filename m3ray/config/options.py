@@ -285,8 +285,8 @@ class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions, ModelOptions):
     name: str = "m3s"
     """Name of the bundle's folder under models/."""
     config: str | None = None
-    """Training settings from a JSON file: a search's study/NAME/best.json, or a selection's artifacts/settings/*.json;
-    --loss and --epochs are then ignored."""
+    """Training settings from a JSON file: a search's study/NAME/best.json, or a selection's artifacts/settings/*.json.
+    Without --tiers the model sees the tiers that they were chosen for; --epochs is ignored, and --loss an error."""
 
     @property
     def sees_similarity(self) -> bool:

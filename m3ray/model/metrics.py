@@ -56,7 +56,8 @@ def _rank_row(row: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _weighted_spearman(prediction: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     # r = sum w (a - mean a)(b - mean b) / sqrt(sum w (a - mean a)^2 sum w (b - mean b)^2), means weighted
-    weights = np.asarray(weights, np.float64) / np.sum(weights)
+    weights = np.asarray(weights, np.float64)  # before the sum: of float32 it is off by more than a constant's rounding
+    weights = weights / weights.sum()
     a, b = weighted_ranks(prediction, weights), weighted_ranks(score, weights)
     a, b = a - (a @ weights)[..., None], b - b @ weights
     variances = ((a**2) @ weights) * ((b**2) @ weights)

@@ -154,7 +154,7 @@ class Mixture:
         Returns:
             The mixture.
         Raises:
-            BundleError: If something that it needs is missing.
+            BundleError: If something that it needs is missing, or is not what it can be.
         """
         try:
             regressors = {
@@ -165,8 +165,22 @@ class Mixture:
             slope, intercept, share = (settings["recalibration"][key] for key in ("slope", "intercept", "line_share"))
         except KeyError as error:
             raise BundleError(f"the mixture lacks {error}: copy the bundle anew, or train it again") from error
+        _check_parts(weights, regressors, mlp, own.get("knots"))
         line = Recalibration(float(slope), float(intercept), own.get("knots"), own.get("values"), float(share))
         return cls(mlp, regressors, weights, line, own.get("offsets"))
+
+
+def _check_parts(
+    weights: Mapping[str, float], regressors: Mapping[str, Regressor], mlp: StackedMLP | None, knots: np.ndarray | None
+) -> None:
+    """Raise BundleError where a weight is none, or its member is missing, or a curve's knots do not rise."""
+    missing = sorted(set(weights) - {*regressors, *([] if mlp is None else [MLP])})
+    if missing:
+        raise BundleError(f"the mixture lacks {', '.join(missing)}: copy the bundle anew, or train it again")
+    if not all(np.isfinite(weight) and weight >= 0 for weight in weights.values()):
+        raise BundleError(f"the mixture has the weights {dict(weights)}: copy the bundle anew, or train it again")
+    if knots is not None and not (np.diff(knots) >= 0).all():
+        raise BundleError("the mixture's curve has knots that do not rise: copy the bundle anew, or train it again")
 
 
 def _select(tensors: Mapping[str, np.ndarray], owner: str) -> dict[str, Any]:

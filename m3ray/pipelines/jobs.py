@@ -53,7 +53,7 @@ from m3ray.storage.ownership import STUDY, claim_study
 from m3ray.storage.root import Root
 from m3ray.study.store import collect_trials
 from m3ray.study.study import Study
-from m3ray.study.variants import Variant, full_model
+from m3ray.study.variants import Variant, full_model, order_tiers
 from m3ray.tiers.factory import select_computed
 from m3ray.tiers.user import store_user_tier, user_tiers
 from m3ray.training.config_file import was_chosen_on_val
@@ -173,7 +173,8 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
                 fit_similarity(job.root, [*wanted, *own], done, resources, needed=True)
         claim_study(job.root, settings.name, job.name)
         with job.stage("study"):
-            variant = Variant(settings.name, tuple(settings.tiers), training=read_training(settings))
+            seen = order_tiers(settings.tiers, list_study_tiers(job.root))
+            variant = Variant(settings.name, seen, training=read_training(settings))
             loaded = load_study_data(job.root, variant.tiers, settings)
             variant = replace(variant, training=choose_training(job.root, loaded, variant, settings, resources))
             study = Study(job.root, settings.name, loaded, make_seeds(settings.seed, settings.runs))
@@ -196,7 +197,7 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
                 trials = collect_trials(study, [*rows, tuned])
                 bundle = build_finetuned_bundle(study, tuned, bundle, settings.name)
         logger.info(trials[["variant", "features", "spearman", "mse", "mae"]].to_string(index=False))
-        log_training_cautions(study)
+        log_training_cautions(study, rows, trials)
         _save_bundle(job.root, bundle)
 
 
@@ -209,7 +210,8 @@ def tune(options: TuneOptions | Request[TuneOptions]) -> None:
     settings = check_request(options).options
     with_networks = settings.unfrozen != "none"
     with run_job("tune", settings) as job:
-        variant = full_model(settings.tiers or tuple(list_study_tiers(job.root)))
+        held = list_study_tiers(job.root)
+        variant = full_model(order_tiers(settings.tiers or held, held))
         training = find_row_training(job.root, settings.preset)(variant.training)
         variant = replace(variant, training=replace(training, epochs=settings.epochs))
         if settings.dry_run:

@@ -17,7 +17,7 @@ def build_headline(
 ) -> dict[str, str]:
     """Build the headline.
 
-    Its interval and its share of the ceiling are the ensemble's, as a table of targets has them; those of the single
+    Its interval and its share of the ceiling are those of the mean of the runs' predictions; those of the single
     runs' mean where an earlier version left no ensemble's.
 
     Args:
@@ -42,7 +42,7 @@ def build_headline(
         "rho": "undefined" if undefined else f"{row['spearman']:.4f}{deviation}",
         "ensemble": f"{ensemble:.4f}" if has_ensemble else "",
         "interval": "" if low is None else f"{low:.3f} to {high:.3f}",
-        "interval_of": "the ensemble" if has_ensemble else "the mean of single runs",
+        "interval_of": "the runs' mean" if has_ensemble else "the mean of single runs",
         "no_interval": no_interval,
         "clips": f"{clips:,}",
         "mse": "undefined" if pd.isna(row["mse"]) else _format_error(float(row["mse"])),

@@ -35,7 +35,7 @@ from m3ray.request.limits import apply_recorded_limits
 from m3ray.request.names import check_name, check_vectors
 from m3ray.request.ranges import check_numbers, parse_max_rejects
 from m3ray.request.scores import check_enough_scores, check_has_scores, check_labels, check_listed_scores
-from m3ray.request.settings import check_config
+from m3ray.request.settings import check_config, take_config_tiers
 from m3ray.request.storage import check_secrets, use_storage
 from m3ray.request.targets import check_targets
 from m3ray.schema import METADATA_TABLE
@@ -154,7 +154,7 @@ def _check_train(options: TrainOptions) -> Request[TrainOptions]:
     check_study(root, options.name, "train")
     check_model(options.model, options.unfrozen)
     check_config(options)
-    request = Request(*read_requested_clips(root, options))
+    request = Request(*read_requested_clips(root, take_config_tiers(options, root)))
     check_vectors(request.options.tiers, options.unfrozen)
     check_has_scores(request.listing)
     check_targets(root, request.listing and request.listing.table, request.options)

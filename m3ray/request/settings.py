@@ -19,10 +19,10 @@ from m3ray.config.options import (
 from m3ray.config.presets import TIER_PRESETS, authors_training, memento10k_training, train_as_authors
 from m3ray.errors import ConfigError
 from m3ray.schema import SIMILARITY
-from m3ray.storage.dataset_record import DEMO
+from m3ray.storage.dataset_record import DEMO, apply_record
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
-from m3ray.training.config_file import load_training
+from m3ray.training.config_file import load_training, read_tiers
 
 
 def resolve_tier_configs(options: ExtractOptions) -> TierConfigs:
@@ -74,7 +74,7 @@ def check_config(options: ConfigOptions | TrainOptions) -> None:
     Args:
         options: Options of a job.
     Raises:
-        ConfigError: If the file cannot be read, or the options also want a selection or, in a study, a loss.
+        ConfigError: If the file cannot be read, or the options also want a selection or a loss.
     """
     if options.config is None:
         return
@@ -82,10 +82,24 @@ def check_config(options: ConfigOptions | TrainOptions) -> None:
     rival = None
     if isinstance(options, FitOptions) and options.fit in ("select", "each"):
         rival = f"--fit {options.fit}"
-    elif isinstance(options, StudyOptions) and options.loss is not None:
+    elif isinstance(options, StudyOptions | TrainOptions) and options.loss is not None:
         rival = f"--loss {options.loss}"
     if rival is not None:
         raise ConfigError(f"--config {options.config} and {rival}: the file has the settings: leave one of them out")
+
+
+def take_config_tiers(options: TrainOptions, root: Root) -> TrainOptions:
+    """Let a training without tiers of its own see those that the settings of its file were chosen for.
+
+    Args:
+        options: Options of the job, checked by `check_config`.
+        root: Root of the job.
+    Returns:
+        The options; as they are where they name tiers, or the file names none.
+    """
+    tiers = None if options.config is None else read_tiers(options.config)
+    unasked = ((), apply_record(TrainOptions(out=options.out), read_record(root)).tiers)
+    return options if tiers is None or options.tiers not in unasked else replace(options, tiers=tiers)
 
 
 def choose_study_tiers(held: Sequence[str], options: AblateOptions | ReproduceOptions) -> list[str]:

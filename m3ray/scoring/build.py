@@ -94,7 +94,10 @@ def make_bundle(  # noqa: PLR0913 - two of them are for the model alone
             dropped_runs=list(chosen.dropped),
             calibrated_on=calibration.source,
             decay=None if decay is None else decay.as_json(),
-            trained_on={**(metadata.trained_on or {}), **on_val.measure()},
+            trained_on={
+                **(metadata.trained_on or {}),
+                **on_val.measure(_weights_of_val(data)),
+            },
             model=chosen.name,
             model_summary=chosen.summary,
             out_of_fold=chosen.found,
@@ -125,6 +128,10 @@ def select_blocks(features: Features, columns: np.ndarray) -> tuple[Block, ...]:
             blocks.append(Block(block.tier, names, block.scaled))
         start += len(block.names)
     return tuple(blocks)
+
+
+def _weights_of_val(data: StudyData) -> np.ndarray | None:
+    return None if data.weights is None else data.weights[data.val]
 
 
 def _score_val(chosen: ChosenModel, data: StudyData) -> Calibration:

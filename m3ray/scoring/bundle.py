@@ -248,7 +248,7 @@ class Bundle:
         arrays = load_arrays(root, MODEL_FILE, files.pop(MODEL_FILE))
         intervals = load_arrays(root, INTERVALS_FILE, files.pop(INTERVALS_FILE)) if INTERVALS_FILE in files else {}
         model, metadata = drop_diverged(build_model(arrays), arrays["baseline"], manifest)
-        mixture = build_mixture(root, manifest, files.pop(MIXTURE_FILE, None), model)
+        mixture = build_mixture(root, manifest, files.pop(MIXTURE_FILE, None), model, arrays["baseline"])
         return cls(
             name=manifest.name,
             model=model,
@@ -288,7 +288,7 @@ def describe_bundle(bundle: Bundle) -> str:
     if metadata.units.name != SCORE:
         parts.append(f"predicts {metadata.units.name}")
     if (metadata.trained_on or {}).get("val_spearman", ...) is not ...:
-        parts.append(f"rho of the ensemble on val {_format_rho((metadata.trained_on or {})['val_spearman'])}")
+        parts.append(f"rho on val {_format_rho((metadata.trained_on or {})['val_spearman'])}")
     if metadata.model_summary:
         parts.append(metadata.model_summary)
     parts.append(_describe_intervals(bundle))

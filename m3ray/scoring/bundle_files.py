@@ -86,7 +86,7 @@ def build_model(tensors: Mapping[str, np.ndarray]) -> StackedMLP | None:
 
 
 def build_mixture(
-    folder: Root, manifest: BundleManifest, arrays: bytes | None, model: StackedMLP | None
+    folder: Root, manifest: BundleManifest, arrays: bytes | None, model: StackedMLP | None, baseline: np.ndarray
 ) -> Mixture | None:
     """Rebuild the mixture.
 
@@ -95,17 +95,28 @@ def build_mixture(
         manifest: Its manifest.
         arrays: Content of the mixture's file; None: there is none.
         model: The MLP's runs; None: it has none.
+        baseline: Scaled features of one clip that it is tried on, (F,).
     Returns:
         The mixture; None where the bundle is of the MLP as it was trained.
     Raises:
-        BundleError: If the file is damaged, lacks something, or there is no model at all.
+        BundleError: If the file is damaged, lacks something or does not fit, or there is no model at all.
     """
     if manifest.metadata.mixture is None:
         if model is None:
             raise BundleError(f"{folder.uri}: {MODEL_FILE} holds no model: copy the bundle anew, or train it again")
         return None
     tensors = {} if arrays is None else load_arrays(folder, MIXTURE_FILE, arrays)
-    return Mixture.load(manifest.metadata.mixture, tensors, model)
+    try:
+        mixture = Mixture.load(manifest.metadata.mixture, tensors, model)
+        scores = mixture(np.asarray(baseline, np.float32)[None])
+    except (ArithmeticError, AssertionError, LookupError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{folder.uri}: its models are damaged ({type(error).__name__}: {error}): copy the bundle anew, or train "
+            "it again"
+        ) from error
+    if not np.isfinite(scores).all():
+        raise BundleError(f"{folder.uri}: its models give no finite score: copy the bundle anew, or train it again")
+    return mixture
 
 
 def save_intervals(rule: IntervalRule, calibration: np.ndarray | None) -> bytes:

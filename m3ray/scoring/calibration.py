@@ -37,14 +37,21 @@ class Calibration:
         """Absolute errors, ascending, (n,), float32."""
         return np.sort(np.abs(self.scores - self.truth)).astype(np.float32)
 
-    def measure(self) -> dict[str, float | None]:
-        """What `bundle.json` says of val: metrics of the scores, and the variance of the truth beside their MSE."""
+    def measure(self, weights: np.ndarray | None = None) -> dict[str, float | None]:
+        """Measure the scores for `bundle.json`, with the variance of the truth beside their MSE.
+
+        Args:
+            weights: Weight of each clip, (n,), as the study's tables weigh them; None: all equal.
+        Returns:
+            Name to number; None where it is undefined.
+        """
         error = np.asarray(self.scores, np.float64) - self.truth
+        mean = float(np.average(self.truth, weights=weights))
         return {
-            "val_spearman": correlate_ranks(self),
-            "val_mse": float(np.mean(error**2)),
-            "val_mean_error": float(np.mean(error)),
-            "val_variance": float(np.var(self.truth)),
+            "val_spearman": correlate_ranks(self, weights),
+            "val_mse": float(np.average(error**2, weights=weights)),
+            "val_mean_error": float(np.average(error, weights=weights)),
+            "val_variance": float(np.average((self.truth - mean) ** 2, weights=weights)),
         }
 
     def fit(self) -> IntervalRule:
@@ -52,15 +59,16 @@ class Calibration:
         return fit_intervals(self.scores, self.truth)
 
 
-def correlate_ranks(calibration: Calibration) -> float | None:
-    """Spearman's correlation of the ensemble's scores with the truth.
+def correlate_ranks(calibration: Calibration, weights: np.ndarray | None = None) -> float | None:
+    """Spearman's correlation of the scores with the truth.
 
     Args:
         calibration: Scores and truth.
+        weights: Weight of each clip, (n,); None: all equal.
     Returns:
         The correlation; None, undefined, where either is constant.
     """
-    rho = float(METRICS["spearman"](calibration.scores, calibration.truth))
+    rho = float(METRICS["spearman"](calibration.scores, calibration.truth, weights))
     return rho if np.isfinite(rho) else None
 
 

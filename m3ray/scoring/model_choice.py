@@ -185,7 +185,8 @@ def _fit(study: Study, runs: _Runs, members: Mapping[str, Member]) -> EnsembleFi
         predictions, folds = {MLP: runs.left_out.finite, **predictions}, runs.left_out.folds
     scores, weights = select_truth(study.data, study.data.train)
     truth = study.data.target.to_unit(scores.astype(np.float64))
-    return fit_ensemble(predictions, truth, folds, weights, {MLP: len(runs.seeds)})
+    groups = None if study.data.groups is None else study.data.groups[study.data.train]
+    return fit_ensemble(predictions, truth, folds, weights, {MLP: len(runs.seeds)}, groups)
 
 
 def _decide(found: EnsembleFit, runs: _Runs, model: ModelName) -> str:

@@ -2,7 +2,8 @@
 
 A clip's id is no proof, as `1.mp4` is in every data set. Proof is the content of its file, or its features: the row
 that the model sees, projected to four numbers that are compared within a tolerance, since other hardware gives other
-last bits. Where features are so coarse that train clips share them, it takes the same id and the same score too.
+last bits. A row that several train clips share is no proof; and where features are so coarse that many do, or are one
+or two numbers, it takes the same id and the same score too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _QUANTUM = 2.0**-11  # of a standard deviation over the train split; finer than 
 _TOLERANCES = (16, 1)
 _MAX_SHARED = 0.01  # share of train clips that may look like another one, as copies of a video do
 _ROOTS = np.sqrt([2.0, 3.0, 5.0, 7.0])
+_MOST_COPIES = 2  # more clips that look like one of train share what a detector gives where it finds nothing
+_FEWEST_COLUMNS = 3  # two clips may well have one or two numbers alike
 _MAX_COMPARED = 20_000  # train clips that are compared with all others to see whether features tell clips apart
 _UNKNOWN = 0
 _CONTENT = re.compile(r"(?s)(?P<size>\d+):(?P<time>-?\d+)(?::(?P<hash>[a-z0-9]+-\S+))?")
@@ -84,7 +87,7 @@ def record_clips(root: Root, data: StudyData, columns: np.ndarray, blocks: Seque
     scale = _measure_scale(_project(data.scaled[data.train][:, columns], blocks))
     parts = {"train": data.train, "val": data.val}
     rows = {name: _quantise(_project(data.scaled[part][:, columns], blocks), scale) for name, part in parts.items()}
-    tolerance = _choose_tolerance(rows["train"])
+    tolerance = _choose_tolerance(rows["train"]) if _count_kept(blocks) >= _FEWEST_COLUMNS else 0
     tensors = {"scale": scale, "tolerance": np.array([tolerance], np.int64)}
     catalogue = read_catalogue(root)
     for name, part in parts.items():
@@ -127,11 +130,26 @@ def _find_rows(marks: ClipMarks, rows: np.ndarray, claims: np.ndarray, tolerance
     if not len(marks.rows) or not len(rows):
         return np.zeros(len(claims), bool)
     if tolerance:
-        return _nearest(marks.rows, rows, 1) <= tolerance
+        return _match_rows(_select_distinct(marks.rows, tolerance), rows, tolerance)
     places = {claim: k for k, claim in enumerate(marks.claims.tolist())}
     own = np.array([places.get(claim, -1) for claim in claims.tolist()])
     difference = np.abs(marks.rows[own].astype(np.int64) - rows).max(axis=1)
     return (own >= 0) & (difference <= _TOLERANCES[0])
+
+
+def _match_rows(known: np.ndarray, rows: np.ndarray, tolerance: int) -> np.ndarray:
+    """Whether each row is like a known one; where several are like the same, none is known to be that clip."""
+    if not len(known):
+        return np.zeros(len(rows), bool)
+    distances, places = cKDTree(known.astype(np.float64)).query(rows.astype(np.float64), p=np.inf)
+    is_like = distances <= tolerance
+    counts = np.bincount(places[is_like], minlength=len(known))
+    return is_like & (counts[np.minimum(places, len(known) - 1)] <= _MOST_COPIES)
+
+
+def _select_distinct(rows: np.ndarray, tolerance: int) -> np.ndarray:
+    """The rows that no other one is like: many clips share what a detector gives where it finds nothing."""
+    return rows[_nearest(rows, rows, 2) > tolerance] if len(rows) > 1 else rows
 
 
 def _nearest(known: np.ndarray, rows: np.ndarray, neighbour: int) -> np.ndarray:
@@ -154,13 +172,22 @@ def _project(scaled: np.ndarray, blocks: Sequence[Block]) -> np.ndarray:
 
     Similarity is left out: a train clip's own is without itself, and so another one than as a new clip.
     """
-    kept = np.concatenate([np.full(len(b.names), b.tier.partition(":")[0] != SIMILARITY) for b in blocks])
+    kept = _select_kept(blocks)
     if not kept.any():
         return np.empty((0, _NUMBERS))
     # Directions that no version of a random generator changes: cosines at multiples of irrational frequencies.
     positions = np.arange(1, kept.sum() + 1)[:, None]
     directions = np.cos(2 * np.pi * ((positions * _ROOTS) % 1))
     return scaled[:, kept].astype(np.float64) @ directions
+
+
+def _select_kept(blocks: Sequence[Block]) -> np.ndarray:
+    """Which columns are compared, bool, (F,)."""
+    return np.concatenate([np.full(len(b.names), b.tier.partition(":")[0] != SIMILARITY) for b in blocks])
+
+
+def _count_kept(blocks: Sequence[Block]) -> int:
+    return int(_select_kept(blocks).sum())
 
 
 def _measure_scale(projected: np.ndarray) -> np.ndarray:

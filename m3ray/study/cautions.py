@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from m3ray.study.differences import read_difference
-from m3ray.study.statistics import ALPHA, correct_family
+from m3ray.study.statistics import ALPHA, LEAST_CLIPS, correct_family
 
 FEWEST_VAL_CLIPS = 30
 _ERRORS = 3  # standard errors: one healthy model in 370 is further off; two would be one in 22
@@ -70,16 +70,19 @@ def caution_scores(
     own_mse = float(weights @ errors**2 / weights.sum())
     gained = _Moments.of(errors**2 - (truth - true.mean) ** 2, weights)
     found = (
-        _caution_error(name, own_mse if mse is None else mse, true.deviation**2, gained.standard_error, where),
+        _caution_error(
+            name, own_mse if mse is None else mse, true.deviation**2, gained.standard_error, where, len(truth)
+        ),
         _caution_bias(name, _Moments.of(errors, weights), true, where),
         _caution_spread(name, scores, _Moments.of(scores, weights), true, where),
     )
     return [sentence for sentence in found if sentence]
 
 
-def _caution_error(name: str, mse: float, variance: float, chance: float, where: str) -> str:
-    # By one standard error of the difference: on 30 clips one healthy model in 30 is above the variance by chance.
-    if not mse > variance + chance:
+def _caution_error(name: str, mse: float, variance: float, chance: float, where: str, clips: int) -> str:
+    # By one standard error of the difference: on 30 clips one healthy model in 30 is above the variance by chance. Of
+    # fewer than 20 clips not even the variance is known.
+    if clips < LEAST_CLIPS or not mse > variance + chance:
         return ""
     return (
         f"{name}: its mean squared error on {where}, {mse:.3g}, is above the variance of the scores, {variance:.3g}: "

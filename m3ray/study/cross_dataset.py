@@ -258,7 +258,7 @@ def _cell(row: Evaluation) -> str:
 
 
 _ENSEMBLE = (
-    "rho is that of the ensemble, the mean over a bundle's runs, with its 95 % interval over clips; a study's tables "
+    "rho is that of a bundle's scores, the mean over its runs, with its 95 % interval over clips; a study's tables "
     "have the mean of single runs, which is mostly lower. The ceiling is the highest rho that a perfect model could "
     "have with these scores."
 )

@@ -201,7 +201,8 @@ def fit_mixture(
     predictions = {MLP: own.predictions, **{name: member.out_of_fold.predictions for name, member in members.items()}}
     scores, weights = select_truth(data, data.train)
     truth = data.target.to_unit(scores.astype(np.float64))
-    fit = fit_ensemble(predictions, truth, own.folds, weights, {MLP: len(mlp.weights[0])})
+    groups = None if data.groups is None else data.groups[data.train]
+    fit = fit_ensemble(predictions, truth, own.folds, weights, {MLP: len(mlp.weights[0])}, groups)
     if fit.note is not None:
         raise StudyError(f"the ensemble: {fit.note}")
     scaled = np.ascontiguousarray(data.scaled[data.train][:, columns])

@@ -180,6 +180,19 @@ def full_model(tiers: Sequence[str]) -> Variant:
     return Variant(M3S_NAME if SIMILARITY in model_tiers else M3_NAME, model_tiers)
 
 
+def order_tiers(tiers: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
+    """Put tiers into the order that every study on a root has them in, as runs depend on the order of their columns.
+
+    Args:
+        tiers: Tiers that a model is to see.
+        held: Tiers of the root, in its order.
+    Returns:
+        The same tiers; those that the root does not hold come last.
+    """
+    known = [*_model_tiers(held), *(tier for tier in held if tier.startswith(f"{SIMILARITY}:"))]
+    return (*(tier for tier in known if tier in tiers), *(tier for tier in tiers if tier not in known))
+
+
 def _model_tiers(tiers: Sequence[str]) -> tuple[str, ...]:
     """The model's tiers: the paper's in its order, then the user's; other measures of similarity are Table 4's."""
     others = (t for t in tiers if t not in M3S and not t.startswith(f"{SIMILARITY}:"))

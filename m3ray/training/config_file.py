@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 from m3ray.config import TrainConfig
 from m3ray.errors import ConfigError
 from m3ray.storage.root import Root
+
+_ABOVE_ZERO = ("epochs", "batch", "learning_rate", "step_size", "gamma", "strength")
+
+
+def read_tiers(uri: str) -> tuple[str, ...] | None:
+    """Read which tiers a file's settings were chosen for.
+
+    Args:
+        uri: Path or URI of the file.
+    Returns:
+        Names of the tiers; None where the file does not say, as one that a user wrote.
+    Raises:
+        ConfigError: If there is no such file, or it is not JSON.
+    """
+    content = _read_content(uri)
+    tiers = content.get("tiers") if isinstance(content, dict) else None
+    return tuple(tiers) if isinstance(tiers, list) and tiers and all(isinstance(t, str) for t in tiers) else None
 
 
 def load_training(uri: str) -> TrainConfig:
@@ -74,7 +92,7 @@ def parse_training(settings: dict[str, Any], origin: str) -> TrainConfig:
 
 def _parse_value(name: str, value: Any, default: Any, origin: str) -> Any:
     if isinstance(default, tuple):
-        if isinstance(value, list | tuple) and all(isinstance(v, int) and v > 0 for v in value):
+        if isinstance(value, list | tuple) and all(type(v) is int and v > 0 for v in value):
             return tuple(value)
         raise ConfigError(f"{origin}: {name} is {value!r}, expected a list of widths")
     if isinstance(default, str):
@@ -82,9 +100,13 @@ def _parse_value(name: str, value: Any, default: Any, origin: str) -> Any:
         if value in choices:
             return value
         raise ConfigError(f"{origin}: {name} is {value!r}, expected one of {', '.join(choices)}")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or (isinstance(default, int) and value != int(value)):
         raise ConfigError(
-            f"{origin}: {name} is {value!r}, expected {'an integer' if isinstance(default, int) else 'a number'}"
+            f"{origin}: {name} is {value!r}, expected {'an integer' if isinstance(default, int) else 'a finite number'}"
+        )
+    if value < 0 or (value == 0 and name in _ABOVE_ZERO):
+        raise ConfigError(
+            f"{origin}: {name} is {value!r}, expected {'more than 0' if name in _ABOVE_ZERO else '0 or more'}"
         )
     return int(value) if isinstance(default, int) else float(value)

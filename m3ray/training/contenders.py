@@ -11,6 +11,8 @@ from m3ray.config import TrainConfig
 from m3ray.training.candidates import simplicity
 from m3ray.training.held_out import Curves
 
+_MOST_LOST = 0.01  # of the score
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -61,9 +63,10 @@ class Candidate:
 
 
 def choose_simplest(candidates: Sequence[Candidate], inputs: int) -> str:
-    """Choose the simplest of the candidates that are within one standard error of the best.
+    """Choose the simplest of the candidates that are within one standard error of the best, and within 0.01.
 
-    The error is that of the difference to the best over the parts that were held out of both.
+    The error is that of the difference to the best over the parts that were held out of both; of few clips it is so
+    large that the simplest would win whatever it knows.
 
     Args:
         candidates: Candidates with curves on the same parts, the best first.
@@ -75,7 +78,7 @@ def choose_simplest(candidates: Sequence[Candidate], inputs: int) -> str:
     near = []
     for candidate in candidates:
         loss, error = compare(best, best.epochs, candidate, candidate.epochs)
-        if loss <= error:
+        if loss <= min(error, _MOST_LOST):
             near.append(candidate)
     return min(near, key=lambda c: simplicity(c.training, inputs)).name
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
-from m3ray.model.metrics import mse, spearman
+from m3ray.model.metrics import mse, spearman, weighted_ranks
 from m3ray.model.mixture import Recalibration
 from m3ray.training.member_weights import MemberRows, Weighing, weigh_members
 from m3ray.training.recalibration import fit_isotonic, fit_line, share_weights
@@ -164,45 +163,48 @@ def _choose_clearly_better(left_out: Mapping[str, np.ndarray], rows: MemberRows)
     for kind in (_LINE, _ISOTONIC):
         if kind not in left_out:
             continue
-        gain, noise = compare_errors(left_out[chosen], left_out[kind], rows.truth, rows.weights)
+        gain, noise = compare_errors(left_out[chosen], left_out[kind], rows)
         if gain > noise:
             chosen = kind
     return chosen
 
 
-def compare_errors(
-    first: np.ndarray, second: np.ndarray, truth: np.ndarray, weights: np.ndarray
-) -> tuple[float, float]:
+def compare_errors(first: np.ndarray, second: np.ndarray, rows: MemberRows) -> tuple[float, float]:
     """Compare mean squared errors on the same clips.
 
     Args:
         first: Predictions, (n,).
         second: Predictions, (n,).
-        truth: True scores, (n,).
-        weights: Weight of each clip, (n,).
+        rows: The truth, and weights and sources of the clips.
     Returns:
-        The first's error less the second's, and its standard error over clips.
+        The first's error less the second's, and its standard error over clips, or sources of clips.
     """
-    return _average((first - truth) ** 2 - (second - truth) ** 2, weights)
+    return _average((first - rows.truth) ** 2 - (second - rows.truth) ** 2, rows)
 
 
-def compare_ranks(first: np.ndarray, second: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+def compare_ranks(first: np.ndarray, second: np.ndarray, rows: MemberRows) -> tuple[float, float]:
     """Compare Spearman's correlations on the same clips.
 
     Args:
         first: Predictions, (n,), not all equal.
         second: Predictions, (n,), not all equal.
-        truth: True scores, (n,), not all equal.
-        weights: Weight of each clip, (n,).
+        rows: The truth, not all equal, and weights and sources of the clips.
     Returns:
-        The first's correlation less the second's, and its standard error over clips, of the products of ranks.
+        The first's correlation less the second's, and its standard error over clips, or sources of clips, of the
+        products of ranks.
     """
-    ranks = [rankdata(values) for values in (first, second, truth)]
-    z_first, z_second, z_truth = ((r - r.mean()) / r.std() for r in ranks)
-    return _average((z_first - z_second) * z_truth, weights)
+    shares = share_weights(rows.weights, len(rows.truth))
+    ranks = [weighted_ranks(values, shares) for values in (first, second, rows.truth)]
+    centred = [rank - shares @ rank for rank in ranks]
+    z_first, z_second, z_truth = (rank / np.sqrt(shares @ rank**2) for rank in centred)
+    return _average((z_first - z_second) * z_truth, rows)
 
 
-def _average(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    shares = share_weights(weights, len(values))
+def _average(values: np.ndarray, rows: MemberRows) -> tuple[float, float]:
+    """Weighted mean, and its standard error; clips of one source err alike, and count as one sum."""
+    shares = share_weights(rows.weights, len(values))
     mean = float(shares @ values)
-    return mean, float(np.sqrt(shares**2 @ (values - mean) ** 2))
+    parts: np.ndarray = shares * (values - mean)
+    if rows.groups is not None:
+        parts = np.bincount(np.unique(rows.groups, return_inverse=True)[1], parts)
+    return mean, float(np.sqrt(np.sum(parts**2)))

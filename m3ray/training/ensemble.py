@@ -7,7 +7,7 @@ All that is said of it is measured on a further cut: weights and map fitted on a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -118,12 +118,13 @@ def fit_ensemble(
     folds: np.ndarray,
     weights: np.ndarray | None = None,
     runs: Mapping[str, int] | None = None,
+    groups: np.ndarray | None = None,
 ) -> EnsembleFit:
     """Fit weights of members, and of each member alone, and the maps of their sums to scores.
 
-    The ensemble counts as better than the MLP alone where its mean squared error is lower than the MLP's, and lower
-    than the constant's by a standard error of the difference, and its correlation of ranks is not lower than the MLP's
-    by more than a standard error.
+    The ensemble counts as better than the MLP alone where its mean squared error is lower than the constant's by a
+    standard error of the difference, and neither its error nor its correlation of ranks is worse than the MLP's by more
+    than one: a mean of unlike models is better on new clips more often than few train clips can tell.
 
     Args:
         out_of_fold: Name of each member to what its R' runs predict of T train clips that they did not see, in the unit
@@ -132,6 +133,7 @@ def fit_ensemble(
         folds: Fold of each clip, (T,).
         weights: Weight of each clip, (T,), not negative; None: all equal.
         runs: Number of runs that each member will have; None: as many as are here.
+        groups: Number of each clip's source, (T,), whose clips err alike; None: each is its own.
     Returns:
         The weights, and what was found of them.
     Raises:
@@ -143,6 +145,7 @@ def fit_ensemble(
     if note := _explain_unfit(kept, truth, folds):
         return _leave_unfitted(kept, len(truth), note)
     rows = gather_members(kept, np.asarray(truth, np.float64), np.asarray(folds), weights, runs or {})
+    rows = replace(rows, groups=groups)
     together, alone = fit_members(rows), {name: fit_members(rows.only(name)) for name in rows.names}
     constant = predict_constant(rows)
     means = {MLP: float(kept[MLP].mean())} if MLP in kept else {}
@@ -180,14 +183,14 @@ def _leave_unfitted(kept: Mapping[str, np.ndarray], clips: int, note: str) -> En
 def _is_better(together: Fitted, mlp: Fitted | None, rows: MemberRows, constant: np.ndarray) -> bool:
     if together.spearman is None:
         return False
-    gain, noise = compare_errors(constant, together.predictions, rows.truth, rows.weights)
+    gain, noise = compare_errors(constant, together.predictions, rows)
     if mlp is None or not gain > noise:
         return gain > noise
     if mlp.spearman is None:
         return True
-    gain, _ = compare_errors(mlp.predictions, together.predictions, rows.truth, rows.weights)
-    loss, noise = compare_ranks(mlp.sums, together.sums, rows.truth, rows.weights)
-    return gain > 0 and loss <= noise
+    gain, noise = compare_errors(mlp.predictions, together.predictions, rows)
+    loss, noise_of_ranks = compare_ranks(mlp.sums, together.sums, rows)
+    return gain > -noise and loss <= noise_of_ranks
 
 
 def make_mixture(

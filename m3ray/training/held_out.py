@@ -34,12 +34,13 @@ class Curves:
 
     @property
     def score(self) -> np.ndarray:
-        """What is chosen by: (rho + 1 - MSE / variance) / 2, (E,); -1 where there is no rank correlation.
+        """What is chosen by: (rho + 1 - MSE / variance) / 2, (E,); -1 where outputs are no numbers.
 
         Both terms are at most 1 and 0 for a model that knows nothing, so that neither ranks alone nor distances alone
-        decide.
+        decide. A constant, which has no rank correlation, knows nothing.
         """
-        return np.where(np.isfinite(self.spearman), (self.spearman + 1 - self.mse) / 2, WORST)
+        rho = np.nan_to_num(self.spearman, nan=0.0)
+        return np.where(np.isfinite(self.mse), (rho + 1 - self.mse) / 2, WORST)
 
 
 def score_held_out(

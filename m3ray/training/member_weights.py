@@ -31,6 +31,7 @@ class MemberRows:
         weights: Weight of each clip, (n,).
         noise: Variance of each member's outputs here that its outputs in a bundle, the mean of more runs, do not
             have, (M,).
+        groups: Number of each clip's source, (n,); None: each is its own.
     """
 
     names: tuple[str, ...]
@@ -39,11 +40,12 @@ class MemberRows:
     folds: np.ndarray
     weights: np.ndarray
     noise: np.ndarray
+    groups: np.ndarray | None = None
 
     def of(self, rows: np.ndarray) -> MemberRows:
         """Some of the clips."""
         cut = {key: getattr(self, key)[rows] for key in ("outputs", "truth", "folds", "weights")}
-        return replace(self, **cut)
+        return replace(self, **cut, groups=None if self.groups is None else self.groups[rows])
 
     def only(self, name: str) -> MemberRows:
         """One of the members."""

@@ -60,11 +60,11 @@ class Selection:
 
     @property
     def gain(self) -> tuple[float, float] | None:
-        """Gain in score over the paper's settings with all their epochs, and its standard error; None without these."""
+        """Gain in score over the paper's settings, each with its best epochs, and its standard error; None without."""
         if self.preset is None:
             return None
         preset, chosen = self.candidates[self.preset], self.candidates[self.chosen]
-        return compare(chosen, chosen.epochs, preset, preset.config.epochs)
+        return compare(chosen, chosen.epochs, preset, preset.epochs)
 
     @property
     def beats_preset(self) -> bool | None:

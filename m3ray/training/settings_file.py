@@ -48,8 +48,10 @@ def identify_selection(data: StudyData, columns: np.ndarray, candidates: Mapping
     digest = hashlib.sha256()
     for values in (data.scaled[np.ix_(data.train, columns)], data.target.to_unit(data.scores[data.train])):
         digest.update(values.tobytes())
-    for more in (data.weights, data.groups):
-        digest.update(b"none" if more is None else more[data.train].tobytes())
+    # Groups by their first train clip: clips of other splits may change their numbers.
+    groups = None if data.groups is None else np.unique(data.groups[data.train], return_inverse=True)[1]
+    for more in (None if data.weights is None else data.weights[data.train], groups):
+        digest.update(b"none" if more is None else more.tobytes())
     return fingerprint(VERSION, digest.hexdigest(), candidates)
 
 

@@ -156,7 +156,7 @@ def test_models_are_judged_on_each_other_s_data(jobs, trained, tmp_path):
     assert (frame["spearman"] < frame["high"]).all()
     markdown = (tmp_path / "across" / "evaluation" / "evaluation.md").read_text()
     assert len([line for line in markdown.splitlines() if line.startswith("|")]) == 4
-    assert "rho is that of the ensemble" in markdown
+    assert "rho is that of a bundle's scores" in markdown
     # The viewers of both data sets are counted: published.rows.
     assert frame["ceiling"].between(0.75, 1).all()
     np.testing.assert_allclose(frame["share"], frame["spearman"] / frame["ceiling"])

@@ -87,3 +87,11 @@ def test_many_clips_are_compared_in_parts(monkeypatch):
     whole = METRICS["kendall"](p, y, weights)
     monkeypatch.setattr(metrics, "_PAIRS_AT_ONCE", 60)
     np.testing.assert_allclose(METRICS["kendall"](p, y, weights), whole, rtol=1e-12)
+
+
+def test_a_constant_has_no_weighted_rank_correlation_whatever_the_weights_type():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        weights = rng.integers(20, 120, 80).astype(np.float32)
+        rho = METRICS["spearman"](np.full(80, 0.7), rng.random(80), weights / weights.mean())
+        assert np.isnan(rho)

@@ -137,7 +137,7 @@ def test_figure_7_of_a_weighed_study_has_the_tables_rho(root):
     root.write_table(pa.Table.from_pandas(trials), *FOLDER, "trials.parquet")
     page = fill_page(root, add_study)
     assert page.headline["ensemble"] == "0.1234"
-    assert b"rho of the ensemble, clips weighed by their viewers 0.123" in root.read_bytes(
+    assert b"rho of the runs' mean, clips weighed by their viewers 0.123" in root.read_bytes(
         "report", "figures", "figure7.svg"
     )
     caption = next(figure.caption for figure in page.figures if figure.key == "figure7")

@@ -7,7 +7,8 @@ import torch
 from m3ray.errors import BundleError
 from m3ray.model import StackedMLP
 from m3ray.model.mixture import Mixture
-from m3ray.model.regressors import Linear
+from m3ray.model.regressors import Linear, Trees
+from m3ray.model.regressors.trees import LEAF
 from m3ray.scoring import bundle_files
 from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata
 from m3ray.scoring.intervals import IntervalRule
@@ -30,14 +31,62 @@ def test_the_mlp_comes_back_from_its_arrays():
 def test_the_mixture_comes_back_and_a_bundle_of_nothing_is_refused(tmp_path):
     root, mixture = Root(str(tmp_path)), Mixture(None, {"ridge": Linear(np.ones(3), 0.5)}, {"ridge": 1.0})
     data, features = bundle_files.save_arrays(mixture.tensors()), np.eye(3, dtype=np.float32) / 10
-    again = bundle_files.build_mixture(root, manifest(mixture=mixture.settings()), data, None)
+    again = bundle_files.build_mixture(root, manifest(mixture=mixture.settings()), data, None, np.zeros(3))
     np.testing.assert_array_equal(again(features), mixture(features))
     model = StackedMLP(3, (8,), [0])
-    assert bundle_files.build_mixture(root, manifest(), None, model) is None
+    assert bundle_files.build_mixture(root, manifest(), None, model, np.zeros(3)) is None
     with pytest.raises(BundleError, match=r"model\.safetensors holds no model"):
-        bundle_files.build_mixture(root, manifest(), None, None)
+        bundle_files.build_mixture(root, manifest(), None, None, np.zeros(3))
     with pytest.raises(BundleError, match=r"regressors\.safetensors cannot be read"):
-        bundle_files.build_mixture(root, manifest(mixture=mixture.settings()), b"damaged", None)
+        bundle_files.build_mixture(root, manifest(mixture=mixture.settings()), b"damaged", None, np.zeros(3))
+
+
+def make_trees() -> Trees:
+    """One tree that asks whether column 1 is at most 0.5."""
+    nodes = ([0], [1, LEAF, LEAF], [0.5, 0.0, 0.0], [1, LEAF, LEAF], [2, LEAF, LEAF], [0.0, 0.1, 0.2])
+    kinds = (np.int32, np.int32, float, np.int32, np.int32, float)
+    return Trees(0.5, 3, None, None, *(np.array(n, kind) for n, kind in zip(nodes, kinds, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trees.feature": np.array([99, LEAF, LEAF], np.int32)},
+        {"trees.feature": np.array([-2, LEAF, LEAF], np.int32)},
+        {"trees.left": np.array([0, LEAF, LEAF], np.int32)},
+        {"trees.right": np.array([1, LEAF, LEAF], np.int32)},
+        {"trees.value": np.zeros(1)},
+        {"trees.roots": np.zeros(0, np.int32)},
+        {"recalibration.knots": np.array([1.0, 0.0]), "recalibration.values": np.array([0.0, 1.0])},
+    ],
+)
+def test_models_that_cannot_be_are_refused_when_a_bundle_is_opened(tmp_path, changes):
+    mixture = Mixture(None, {"trees": make_trees()}, {"trees": 1.0})
+    arrays = bundle_files.save_arrays({**mixture.tensors(), **changes})
+    with pytest.raises(BundleError, match="copy the bundle anew"):
+        bundle_files.build_mixture(
+            Root(str(tmp_path)), manifest(mixture=mixture.settings()), arrays, None, np.array([0.0, 1.0, 0.0])
+        )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": {"trees": float("nan")}},
+        {"weights": {"trees": -1.0}},
+        {"weights": {"ridge": 1.0}},
+        {"weights": {"mlp": 1.0}},
+        {"regressors": []},
+        {"regressors": {"trees": {"kind": []}}},
+        {"regressors": {"trees": {"kind": "trees", "baseline": "x", "inputs": 3}}},
+        {"recalibration": {"slope": None, "intercept": 0.0, "line_share": 0.0}},
+    ],
+)
+def test_so_are_settings(tmp_path, changes):
+    mixture = Mixture(None, {"trees": make_trees()}, {"trees": 1.0})
+    settings, arrays = mixture.settings() | changes, bundle_files.save_arrays(mixture.tensors())
+    with pytest.raises(BundleError):
+        bundle_files.build_mixture(Root(str(tmp_path)), manifest(mixture=settings), arrays, None, np.zeros(3))
 
 
 def test_an_interval_rule_comes_back():

@@ -86,6 +86,28 @@ def test_features_that_clips_share_need_the_same_id_and_score(tmp_path):
     assert not seen(recorded, data, flipped, root, scores).any.any()
 
 
+def test_a_row_that_many_clips_have_is_no_proof(tmp_path):
+    """A detector that finds nothing gives zeros, in this data set as in another one."""
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((600, 5))
+    values[:4] = 0  # fewer than one train clip in a hundred
+    root, data = study_of(tmp_path / "a", values, rng.random(600), ["train"] * 500 + ["val"] * 100)
+    rows = np.array([*range(4), *range(10, 16)])
+    other, features, scores = other_root(tmp_path / "b", data, rows)
+    found = seen(record(root, data), data, features, other, scores)
+    np.testing.assert_array_equal(found.train, rows >= 10)
+
+
+def test_two_numbers_are_no_proof_without_id_and_score(tmp_path):
+    rng = np.random.default_rng(4)
+    root, data = study_of(
+        tmp_path / "a", rng.standard_normal((300, 2)), rng.random(300), ["train"] * 250 + ["val"] * 50
+    )
+    other, features, scores = other_root(tmp_path / "b", data, np.arange(20))
+    assert not seen(record(root, data), data, features, other, scores).any.any()
+    assert seen(record(root, data), data, data.features, root, data.scores).train.sum() == 250
+
+
 def test_the_same_file_is_recognised_whatever_its_features_are(wide, tmp_path):
     """By its address, size and time; a file of equal name, or one that was replaced since, is another."""
     _, data, scores = wide

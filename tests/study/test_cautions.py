@@ -29,15 +29,24 @@ def about(sentences, words):
     return [sentence for sentence in sentences if words in sentence]
 
 
-@pytest.mark.parametrize(("mse", "warned"), [(0.0419, False), (0.0421, True)])
+# Five times the same: the sum of squares is 0.5, and over 19 the variance 0.0263.
+TWENTY = np.tile(TRUTH, 5)
+
+
+@pytest.mark.parametrize(("mse", "warned"), [(0.0297, False), (0.0298, True)])
 def test_an_error_above_the_variance_is_worse_than_a_constant(mse, warned):
-    # Of perfect scores and these deviations the difference of squares has the deviation 0.01732: 0.00866 of 4 clips.
-    found = about(caution_scores("M3-S", TRUTH, TRUTH, mse=mse), "above the variance of the scores, 0.0333")
+    # Of perfect scores the differences of squares, -0.04 and -0.01, deviate by sqrt(20 x 0.015^2 / 19) = 0.01539;
+    # that of the mean of 20 is 0.00344, so that the boundary is 0.02976.
+    found = about(caution_scores("M3-S", TWENTY, TWENTY, mse=mse), "above the variance of the scores, 0.0263")
     assert bool(found) == warned
 
 
+def test_of_fewer_than_twenty_clips_the_variance_is_not_known():
+    assert about(caution_scores("M3-S", TWENTY[:19], TWENTY[:19], mse=0.1), "above the variance") == []
+
+
 def test_the_error_is_that_of_the_scores_where_no_table_has_another():
-    found = caution_scores("M3-S", TRUTH[::-1], TRUTH)  # errors 0.4, 0.2, -0.2, -0.4: mean square 0.1
+    found = caution_scores("M3-S", TWENTY[::-1], TWENTY)  # errors 0.4, 0.2, -0.2, -0.4: mean square 0.1
     assert len(found) == 1
     assert found[0].startswith("M3-S: its mean squared error on val, 0.1, is above")
 

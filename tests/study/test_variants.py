@@ -21,6 +21,7 @@ from m3ray.study.variants import (
     measure_tiers,
     name_alone,
     name_with_measure,
+    order_tiers,
     regressor_variants,
     study_variants,
     table1,
@@ -196,3 +197,11 @@ def test_an_mlp_has_the_hash_that_it_had_before_there_were_regressors():
     assert "regressor" not in as_json(full)
     ridge = regressor_variants(full)[1]
     assert from_json(Variant, as_json(ridge)) == ridge
+
+
+def test_every_study_on_a_root_has_tiers_in_one_order():
+    held = ["raw", "text", "sound", "similarity", "similarity:kde"]
+    assert order_tiers(("text", "similarity", "raw"), held) == ("raw", "similarity", "text")
+    assert order_tiers(("sound", "text"), held) == order_tiers(("text", "sound"), held) == ("text", "sound")
+    assert order_tiers(held, held)[:4] == full_model(held).tiers
+    assert order_tiers(("new", "text"), held) == ("text", "new")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from m3ray.errors import BundleError
 from m3ray.model.regressors.base import predict_by_block, take_arrays
 
 LEAF = -1
@@ -89,4 +90,14 @@ class Trees:
         """Rebuild it from what `settings` and `tensors` gave."""
         mean, axes = take_arrays(tensors, "mean", "axes") if "axes" in tensors else (None, None)
         nodes = take_arrays(tensors, "roots", "feature", "threshold", "left", "right", "value")
-        return cls(float(settings["baseline"]), int(settings["inputs"]), mean, axes, *nodes)
+        inputs = int(settings["inputs"])
+        _check_columns(nodes[1], inputs if axes is None else axes.shape[1])
+        return cls(float(settings["baseline"]), inputs, mean, axes, *nodes)
+
+
+def _check_columns(feature: np.ndarray, columns: int) -> None:
+    """Raise BundleError where a node splits a column that is not there: a negative one would be read from the end."""
+    if len(feature) and not (feature.min() >= LEAF and feature.max() < columns):
+        raise BundleError(
+            f"trees split columns {feature.min()} to {feature.max()} of {columns}: copy the bundle anew, or train again"
+        )

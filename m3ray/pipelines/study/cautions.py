@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
 
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.bundle import Bundle
 from m3ray.study.caution_sources import read_cluster_cautions, read_study_cautions
-from m3ray.study.cautions import caution_clips, caution_scores
+from m3ray.study.cautions import caution_baselines, caution_clips, caution_scores
 from m3ray.study.study import Study
+from m3ray.study.variants import Variant
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +26,17 @@ def log_study_cautions(study: Study) -> None:
     _log(read_study_cautions(study.root, study.folder))
 
 
-def log_training_cautions(study: Study) -> None:
+def log_training_cautions(study: Study, rows: Sequence[Variant], trials: pd.DataFrame) -> None:
     """Log what the one model of a study without tables is to be read with, beside what its bundle is.
 
     Args:
         study: The study.
+        rows: The model, and those beside it.
+        trials: The study's `trials.parquet`.
     """
     clusters = read_cluster_cautions(study.root) if SIMILARITY in study.data.features.tiers else []
-    _log([*caution_clips(len(study.data.val)), *clusters])
+    beside = [row.name for row in rows if row.regressor is not None]
+    _log([*caution_clips(len(study.data.val)), *clusters, *caution_baselines(trials, rows[0].name, beside)])
 
 
 def log_bundle_cautions(bundle: Bundle) -> None:

@@ -151,7 +151,7 @@ def _select(
 ) -> Selection:
     logger.info(
         f"settings: choosing among {len(candidates)} settings on held-out fifths of {len(data.train)} train clips "
-        f"({resources.cpus} CPUs), for at most {BUDGET:g} times what training the paper's model takes"
+        f"({resources.cpus} CPUs), for at most {BUDGET:g} times what training the paper's model takes, or some seconds"
     )
     return select_settings(data, columns, candidates, score=_score_on_cluster(data, columns), rungs=rungs)
 

@@ -227,6 +227,7 @@ def _write_best(study: Study, variant: Variant, baselines: Baselines, row: pd.Se
     }
     result = {
         "training": as_json(best),
+        "tiers": list(variant.tiers),
         "chosen_on": "val",
         "metric": options.metric,
         "objective": OBJECTIVES[options.metric],

@@ -78,7 +78,7 @@ def describe_ensemble(
         One line.
     """
     rho = float(METRICS["spearman"](score, truth)) if rho is None else rho
-    text = f"rho of the ensemble{weighing} {rho:.3f}" if np.isfinite(rho) else "rho of the ensemble undefined"
+    text = f"rho of the runs' mean{weighing} {rho:.3f}" if np.isfinite(rho) else "rho of the runs' mean undefined"
     return f"{text}, ceiling {ceiling:.3f}" if ceiling else f"{text}, ceiling unknown"
 
 

@@ -92,7 +92,7 @@ def metric_columns(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
     columns = {
         "rho": column_text(rows, "spearman", "{:.4f}"),
         "rho sd": column_text(rows, "spearman_std", "{:.4f}"),
-        "rho of the ensemble": column_text(rows, "ensemble_spearman", "{:.4f}"),
+        "rho of the runs' mean": column_text(rows, "ensemble_spearman", "{:.4f}"),
         "MSE": _error_column(rows, "mse"),
         "Best epoch": [_best_epoch_text(row) for row in rows],
         "Over splits": [_splits_text(row, "splits_spearman") for row in rows],
@@ -293,7 +293,7 @@ def mark_best(table: Table, bold: Callable[[str], str], underline: Callable[[str
 
 NOTE = (
     "Values on val after the reported epoch; rho is Spearman's rank correlation, mean over single runs, sd its "
-    "standard deviation over them. Rho of the ensemble is another number: that of the mean of the runs' predictions, "
+    "standard deviation over them. Rho of the runs' mean is another number: that of the mean of their predictions, "
     "which is what a bundle predicts and evaluate measures; the mean has less of each run's noise, so it is mostly "
     "higher. A difference is the row less its full model, paired by seed, with one 95 % interval that counts both that "
     "other runs and that other clips would give other numbers. * marks a difference in rho on val whose probability, "

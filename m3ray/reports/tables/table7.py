@@ -38,6 +38,7 @@ _NO_ENSEMBLE = (
     "No row of the ensemble: it is trained where a bundle may hold it, not with --fit paper alone; see --model and "
     "--fit."
 )
+_CONSTANT = "undefined: one score for all clips"
 
 
 def build_regressors_table(trials: pd.DataFrame, names: Sequence[str]) -> Table:
@@ -59,7 +60,7 @@ def build_regressors_table(trials: pd.DataFrame, names: Sequence[str]) -> Table:
     columns["Runs"] = column_text(records, "runs", "{:.0f}")
     columns["Difference to full"] = [_difference_text(row, corrected[row["variant"]]) for row in records]
     columns["Corrected p"] = [probability_text(corrected[row["variant"]]) for row in records]
-    columns |= other_differences(records)
+    columns |= _mark_constant(other_differences(records), records)
     best, second = rank_best({"rho": -rows["spearman"], "MSE": rankable_errors(rows)})
     missing = [] if name_regressor(ENSEMBLE) in names else [_NO_ENSEMBLE]
     notes = (describe_best(trials, names), _NOTE.format(full=names[0]), *missing, *describe_rows(records))
@@ -70,14 +71,25 @@ def build_regressors_table(trials: pd.DataFrame, names: Sequence[str]) -> Table:
 def _difference_text(row: Mapping[Any, Any], corrected: float) -> str:
     """Text of a difference in rank correlation; a constant has none, and is not to be read as a run gone wrong."""
     if row["variant"] == name_regressor("constant") and pd.isna(row["spearman"]) and row["status"] == "done":
-        return "undefined: one score for all clips"
+        return _CONSTANT
     return difference_text(row, corrected=corrected)
+
+
+def _mark_constant(columns: dict[str, list[str]], rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
+    """Differences in rank correlation that a constant has none of, said as in the first of them."""
+    for head, texts in columns.items():
+        if "MSE" not in head:
+            columns[head] = [
+                _CONSTANT if row["variant"] == name_regressor("constant") and row["status"] == "done" else text
+                for text, row in zip(texts, rows, strict=True)
+            ]
+    return columns
 
 
 def _mark_undefined(columns: dict[str, list[str]], rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
     """Say `undefined` where a trained model has no rank correlation."""
     trained = [row["status"] != "failed" for row in rows]
-    for head in ("rho", "rho of the ensemble", "rho on test"):
+    for head in ("rho", "rho of the runs' mean", "rho on test"):
         if head in columns:
             known = zip(columns[head], trained, strict=True)
             columns[head] = [text or ("undefined" if done else "") for text, done in known]

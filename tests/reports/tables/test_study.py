@@ -131,10 +131,10 @@ def test_the_test_split_has_its_columns_and_no_star():
 
 def test_single_runs_ensemble_and_best_epoch_stand_side_by_side():
     frame = tables.build_study_table(3, make_trials(), ["M3-S"]).frame
-    shown = ["rho", "rho of the ensemble", "Best epoch"]
+    shown = ["rho", "rho of the runs' mean", "Best epoch"]
     assert frame.loc[0, shown].tolist() == ["0.6300", "0.6500", "0.6400 (epoch 10)"]
     older = make_trials().drop(columns=["ensemble_spearman"])
-    assert "rho of the ensemble" not in tables.build_study_table(3, older, ["M3-S"]).frame
+    assert "rho of the runs' mean" not in tables.build_study_table(3, older, ["M3-S"]).frame
 
 
 def test_further_splits_have_a_column():
