@@ -21,6 +21,7 @@ from m3ray.training.cross_fitting import Fitted, compare_errors, compare_ranks, 
 from m3ray.training.member_weights import MemberRows, gather_members
 
 ENSEMBLE = "ensemble"
+_ALONE = 0.98  # an ensemble of which the MLP is so much adds nothing to it
 FEWEST = 10  # train clips; with fewer nothing can be told of weights
 
 
@@ -188,6 +189,8 @@ def _is_better(together: Fitted, mlp: Fitted | None, rows: MemberRows, constant:
         return gain > noise
     if mlp.spearman is None:
         return True
+    if together.shares[MLP] > _ALONE:
+        return False
     gain, noise = compare_errors(mlp.predictions, together.predictions, rows)
     loss, noise_of_ranks = compare_ranks(mlp.sums, together.sums, rows)
     return gain > -noise and loss <= noise_of_ranks

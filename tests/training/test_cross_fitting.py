@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from m3ray.model.metrics import mse
+from m3ray.model.metrics import mse, spearman
 from m3ray.training.cross_fitting import compare_errors, compare_ranks, fit_members, predict_constant
 from m3ray.training.member_weights import MemberRows
 
@@ -95,10 +95,28 @@ def test_weights_of_clips_count():
 
 def test_comparisons_are_those_of_means():
     rng, signal, truth = made()
-    worse, weights = signal + rng.standard_normal(600), np.ones(600)
-    gain, error = compare_errors(worse, signal, truth, weights)
+    worse = signal + rng.standard_normal(600)
+    rows = rows_of(truth, signal)
+    gain, error = compare_errors(worse, signal, rows)
     squares = (worse - truth) ** 2 - (signal - truth) ** 2
     assert (gain, error) == pytest.approx((squares.mean(), squares.std() / np.sqrt(600)))
-    gain, error = compare_ranks(signal, worse, truth, weights)
+    gain, error = compare_ranks(signal, worse, rows)
     assert gain == pytest.approx(spearmanr(signal, truth).statistic - spearmanr(worse, truth).statistic)
     assert 0 < error < gain
+
+
+def test_clips_of_one_source_count_as_one():
+    """Each clip ten times over: the error of the mean is that of the clips, not smaller."""
+    rng, signal, truth = made(60)
+    worse = signal + rng.standard_normal(60)
+    once = compare_errors(worse, signal, rows_of(truth, signal))
+    rows = replace(rows_of(np.repeat(truth, 10), np.repeat(signal, 10)), groups=np.repeat(np.arange(60), 10))
+    assert compare_errors(np.repeat(worse, 10), np.repeat(signal, 10), rows) == pytest.approx(once)
+
+
+def test_ranks_are_compared_with_the_weights_that_tables_have():
+    rng, signal, truth = made(200)
+    worse, weights = signal + rng.standard_normal(200), rng.lognormal(size=200)
+    rows = replace(rows_of(truth, signal), weights=weights)
+    expected = spearman(signal, truth, weights) - spearman(worse, truth, weights)
+    assert compare_ranks(signal, worse, rows)[0] == pytest.approx(float(expected))

@@ -45,8 +45,9 @@ def test_a_shift_and_a_scale_cost_nothing():
 
 
 def test_the_score_is_the_mean_of_rank_correlation_and_explained_variance():
-    curves = Curves(np.array([0.6, np.nan, 1.0]), np.array([0.8, 0.5, 0.0]))
-    np.testing.assert_allclose(curves.score, [(0.6 + 0.2) / 2, -1, 1])
+    # A constant has no rank correlation, and explains nothing; what diverged has no error either.
+    curves = Curves(np.array([0.6, np.nan, np.nan, 1.0]), np.array([0.8, 1.0, np.nan, 0.0]))
+    np.testing.assert_allclose(curves.score, [(0.6 + 0.2) / 2, 0, -1, 1])
 
 
 def test_curves_are_those_of_train_runs():

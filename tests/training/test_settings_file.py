@@ -47,10 +47,10 @@ def test_it_says_what_was_chosen_among_what_and_at_which_cost():
 
 
 def test_what_is_undefined_is_null():
-    """A part on which the paper's settings rank nothing: no mean of its rank correlation, and a score of -1."""
+    """Where the paper's settings rank nothing there is no correlation, and half of the explained variance counts."""
     content = describe_choice(make_selection(rho=np.nan), ("text",), "train")
     assert content["chosen_among"][0]["spearman"] is None
-    assert content["chosen_among"][0]["score"] == -1
+    assert content["chosen_among"][0]["score"] == pytest.approx((0 + 1 - 0.5) / 2)
 
 
 def test_a_choice_that_does_not_beat_the_preset_says_so():
