@@ -30,7 +30,8 @@ def beside(study):
 
 
 def choose(study, model="auto", fit="auto"):
-    return choose_model(*study, "small", model, fit)
+    trained, variant = study
+    return choose_model(trained, variant, "small", model, fit)
 
 
 def spoil(study, variant, *runs):

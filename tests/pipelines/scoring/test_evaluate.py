@@ -276,7 +276,8 @@ def test_an_older_bundle_does_not_know_its_clips_and_that_is_said(learned, tmp_p
 
 def test_two_bundles_of_one_root_and_two_of_one_name_have_a_row_each(learned, tmp_path):
     root, *_ = learned
-    second = make_root(tmp_path / "second", *draw_clips(4), SPLITS)
+    values, scores = draw_clips(4)
+    second = make_root(tmp_path / "second", values, scores, SPLITS)
     bundles = [train_bundle(root, "a"), train_bundle(root, "b", seeds=(1,)), train_bundle(second, "a")]
     copy = shutil.copytree(bundles[0], Path(bundles[0]).with_name("copy"))
     rows = evaluate_on(tmp_path / "out", [*bundles, str(copy)], root, second)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from m3ray.model.regressors import Trees
 from m3ray.training.regressors import boosting
 from m3ray.training.regressors.base import TrainRows, UnfitError
 from m3ray.training.regressors.boosting import fit_boosting, flatten_trees
@@ -53,6 +54,8 @@ def test_wide_matrices_are_split_on_components_and_the_best_columns(monkeypatch)
     rows, new = make_rows(400, 20), make_rows(400, 20, seed=1)
     fit = fit_boosting(rows)
     assert fit.chosen["components"] is True
+    assert isinstance(fit.model, Trees)
+    assert fit.model.axes is not None
     assert fit.model.axes.shape == (20, 20 + 3)
     assert new.score_error(fit.model(new.features)) < 0.7 * new.scores.var()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVR
 
+from m3ray.model.regressors import KernelModel
 from m3ray.training.regressors import svr
 from m3ray.training.regressors.base import TrainRows, UnfitError
 from m3ray.training.regressors.svr import fit_svr
@@ -25,6 +26,7 @@ def make_rows(clips: int = 120, seed: int = 0, *, weighed: bool = False) -> Trai
 def test_the_model_is_scikit_learns_with_the_chosen_settings(weighed):
     rows = make_rows(weighed=weighed)
     fit = fit_svr(rows)
+    assert isinstance(fit.model, KernelModel)
     z = (rows.features - fit.model.mean) @ fit.model.axes
     mean = np.average(rows.scores, weights=rows.weights)
     deviation = np.sqrt(np.average((rows.scores - mean) ** 2, weights=rows.weights))
@@ -56,6 +58,7 @@ def test_very_many_clips_are_fitted_on_landmarks(monkeypatch):
     monkeypatch.setattr(svr, "_LANDMARKS", 50)
     rows = make_rows(400)
     fit = fit_svr(rows)
+    assert isinstance(fit.model, KernelModel)
     assert fit.chosen["landmarks"] == len(fit.model.vectors) == 50
     assert rows.score_error(fit.out_of_fold) < 0.7 * rows.scores.var()
 
