@@ -19,7 +19,7 @@ from m3ray.training.stacked import stacking_key
 
 logger = logging.getLogger(__name__)
 
-BUDGET = 2.5  # plain trainings that all of a selection costs at most
+BUDGET = 2.0  # plain trainings that all of a selection costs at most
 # Few clips train in no time, and need repetition most: so many seconds of a core may be spent in any case.
 _SHORTEST = 8.0
 # A candidate whose fold costs more than this share of a plain training is first seen after so much of its epochs.
@@ -66,8 +66,8 @@ class Rung:
 
 RUNGS = (
     Rung(((0, 0),), 1.0, np.inf),
-    Rung(((0, 1), (0, 2)), 1 / 3, 1.8),
-    Rung(((0, 3), (0, 4)), 1 / 5, 2.3),
+    Rung(((0, 1), (0, 2)), 1 / 3, 1.7),
+    Rung(((0, 3), (0, 4)), 1 / 5, 1.9),
     Rung(tuple((1, k) for k in range(FOLDS)), 1 / 8, BUDGET),
 )
 

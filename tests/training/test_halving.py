@@ -35,7 +35,7 @@ def race(clips, inputs, best=()):
 
 @pytest.mark.parametrize(("clips", "inputs"), [(7000, 300), (7000, 3635), (2000, 3000), (200, 30)])
 @pytest.mark.parametrize("best", [(), (512, 64)])
-def test_all_of_it_costs_at_most_two_and_a_half_plain_trainings(clips, inputs, best):
+def test_all_of_it_costs_at_most_the_budget(clips, inputs, best):
     _, _, run = race(clips, inputs, best)
     assert 0.1 < run.spent <= BUDGET
 

@@ -167,7 +167,7 @@ def test_the_log_says_what_goes_on_and_what_was_chosen(study, capsys):
     select_once(study.root, study.data, TEXT, AblateOptions(out=study.root.uri), CLUSTER)
     out = capsys.readouterr().out
     assert "choosing among 21 settings" in out
-    assert "for at most 2.5 times what training the paper's model takes" in out
+    assert "for at most 2 times what training the paper's model takes" in out
     assert "s to go" in out
     (line,) = [line for line in out.splitlines() if line.endswith("<- chosen")]
     assert line.strip().startswith("linear, ")
