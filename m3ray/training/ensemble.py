@@ -22,7 +22,7 @@ from m3ray.training.member_weights import MemberRows, gather_members
 
 ENSEMBLE = "ensemble"
 _ALONE = 0.98  # an ensemble of which the MLP is so much adds nothing to it
-FEWEST = 10  # train clips; with fewer nothing can be told of weights
+FEWEST = 20  # train clips; of fewer, what is held out tells nothing of weights, nor whether anything was learned
 
 
 @dataclass(frozen=True)
