@@ -21,7 +21,7 @@ from m3ray.features.load import list_study_tiers
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
 from m3ray.pipelines.extraction.preflight import check_decoders, check_devices, check_storage, check_weights
-from m3ray.pipelines.extraction.run import compute_features, print_plan
+from m3ray.pipelines.extraction.run import ExtractionResult, compute_features, print_plan
 from m3ray.pipelines.extraction.version_checks import check_versions
 from m3ray.pipelines.finetuning.search import search_finetuning
 from m3ray.pipelines.finetuning.train import add_finetuning, choose_preset
@@ -106,18 +106,7 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
             study, main, tuned = run_tables(
                 job.root, done.catalogue, settings, resources, done.sources, settings.limits
             )
-        model = _choose_model(settings)
-        bundle = make_bundle(
-            study,
-            main,
-            done.configs,
-            done.sources,
-            "m3s",
-            job.name,
-            chosen_on_val=was_chosen_on_val(settings.config),
-            model=model,
-            fit=settings.fit,
-        )
+        bundle = _make_bundle(study, main, done, settings, "m3s", job.name)
         _save_bundle(job.root, bundle)
         if tuned is not None:
             _save_bundle(job.root, build_finetuned_bundle(study, tuned, bundle, "m3s-unfrozen"))
@@ -181,17 +170,7 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
             run_study(study, [variant], resources)
             rows = [variant, *train_beside(study, variant, resources, ensemble=needs_ensemble(settings))]
             trials = collect_trials(study, rows)
-            bundle = make_bundle(
-                study,
-                variant,
-                done.configs,
-                done.sources,
-                settings.name,
-                job.name,
-                chosen_on_val=was_chosen_on_val(settings.config),
-                model=_choose_model(settings),
-                fit=settings.fit,
-            )
+            bundle = _make_bundle(study, variant, done, settings, settings.name, job.name)
             if with_networks:
                 tuned = add_finetuning(study, variant, settings, done.sources, settings.limits, resources)
                 trials = collect_trials(study, [*rows, tuned])
@@ -290,6 +269,28 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
         with job.stage("predict"):
             score_root(bundle, workspace, root, job=job.name, delay=delay, over_time=over_time)
         check_reject_share(workspace, catalogue["clip_id"], settings)  # the others' scores are worth having in any case
+
+
+def _make_bundle(
+    study: Study,
+    variant: Variant,
+    done: ExtractionResult,
+    options: TrainOptions | ReproduceOptions,
+    name: str,
+    job: str,
+) -> Bundle:
+    """The bundle that a job's options ask for."""
+    return make_bundle(
+        study,
+        variant,
+        done.configs,
+        done.sources,
+        name,
+        job,
+        chosen_on_val=was_chosen_on_val(options.config),
+        model=_choose_model(options),
+        fit=options.fit,
+    )
 
 
 def _choose_model(options: TrainOptions | ReproduceOptions) -> ModelName:

@@ -73,7 +73,7 @@ def _add_distributions(root: Root, page: Page, sets: Sequence[DataSet]) -> None:
     caption = (
         "Truth and prediction of each full model on its val clips: distributions (left), and scores by rank (right), "
         "on one scale of memorability. A flatter prediction line means a model that dares less than the truth varies. "
-        "The predictions are the ensemble's, means over the runs, and so is the rho above them."
+        "The predictions are means over the runs, and the rho above them is theirs."
     )
     plot = figures.plot_distributions_beside({part.panel: part.read_distributions(target) for part in sets})
     alt = f"Histograms and rank plots of true and predicted memorability, for {_list(sets)}"

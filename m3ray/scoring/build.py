@@ -88,26 +88,34 @@ def make_bundle(  # noqa: PLR0913 - two of them are for the model alone
         scaling=Scaling(data.scaling.mean[columns], data.scaling.deviation[columns]),
         baseline=data.scaled[data.train][:, columns].mean(axis=0).astype(np.float32),
         residuals=calibration.residuals,
-        metadata=replace(
-            metadata,
-            seeds=list(chosen.seeds),
-            dropped_runs=list(chosen.dropped),
-            calibrated_on=calibration.source,
-            decay=None if decay is None else decay.as_json(),
-            trained_on={
-                **(metadata.trained_on or {}),
-                **on_val.measure(_weights_of_val(data)),
-            },
-            model=chosen.name,
-            model_summary=chosen.summary,
-            out_of_fold=chosen.found,
-            mixture=None if chosen.mixture is None else chosen.mixture.settings(),
-        ),
+        metadata=_add_model(metadata, chosen, calibration, decay, on_val.measure(_weights_of_val(data))),
         files=_read_artefacts(study.root, variant) | _record_clips(study, columns),
         intervals=calibration.fit(),
         calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
         decay_weights=None if decay is None else decay.weights,
         mixture=chosen.mixture,
+    )
+
+
+def _add_model(
+    metadata: BundleMetadata,
+    chosen: ChosenModel,
+    calibration: Calibration,
+    decay: DecayModel | None,
+    on_val: Mapping[str, float | None],
+) -> BundleMetadata:
+    """The metadata with what scores, and what was found of it."""
+    return replace(
+        metadata,
+        seeds=list(chosen.seeds),
+        dropped_runs=list(chosen.dropped),
+        calibrated_on=calibration.source,
+        decay=None if decay is None else decay.as_json(),
+        trained_on={**(metadata.trained_on or {}), **on_val},
+        model=chosen.name,
+        model_summary=chosen.summary,
+        out_of_fold=chosen.found,
+        mixture=None if chosen.mixture is None else chosen.mixture.settings(),
     )
 
 

@@ -15,12 +15,12 @@ from m3ray.model import StackedMLP
 from m3ray.model.mixture import MLP, Mixture
 from m3ray.scoring.diverged import describe_dropped, drop_runs, find_finite_runs, split_seeds
 from m3ray.study.regressor_results import OutOfFold
-from m3ray.study.regressors import MEMBERS, Member, explain_too_few, read_member
+from m3ray.study.regressors import MEMBERS, Member, explain_too_few, read_member, weigh_members_of
 from m3ray.study.store import is_trained, read_out_of_fold, read_trial_tensors
 from m3ray.study.study import Study
-from m3ray.study.trial import select_columns, select_truth
+from m3ray.study.trial import select_columns
 from m3ray.study.variants import Variant, regressor_variants
-from m3ray.training.ensemble import ENSEMBLE, EnsembleFit, fit_ensemble, make_mixture
+from m3ray.training.ensemble import ENSEMBLE, EnsembleFit, make_mixture
 
 logger = logging.getLogger(__name__)
 
@@ -183,10 +183,7 @@ def _fit(study: Study, runs: _Runs, members: Mapping[str, Member]) -> EnsembleFi
     folds = next((member.out_of_fold.folds for member in members.values()), np.empty(0))
     if runs.mlp is not None and runs.left_out is not None and len(runs.left_out.finite):
         predictions, folds = {MLP: runs.left_out.finite, **predictions}, runs.left_out.folds
-    scores, weights = select_truth(study.data, study.data.train)
-    truth = study.data.target.to_unit(scores.astype(np.float64))
-    groups = None if study.data.groups is None else study.data.groups[study.data.train]
-    return fit_ensemble(predictions, truth, folds, weights, {MLP: len(runs.seeds)}, groups)
+    return weigh_members_of(study.data, predictions, folds, len(runs.seeds))
 
 
 def _decide(found: EnsembleFit, runs: _Runs, model: ModelName) -> str:

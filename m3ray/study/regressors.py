@@ -178,6 +178,25 @@ def run_ensemble(
     return replace(result, settings=mixture.settings(), chosen=fit.as_json())
 
 
+def weigh_members_of(
+    data: StudyData, predictions: Mapping[str, np.ndarray], folds: np.ndarray, runs: int
+) -> EnsembleFit:
+    """Fit the weights of an ensemble's members on what they predict of the train split out of fold.
+
+    Args:
+        data: Data of the study, T train clips.
+        predictions: Name of each member to its predictions in the unit scale, (R', T).
+        folds: Fold of each train clip, (T,).
+        runs: Number of runs that the MLP has.
+    Returns:
+        The weights, and what was found of them.
+    """
+    scores, weights = select_truth(data, data.train)
+    truth = data.target.to_unit(scores.astype(np.float64))
+    groups = None if data.groups is None else data.groups[data.train]
+    return fit_ensemble(predictions, truth, folds, weights, {MLP: runs}, groups)
+
+
 def fit_mixture(
     data: StudyData,
     columns: np.ndarray,
@@ -199,10 +218,7 @@ def fit_mixture(
         StudyError: If no weights can be fitted, as where the MLP diverged in every fold.
     """
     predictions = {MLP: own.predictions, **{name: member.out_of_fold.predictions for name, member in members.items()}}
-    scores, weights = select_truth(data, data.train)
-    truth = data.target.to_unit(scores.astype(np.float64))
-    groups = None if data.groups is None else data.groups[data.train]
-    fit = fit_ensemble(predictions, truth, own.folds, weights, {MLP: len(mlp.weights[0])}, groups)
+    fit = weigh_members_of(data, predictions, own.folds, len(mlp.weights[0]))
     if fit.note is not None:
         raise StudyError(f"the ensemble: {fit.note}")
     scaled = np.ascontiguousarray(data.scaled[data.train][:, columns])
