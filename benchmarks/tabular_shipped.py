@@ -67,7 +67,7 @@ def load_texts(archive: Path | None, name: str, source: str, most: int | None = 
     """Sentences as TF-IDF and SVD to 300 numbers, and the mean of 20 people's ratings of each."""
     if archive is None:
         raise MissingPackageError("give --texts: pip download --no-deps --no-binary :all: vaderSentiment==3.3.2")
-    lines = [line.split("\t", 2) for line in _read_ratings(archive, name) if line.count("\t") >= 2]
+    lines = [line.split("\t", 2) for line in read_ratings(archive, name) if line.count("\t") >= 2]
     chosen = np.random.default_rng(0).permutation(len(lines))[:most]
     ids, means, texts = zip(*(lines[k] for k in chosen), strict=True)
     rows = _embed([html.unescape(t) for t in texts], TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True))
@@ -76,7 +76,8 @@ def load_texts(archive: Path | None, name: str, source: str, most: int | None = 
     return Table(rows, (np.array(means, float) + 4) / 8, make_vector(300), source, groups=groups)
 
 
-def _read_ratings(archive: Path, name: str) -> list[str]:
+def read_ratings(archive: Path, name: str) -> list[str]:
+    """Read the lines of one of VADER's files of rated sentences: an id, a mean rating and a sentence each."""
     with tarfile.open(archive) as outer:
         inner = next(m for m in outer.getnames() if m.endswith("hutto_ICWSM_2014.tar.gz"))
         content = outer.extractfile(inner)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=RootOptions)
+Parsed = TypeVar("Parsed")
 
 INTERRUPTED = 130
 # Old spellings of options, which go on working: a group with all that is in it, or one option of a group.
@@ -36,12 +37,21 @@ OLD_OPTIONS = {
 }
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MISSING_VALUE = re.compile(r"Missing value for argument '--(\S+)'")
+_MISSING_WORD = re.compile(r"Missing from (?P<program>.+?): (?P<name>[A-Z]+) (?P<text>.+) \(required\)")
+# A terminal without Unicode has such lines in place of a box.
+_RULE = re.compile(r"-{4,}")
 _BOX = str.maketrans(dict.fromkeys("╭╮╰╯│─┌┐└┘", " "))
 # What follows in tyro's box is help, which --help gives whole.
 _HELP = ("For full helptext", "Argument helptext")
 
 
-def main(options: type[T], job: Callable[[Request[T]], None], description: str) -> int:
+def main(
+    options: type[T],
+    job: Callable[[Request[T]], None],
+    description: str,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> int:
     """Run a job on the command line's options.
 
     An error is one line, the last one, after the job's result; its traceback is in the run's log.
@@ -50,6 +60,8 @@ def main(options: type[T], job: Callable[[Request[T]], None], description: str) 
         options: dataclass that the command line is made from.
         job: function that carries the checked request out.
         description: text that `--help` begins with.
+        arguments: command line, without the program's name; None: this process's.
+        program: what help calls the program; None: its file's name.
     Returns:
         The exit status. 0: done, perhaps with rejects, whose count is logged; 1: failed; 2: the request cannot be
         carried out; 130: Ctrl-C.
@@ -58,25 +70,65 @@ def main(options: type[T], job: Callable[[Request[T]], None], description: str) 
     configure_console()
     request: Request[T] | None = None
     try:
-        request = _read_request(options, description)
+        request = _read_request(options, description, sys.argv[1:] if arguments is None else arguments, program)
         job(request)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError as error:
         if request is not None:
             return _report_failure(options, request, error)
-        # Whoever read along is gone (`--help | head`); Python would complain once more as it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_reader()
         return 0
     except Exception as error:
         return _report_failure(options, request, error)
     return 0
 
 
-def _read_request(options: type[T], description: str) -> Request[T]:
+def run_command(action: Callable[[], int]) -> int:
+    """Run what is no job, and turn errors into one line and an exit status as `main` does.
+
+    Args:
+        action: function that gives its exit status.
+    Returns:
+        That status; 1 or 2 where it raised an error; 130: Ctrl-C; 0 where whoever read along is gone.
+    """
+    _tolerate_any_text()
+    try:
+        status = action()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _leave_reader()
+        return 0
+    except Exception as error:
+        return _print_failure(error)
+    return status
+
+
+def _leave_reader() -> None:
+    """Whoever read along is gone (`--help | head`); Python would complain once more as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_failure(error: Exception) -> int:
+    """Print an error that is no job's as one line; return the exit status."""
+    from m3ray.console import escape_unencodable, write_temporary_log
+    from m3ray.pipelines.runtime.failures import as_m3ray_error, as_traceback
+    from m3ray.storage.secrets import redact
+
+    failure = as_m3ray_error(error)
+    text = " ".join(str(failure).splitlines())
+    log = None if isinstance(error, M3RayError) else write_temporary_log(as_traceback(error))
+    text += f"; traceback in {log}" if log else ""
+    print(escape_unencodable(f"error: {redact(text)}", sys.stderr), file=sys.stderr, flush=True)
+    return failure.exit_status
+
+
+def _read_request(options: type[T], description: str, given: Sequence[str], program: str | None) -> Request[T]:
     """Options with the root's record in place of defaults, and all that was read while they were checked."""
-    arguments = rename_old_options(options, sys.argv[1:])
-    parsed = _parse_options(options, description, arguments)
+    arguments = rename_old_options(options, given)
+    parsed = parse_options(options, description, arguments, program=program)
     # Imported once the options are sound: --help then answers at once, and this line stands before anything is waited
     # for, be it imports, a bucket or a cluster.
     from m3ray.storage.secrets import redact
@@ -89,20 +141,40 @@ def _read_request(options: type[T], description: str) -> Request[T]:
     check_secrets(parsed)
     recorded = read_recorded_options(options, parsed.out)
     if recorded is not None:
-        parsed = _parse_options(options, description, arguments, recorded)
+        parsed = parse_options(options, description, arguments, recorded, program=program)
     request = check_request(parsed)
     if needs_ray(request.options):
         check_address(read_address())
     return request
 
 
-def _parse_options(options: type[T], description: str, arguments: Sequence[str], default: T | None = None) -> T:
-    """Raise ConfigError for arguments that are none of this job's."""
+def parse_options(
+    options: type[Parsed],
+    description: str,
+    arguments: Sequence[str],
+    default: Parsed | None = None,
+    *,
+    program: str | None = None,
+) -> Parsed:
+    """Make options from a command line.
+
+    Args:
+        options: dataclass that the command line is made from.
+        description: text that `--help` begins with; `--help-all` is the same.
+        arguments: command line, without the program's name.
+        default: options in place of the dataclass's defaults.
+        program: what help calls the program; None: its file's name.
+    Returns:
+        The options.
+    Raises:
+        ConfigError: If arguments are none of this command's.
+    """
     stderr = io.StringIO()
     defaults: dict[str, Any] = {} if default is None else {"default": default}
+    words = ["--help" if word == "--help-all" else word for word in arguments]
     try:
         with redirect_stderr(stderr):
-            return tyro.cli(options, description=description, args=arguments, **defaults)
+            return tyro.cli(options, prog=program, description=description, args=words, **defaults)
     except SystemExit as exit_request:
         if not exit_request.code:  # --help
             raise
@@ -153,7 +225,9 @@ def _option_type(options: type[Any], path: str) -> Any:
 
 
 def _explain(options: type[Any], message: str) -> str:
-    """Name the choices of an option that was given without its value, which tyro leaves out."""
+    """Say which word is missing; name the choices of an option without its value, which tyro leaves out."""
+    if word := _MISSING_WORD.fullmatch(message):
+        return f"{word['program']}: {word['name']} is missing: {word['text'].rstrip('.')}"
     option = _MISSING_VALUE.search(message)
     kind = None if option is None else _option_type(options, option[1])
     if option is None or get_origin(kind) is not Literal:
@@ -164,10 +238,11 @@ def _explain(options: type[Any], message: str) -> str:
 def _flatten_box(text: str) -> str:
     """What tyro draws a box around, as one line."""
     lines = []
-    for line in _COLOURS.sub("", text).translate(_BOX).splitlines():
+    for line in _RULE.sub("", _COLOURS.sub("", text)).translate(_BOX).splitlines():
         if line.strip().startswith(_HELP):
             break
         lines.append(line.strip())
+    lines = [line for line in lines if line]
     return " ".join(" ".join(lines[1:] or lines).split())
 
 

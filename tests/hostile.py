@@ -10,12 +10,14 @@ import socket
 import struct
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 
 import av
 import numpy as np
 import psutil
 from drawn import pictures
+from image_files import corners, encoded_image, exif, jpeg_says, png, png_chunk, png_rows, unread_images, webp_bomb
 
 from m3ray.video.encode import encode_clip
 
@@ -23,7 +25,7 @@ from m3ray.video.encode import encode_clip
 REASONS = {
     "empty_file", "not_a_video", "unreadable", "no_video_stream", "no_frames", "truncated", "damaged", "too_large",
     "too_long", "timed_out", "out_of_memory", "decoder_crashed", "decoder_error", "missing_file", "not_a_file",
-    "unreadable_file", "link_outside", "too_many_bytes",
+    "unreadable_file", "link_outside", "too_many_bytes", "unsupported_image",
 }  # fmt: skip
 
 
@@ -82,10 +84,12 @@ def make_corpus(folder: Path, canary: str) -> tuple[int, set[str]]:
     secret.write_bytes(encode_clip(pictures(5), 10))
     good = encode_clip(pictures(10), 10)
     named = _good_names(folder, good)
-    files = {**_texts(canary, secret), **_heads(), **_cuts(good), **_flips(good), **_lies(good)}
+    images, sound = _images(good, canary)
+    named |= sound
+    files = {**_texts(canary, secret), **_heads(), **_cuts(good), **_flips(good), **_lies(good), **images}
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    return len(files) + len(named) + _special(folder, secret), named
+    return len(files) + len(named - sound) + _special(folder, secret), named
 
 
 def _good_names(folder: Path, good: bytes) -> set[str]:
@@ -101,6 +105,39 @@ def _good_names(folder: Path, good: bytes) -> set[str]:
     with open(os.fsencode(folder) + b"/not\xff\xfeutf8.mp4", "wb") as file:
         file.write(good)
     return {*names, r"not\xff\xfeutf8.mp4"}
+
+
+def _images(clip: bytes, canary: str) -> tuple[dict[str, bytes], set[str]]:
+    """Images that lie, unpack to gigabytes or are none; and the names of those that must get their features."""
+    picture = corners()
+    jpeg, rows = encoded_image(picture, "JPEG"), png_rows(picture.reshape(64, -1))
+    bomb, wide = zlib.compress(bytes(64 << 20), 9), struct.pack("<II", 40, 100_000) + struct.pack("<I", 100_000)
+    sound = {
+        "photo.mp4": jpeg,
+        "clip.jpg": clip,
+        "png.jpg": encoded_image(picture),
+        "text-bomb.png": png(96, 64, 8, 2, rows, png_chunk(b"zTXt", b"a\0\0" + bomb)),
+        "profile-bomb.png": png(96, 64, 8, 2, rows, png_chunk(b"iCCP", b"a\0\0" + bomb)),
+        "zip-behind.jpg": jpeg + b"PK\x03\x04" + bytes(100),
+        "turned # 100% [ü].jpg": encoded_image(picture, "JPEG", exif=exif(7)),
+        "exif-loop.jpg": encoded_image(picture, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\x08"),
+        "wide.png": encoded_image(np.zeros((1, 60_000, 3), np.uint8)),
+    }
+    bad = {
+        "bomb.png": png(100_000, 100_000, 8, 2, b"\0"),
+        "bomb.jpg": jpeg_says(jpeg, 65_000, 65_000),
+        "bomb.webp": webp_bomb(1 << 14, 1 << 14),
+        "bomb.bmp": b"BM" + bytes(12) + wide + b"\1\0\x18\0" + bytes(200),
+        "rows-missing.jpg": jpeg_says(jpeg, 9_000, 9_000),
+        "cut.jpg": jpeg[: len(jpeg) // 2],
+        "cut.png": encoded_image(picture)[:-4],
+        "text.jpg": b"a text that is called .jpg\n" * 20,
+        "zip.png": b"PK\x03\x04" + bytes(100),
+        "empty.webp": b"",
+        "asks.png": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="http://{canary}/x.png"/></svg>'.encode(),
+        **{f"{name}.png": data for name, data in unread_images().items()},
+    }
+    return {**sound, **bad}, set(sound)
 
 
 def _texts(canary: str, secret: Path) -> dict[str, bytes]:

@@ -1,9 +1,13 @@
 """Lines on the console, and their copy for the run's record."""
 
+import io
 import logging
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+
+import pytest
 
 from m3ray import console
 from m3ray.console import (
@@ -11,8 +15,12 @@ from m3ray.console import (
     LineKeeper,
     configure_console,
     escape_unencodable,
+    is_verbose,
     log_details,
+    log_progress,
+    log_python_warnings,
     publish,
+    show_work,
     write_temporary_log,
 )
 
@@ -119,6 +127,116 @@ def test_a_line_bears_its_time_in_utc():
     keeper = LineKeeper()
     keeper.emit(record)
     assert keeper.lines == ["2027-01-15T08:00:00Z a line"]
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def open_terminal(monkeypatch):
+    """Function that makes standard output a terminal; pytest sets it anew between a fixture and its test."""
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "M3RAY_VERBOSE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def open_it():
+        stream = Terminal()
+        monkeypatch.setattr(sys, "stdout", stream)
+        return stream
+
+    return open_it
+
+
+ERASE = "\r\x1b[K"
+
+
+def test_in_a_terminal_progress_is_a_line_in_place(open_terminal):
+    terminal = open_terminal()
+    with LineKeeper() as keeper, show_work(lambda: "extract: 3/4"):
+        log_progress(logger, "extract: 2/4 done")
+        logger.info("a line")
+    assert terminal.getvalue() == f"{ERASE}extract: 3/4{ERASE}a line\n{ERASE}extract: 3/4{ERASE}"
+    assert lines_of(keeper) == ["extract: 2/4 done", "a line"]
+
+
+def test_elsewhere_progress_is_a_line(capsys):
+    with show_work(lambda: "extract: 3/4"):
+        log_progress(logger, "extract: 100 % of 4 done")
+    assert capsys.readouterr().out == "extract: 100 % of 4 done\n"
+
+
+def test_in_a_terminal_progress_of_no_work_that_is_shown_is_a_line(open_terminal):
+    terminal = open_terminal()
+    log_progress(logger, "2/4 done")
+    assert terminal.getvalue() == "2/4 done\n"
+
+
+def test_what_began_last_is_shown_and_ends_with_what_it_is_part_of(open_terminal):
+    terminal = open_terminal()
+    with show_work(lambda: "job"):
+        with show_work(lambda: "stage"):
+            publish(console.Work(str, begins=True))  # and nobody ends it
+        assert terminal.getvalue().endswith("job")
+    assert terminal.getvalue().endswith(ERASE)
+
+
+def test_an_interrupt_leaves_no_line_behind(open_terminal):
+    terminal = open_terminal()
+    with pytest.raises(KeyboardInterrupt), show_work(lambda: "extract: 3/4"):
+        raise KeyboardInterrupt
+    assert terminal.getvalue() == f"{ERASE}extract: 3/4{ERASE}"
+
+
+@pytest.mark.parametrize(("no_color", "expected"), [("", "\x1b[33ma warning\x1b[0m\n"), ("1", "a warning\n")])
+def test_warnings_are_yellow_in_a_terminal_unless_colours_are_off(open_terminal, monkeypatch, no_color, expected):
+    terminal = open_terminal()
+    monkeypatch.setenv("NO_COLOR", no_color)
+    logger.warning("a warning")
+    assert terminal.getvalue() == expected
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("M3RAY_VERBOSE", "1")])
+def test_a_terminal_without_a_line_in_place_has_plain_lines(open_terminal, monkeypatch, name, value):
+    terminal = open_terminal()
+    monkeypatch.setenv(name, value)
+    with show_work(lambda: "extract: 3/4"):
+        log_progress(logger, "extract: 2/4 done")
+        logger.warning("a warning")
+    assert terminal.getvalue() == "extract: 2/4 done\na warning\n"
+
+
+def test_verbose_is_asked_for_by_the_environment(monkeypatch):
+    for value, expected in (("1", True), ("0", False), ("", False)):
+        monkeypatch.setenv("M3RAY_VERBOSE", value)
+        assert is_verbose() is expected
+    monkeypatch.delenv("M3RAY_VERBOSE")
+    assert not is_verbose()
+
+
+def test_a_warning_of_python_s_goes_to_the_log(capsys, monkeypatch):
+    monkeypatch.delenv("M3RAY_VERBOSE", raising=False)
+    before = warnings.showwarning
+    with LineKeeper() as keeper, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with log_python_warnings():
+            warnings.warn("the array is not writable", UserWarning, stacklevel=1)
+    assert "UserWarning: the array is not writable" in lines_of(keeper)[0]
+    assert warnings.showwarning is before
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "")
+
+
+def test_a_warning_of_python_s_is_shown_where_the_user_asks_for_all(capsys, monkeypatch):
+    monkeypatch.setenv("M3RAY_VERBOSE", "1")
+    shown = []
+    monkeypatch.setattr(warnings, "showwarning", lambda *arguments: shown.append(str(arguments[0])))
+    with LineKeeper() as keeper, log_python_warnings():
+        warnings.showwarning(UserWarning("x"), UserWarning, "file.py", 1)
+    assert (shown, keeper.lines) == (["x"], [])
 
 
 def test_a_temporary_log_holds_any_text():

@@ -16,6 +16,8 @@ import yaml
 
 import m3ray
 from m3ray.cli import rename_old_options
+from m3ray.commands import catalogue
+from m3ray.commands.short_help import load_options
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
@@ -23,6 +25,7 @@ PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", *sort
 PACKAGES = {p.parent.relative_to(TOP).as_posix() for p in (TOP / "m3ray").rglob("__init__.py")}
 # Options of other programs that the pages name.
 FOREIGN = {"--upgrade", "--upgrade-package", "--require-hashes", "--no-deps", "--help", "--strict", "--working-dir"}
+FOREIGN |= {"--help-all", "--version", "--exclusive", "--shm-size", "--user"}
 
 
 def page_id(page):
@@ -153,6 +156,7 @@ def test_benchmarks_take_the_options_that_pages_show(page, script, arguments):
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_options_named_in_sentences_exist(page):
     known = {option for job in (TOP / "jobs").glob("*.py") for option in list_options(read_options_class(job))}
+    known |= {option for command in catalogue.COMMANDS.values() for option in list_options(load_options(command))}
     spans = re.findall(r"`(--[^`]*)`", page.read_text())
     named = {word for span in spans for word in re.findall(r"--[a-z][a-z0-9.-]*[a-z0-9]", span)} - FOREIGN
     old = {"--full", "--moments", "--limits.strikes"}
@@ -223,7 +227,9 @@ def list_pages(nav):
 
 def test_the_site_shows_every_page_and_is_strict():
     site = read_site()
-    assert sorted(list_pages(site["nav"])) == sorted(p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md"))
+    assert sorted(list_pages(site["nav"])) == sorted(
+        p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*") if p.suffix in (".md", ".ipynb")
+    )
     assert site["strict"] is True
     assert site["validation"]["links"]["anchors"] == "warn"
 

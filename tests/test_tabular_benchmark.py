@@ -1,11 +1,9 @@
 """benchmarks/tabular.py: its tables, its peers and its judgement, with numbers that can be reckoned in the head."""
 
-import io
-import tarfile
-
 import numpy as np
 import pytest
 import tabular
+from archives import pack
 from sklearn.svm import SVR
 from tabular import PEERS, Medians, Result, check_goals, judge, show_errors, show_goals, show_ranks
 from tabular_made import DEVIATION, MEAN, make_linear, make_scores, make_ties, make_tiny
@@ -73,21 +71,12 @@ def test_a_column_from_the_others_is_not_among_them():
 def test_sentences_of_one_review_are_a_group(tmp_path):
     """The layout of VADER's source package: an archive in an archive."""
     lines = "".join(f"{k // 3}_{k % 3}\t{k % 5 - 2}\tword{k % 7} word{k % 11} word{k % 13}\n" for k in range(330))
-    inner = pack("hutto_ICWSM_2014/some_GroundTruth.txt", lines.encode())
-    (tmp_path / "v.tar.gz").write_bytes(pack("v/additional_resources/hutto_ICWSM_2014.tar.gz", inner))
+    inner = pack({"hutto_ICWSM_2014/some_GroundTruth.txt": lines.encode()})
+    (tmp_path / "v.tar.gz").write_bytes(pack({"v/additional_resources/hutto_ICWSM_2014.tar.gz": inner}))
     table = load_texts(tmp_path / "v.tar.gz", "some", "reviews")
     assert len(table.rows) == 330
     assert sorted(np.bincount(table.groups)) == [3] * 110
     assert set(np.round(table.scores, 3)) == {0.25, 0.375, 0.5, 0.625, 0.75}  # -2 to 2 of -4 to 4
-
-
-def pack(name, content):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        entry = tarfile.TarInfo(name)
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return stream.getvalue()
 
 
 def test_a_table_that_nothing_ships_says_what_to_do():

@@ -13,11 +13,12 @@ from m3ray.study.trial import run_trial
 from m3ray.study.variants import full_model
 
 
-def train_study(folder, seeds=(0, 1), epochs=2, hidden=(8,), rows=40):
-    """A study of raw and scene on made-up clips, its full model, and what training that gave."""
+def train_study(folder, seeds=(0, 1), epochs=2, hidden=(8,), rows=40, tiers=("raw", "scene")):
+    """A study of raw and scene on made-up clips, its full model on `tiers` in order, and what training that gave."""
     root = made_root(folder, rows=rows)
-    variant = replace(full_model(("raw", "scene")), training=TrainConfig(hidden=hidden, epochs=epochs))
-    study = Study(root, "small", load_data(root, variant.tiers), tuple(seeds))
+    training = TrainConfig(hidden=hidden, epochs=epochs)
+    variant = replace(full_model(("raw", "scene")), tiers=tuple(tiers), training=training)
+    study = Study(root, "small", load_data(root, ("raw", "scene")), tuple(seeds))
     result = run_trial(variant, study.data, study.seeds, torch.device("cpu"))
     write_trial(study, variant, result)
     return study, variant, result

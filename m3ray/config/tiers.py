@@ -51,6 +51,8 @@ class SceneConfig:
 
     precision: Precision = "auto"
     """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
+    size: int | None = later(None)
+    """Height and width of the frame that the network sees, pixels, no more than the decoder's; none: the decoder's."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class EventConfig:
     """CSN-152 variant: interactions preserved (ip) or reduced (ir)."""
     precision: Precision = "auto"
     """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
+    size: int | None = later(None)
+    """Height and width of the frames that the network sees, pixels, no more than the decoder's; none: the decoder's."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ class VisionConfig:
 
     precision: Precision = "auto"
     """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
+
+
+@dataclass(frozen=True)
+class ImageNetworkConfig:
+    """Settings of networks of images: pretrained scorers, and those of timm and open_clip."""
+
+    precision: Precision = "auto"
+    """Precision of the network; auto: bfloat16 where all devices that compute it have units for it, else float32."""
+    frames: Literal["mean", "first"] = "mean"
+    """Frames that it looks at: the mean over about one a second, or a clip's first frame alone."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,16 @@ class SimilarityConfig:
 
 
 @dataclass(frozen=True)
+class CaptionsConfig:
+    """Settings of the captions tier, at most: a small train split has fewer."""
+
+    components: int = 300
+    """Numbers that a clip's captions become."""
+    terms: int = 20_000
+    """Words and pairs of neighbouring words that are told apart, the most frequent ones."""
+
+
+@dataclass(frozen=True)
 class FinetunedConfig:
     """Settings of a tier whose network was finetuned."""
 
@@ -128,5 +152,7 @@ class TierConfigs:
     scene: SceneConfig = field(default_factory=SceneConfig)
     event: EventConfig = field(default_factory=EventConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
+    image: ImageNetworkConfig = field(default_factory=ImageNetworkConfig, metadata=added_setting())
     finetuned: FinetunedConfig = field(default_factory=FinetunedConfig, metadata=json_key("tuned"))
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    captions: CaptionsConfig = field(default_factory=CaptionsConfig, metadata=added_setting())

@@ -10,10 +10,13 @@ import pyarrow.compute as pc
 
 from m3ray.datasets.clip_checks import check_leaks
 from m3ray.datasets.clip_contents import add_contents, is_content_column, read_canonical_folders
+from m3ray.datasets.duplicates import number_duplicates, read_duplicates
 from m3ray.datasets.given_splits import keep_absent_splits, read_given_splits
+from m3ray.datasets.groups import choose_group
 from m3ray.datasets.identity import video_keys
 from m3ray.datasets.known_contents import keep_older_contents
 from m3ray.datasets.splits import split_clips
+from m3ray.datasets.unsettled_splits import note_unsettled, read_settled_splits
 from m3ray.schema import CATALOGUE_FILE, LEARNED_KEY, feature_names
 from m3ray.storage.dataset_folders import UNKNOWN_ORIGIN, DatasetOrigin
 from m3ray.storage.root import Root
@@ -47,9 +50,49 @@ def make_catalogue(
     keys = video_keys(clips["uri"]) if videos is None else videos
     if origin.by == "hash":  # by their paths they were compared when they were listed
         check_leaks(clips, keys)
-    folders = (*origin.folders, root.uri)
-    split = split_clips(clips, read_given_splits(root), seed, keys, homes=folders, group=group)
+    split = _split(root, clips, read_given_splits(root), seed, keys, origin, group)
     return add_contents(split, root, origin)
+
+
+def _split(
+    root: Root,
+    clips: pa.Table,
+    earlier: pa.Table | None,
+    seed: int,
+    videos: pa.ChunkedArray,
+    origin: DatasetOrigin,
+    group: str | None,
+) -> pa.Table:
+    """Draw the splits of clips that have none, those that `group` keeps together as one."""
+    choice, homes = choose_group(group, clips.column_names), (*origin.folders, root.uri)
+    together = number_duplicates(read_duplicates(root), clips["clip_id"]) if choice.duplicates else None
+    return split_clips(clips, earlier, seed, videos, homes=homes, group=choice.column, together=together)
+
+
+def redraw_splits(
+    root: Root,
+    catalogue: pa.Table,
+    given: pa.ChunkedArray,
+    seed: int,
+    videos: pa.ChunkedArray,
+    origin: DatasetOrigin,
+    group: str | None,
+) -> pa.Table:
+    """Draw the splits once more, now that near duplicates are known; nothing is written.
+
+    Args:
+        root: root that holds the catalogue and the near duplicates.
+        catalogue: its catalogue, with what decoding learned.
+        given: the split that the data set gives each clip, null where it gives none; these stay.
+        seed: seed that missing splits are drawn with.
+        videos: which video each row is, from `video_keys`.
+        origin: where the data set lies.
+        group: what `--group` asks for.
+    Returns:
+        The catalogue. A split that a finished job gave stays, unless a near duplicate of the clip is in train.
+    """
+    listed = catalogue.set_column(catalogue.column_names.index("split"), "split", given)
+    return _split(root, listed, read_settled_splits(root), seed, videos, origin, group)
 
 
 def write_catalogue(
@@ -76,6 +119,8 @@ def write_catalogue(
     """
     table = make_catalogue(root, clips, seed, videos, origin, group)
     keep_older_contents(root, read_canonical_folders(table.schema))
+    if choose_group(group, clips.column_names).duplicates:
+        note_unsettled(root, table)
     keep_absent_splits(root, table)
     root.write_table(table, CATALOGUE_FILE)
     return table

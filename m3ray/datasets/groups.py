@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +13,36 @@ from m3ray.storage.columns import trim_text
 
 # What m3ray itself decides or predicts is no source.
 _NO_SOURCES = ("split", "score", "labels")
+DUPLICATES = "duplicates"
+"""What `--group` calls near duplicates, unless the catalogue has a column of that name."""
+
+
+@dataclass(frozen=True)
+class GroupChoice:
+    """What `--group` asks to keep on one side.
+
+    Args:
+        column: Column of the catalogue that names each clip's source; None: none does.
+        duplicates: Whether near duplicates stay together.
+    """
+
+    column: str | None = None
+    duplicates: bool = False
+
+
+def choose_group(group: str | None, columns: list[str]) -> GroupChoice:
+    """Tell a column from near duplicates: a column's own name comes first.
+
+    Args:
+        group: Value of `--group`: a column, `duplicates`, or `COLUMN,duplicates`.
+        columns: Columns of the catalogue.
+    Returns:
+        The choice; a column that is not there is returned as it was given.
+    """
+    if group is None or group in columns:
+        return GroupChoice(group)
+    column, comma, ending = group.rpartition(",")
+    return GroupChoice(column if comma else None, True) if ending == DUPLICATES else GroupChoice(group)
 
 
 def number_groups(column: pa.ChunkedArray) -> np.ndarray:
@@ -78,7 +110,7 @@ def check_groups(clips: pa.Table, group: str | None) -> tuple[str, ...]:
         ConfigError: If there is no such column, or its values cannot be names.
         SchemaError: If given splits divide a group; the message names it and two of its clips.
     """
-    if group is None:
+    if (group := choose_group(group, clips.column_names).column) is None:
         return ()
     if group not in clips.column_names or group in _NO_SOURCES:
         columns = ", ".join(name for name in clips.column_names if name not in _NO_SOURCES)

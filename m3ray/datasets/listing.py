@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from m3ray.config.datasets import Media
+from m3ray.datasets.media import UNREAD_IMAGES, Kind
 from m3ray.schema import REJECTS
 
 
@@ -42,17 +44,19 @@ def describe_counts(counts: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class FolderClip:
-    """A video of a folder.
+    """A video or image of a folder.
 
     Args:
         clip_id: path below the folder.
-        uri: path or URI of the video.
-        rejection: reason and message where the video must not be read; None where it may.
+        uri: path or URI of the file.
+        rejection: reason and message where the file must not be read; None where it may.
+        kind: what it is, by its name or its first bytes.
     """
 
     clip_id: str
     uri: str
     rejection: tuple[str, str] | None = None
+    kind: Kind = "videos"
 
 
 @dataclass
@@ -60,8 +64,8 @@ class SkippedFiles:
     """Counts of what a listing skips.
 
     Args:
-        endings: files that are no videos, by ending.
-        others: hidden files and links to folders, by kind.
+        endings: files that are no clips, by ending.
+        others: hidden files, links to folders, and clips that were not asked for, by kind.
         errors: one line for each folder that could not be read.
     """
 
@@ -70,7 +74,7 @@ class SkippedFiles:
     errors: list[str] = field(default_factory=list)
 
     def add(self, name: str) -> None:
-        """Count a file that is no video.
+        """Count a file that is no clip.
 
         Args:
             name: name of the file, without its folder.
@@ -78,9 +82,22 @@ class SkippedFiles:
         stem, dot, ending = name.rpartition(".")
         self.endings[f".{ending.lower()}" if dot and stem else "without an ending"] += 1
 
+    def leave_out(self, kind: Kind, media: Media) -> None:
+        """Count a clip that was not asked for.
+
+        Args:
+            kind: what it is.
+            media: what was asked for.
+        """
+        self.others[f"{kind} (--media {media})"] += 1
+
     def notes(self) -> tuple[str, ...]:
         """A line for the user, or none where nothing was skipped."""
         what = [f"{describe_counts(self.endings)} (no videos, by name or content)"] if self.endings else []
+        unread = Counter({end: n for end, n in self.endings.items() if end[1:] in UNREAD_IMAGES})
+        what += [f"images of kinds that are not read: {describe_counts(unread)}: convert them to JPEG or PNG"] * any(
+            unread
+        )
         what += [describe_counts(self.others)] if self.others else []
         what += [f"{len(self.errors)} folders that cannot be read ({self.errors[0]})"] if self.errors else []
         total = self.endings.total() + self.others.total() + len(self.errors)

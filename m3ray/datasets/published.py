@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from m3ray.datasets.folder import find_named_videos
+from m3ray.datasets.media import Kind
 from m3ray.errors import SchemaError
 from m3ray.schema import SPLITS, Clip
 from m3ray.storage.columns import MISSING_NUMBERS, parse_number
@@ -244,18 +245,19 @@ def drop_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], int]:
 
 
 def summarise_clips(
-    dataset: str, clips: Sequence[Clip], missing: Sequence[str], repeats: int, score: str
+    dataset: str, clips: Sequence[Clip], missing: Sequence[str], repeats: int, score: str, kind: Kind = "videos"
 ) -> tuple[str, ...]:
     """Summarise the clips of a data set in lines for the user.
 
     Args:
         dataset: name of the data set.
         clips: clips that were listed.
-        missing: names of videos that do not exist.
+        missing: names of videos or images that do not exist.
         repeats: number of repeated rows that were dropped.
         score: name of the column that the scores were taken from.
+        kind: what the clips are.
     Returns:
-        A line of counts, and one more where videos are missing.
+        A line of counts, and one more where videos or images are missing.
     """
     splits = Counter(clip.split or "without split" for clip in clips)
     scores = [clip.score for clip in clips if clip.score is not None]
@@ -268,5 +270,5 @@ def summarise_clips(
     ]
     if missing:
         named = ", ".join(missing[:_MOST_NAMED]) + (", ..." if len(missing) > _MOST_NAMED else "")
-        lines.append(f"{dataset}: {len(missing)} of {len(clips)} videos are missing: {named}")
+        lines.append(f"{dataset}: {len(missing)} of {len(clips)} {kind} are missing: {named}")
     return tuple(lines)

@@ -10,12 +10,16 @@ import pyarrow.compute as pc
 
 from m3ray.config import ReadConfig
 from m3ray.datasets.demo import CLIPS, make_demo
+from m3ray.datasets.figrim import list_figrim
 from m3ray.datasets.folder import read_folder
 from m3ray.datasets.groups import check_groups
+from m3ray.datasets.lamem import list_lamem
 from m3ray.datasets.listing import Listing
+from m3ray.datasets.memcat import list_memcat
 from m3ray.datasets.memento10k import list_memento10k
 from m3ray.datasets.memory_measures import complete_memory
 from m3ray.datasets.table import read_table
+from m3ray.datasets.things import list_things
 from m3ray.datasets.videomem import list_videomem
 from m3ray.errors import ConfigError, SchemaError
 from m3ray.schema import catalogue_table
@@ -65,6 +69,8 @@ def _list_as_given(
     if dataset == "demo":
         clips = make_demo(root, limit or CLIPS, seed, write=write)
         return Listing(catalogue_table(clips), (_DEMO_NOTE.format(clips=len(clips)),))
+    if read.media != "all" and dataset != "folder":
+        raise ConfigError(f"--media {read.media}: chooses among the files of a folder, and --dataset is {dataset}")
     if source is None:
         raise ConfigError(f"--dataset {dataset} needs --root: the folder or file to read")
     try:
@@ -92,8 +98,14 @@ def _limit_listing(listing: Listing, limit: int) -> Listing:
 
 
 LISTERS: dict[str, Callable[[str, ReadConfig], Listing]] = {
-    "folder": lambda source, _: read_folder(source),
+    "folder": lambda source, read: read_folder(source, read.media),
     "table": lambda source, _: read_table(source),
     "memento10k": list_memento10k,
     "videomem": list_videomem,
+    "lamem": list_lamem,
+    "memcat": list_memcat,
+    "figrim": list_figrim,
+    "things": list_things,
 }
+PUBLISHED = tuple(name for name in LISTERS if name not in ("folder", "table"))
+"""Data sets that are read as they are given out."""

@@ -34,6 +34,7 @@ def split_clips(
     *,
     homes: Sequence[str | None] = (),
     group: str | None = None,
+    together: np.ndarray | None = None,
 ) -> pa.Table:
     """Give each clip without a split one: its video's if that has one, else train or val, drawn by hash, 80/20.
 
@@ -43,7 +44,9 @@ def split_clips(
     by hash are taken into it; then likewise into val, of the scored ones that train can spare: nothing else needs it.
 
     With `group`, all clips of one source go where one of them is, and are drawn as one; a source that an earlier draw
-    divided, as it knew of no groups, is drawn anew.
+    divided, as it knew of no groups, is drawn anew. With `together`, so do clips of one number; those that an earlier
+    draw divided go to the first of train, val and test, so that what has trained a model does not judge the next one,
+    unless that would leave less than half of val.
 
     Args:
         clips: the catalogue's columns; `split` and `score` may be null.
@@ -51,23 +54,26 @@ def split_clips(
         seed: seed of the draw.
         videos: which video each row is, from `video_keys`; None compares paths.
         homes: folders or tables of the data set; a video below one is drawn by its path there.
-        group: column that names each clip's source; None: clips are not grouped.
+        group: column that names each clip's source; None: clips are not grouped by one.
+        together: number of each row's near duplicates, from 0; None: they are not kept together.
     Returns:
         The clips, each with a split of `m3ray.schema.SPLITS`.
     """
     keys = video_keys(clips["uri"]) if videos is None else videos
     numbers = number_videos(keys)
-    units = numbers if group is None else join_numbers(numbers, number_groups(clips[group]))
+    sources = numbers if group is None else join_numbers(numbers, number_groups(clips[group]))
+    units = sources if together is None else join_numbers(sources, together)
     ranks = _share_ranks(_ranks(clips["split"]), numbers)
     ranks = np.where(ranks < _NONE, ranks, _share_ranks(ranks, units))
     if earlier is not None and (ranks == _NONE).any():
         earlier_ranks = _share_ranks(_ranks(_earlier_splits(clips, keys, earlier)), numbers)
-        ranks = np.where(ranks < _NONE, ranks, _share_undivided(earlier_ranks, units))
+        ranks = np.where(ranks < _NONE, ranks, _join_earlier(_share_undivided(earlier_ranks, sources), units))
     if (ranks == _NONE).any():
         names, scored = _draw_names(clips, keys, homes), pc.is_valid(clips["score"]).to_numpy()
         if group is not None:
             names = pc.coalesce(_name_sources(clips[group]).cast(names.type), names)
-        ranks = _draw_ranks(ranks, names, scored, units, seed, is_grouped=group is not None)
+        is_grouped = group is not None or together is not None
+        ranks = _draw_ranks(ranks, names, scored, units, seed, is_grouped=is_grouped)
     splits = pa.array(SPLITS).take(pa.array(ranks))
     return clips.set_column(clips.column_names.index("split"), "split", splits)
 
@@ -118,6 +124,16 @@ def _share_undivided(ranks: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """The rank that the rows of each unit share; beyond SPLITS where no row has one, or two have different ones."""
     lowest, highest = _share_ranks(ranks, numbers), -_share_ranks(np.where(ranks < _NONE, -ranks, _NONE), numbers)
     return np.where(lowest == highest, lowest, _NONE)
+
+
+def _join_earlier(ranks: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """The earlier rank of each row, shared with its near duplicates; those that it divides go to the first one.
+
+    Where that would leave less than half of val, they have none, and are drawn anew: a study needs both sides.
+    """
+    joined = _share_ranks(ranks, units)
+    is_emptied = 2 * (joined == _VAL).sum() < (ranks == _VAL).sum()
+    return _share_undivided(ranks, units) if is_emptied else joined
 
 
 def _earlier_splits(clips: pa.Table, keys: pa.ChunkedArray, earlier: pa.Table) -> pa.ChunkedArray:

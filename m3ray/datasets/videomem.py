@@ -1,4 +1,8 @@
-"""VideoMem (Cohendet et al. 2019): `ground-truth*.csv`, videos `*.webm`, splits from files."""
+"""VideoMem (Cohendet et al. 2019): `ground-truth*.csv`, videos `*.webm`, splits from files.
+
+Captions stand beside the ground truth, in `*video-captions.txt`: a line a video, its name, a tab or space, and a
+caption whose words have hyphens between.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from m3ray.datasets.published import (
 )
 from m3ray.datasets.published_splits import read_splits
 from m3ray.errors import SchemaError
-from m3ray.schema import Clip, catalogue_table
+from m3ray.schema import CAPTIONS, Clip, catalogue_table
 from m3ray.storage.root import Root
 
 # Column of a score to the column of the number of viewers behind it.
@@ -30,7 +34,7 @@ TERMS = {
 
 
 def list_videomem(source: str, read: ReadConfig) -> Listing:
-    """List the clips of VideoMem, with the other target and both numbers of annotations as columns.
+    """List the clips of VideoMem, with the other target, both numbers of annotations, and captions as columns.
 
     The annotations of the chosen target are its `responses` too.
 
@@ -48,6 +52,7 @@ def list_videomem(source: str, read: ReadConfig) -> Listing:
     column, responses = TERMS["long" if read.target == "long" else "short"]
     clips = [clip for name in names for clip in _read_clips(root, name, column, responses, notes)]
     clips, repeats = drop_repeats(clips)
+    clips = _add_captions(root, clips)
     if read.splits is not None:
         clips = _assign_splits(clips, read.splits)
     below = read.videos or root.uri
@@ -89,8 +94,21 @@ def _read_clips(root: Root, name: str, column: str, responses: str, notes: list[
     return clips
 
 
+def _add_captions(root: Root, clips: list[Clip]) -> list[Clip]:
+    """Add the captions that stand beside the ground truth; the clips as they are where there are none."""
+    names = [name for name in root.list_names(suffix=".txt") if name.lower().endswith("video-captions.txt")]
+    lines = [line for name in names for line in root.read_bytes(name).decode("utf-8-sig").splitlines()]
+    pairs = [line.split(maxsplit=1) for line in lines]
+    captions: dict[str, list[str]] = {}
+    for key, text in (pair for pair in pairs if len(pair) == 2):
+        captions.setdefault(_split_key(key), []).append(text.replace("-", " ").strip())
+    if not captions:
+        return clips
+    return [replace(c, extra={**c.extra, CAPTIONS: captions.get(_split_key(c.clip_id), [])}) for c in clips]
+
+
 def _split_key(name: str) -> str:
-    """What a video is known by in files of splits: its name without folder and ending, or its number alone."""
+    """What a video is known by in other files: its name without folder and ending, or its number alone."""
     stem = name.lower().replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
     number = stem.removeprefix("video")
     return f"video{int(number)}" if number.isdecimal() else stem

@@ -17,7 +17,7 @@ from m3ray.features.dataset import StudyData
 from m3ray.features.matrix import MAX_MISSING, Block, join_tiers, make_block
 from m3ray.features.target import SCORE
 from m3ray.features.target_columns import check_columns, name_target, read_groups, read_responses
-from m3ray.schema import CONTENT, SIMILARITY
+from m3ray.schema import CONTENT, PRETRAINED, SIMILARITY, is_captions
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
@@ -61,7 +61,8 @@ def load_data(
         allow_missing: Whether more than 5 % of the scored clips may lack a tier without having been rejected.
         target: Column of the catalogue that is to be predicted; `short` and `long` are the score's two readings.
         weigh: `responses`: clips weigh by the number of viewers behind them; `none`: all weigh the same.
-        group: Column of the catalogue whose equal values are one source; None: each clip is its own.
+        group: Value of `--group`: a column whose equal values are one source, or near duplicates; None: each clip is a
+            source of its own.
     Returns:
         The features and scores of the clips that have all tiers.
     Raises:
@@ -84,7 +85,7 @@ def load_data(
         rows["split"].tolist(),
         target,
         read_responses(catalogue, features.clip_ids, target),
-        None if group is None else read_groups(catalogue, features.clip_ids, group),
+        read_groups(catalogue, features.clip_ids, group, root),
         weigh=weigh == "responses",
     )
     folders = {tier: index[tier].folder for tier in tiers}
@@ -143,18 +144,22 @@ def _read_contents(root: Root, folders: Iterable[str], ids: Sequence[str]) -> li
     return [contents]
 
 
-def list_study_tiers(root: Root) -> list[str]:
+def list_study_tiers(root: Root, named: Sequence[str] = ()) -> list[str]:
     """List the tiers that a study on a root may see.
 
     Args:
         root: Root that holds the features.
+        named: Tiers that the job names: pretrained scorers, which stand beside a model, are seen where they are named.
     Returns:
-        Names of the computed tiers, of the user's, of similarity and of its other measures, in this order.
+        Names of the computed tiers, of pretrained scorers, of captions, of the user's tiers, of similarity and of its
+        other measures, in this order.
     """
     index = read_tier_index(root)
     own = (tier for tier, entry in index.items() if entry.user_provided)
-    computed = [tier for tier in select_computed(index) if not tier.startswith(FINETUNED_PREFIX)]
-    return [*computed, *own, *(tier for tier in index if tier.partition(":")[0] == SIMILARITY)]
+    computed = [t for t in select_computed(index) if not t.startswith(FINETUNED_PREFIX) and t not in PRETRAINED]
+    scorers = [tier for tier in PRETRAINED if tier in index and tier in named]
+    captions = (tier for tier, entry in index.items() if is_captions(tier) and not entry.user_provided)
+    return [*computed, *scorers, *captions, *own, *(tier for tier in index if tier.partition(":")[0] == SIMILARITY)]
 
 
 def _read_block(root: Root, tier: str, index: Mapping[str, TierEntry]) -> tuple[Block, np.ndarray, list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from m3ray.errors import FeatureError
+from m3ray.schema import PRETRAINED, is_captions
 from m3ray.storage.vector_columns import column_values
 
 # The paper normalises raw and similarity features; pooled network features stay as they are.
@@ -107,6 +108,9 @@ def make_block(
     if user_scaled is not None:
         widths = tuple(part.shape[1] for part in parts) if user_scaled else ()
         return Block(tier, tuple(column_names), user_scaled, widths), matrix
+    # A score, its spread and a vector; or captions' vector: the ratios between the vector's directions stay.
+    if tier in PRETRAINED or is_captions(tier):
+        return Block(tier, tuple(column_names), True, tuple(part.shape[1] for part in parts)), matrix
     scaled = tier.partition(":")[0] in SCALED and not one_hot
     return Block(tier, tuple(names or column_names), scaled), matrix
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.datasets.groups import number_groups
+from m3ray.datasets.duplicates import number_sources
+from m3ray.datasets.groups import choose_group
 from m3ray.errors import ConfigError
 from m3ray.features.target import SCORE, TARGETS
 from m3ray.storage.root import Root
@@ -110,21 +111,26 @@ def read_numbers(catalogue: pa.Table, ids: Sequence[str], column: str) -> np.nda
     return catalogue[column].cast(pa.float64()).to_numpy()[_find_ids(catalogue, ids)]
 
 
-def read_groups(catalogue: pa.Table, ids: Sequence[str], column: str) -> np.ndarray:
+def read_groups(
+    catalogue: pa.Table, ids: Sequence[str], group: str | None, root: Root | None = None
+) -> np.ndarray | None:
     """Number the sources of clips, of which no two splits may share one.
 
     Args:
         catalogue: Clips and their columns.
         ids: Ids of N clips.
-        column: Column whose equal values are one source.
+        group: Value of `--group`: a column whose equal values are one source, or near duplicates.
+        root: Root that has the clips' near duplicates; None: none does.
     Returns:
-        A number for each source, (N,), int64; a clip without a value is a source of its own.
+        A number for each source, (N,), int64; a clip without a value is a source of its own. None: all are.
     Raises:
         ConfigError: If the catalogue lacks the column.
     """
-    if column not in catalogue.column_names:
+    column = choose_group(group, catalogue.column_names).column
+    if column is not None and column not in catalogue.column_names:
         raise ConfigError(f"--group {column}: there is no such column: choose from {', '.join(catalogue.column_names)}")
-    return number_groups(catalogue[column])[_find_ids(catalogue, ids)]
+    numbers = number_sources(root, catalogue, group)
+    return None if numbers is None else numbers[_find_ids(catalogue, ids)]
 
 
 def _find_ids(catalogue: pa.Table, ids: Sequence[str]) -> np.ndarray:

@@ -101,7 +101,7 @@ class Mixture:
     @torch.inference_mode()
     def _predict_runs(self, scaled: np.ndarray) -> np.ndarray:
         assert self.mlp is not None
-        outputs = self.mlp(torch.from_numpy(np.ascontiguousarray(scaled, np.float32))).double().numpy()
+        outputs = self.mlp(torch.tensor(np.asarray(scaled, np.float32))).double().numpy()
         return outputs if self.offsets is None else outputs - self.offsets[:, None]
 
     def align_runs(self, scaled: np.ndarray, mean: float) -> Mixture:

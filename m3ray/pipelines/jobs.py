@@ -18,19 +18,15 @@ from m3ray.config.options import (
     TuneOptions,
 )
 from m3ray.features.load import list_study_tiers
-from m3ray.pipelines.extraction import planning
-from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
-from m3ray.pipelines.extraction.preflight import check_decoders, check_devices, check_storage, check_weights
-from m3ray.pipelines.extraction.run import ExtractionResult, compute_features, print_plan
-from m3ray.pipelines.extraction.version_checks import check_versions
+from m3ray.pipelines.extraction.preflight import check_devices
+from m3ray.pipelines.extraction.run import ExtractionResult, compute_features
 from m3ray.pipelines.finetuning.search import search_finetuning
 from m3ray.pipelines.finetuning.train import add_finetuning, choose_preset
 from m3ray.pipelines.finetuning.weights import find_weights
 from m3ray.pipelines.runtime.cluster import connect_cluster
 from m3ray.pipelines.runtime.job import run_job
+from m3ray.pipelines.scoring import predict as scoring
 from m3ray.pipelines.scoring.evaluate import evaluate_all
-from m3ray.pipelines.scoring.new_clips import find_workspace, write_new_catalogue
-from m3ray.pipelines.scoring.over_time import compute_windows, make_curves
 from m3ray.pipelines.study.ablation import run_study
 from m3ray.pipelines.study.cautions import log_bundle_cautions, log_training_cautions
 from m3ray.pipelines.study.folds import check_enough_clips, check_root_clips
@@ -39,15 +35,16 @@ from m3ray.pipelines.study.regressors import needs_ensemble, train_beside
 from m3ray.pipelines.study.search import find_baselines, search_settings
 from m3ray.pipelines.study.tables import fit_similarity, has_scores, make_seeds, run_tables
 from m3ray.pipelines.study.targets import load_study_data
+from m3ray.request.baselines import list_computed
 from m3ray.request.checks import Request, check_request
 from m3ray.request.settings import find_row_training, read_training
-from m3ray.schema import SIMILARITY
+from m3ray.schema import CAPTIONS, SIMILARITY
 from m3ray.scoring.build import make_bundle
 from m3ray.scoring.bundle import Bundle, describe_bundle
 from m3ray.scoring.finetuned_bundle import build_finetuned_bundle
 from m3ray.scoring.model_choice import ModelName
-from m3ray.scoring.score_root import check_user_tiers, choose_path, score_clips, score_root
-from m3ray.scoring.scorer import make_bundle_tiers
+from m3ray.scoring.score_root import score_root
+from m3ray.scoring.what_if import save_what_if
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.ownership import STUDY, claim_study
 from m3ray.storage.root import Root
@@ -55,7 +52,7 @@ from m3ray.study.store import collect_trials
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant, full_model, order_tiers
 from m3ray.tiers.factory import select_computed
-from m3ray.tiers.user import store_user_tier, user_tiers
+from m3ray.tiers.user import user_tiers
 from m3ray.training.config_file import was_chosen_on_val
 
 logger = logging.getLogger(__name__)
@@ -89,7 +86,8 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
     ):
         if request.listing is not None and not has_scores(request.listing.table):
             logger.info("study: no clip has a score: their features are computed, and nothing is trained")
-        done = compute_features(job, request, resources)
+        computed = replace(request, options=replace(settings, tiers=list_computed(settings)))
+        done = compute_features(job, computed, resources)
         if done is None:
             return
         with job.stage("similarity"):
@@ -108,6 +106,7 @@ def reproduce(options: ReproduceOptions | Request[ReproduceOptions]) -> None:
             )
         bundle = _make_bundle(study, main, done, settings, "m3s", job.name)
         _save_bundle(job.root, bundle)
+        save_what_if(study, main, bundle)
         if tuned is not None:
             _save_bundle(job.root, build_finetuned_bundle(study, tuned, bundle, "m3s-unfrozen"))
         with job.stage("predict"):
@@ -130,7 +129,8 @@ def ablate(options: AblateOptions | Request[AblateOptions]) -> None:
             return
         with connect_cluster(settings.compute, job.meter, dashboard=with_networks) as resources, job.stage("study"):
             claim_study(job.root, STUDY, job.name)
-            run_tables(job.root, read_catalogue(job.root), settings, resources, {}, settings.limits)
+            study, main, _ = run_tables(job.root, read_catalogue(job.root), settings, resources, {}, settings.limits)
+            save_what_if(study, main)
 
 
 def train(options: TrainOptions | Request[TrainOptions]) -> None:
@@ -147,7 +147,7 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
         connect_cluster(settings.compute, job.meter, dashboard=with_networks, dry=dry) as resources,
     ):
         from_files = [tier.name for tier in request.user_tiers]
-        own = [tier for tier in settings.tiers if tier in (*from_files, *user_tiers(job.root))]
+        own = [tier for tier in settings.tiers if tier in (CAPTIONS, *from_files, *user_tiers(job.root))]
         for unused in set(from_files) - set(own):
             logger.info(
                 f"train: tier {unused} was given by --tier, but --tiers does not name it: the model does not see it"
@@ -162,7 +162,7 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
                 fit_similarity(job.root, [*wanted, *own], done, resources, needed=True)
         claim_study(job.root, settings.name, job.name)
         with job.stage("study"):
-            seen = order_tiers(settings.tiers, list_study_tiers(job.root))
+            seen = order_tiers(settings.tiers, list_study_tiers(job.root, settings.tiers))
             variant = Variant(settings.name, seen, training=read_training(settings))
             loaded = load_study_data(job.root, variant.tiers, settings)
             variant = replace(variant, training=choose_training(job.root, loaded, variant, settings, resources))
@@ -171,6 +171,7 @@ def train(options: TrainOptions | Request[TrainOptions]) -> None:
             rows = [variant, *train_beside(study, variant, resources, ensemble=needs_ensemble(settings))]
             trials = collect_trials(study, rows)
             bundle = _make_bundle(study, variant, done, settings, settings.name, job.name)
+            save_what_if(study, variant, bundle)
             if with_networks:
                 tuned = add_finetuning(study, variant, settings, done.sources, settings.limits, resources)
                 trials = collect_trials(study, [*rows, tuned])
@@ -189,7 +190,7 @@ def tune(options: TuneOptions | Request[TuneOptions]) -> None:
     settings = check_request(options).options
     with_networks = settings.unfrozen != "none"
     with run_job("tune", settings) as job:
-        held = list_study_tiers(job.root)
+        held = list_study_tiers(job.root, settings.tiers)
         variant = full_model(order_tiers(settings.tiers or held, held))
         training = find_row_training(job.root, settings.preset)(variant.training)
         variant = replace(variant, training=replace(training, epochs=settings.epochs))
@@ -232,43 +233,7 @@ def predict(options: PredictOptions | Request[PredictOptions]) -> None:
     Args:
         options: options of the job, or the request that was made of them.
     """
-    request = check_request(options)
-    settings, dry = request.options, request.options.dry_run
-    bundle = Bundle.load(settings.bundle or Root(settings.out).display("models", "m3s"))
-    configs, tiers = make_bundle_tiers(bundle)
-    check_user_tiers(bundle, request.user_tiers)
-    with run_job("predict", settings) as job, connect_cluster(settings.compute, job.meter, dry=dry) as resources:
-        logger.info(f"predict: {describe_bundle(bundle)}")
-        check_devices(resources, settings.compute)
-        root, workspace = job.root, find_workspace(job.root, request)
-        job.workspace = workspace
-        check_storage(workspace)
-        choose_path(bundle, workspace, root)  # a file of somebody else's is told now, not when the scores are there
-        delay = None if settings.delay is None else (settings.delay, settings.delay_base)
-        catalogue = write_new_catalogue(workspace, request)
-        for tier in request.user_tiers:
-            logger.info(
-                store_user_tier(workspace, tier, catalogue["clip_id"].to_pylist(), allow_missing=settings.allow_missing)
-            )
-        if not tiers:
-            if not dry:
-                score_root(bundle, workspace, root, job=job.name, delay=delay)
-            return
-        check_decoders(configs.decode, settings.limits)
-        check_weights(tiers)
-        plan = planning.plan(workspace, catalogue, tiers, configs, retry=settings.retry_rejects)
-        if dry:
-            check_versions(plan, settings.compute, resources, mix=settings.mix_versions)
-            print_plan(plan)
-            return
-        catalogue = compute_missing(plan, catalogue, configs, settings, resources, job=job)
-        over_time = None
-        if settings.over_time:
-            windows = compute_windows(workspace, tiers, configs, settings, settings.sliding_windows, resources)
-            over_time = make_curves(windows, configs.decode.fps, score_clips(bundle, windows))
-        with job.stage("predict"):
-            score_root(bundle, workspace, root, job=job.name, delay=delay, over_time=over_time)
-        check_reject_share(workspace, catalogue["clip_id"], settings)  # the others' scores are worth having in any case
+    scoring.predict(options)
 
 
 def _make_bundle(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from m3ray.reports import figures
 from m3ray.reports.beside_data import DataSet, read_data_sets
 from m3ray.reports.page import make_environment
 from m3ray.reports.page_content import Page
 from m3ray.reports.style import house_style
-from m3ray.reports.tables import study as printed
+from m3ray.reports.tables.notes import NOTE
 from m3ray.storage.root import Root
 
 PAGE_FILE = "beside.html"
@@ -32,7 +33,7 @@ def build_report_beside(outs: Sequence[str]) -> str:
     with house_style():
         for add in (_add_curves, _add_pairs, _add_distributions):
             add(first, page, sets)
-    html = make_environment().get_template(PAGE_FILE).render(sets=sets, figures=page.figures, note=printed.NOTE)
+    html = make_environment().get_template(PAGE_FILE).render(sets=sets, page=page, note=NOTE)
     first.write_bytes(html.encode(), "report", PAGE_FILE)
     address = first.display("report", PAGE_FILE)
     print(f"report: {address}: {', '.join(part.name for part in sets)}; in the report of the first root", flush=True)
@@ -50,9 +51,11 @@ def _add_curves(root: Root, page: Page, sets: Sequence[DataSet]) -> None:
         "Validation Spearman by epoch: mean over runs, band of one standard deviation where there are several; a dot "
         "marks each variant's best epoch. A variant has one colour in all panels; each has its own scale."
     )
-    plot = figures.plot_curves_beside({part.panel: part.read_curves(target) for part in sets})
+    panels, title = {part.panel: part.read_curves(target) for part in sets}, "Figure 2. Validation curves"
+    if _explain_nothing(page, panels, title):
+        return
     alt = f"Line charts of validation rank correlation by epoch, for {_list(sets)}"
-    page.add_figure(root, plot, _KEY.format(2), "Figure 2. Validation curves", caption, alt)
+    page.add_figure(root, figures.plot_curves_beside(panels), _KEY.format(2), title, caption, alt)
 
 
 def _add_pairs(root: Root, page: Page, sets: Sequence[DataSet]) -> None:
@@ -62,10 +65,11 @@ def _add_pairs(root: Root, page: Page, sets: Sequence[DataSet]) -> None:
         "Pearson's r and p in each cell (HOG is a vector and is left out). Look along the rows of the score: do the "
         "same features matter?"
     )
-    plot = figures.plot_pairs_beside({part.name: part.read_pairs(score) for part in sets})
+    panels, title = {part.name: part.read_pairs(score) for part in sets}, "Figure 6. Raw features and memorability"
+    if _explain_nothing(page, panels, title):
+        return
     alt = f"Grids of scatter plots and densities of raw features and memorability, for {_list(sets)}"
-    title = "Figure 6. Raw features and memorability"
-    page.add_figure(root, plot, _KEY.format(6), title, caption, alt, weights=False)
+    page.add_figure(root, figures.plot_pairs_beside(panels), _KEY.format(6), title, caption, alt, weights=False)
 
 
 def _add_distributions(root: Root, page: Page, sets: Sequence[DataSet]) -> None:
@@ -75,9 +79,20 @@ def _add_distributions(root: Root, page: Page, sets: Sequence[DataSet]) -> None:
         "on one scale of memorability. A flatter prediction line means a model that dares less than the truth varies. "
         "The predictions are means over the runs, and the rho above them is theirs."
     )
-    plot = figures.plot_distributions_beside({part.panel: part.read_distributions(target) for part in sets})
+    panels, title = {part.panel: part.read_distributions(target) for part in sets}, "Figure 7. Truth and prediction"
+    if _explain_nothing(page, panels, title):
+        return
     alt = f"Histograms and rank plots of true and predicted memorability, for {_list(sets)}"
-    page.add_figure(root, plot, _KEY.format(7), "Figure 7. Truth and prediction", caption, alt)
+    page.add_figure(root, figures.plot_distributions_beside(panels), _KEY.format(7), title, caption, alt)
+
+
+def _explain_nothing(page: Page, panels: Mapping[str, Any], title: str) -> bool:
+    """Say why a figure is left out where no data set has a part of it; whether that is so."""
+    if not all(isinstance(content, str) for content in panels.values()):
+        return False
+    reasons = "; ".join(f"{name}: {content}" for name, content in panels.items())
+    page.missing.append(f"{title} is left out: {reasons}.")
+    return True
 
 
 def _list(sets: Sequence[DataSet]) -> str:

@@ -22,14 +22,14 @@ from m3ray.reports.figures.predictions import describe_ensemble
 from m3ray.reports.study_files import STUDY, StudyFiles, read_study
 from m3ray.reports.study_section import build_study_headline, build_tables, fill_cells, is_untrained
 from m3ray.reports.tables.targets import name_in_words
-from m3ray.storage.dataset_record import DEMO, DatasetRecord
+from m3ray.storage.dataset_record import DEMO, TITLES, DatasetRecord
 from m3ray.storage.filesystems import is_local
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
 from m3ray.storage.tier_index import read_tier_index
 
 # Kinds of data sets that are names of one; a folder or a table is known by its root's name.
-_NAMES = {"memento10k": "Memento10k", "videomem": "VideoMem", DEMO: "Demo"}
+_NAMES = {**TITLES, DEMO: "Demo"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class DataSet:
         return self.study if self.target_in_words == target else _differ(self.target_in_words, target)
 
 
-_NO_STUDY = "no study: jobs/ablate.py or jobs/reproduce.py makes one"
+_NO_STUDY = "no study: m3ray ablate or m3ray reproduce makes one"
 
 
 def _differ(own: str, others: str) -> str:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
-from typing import Any
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m3ray.errors import ConfigError, DamagedFileError
+from m3ray.reports.clip_cards import CURVES, CardMaker
 from m3ray.reports.page_content import Page
-from m3ray.reports.thumbnails import as_data_uri, read_first_frames
+from m3ray.reports.scores_section import UNKNOWN, describe_scorer, describe_source, interval_text
+from m3ray.scoring.ends import CLIPS_PER_END, choose_ends
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.root import Root
-from m3ray.storage.root_record import read_record
+from m3ray.storage.scored_files import list_workspaces
 
 PREDICTIONS = "predictions.parquet"
-_CLIPS_PER_END = 8
-# predict.py keeps the catalogue of the clips that it scored in a folder of its own for each data set.
-_SCORING_FOLDER = re.compile(r"predict(-[0-9a-f]+)?")
 
 
 def add_clips(root: Root, page: Page) -> None:
@@ -31,26 +25,57 @@ def add_clips(root: Root, page: Page) -> None:
         page: page to fill.
     """
     if not root.exists(PREDICTIONS):
-        page.missing.append("No predictions: fit a bundle (jobs/train.py), then run jobs/predict.py.")
+        page.missing.append("No predictions: fit a bundle (m3ray train), then run m3ray predict.")
         return
     scored = find_scored_root(root)
-    columns = [name for name in root.read_schema(PREDICTIONS).names if name not in ("times", "curve")]
-    frame = root.read_table(PREDICTIONS, columns=columns).to_pandas()
-    frame = frame.assign(split=_read_splits(root, scored, frame)).sort_values("score", ascending=False, kind="stable")
+    frame = read_frame(root, (PREDICTIONS,), scored)
     ends = choose_ends(frame)
     page.clips_note = describe_choice(frame["split"], ends["split"])
-    pictures = read_first_frames(read_uris(scored, ends["clip_id"].tolist()))
-    if scored is not None and scored.uri != root.uri and (source := _describe_source(scored)):
+    if scored is not None and scored.uri != root.uri and (source := describe_source(scored)):
         page.details["Clips with scores below"] = f"{len(frame):,}, of {source}"
-    shares = [name for name in frame.columns if name.startswith("share_")]
-    widest = max((abs(ends[name]).max() for name in shares), default=0.0)
-    cards = [_make_card(row, shares, float(widest), pictures) for row in ends.to_dict("records")]
-    most = cards[: min(_CLIPS_PER_END, -(-len(cards) // 2))]
+    maker = CardMaker(root, (PREDICTIONS,), scored, ends)
+    page.clips_legend = _describe_cards(root, ends, maker)
+    cards = maker.make_cards()
+    most = cards[: min(CLIPS_PER_END, -(-len(cards) // 2))]
     page.clips = [
         {"title": title, "clips": group}
         for title, group in (("Most memorable", most), ("Least memorable", cards[len(most) :][::-1]))
         if group
     ]
+
+
+def read_frame(root: Root, predictions: tuple[str, ...], scored: Root | None) -> pd.DataFrame:
+    """Read the clips of a file of scores that have one.
+
+    Args:
+        root: root that the report is about.
+        predictions: path parts of the file.
+        scored: root whose catalogue names the clips; None if that is not known.
+    Returns:
+        Its columns but the curves, by falling score, with `split`, null where a clip is in none.
+    """
+    held = root.read_schema(*predictions).names
+    frame = root.read_table(*predictions, columns=[name for name in held if name not in CURVES]).to_pandas()
+    frame = frame[frame["score"].notna()]
+    frame = frame.assign(split=_read_splits(root, scored, frame))
+    return frame.sort_values("score", ascending=False, kind="stable")
+
+
+def _describe_cards(root: Root, ends: pd.DataFrame, maker: CardMaker) -> str:
+    """Say what a card shows, of what these scores have."""
+    made = root.read_metadata(PREDICTIONS)
+    by = f" by {describe_scorer(made)}" if "bundle" in made else ""
+    intervals = {interval_text(row) for row in ends.to_dict("records")}
+    has_interval = bool(intervals - {"", UNKNOWN})
+    parts = [f"First frame, score predicted{by}{', with its 90 % interval' if has_interval else ''}"]
+    if maker.shares:
+        parts.append("how much each tier adds to it or takes from it beside the train split's mean clip")
+    if maker.curves:
+        parts.append("the score over time, from its lowest to its highest")
+    text = f"{'; '.join(parts)}."
+    if UNKNOWN in intervals:
+        return f"{text} Where the interval is unknown, too few clips were there to calibrate it on: 9 are the fewest."
+    return text if has_interval else f"{text} There is no interval: none was calibrated on scores of such clips."
 
 
 def _read_splits(root: Root, scored: Root | None, frame: pd.DataFrame) -> pd.Series:
@@ -61,28 +86,6 @@ def _read_splits(root: Root, scored: Root | None, frame: pd.DataFrame) -> pd.Ser
         return pd.Series(None, index=frame.index, dtype=object)
     catalogue = read_catalogue(root, ["clip_id", "split"]).to_pandas()
     return frame["clip_id"].map(dict(zip(catalogue["clip_id"], catalogue["split"], strict=True)))
-
-
-def choose_ends(frame: pd.DataFrame) -> pd.DataFrame:
-    """Choose the clips at both ends of the scores, of those that the model did not train on.
-
-    Args:
-        frame: Clips by falling score, with the column `split`.
-    Returns:
-        At most eight of each end, by falling score; train clips only where there are not enough others.
-    """
-    is_train = frame["split"] == "train"
-    unseen, train = frame[~is_train], frame[is_train]
-    ends = _cut_ends(unseen, 2 * _CLIPS_PER_END)
-    chosen = pd.concat([ends, _cut_ends(train, 2 * _CLIPS_PER_END - len(ends))])
-    return chosen.sort_values("score", ascending=False, kind="stable")
-
-
-def _cut_ends(frame: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The first and the last rows, `count` in all."""
-    if len(frame) <= count:
-        return frame
-    return pd.concat([frame.iloc[: -(-count // 2)], frame.iloc[len(frame) - count // 2 :]])
 
 
 def describe_choice(splits: pd.Series, shown: pd.Series) -> str:
@@ -104,14 +107,6 @@ def describe_choice(splits: pd.Series, shown: pd.Series) -> str:
     return text
 
 
-def _describe_source(scored: Root) -> str:
-    """Name a root's data set; empty if its record cannot be read, since a missing caption must not end a report."""
-    with suppress(ConfigError, DamagedFileError):
-        record = read_record(scored)
-        return "" if record is None else record.describe()
-    return ""
-
-
 def find_scored_root(root: Root) -> Root | None:
     """Find the folder whose catalogue names the clips of `predictions.parquet`.
 
@@ -122,9 +117,9 @@ def find_scored_root(root: Root) -> Root | None:
     Returns:
         The root itself or a folder below it; None if it is not known, or its catalogue is gone.
     """
-    subfolders = [name for name in root.list_names() if _SCORING_FOLDER.fullmatch(name)]
-    folders = {"": root, **{name: root.subroot(name) for name in subfolders}}
-    folders = {name: folder for name, folder in folders.items() if has_catalogue(folder)}
+    folders = {**({"": root} if has_catalogue(root) else {}), **list_workspaces(root)}
+    if not root.exists(PREDICTIONS):
+        return None
     metadata = root.read_metadata(PREDICTIONS)
     recorded = metadata.get("catalogue", "" if metadata.get("job") == "reproduce" else None)
     if recorded is not None:
@@ -137,39 +132,3 @@ def find_scored_root(root: Root) -> Root | None:
 def _has_all_clips(folder: Root, clips: pa.ChunkedArray) -> bool:
     ids = read_catalogue(folder, ["clip_id"])["clip_id"]
     return bool(pc.all(pc.is_in(clips, value_set=ids.cast(clips.type))).as_py())
-
-
-def read_uris(scored: Root | None, clips: list[str]) -> dict[str, str]:
-    """Read where the videos of some clips lie.
-
-    Args:
-        scored: root whose catalogue names the clips; None if that is not known.
-        clips: ids of the clips.
-    Returns:
-        Clip id to the URI of its video; empty where `scored` is None.
-    """
-    if scored is None:
-        return {}
-    table = read_catalogue(scored, ["clip_id", "uri"])
-    rows = table.filter(pc.is_in(table["clip_id"], value_set=pa.array(clips, table["clip_id"].type)))
-    return dict(zip(rows["clip_id"].to_pylist(), rows["uri"].to_pylist(), strict=True))
-
-
-def _make_card(row: dict[Any, Any], shares: list[str], widest: float, pictures: dict[str, Any]) -> dict[str, Any]:
-    frame = pictures.get(row["clip_id"])
-    return {
-        "id": row["clip_id"],
-        "mark": "training clip" if row["split"] == "train" else "",
-        "picture": None if frame is None else as_data_uri(frame),
-        "score": f"{row['score']:.3f}",
-        "interval": f"{row['low']:.2f} to {row['high']:.2f}",
-        "shares": [
-            {
-                "tier": name.removeprefix("share_"),
-                "text": f"{row[name]:+.3f}",
-                "width": round(50 * abs(row[name]) / widest) if widest else 0,
-                "side": "plus" if row[name] >= 0 else "minus",
-            }
-            for name in shares
-        ],
-    }

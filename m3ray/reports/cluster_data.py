@@ -1,4 +1,4 @@
-"""The data of Figures 3 to 5, from the fitted DBSCAN measure that a root holds."""
+"""The data of Figures 3 to 5: the clusters of the fitted DBSCAN measure, and of the other vector tiers of a root."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from m3ray.reports.cluster_fits import TierClusters, find_tier_clusters, list_vector_tiers
 from m3ray.reports.figures.clusters import NOISE, largest_clusters
 from m3ray.schema import SIMILARITY
 from m3ray.similarity.clustering import Dbscan
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, read_tier_index
-
-HOW_TO_FIT = "run jobs/ablate.py with table 4, or jobs/reproduce.py with --measure dbscan"
 
 
 @dataclass(frozen=True)
@@ -24,50 +23,81 @@ class Clusters:
 
     Args:
         points: a row a train clip and vector tier, with the columns `tier, clip_id, x, y, cluster`.
-        main_tier: tier whose clusters Figures 4 and 5 show: event, as in the paper, else the last one.
+        main_tier: tier whose clusters Figures 4 and 5 show first: event, as in the paper, else the last one.
+        drawn_alone: tiers whose clusters were found for the figures alone, as no measure was fitted on them.
+        missing: sentences on the tiers that have none.
     """
 
     points: pd.DataFrame
     main_tier: str
+    drawn_alone: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
-    def join_scores(self, catalogue: pd.DataFrame) -> pd.DataFrame:
-        """Join the clusters of the main tier with the scores of their clips.
+    @property
+    def tiers(self) -> list[str]:
+        """The vector tiers, the main one first."""
+        others = [str(tier) for tier in dict.fromkeys(self.points["tier"]) if tier != self.main_tier]
+        return [self.main_tier, *others]
+
+    def join_scores(self, catalogue: pd.DataFrame, tier: str | None = None) -> pd.DataFrame:
+        """Join the clusters of a tier with the scores of their clips.
 
         Args:
             catalogue: the root's catalogue, with the columns `clip_id, score, labels, uri`.
+            tier: name of the tier; None: the main one.
         Returns:
             `clip_id, cluster, score, labels, uri`, a row a train clip that has a score.
         """
-        rows = self.points[self.points["tier"] == self.main_tier][["clip_id", "cluster"]]
+        rows = self.points[self.points["tier"] == (tier or self.main_tier)][["clip_id", "cluster"]]
         scores = catalogue[catalogue["score"].notna()]
         return rows.merge(scores[["clip_id", "score", "labels", "uri"]], on="clip_id")
 
 
 def find_clusters(root: Root, catalogue: pd.DataFrame) -> Clusters | str:
-    """Read the clusters of the fitted DBSCAN measure.
+    """Read the clusters of the fitted DBSCAN measure, and find those of the other vector tiers.
 
     Args:
-        root: root that holds the fitted measure.
+        root: root that may hold a fitted measure, and vector tiers.
         catalogue: the root's catalogue, with the columns `clip_id, split`.
     Returns:
         The clusters, or a sentence that says why there are none.
     """
-    tier = _find_dbscan_tier(read_tier_index(root))
+    index, train = read_tier_index(root), catalogue.loc[catalogue["split"] == "train", "clip_id"].tolist()
+    measured = _read_measured(root, catalogue)
+    others = {tier: find_tier_clusters(root, tier, train) for tier in list_vector_tiers(index) if tier not in measured}
+    missing = tuple(found for found in others.values() if isinstance(found, str))
+    alone = {tier: found for tier, found in others.items() if not isinstance(found, str)}
+    points = [_make_points(tier, *found) for tier, found in (measured | alone).items()]
+    if not points:
+        return "; ".join(missing) or _explain_nothing(index)
+    tiers = [*measured, *alone]
+    main = "event" if "event" in tiers else tiers[-1]
+    return Clusters(pd.concat(points, ignore_index=True), main, tuple(alone), missing)
+
+
+def _explain_nothing(index: Mapping[str, TierEntry]) -> str:
+    if _find_dbscan_tier(index) is not None:
+        return "the train split has changed since DBSCAN was fitted, and the tiers that it was fitted on are gone"
+    return "the root has no vector tier: m3ray extract --tiers scene event"
+
+
+def _make_points(tier: str, ids: list[str], plane: np.ndarray, clusters: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"tier": tier, "clip_id": ids, **_project(plane), "cluster": clusters.astype(int)})
+
+
+def _read_measured(root: Root, catalogue: pd.DataFrame) -> dict[str, TierClusters]:
+    """Ids, t-SNE space and clusters of each vector tier that DBSCAN was fitted on, of the train split as it is now."""
+    index = read_tier_index(root)
+    tier = _find_dbscan_tier(index)
     if tier is None:
-        return f"no DBSCAN measure was fitted: {HOW_TO_FIT}"
-    folder = read_tier_index(root)[tier].folder
+        return {}
+    folder = index[tier].folder
     fitted = FittedSimilarity.from_bytes(
         root.read_bytes("artifacts", f"{folder}.safetensors"), root.read_bytes("artifacts", f"{folder}.json")
     )
     ids = _select_train_ids(root, folder, catalogue)
-    parts = {name: m for name, (_, m) in fitted.parts.items() if isinstance(m, Dbscan) and len(m.clusters_) == len(ids)}
-    if not parts:
-        return f"the train split has changed since DBSCAN was fitted: {HOW_TO_FIT}"
-    points = [
-        pd.DataFrame({"tier": name, "clip_id": ids, **_project(m.plane_), "cluster": m.clusters_.astype(int)})
-        for name, m in parts.items()
-    ]
-    return Clusters(pd.concat(points, ignore_index=True), "event" if "event" in parts else list(parts)[-1])
+    measures = {name: m for name, (_, m) in fitted.parts.items() if isinstance(m, Dbscan)}
+    return {name: (ids, m.plane_, m.clusters_) for name, m in measures.items() if len(m.clusters_) == len(ids)}
 
 
 def _find_dbscan_tier(current: Mapping[str, TierEntry]) -> str | None:

@@ -39,27 +39,30 @@ def sum_runs(root: Root) -> dict[str, float]:
 _REASONS = 12
 
 
-def start_page(root: Root, prices: Mapping[str, float], carbon: float) -> Page:
+def start_page(root: Root, prices: Mapping[str, float], carbon: float, clips: Root | None = None) -> Page:
     """Start the page: everything but tables, figures and clips.
 
     Args:
         root: root that the report is about.
         prices: price of each device, dollars an hour.
         carbon: carbon intensity of the electricity, kg of CO2 a kWh.
+        clips: folder of the clips that it is about; None: the root itself.
     Returns:
         The page without tables, figures and clips.
     Raises:
         StudyError: If the root has no catalogue.
     """
-    catalogue = read_catalogue(root)
-    current = read_tier_index(root)
-    rejected = _read_rejects(root, catalogue["clip_id"])
+    place = root if clips is None else clips
+    catalogue, current = read_catalogue(place), read_tier_index(place)
+    rejected = read_rejects(place, catalogue["clip_id"])
     splits = Counter(catalogue["split"].to_pylist())
     runs = _read_runs(root)
+    known = catalogue.num_rows - catalogue["score"].null_count
+    parted = "" if clips is not None else f" ({', '.join(f'{n:,} {split}' for split, n in sorted(splits.items()))})"
     details = {
-        "Data set": _describe_data_set(runs),
-        "Clips": f"{catalogue.num_rows:,} ({', '.join(f'{n:,} {split}' for split, n in sorted(splits.items()))})",
-        "With a score": f"{catalogue.num_rows - catalogue['score'].null_count:,}",
+        "Data set": _describe_data_set(runs) if clips is None else "",
+        "Clips": f"{catalogue.num_rows:,}{parted}",
+        "With a score": f"{known:,}" if clips is None else "",
         "Rejected": f"{len(rejected):,}",
         **describe_clusterings(root, current),
         **_describe_software(root, runs),
@@ -103,14 +106,22 @@ def _describe_clusters(learned: Mapping[str, Any]) -> str:
 
 def _explain_accuracy(learned: Mapping[str, Any]) -> str:
     """Why it is unknown how well clusters are predicted."""
-    if len(learned["columns_"]) == 1:
+    if len(learned["columns_"]) == 1 or learned.get("largest_share_") == 1:
         return "unknown: there is one cluster"
     if "predictor_accuracy_" not in learned:
         return "unknown: an earlier m3ray did not keep it"
     return "unknown: there are fewer than 25 train clips"
 
 
-def _read_rejects(root: Root, ids: Any) -> pd.DataFrame:
+def read_rejects(root: Root, ids: Any) -> pd.DataFrame:
+    """Read which clips were rejected, and why.
+
+    Args:
+        root: root, or a folder below it, with a catalogue.
+        ids: ids of the clips to look for.
+    Returns:
+        A row a rejected clip: `clip_id`, `stage`, `error`, `message`.
+    """
     table = root.read_shards(*REJECTS_FOLDER)
     if table is None:
         return pd.DataFrame(columns=["clip_id", "stage", "error", "message"])
@@ -142,7 +153,8 @@ def _describe_software(root: Root, runs: list[tuple[dict[str, Any], dict[str, An
     last = runs[-1][0]
     totals = sum_runs(root)
     minutes = totals["wall_seconds"] / 60
-    spent = f"{totals['runs']:.0f} runs, {totals['clips_done']:,.0f} clips computed, {minutes:.1f} minutes"
+    count = f"{totals['runs']:.0f} run{'' if totals['runs'] == 1 else 's'}"
+    spent = f"{count}, {totals['clips_done']:,.0f} clips computed, {minutes:.1f} minutes"
     return {
         "Over all runs": spent,
         "Made with": ", ".join(f"{name} {number}" for name, number in last["versions"].items()),
@@ -150,13 +162,15 @@ def _describe_software(root: Root, runs: list[tuple[dict[str, Any], dict[str, An
     }
 
 
-def _tier_row(name: str, entry: TierEntry) -> dict[str, str]:
+def _tier_row(name: str, entry: TierEntry) -> dict[str, Any]:
+    """A tier as the page lists it; `measure`: one of the measures that stand beside the full model's own."""
     weights = entry.weights
     if entry.untrained:
         text = "untrained"
     else:
         text = f"SHA-256 {weights['sha256'][:16]}…" if weights.get("sha256") else "none needed"
-    return {"name": name, "fingerprint": entry.folder.rsplit("-", 1)[-1], "weights": text}
+    is_measure = name.startswith(f"{SIMILARITY}:")
+    return {"name": name, "fingerprint": entry.folder.rsplit("-", 1)[-1], "weights": text, "measure": is_measure}
 
 
 def _count_reasons(rejected: pd.DataFrame) -> list[dict[str, Any]]:

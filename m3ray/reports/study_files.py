@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -25,7 +25,8 @@ class StudyFiles:
 
     Args:
         trials: a row a variant.
-        runs: a row a run and epoch of each variant that is trained by epochs.
+        runs: a row a run and epoch of each variant that is trained by epochs; of pretrained scorers a row a run, whose
+            epoch is `NO_EPOCH`.
         predictions: a row a val clip of each variant.
         tables: which variants each table shows.
         config: content of `config.json`.
@@ -61,6 +62,11 @@ class StudyFiles:
         return {variant.name for variant in variants if variant.kind == "finetuned"}
 
     @property
+    def pretrained(self) -> list[dict[str, Any]]:
+        """The pretrained scorers among the variants, as `config.json` holds them."""
+        return [variant for variant in self.config["variants"] if variant.get("pretrained")]
+
+    @property
     def drawn_runs(self) -> pd.DataFrame:
         """Runs of the variants that Figure 2 draws: Table 3's and the finetuned one; all where there is no Table 3."""
         rows = self.tables.variants
@@ -94,6 +100,7 @@ def read_study(root: Root) -> StudyFiles:
     trials, runs, predictions = (
         root.read_table(*STUDY, f"{name}.parquet").to_pandas() for name in ("trials", "runs", "predictions")
     )
-    runs = runs[runs["epoch"] != NO_EPOCH]
     tables, ceilings = read_table_list(root, STUDY), read_ceilings(root, STUDY)
-    return StudyFiles(trials, runs, predictions, tables, root.read_json(*STUDY, "config.json"), ceilings)
+    study = StudyFiles(trials, runs, predictions, tables, root.read_json(*STUDY, "config.json"), ceilings)
+    levels = runs["variant"].isin([variant["name"] for variant in study.pretrained])
+    return replace(study, runs=runs[(runs["epoch"] != NO_EPOCH) | levels])

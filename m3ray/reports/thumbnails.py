@@ -20,24 +20,25 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 78)
 _LIMITS = LimitsConfig(decode_seconds=10, crash_count=1)
 
 
-def read_first_frames(uris: Mapping[str, str]) -> dict[str, np.ndarray]:
+def read_first_frames(uris: Mapping[str, str], width: int = _WIDTH) -> dict[str, np.ndarray]:
     """Read the first frame of each clip that can be read.
 
     Args:
         uris: clip id to the URI of its video; an empty URI is left out.
+        width: width of the frames, pixels.
     Returns:
-        Clip id to its frame, RGB uint8 (H, 224, 3) in the clip's own aspect ratio.
+        Clip id to its frame, RGB uint8 (H, width, 3) in the clip's own aspect ratio.
     """
     frames = {}
     with closing(Decoder(DecodeConfig(), _LIMITS)) as decoder:
         for clip, uri in uris.items():
-            frame = _read_first_frame(decoder, uri) if uri else None
+            frame = _read_first_frame(decoder, uri, width) if uri else None
             if frame is not None:
                 frames[clip] = frame
     return frames
 
 
-def _read_first_frame(decoder: Decoder, uri: str) -> np.ndarray | None:
+def _read_first_frame(decoder: Decoder, uri: str, width: int) -> np.ndarray | None:
     try:
         data = read_video(uri, _LIMITS.max_bytes)
         windows = decoder.windows(data, extent="first_frame")
@@ -45,8 +46,8 @@ def _read_first_frame(decoder: Decoder, uri: str) -> np.ndarray | None:
         windows.close()  # type: ignore[attr-defined]
     except DecodeError:
         return None
-    height = max(1, min(2 * _WIDTH, round(_WIDTH * metadata.height / max(1, metadata.width))))
-    return cv2.resize(frames[0], (_WIDTH, height), interpolation=cv2.INTER_AREA)
+    height = max(1, min(2 * width, round(width * metadata.height / max(1, metadata.width))))
+    return cv2.resize(frames[0], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def as_data_uri(frame: np.ndarray) -> str:

@@ -9,23 +9,53 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from m3ray.config.options import PredictOptions
+from m3ray.datasets.captions import check_captions
 from m3ray.datasets.clip_checks import check_clips
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.registry import list_clips
 from m3ray.errors import BundleError, ConfigError, StudyError
 from m3ray.features.target import SCORE
 from m3ray.features.target_columns import list_targets
+from m3ray.request.baselines import is_installed
 from m3ray.request.clips import check_user_tier_clips, check_videos
-from m3ray.schema import SIMILARITY
-from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, BundleMetadata, read_manifest
+from m3ray.request.explain import check_explain, check_explained_clips
+from m3ray.request.images import add_event_note
+from m3ray.request.shots import check_shots
+from m3ray.schema import CAPTIONS, SIMILARITY, is_captions
+from m3ray.scoring.bundle_archive import find_bundle_folder
+from m3ray.scoring.bundle_metadata import BUNDLE_FILE, BundleManifest, BundleMetadata, explain_no_bundle, read_manifest
+from m3ray.scoring.pretrained_bundle import is_pretrained, make_manifest, no_delay
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.dry_root import DryRoot
 from m3ray.storage.filesystems import is_local, local_path
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, read_tier_index
+from m3ray.tiers.pretrained.facts import find_scorer
 from m3ray.tiers.user import UserTier, parse_tier_options, read_user_tier
 
 _LOOKED_AT = 1000  # clips whose files are looked for
+
+
+def check_named_bundle(uri: str) -> BundleManifest:
+    """Check that a bundle is there: with all its files, or an installed pretrained scorer.
+
+    Args:
+        uri: The bundle's folder or zip, local or on S3, a zip's https address with its hash, or the name of a scorer.
+    Returns:
+        What its `bundle.json` holds, or would.
+    Raises:
+        ConfigError: If there is no bundle, a web address has no hash, or the scorer is not installed.
+        BundleError: If `bundle.json` is damaged, a file is missing, or a zip cannot be fetched or unpacked.
+    """
+    if not is_pretrained(uri):
+        return check_bundle_folder(find_bundle_folder(uri))
+    scorer = find_scorer(uri)
+    if scorer.package is not None and not is_installed(uri):
+        raise ConfigError(
+            f"{uri} needs the package {scorer.package}, which is not installed: {scorer.install_command} (a folder "
+            f"of that name is ./{uri})"
+        )
+    return make_manifest(uri)
 
 
 def check_bundle_folder(uri: str) -> BundleManifest:
@@ -43,7 +73,7 @@ def check_bundle_folder(uri: str) -> BundleManifest:
     """
     folder = DryRoot(uri)
     if not folder.exists(BUNDLE_FILE):
-        raise ConfigError(f"no bundle at {uri}: expected a folder with {BUNDLE_FILE}, as jobs/train.py writes")
+        raise ConfigError(explain_no_bundle(uri))
     manifest = read_manifest(folder)
     missing = sorted({*manifest.files, *manifest.networks} - set(folder.list_names()))
     if missing:
@@ -63,12 +93,17 @@ def read_prediction_inputs(root: Root, options: PredictOptions) -> tuple[Listing
         BundleError: If the bundle's folder is incomplete or damaged.
         UserError: If a path, a table, a tier or an option does not suit the bundle.
     """
-    manifest = check_bundle_folder(options.bundle or root.display("models", "m3s"))
+    manifest = check_named_bundle(options.bundle or root.display("models", "m3s"))
     name, provided = manifest.name, manifest.metadata.user_provided
+    if options.delay is not None and is_pretrained(options.bundle):
+        raise ConfigError(no_delay(name))
     if options.delay is not None and manifest.metadata.decay is None:
         raise ConfigError(f"{name} was trained on data without decay rates (column alpha): leave out --delay")
-    if options.over_time and provided:
-        raise ConfigError(f"--over-time: {name} sees {next(iter(provided))}, which a user provides once a clip")
+    given = [*provided, *(block.tier for block in manifest.blocks if is_captions(block.tier))]
+    if options.over_time and given:
+        raise ConfigError(f"--over-time: {name} sees {given[0]}, which a user provides once a clip")
+    check_explain(options, manifest)
+    check_shots(options)
     tiers = _read_user_tiers(name, provided, parse_tier_options(options.tier))
     computed = [block.tier for block in manifest.blocks if block.tier not in provided]
     if options.root is None and tiers and not computed:
@@ -76,9 +111,11 @@ def read_prediction_inputs(root: Root, options: PredictOptions) -> tuple[Listing
         return None, tiers
     listed = list_clips(root, options.dataset, options.root, limit=options.limit, seed=0, read=options.read_config)
     check_clips(listed.table)
-    check_videos(listed, computed)
+    check_captions(listed.table, computed, f"{name} sees captions")
+    check_videos(listed, [tier for tier in computed if not is_captions(tier)])
+    check_explained_clips(options, listed.table["clip_id"])
     check_user_tier_clips(DryRoot(root.uri), options, tiers, listed.table["clip_id"])
-    return listed, tiers
+    return add_event_note(listed, computed), tiers
 
 
 def _check_shared_clips(tiers: Sequence[UserTier]) -> None:
@@ -123,7 +160,8 @@ def check_evaluated_root(name: str, metadata: BundleMetadata, tiers: Sequence[st
     index = read_tier_index(root)
     for tier, entry in metadata.user_provided.items():
         _check_provided_tier(name, tier, entry, index.get(tier), root)
-    computed = [tier for tier in tiers if tier not in metadata.user_provided and tier not in (SIMILARITY, *index)]
+    computed = [tier for tier in tiers if tier not in (*metadata.user_provided, SIMILARITY, CAPTIONS, *index)]
+    check_captions(catalogue, set(tiers) - {*metadata.user_provided}, f"{name} sees captions, and in {root.uri}")
     if computed and not _has_video(catalogue):
         raise ConfigError(
             f"{name} sees {computed[0]}, and {root.uri} has neither that tier nor a video to compute it from: give a "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,7 +29,8 @@ from m3ray.costs import parse_prices
 from m3ray.datasets.listing import Listing
 from m3ray.errors import ConfigError, StudyError
 from m3ray.features.target_columns import choose_target
-from m3ray.request.bundles import check_bundle_folder, check_evaluated_root, read_prediction_inputs
+from m3ray.request.baselines import check_baselines, settle_baselines
+from m3ray.request.bundles import check_evaluated_root, check_named_bundle, read_prediction_inputs
 from m3ray.request.clips import read_requested_clips
 from m3ray.request.limits import apply_recorded_limits
 from m3ray.request.names import check_name, check_vectors
@@ -48,6 +49,7 @@ from m3ray.storage.object_store import check_bucket
 from m3ray.storage.ownership import STUDY, check_bundle, check_predictions, check_root, check_study
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import read_record
+from m3ray.storage.scored_files import has_new_scores
 from m3ray.storage.tier_index import read_tier_index
 from m3ray.tiers.user import UserTier
 
@@ -179,6 +181,7 @@ def _check_reproduce(options: ReproduceOptions) -> Request[ReproduceOptions]:
     for name in ("m3s", "m3s-unfrozen") if options.unfrozen != "none" else ("m3s",):
         check_bundle(root, name, "reproduce")
     request = Request(*read_requested_clips(root, options))
+    request = replace(request, options=settle_baselines(root, request.options))
     check_vectors(request.options.tiers, options.unfrozen)
     check_targets(root, request.listing and request.listing.table, request.options)
     _check_listed(root, request)
@@ -222,6 +225,7 @@ def _check_ablate(options: AblateOptions) -> Request[AblateOptions]:
     check_config(options)
     _check_tiers(root, options.tiers)
     _check_study(root, options, options.tiers or [*read_tier_index(root)])
+    check_baselines(root, options)
     return Request(apply_recorded_limits(options, root))
 
 
@@ -273,7 +277,7 @@ def _check_evaluate(options: EvaluateOptions) -> Request[EvaluateOptions]:
     if not options.bundles or not options.roots:
         raise ConfigError("--bundles and --roots: expected at least one of each")
     for uri in options.bundles:
-        manifest = check_bundle_folder(uri)
+        manifest = check_named_bundle(uri)
         for root in options.roots:
             tiers = [block.tier for block in manifest.blocks]
             check_evaluated_root(manifest.name, manifest.metadata, tiers, DryRoot(root))
@@ -290,7 +294,9 @@ def _check_report(options: ReportOptions) -> Request[ReportOptions]:
     if twice is not None:
         raise ConfigError(f"--out {twice}: given twice: give each root once")
     for out in roots:
-        read_catalogue(DryRoot(out))
+        root = DryRoot(out)
+        if options.others or not has_new_scores(root):  # scores of new clips have a page of their own
+            read_catalogue(root)
     return Request(options)
 
 

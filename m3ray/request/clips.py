@@ -8,13 +8,17 @@ from typing import TypeVar
 import pyarrow as pa
 
 from m3ray.config.options import ExtractOptions, MissingOptions
+from m3ray.datasets.captions import check_captions
 from m3ray.datasets.clip_checks import check_clips
 from m3ray.datasets.groups import check_groups
 from m3ray.datasets.listing import Listing
-from m3ray.datasets.registry import list_clips
+from m3ray.datasets.media import count_images, count_noun
+from m3ray.datasets.registry import PUBLISHED, list_clips
 from m3ray.errors import ConfigError, UserError
+from m3ray.features.captions import check_captions_fit
+from m3ray.request.images import settle_event_tier
 from m3ray.request.names import check_measure, check_tiers, check_weights_file, is_computed
-from m3ray.schema import LEARNED_KEY, SIMILARITY, VIDEO_METADATA
+from m3ray.schema import LEARNED_KEY, SIMILARITY, VIDEO_METADATA, is_captions
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.dataset_record import DEMO, DatasetRecord, apply_record
 from m3ray.storage.dry_root import DryRoot
@@ -40,19 +44,25 @@ def read_requested_clips(root: DryRoot, options: T) -> tuple[T, Listing | None, 
         UserError: If a name, a path, a table or a data set is wrong.
     """
     record = read_record(root)
+    named = bool(options.tiers or (record and record.tiers))
     options = apply_record(options, record)
     check_source(root, record, options)
     if options.dataset == DEMO and options.root is not None:
         raise ConfigError(
-            f"--root {options.root}: the demo has none; say --dataset folder, table, memento10k or videomem"
+            f"--root {options.root}: the demo has none; say --dataset folder, table or one of {', '.join(PUBLISHED)}"
         )
+    if options.dataset == DEMO and any(map(is_captions, options.tiers)):
+        raise ConfigError(f"--tiers {' '.join(options.tiers)}: the demo's clips have no captions: leave captions out")
     files = parse_tier_options(options.tier)
     _check_names(root, options, files)
     provided = tuple(read_user_tier(name, file, scaled=name not in options.unscaled) for name, file in files.items())
     listing = _list_clips(root, options, record)
     if listing is not None:
+        options, listing = settle_event_tier(options, listing, named=named)
         check_clips(listing.table)
         check_same_clips(root, record, options, listing.table)
+        check_captions(listing.table, options.tiers)
+        check_captions_fit(listing.table, options.tiers)
         check_videos(listing, [tier for tier in options.tiers if is_computed(tier)])
         check_user_tier_clips(root, options, provided, listing.table["clip_id"])
     return options, listing, provided
@@ -130,8 +140,11 @@ def check_videos(listing: Listing, tiers: Sequence[str]) -> None:
     Raises:
         ConfigError: If there are such tiers, and not one video.
     """
-    if tiers and listing.missing and len(listing.missing) >= listing.table.num_rows:
+    count = listing.table.num_rows
+    if tiers and listing.missing and len(listing.missing) >= count:
+        missing = count_noun(count, "images" if count_images(listing.table["uri"]) == count else "videos")
         raise ConfigError(
-            f"none of the {listing.table.num_rows} videos is there, so {', '.join(tiers)} cannot be computed: give "
-            "their folder with --videos, or train on tiers of your own: --tier NAME=FILE --tiers NAME"
+            f"none of the {missing} is there, so {', '.join(tiers)} cannot be computed: give "
+            "their folder with --videos, or train on captions (--tiers captions) or on tiers of your own: --tier "
+            "NAME=FILE --tiers NAME"
         )

@@ -56,7 +56,7 @@ class Range:
     def describe(self) -> str:
         """Say which numbers the range holds, for an error."""
         if self.high is not None:
-            return f"expected {self.low:g} to {self.high:g}"
+            return f"expected {'above ' if self.open else ''}{self.low:g} to {self.high:g}"
         return f"expected more than {self.low:g}" if self.open else f"expected at least {self.low:g}"
 
 
@@ -69,6 +69,7 @@ RANGES = {
     "limit": COUNT,
     "fps": POSITIVE,
     "seed": SEED,
+    "duplicate_threshold": Range(0, 1, open=True),
     "runs": COUNT,
     "folds": FROM_ZERO,
     "epochs": COUNT,
@@ -78,6 +79,9 @@ RANGES = {
     "delay_base": FROM_ZERO,
     "window": POSITIVE,
     "step": POSITIVE,
+    "threshold": Range(0, 255, open=True),
+    "shortest": POSITIVE,
+    "export_shots": COUNT,
     "actors": COUNT,
     "actors_per_gpu": COUNT,
     "threads": COUNT,
@@ -85,6 +89,7 @@ RANGES = {
     "shard_clips": COUNT,
     "max_bytes": COUNT,
     "max_pixels": COUNT,
+    "max_image_pixels": COUNT,
     "max_seconds": POSITIVE,
     "decode_seconds": POSITIVE,
     "storage_seconds": FROM_ZERO,
@@ -101,6 +106,10 @@ RANGES = {
     "workers": COUNT,
     "cache_gb": FROM_ZERO,
     "checkpoint_minutes": POSITIVE,
+    "budget": COUNT,
+    "grid": COUNT,
+    "segments": COUNT,
+    "seeds": COUNT,
 }
 
 

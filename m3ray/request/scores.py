@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from m3ray.config.options import ExtractOptions
 from m3ray.datasets.given_splits import read_given_splits
+from m3ray.datasets.groups import choose_group
 from m3ray.datasets.identity import video_keys
 from m3ray.datasets.listing import Listing
 from m3ray.datasets.splits import split_clips
@@ -59,7 +60,8 @@ def check_listed_scores(
     check_enough_scores(clips, target)
     if clips["split"].null_count and clips.num_rows <= _MAX_DRAWN:
         keys, homes = video_keys(clips["uri"]), (options.root, options.videos, root.uri)
-        clips = split_clips(clips, read_given_splits(root), options.seed, keys, homes=homes, group=options.group)
+        column = choose_group(options.group, clips.column_names).column
+        clips = split_clips(clips, read_given_splits(root), options.seed, keys, homes=homes, group=column)
         check_enough_scores(clips, target)
     seen = [tier for tier in tiers if tier.name in options.tiers]
     for tier in seen:

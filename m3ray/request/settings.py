@@ -16,7 +16,7 @@ from m3ray.config.options import (
     StudyOptions,
     TrainOptions,
 )
-from m3ray.config.presets import TIER_PRESETS, authors_training, memento10k_training, train_as_authors
+from m3ray.config.presets import TIER_PRESETS, authors_training, memento10k_training, train_as_authors, train_as_demo
 from m3ray.errors import ConfigError
 from m3ray.schema import SIMILARITY
 from m3ray.storage.dataset_record import DEMO, apply_record
@@ -48,6 +48,7 @@ def resolve_tier_configs(options: ExtractOptions) -> TierConfigs:
         scene=replace(base.scene, precision=options.precision),
         event=replace(event, precision=options.precision),
         vision=replace(base.vision, precision=options.precision),
+        image=replace(base.image, precision=options.precision, frames=options.image_frames),
         similarity=replace(base.similarity, measure=measure, seed=options.seed),
     )
 
@@ -133,9 +134,11 @@ def find_row_training(root: Root, preset: str, loss: str | None = None) -> Calla
     record = read_record(root)
     if preset == "auto" and record is not None:
         preset = record.settings.get("preset", preset)
+    dataset = None if record is None else record.dataset
+    if preset == "demo" or (preset == "auto" and dataset == DEMO):
+        return lambda training: _with_loss(train_as_demo(training), loss)
     if preset != "authors":
         return partial(_with_loss, loss=loss)
-    dataset = None if record is None else record.dataset
     return lambda training: _with_loss(train_as_authors(training, dataset), loss)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -10,14 +11,20 @@ from importlib.metadata import version
 import numpy as np
 
 from m3ray.config import TierConfigs, as_json
+from m3ray.features.captions import name_artifacts
 from m3ray.features.dataset import Scaling, StudyData
 from m3ray.features.matrix import Block, Features
 from m3ray.features.target import Target
+from m3ray.model.mixture import MLP
+from m3ray.schema import CAPTIONS
 from m3ray.scoring.bundle import Bundle
-from m3ray.scoring.bundle_metadata import BundleMetadata
+from m3ray.scoring.bundle_metadata import BundleMetadata, select_sources
 from m3ray.scoring.calibration import VAL, Calibration, needs_folds, predict_train_by_folds
+from m3ray.scoring.data_facts import record_data
 from m3ray.scoring.decay import DecayModel, fit_decay
 from m3ray.scoring.model_choice import AUTO, ChosenModel, ModelName, choose_model
+from m3ray.scoring.reference.reference_file import ReferenceFile
+from m3ray.scoring.reference.train_reference import make_reference
 from m3ray.scoring.train_clips import TRAIN_CLIPS_FILE, record_clips
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.root import Root
@@ -79,8 +86,7 @@ def make_bundle(  # noqa: PLR0913 - two of them are for the model alone
     chosen, data = choose_model(study, variant, name, model, fit), study.data
     columns, on_val = chosen.columns, _score_val(chosen, data)
     calibration = _calibrate(study, variant, chosen, on_val, chosen_on_val=chosen_on_val)
-    decay = _fit_decay(study, columns)
-    metadata = _make_metadata(study, variant, configs, sources, job)
+    decay, metadata = _fit_decay(study, columns), _make_metadata(study, variant, configs, sources, job)
     return Bundle(
         name=name,
         model=chosen.mlp,
@@ -88,13 +94,29 @@ def make_bundle(  # noqa: PLR0913 - two of them are for the model alone
         scaling=Scaling(data.scaling.mean[columns], data.scaling.deviation[columns]),
         baseline=data.scaled[data.train][:, columns].mean(axis=0).astype(np.float32),
         residuals=calibration.residuals,
-        metadata=_add_model(metadata, chosen, calibration, decay, on_val.measure(_weights_of_val(data))),
+        metadata=_add_model(metadata, chosen, calibration, decay, on_val, data),
         files=_read_artefacts(study.root, variant) | _record_clips(study, columns),
         intervals=calibration.fit(),
         calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
+        calibration_spread=calibration.spread,
         decay_weights=None if decay is None else decay.weights,
         mixture=chosen.mixture,
+        reference=_make_reference(study, chosen),
     )
+
+
+def _make_reference(study: Study, chosen: ChosenModel) -> ReferenceFile:
+    """The train clips that new ones are compared with, as what scores sees them."""
+    data, columns = study.data, chosen.columns
+    is_used = chosen.mixture is None or MLP in chosen.mixture.members
+    reference = make_reference(
+        [data.features.clip_ids[row] for row in data.train],
+        data.scaled[data.train][:, columns],
+        select_blocks(data.features, columns),
+        data.scores[data.train],
+        chosen.mlp if is_used else None,
+    )
+    return ReferenceFile(reference.to_bytes())
 
 
 def _add_model(
@@ -102,7 +124,8 @@ def _add_model(
     chosen: ChosenModel,
     calibration: Calibration,
     decay: DecayModel | None,
-    on_val: Mapping[str, float | None],
+    on_val: Calibration,
+    data: StudyData,
 ) -> BundleMetadata:
     """The metadata with what scores, and what was found of it."""
     return replace(
@@ -111,7 +134,8 @@ def _add_model(
         dropped_runs=list(chosen.dropped),
         calibrated_on=calibration.source,
         decay=None if decay is None else decay.as_json(),
-        trained_on={**(metadata.trained_on or {}), **on_val},
+        trained_on={**(metadata.trained_on or {}), **on_val.measure(_weights_of_val(data))},
+        data={**(metadata.data or {}), **_measure_test(chosen, data)},
         model=chosen.name,
         model_summary=chosen.summary,
         out_of_fold=chosen.found,
@@ -126,16 +150,12 @@ def select_blocks(features: Features, columns: np.ndarray) -> tuple[Block, ...]:
         features: All features of a study, F columns.
         columns: Positions of the variant's columns, (V,), int64.
     Returns:
-        The blocks with the names of those columns alone, V in all.
+        The blocks with the names of those columns alone, V in all, in the order in which the variant sees them: it may
+        be another one than that of the matrix.
     """
-    blocks, start = [], 0
-    visible = set(columns.tolist())
-    for block in features.blocks:
-        names = tuple(name for k, name in enumerate(block.names) if start + k in visible)
-        if names:
-            blocks.append(Block(block.tier, names, block.scaled))
-        start += len(block.names)
-    return tuple(blocks)
+    named = [(block, name) for block in features.blocks for name in block.names]
+    seen = itertools.groupby((named[column] for column in columns.tolist()), key=lambda entry: entry[0])
+    return tuple(Block(block.tier, tuple(name for _, name in group), block.scaled) for block, group in seen)
 
 
 def _weights_of_val(data: StudyData) -> np.ndarray | None:
@@ -145,7 +165,19 @@ def _weights_of_val(data: StudyData) -> np.ndarray | None:
 def _score_val(chosen: ChosenModel, data: StudyData) -> Calibration:
     """Scores of val, in the target's units."""
     unit = chosen.predict(np.ascontiguousarray(data.scaled[data.val][:, chosen.columns]))
-    return Calibration(data.target.from_unit(unit).mean(axis=0), data.scores[data.val].astype(np.float64), VAL)
+    runs = data.target.from_unit(unit)
+    spread = runs.std(axis=0, ddof=1).astype(np.float32) if len(runs) > 1 else None
+    return Calibration(runs.mean(axis=0), data.scores[data.val].astype(np.float64), VAL, spread)
+
+
+def _measure_test(chosen: ChosenModel, data: StudyData) -> dict[str, dict[str, float | None]]:
+    """What is known of the test clips' scores, which chose nothing; empty where there is none."""
+    if not len(data.test):
+        return {}
+    runs = data.target.from_unit(chosen.predict(np.ascontiguousarray(data.scaled[data.test][:, chosen.columns])))
+    scored = Calibration(runs.mean(axis=0), data.scores[data.test].astype(np.float64), "test")
+    found = scored.measure(None if data.weights is None else data.weights[data.test])
+    return {"on_test": {name.removeprefix("val_"): value for name, value in found.items()}}
 
 
 def _calibrate(
@@ -170,7 +202,7 @@ def _make_metadata(
     index = read_tier_index(study.root)
     tiers = {tier: index[tier] for tier in variant.tiers}
     scores = study.data.scores[study.data.train]
-    return BundleMetadata(
+    metadata = BundleMetadata(
         untrained=any(entry.untrained for entry in tiers.values()),
         tiers=tiers,
         configs=configs,
@@ -187,7 +219,9 @@ def _make_metadata(
         versions=list_versions(),
         environments=_read_tier_environments(study.root, tiers),
         made_by=job,
+        data=record_data(study),
     )
+    return replace(metadata, sources=select_sources(metadata, variant.tiers))
 
 
 def _read_tier_environments(root: Root, tiers: Mapping[str, TierEntry]) -> dict[str, list[Environment | None]]:
@@ -216,8 +250,11 @@ def _read_artefacts(root: Root, variant: Variant) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     if "raw" in variant.tiers:
         files |= {name: root.read_bytes("artifacts", name) for name in ("hog_pca.safetensors", "hog_pca.json")}
+    index = read_tier_index(root)
+    if CAPTIONS in variant.tiers and not index[CAPTIONS].user_provided:
+        files |= {name: root.read_bytes(*path) for name, path in name_artifacts(index[CAPTIONS]).items()}
     if "similarity" in variant.tiers:
-        folder = read_tier_index(root)["similarity"].folder
+        folder = index["similarity"].folder
         for ending in ("safetensors", "json"):
             files[f"similarity.{ending}"] = root.read_bytes("artifacts", f"{folder}.{ending}")
     return files

@@ -35,6 +35,8 @@ from m3ray.scoring.bundle_metadata import BUNDLE_FILE, INTERVALS_FILE, BundleMan
 from m3ray.scoring.decay import describe_decay
 from m3ray.scoring.diverged import describe_dropped
 from m3ray.scoring.intervals import IntervalRule, fit_plain_intervals
+from m3ray.scoring.reference.reference_file import ReferenceFile, find_reference
+from m3ray.scoring.reference.train_reference import REFERENCE_FILE
 from m3ray.scoring.shares import share_tiers
 from m3ray.storage.root import Root
 from m3ray.storage.versions import Difference, Environment, differences, filter_rejected, software_versions
@@ -61,9 +63,12 @@ class Bundle:
         uri: The bundle's folder; None while it is not on disk.
         intervals: Rule of the 90 % intervals; None, as in older bundles: one half width for all, of the residuals.
         calibration: Scores and true scores of the clips that it was fitted on, (2, n), float32; None: an older bundle.
+        calibration_spread: Standard deviation of these scores over the runs, (n,), float32; None: unknown.
         decay_weights: Weights of the scaled features for the decay rate and, last, the intercept, (F + 1,), float32;
             None: it is a line in the score, or there is none.
         mixture: The MLP and regressors, weighed, and the map of their sum to scores; None: the MLP as it was trained.
+        reference: The train clips that new ones are compared with, which is read when it is asked for; None: an older
+            bundle.
     """
 
     name: str
@@ -78,8 +83,10 @@ class Bundle:
     uri: str | None = None
     intervals: IntervalRule | None = None
     calibration: np.ndarray | None = None
+    calibration_spread: np.ndarray | None = None
     decay_weights: np.ndarray | None = None
     mixture: Mixture | None = None
+    reference: ReferenceFile | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -196,6 +203,16 @@ class Bundle:
             raise ConfigError(f"{self.name} was trained on data without decay rates (column alpha): leave out --delay")
         return self.metadata.decay
 
+    def predict_runs(self, scaled: np.ndarray) -> np.ndarray:
+        """Predict with each run.
+
+        Args:
+            scaled: Features of N clips as `scaling` scales them, columns in the order of `blocks`, (N, F), float32.
+        Returns:
+            Predictions in the target's units, (R, N), float64.
+        """
+        return self._predict(scaled)
+
     @torch.inference_mode()
     def _predict(self, scaled: np.ndarray) -> np.ndarray:
         """Predictions of each run in the target's units, (R, N)."""
@@ -220,9 +237,11 @@ class Bundle:
         arrays |= {} if self.decay_weights is None else {"decay_weights": self.decay_weights}
         files = {**self.files, MODEL_FILE: save_arrays(arrays)}
         if self.intervals is not None:
-            files[INTERVALS_FILE] = save_intervals(self.intervals, self.calibration)
+            files[INTERVALS_FILE] = save_intervals(self.intervals, self.calibration, self.calibration_spread)
         if self.mixture is not None:
             files[MIXTURE_FILE] = save_arrays(self.mixture.tensors())
+        if self.reference is not None:
+            files[REFERENCE_FILE] = self.reference.read()
         for name, data in files.items():
             root.write_bytes(data, *folder, name)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -244,7 +263,8 @@ class Bundle:
         """
         root = Root(uri)
         manifest = read_manifest(root)
-        files = {name: read_file(root, name, digest) for name, digest in manifest.files.items()}
+        now = {name: digest for name, digest in manifest.files.items() if name != REFERENCE_FILE}
+        files = {name: read_file(root, name, digest) for name, digest in now.items()}
         arrays = load_arrays(root, MODEL_FILE, files.pop(MODEL_FILE))
         intervals = load_arrays(root, INTERVALS_FILE, files.pop(INTERVALS_FILE)) if INTERVALS_FILE in files else {}
         model, metadata = drop_diverged(build_model(arrays), arrays["baseline"], manifest)
@@ -262,8 +282,10 @@ class Bundle:
             uri=root.uri,
             intervals=read_rule(intervals),
             calibration=intervals.get("calibration"),
+            calibration_spread=intervals.get("calibration_spread"),
             decay_weights=arrays.get("decay_weights"),
             mixture=mixture,
+            reference=find_reference(root, manifest),
         )
 
 

@@ -82,7 +82,7 @@ def build_model(tensors: Mapping[str, np.ndarray]) -> StackedMLP | None:
     """
     if "weights.0" not in tensors:
         return None
-    return StackedMLP.from_state({name: torch.from_numpy(values) for name, values in tensors.items()}).eval()
+    return StackedMLP.from_state({name: torch.tensor(values) for name, values in tensors.items()}).eval()
 
 
 def build_mixture(
@@ -119,17 +119,19 @@ def build_mixture(
     return mixture
 
 
-def save_intervals(rule: IntervalRule, calibration: np.ndarray | None) -> bytes:
+def save_intervals(rule: IntervalRule, calibration: np.ndarray | None, spread: np.ndarray | None = None) -> bytes:
     """Write the intervals' rule and the clips behind it, in a file that a report reads without the weights.
 
     Args:
         rule: The rule.
         calibration: Scores and true scores of those clips, (2, n); None: unknown.
+        spread: Standard deviation of these scores over the runs, (n,); None: unknown.
     Returns:
         Content of the file.
     """
     tensors = {name: getattr(rule, name) for name in _RULE}
-    return save_arrays(tensors if calibration is None else {**tensors, "calibration": calibration})
+    known = {"calibration": calibration, "calibration_spread": spread}
+    return save_arrays(tensors | {name: values for name, values in known.items() if values is not None})
 
 
 def read_rule(arrays: Mapping[str, np.ndarray]) -> IntervalRule | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from m3ray.config import TierConfigs, as_json
@@ -11,6 +13,8 @@ from m3ray.config.serialization import from_json
 from m3ray.errors import BundleError
 from m3ray.features.matrix import Block
 from m3ray.features.target import Target
+from m3ray.schema import SIMILARITY
+from m3ray.storage.filesystems import is_local, local_path
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry
 from m3ray.storage.versions import Environment
@@ -18,6 +22,7 @@ from m3ray.storage.versions import Environment
 BUNDLE_FILE = "bundle.json"
 INTERVALS_FILE = "intervals.safetensors"
 FORMAT = 2
+_FINETUNED = "tuned:"  # as `m3ray.tiers.finetuned` has it, which imports torch
 _FORMAT_OF_MLP = 1  # a bundle of the MLP as it was trained, which an older m3ray scores with too
 _NEEDED = ("name", "blocks", "files", "tiers", "configs", "sources", "untrained")
 # An older m3ray did not write these: where they are unknown, they are left out.
@@ -25,6 +30,7 @@ _OPTIONAL = (
     "variant",
     "seeds",
     "trained_on",
+    "data",
     "versions",
     "environments",
     "made_by",
@@ -54,6 +60,8 @@ class BundleMetadata:
         trained_on: Numbers of train and val clips, mean and range of the train split's scores, and on val, of the
             bundle's scores, Spearman's correlation (None: undefined), mean squared error and mean error, and the
             variance of the truth.
+        data: What a model card tells of the data (`record_data`), and where there are test clips `on_test`: of them,
+            what `trained_on` has of val.
         versions: Name of each package to its version, in the process that trained.
         environments: Name of each computed tier to the software that its features were computed with; None in a list
             stands for rows of an m3ray that did not note it.
@@ -76,6 +84,7 @@ class BundleMetadata:
     seeds: Sequence[int] | None = None
     decay: Mapping[str, Any] | None = None
     trained_on: Mapping[str, float | None] | None = None
+    data: Mapping[str, Any] | None = None
     versions: Environment | None = None
     environments: Mapping[str, Sequence[Environment | None]] | None = None
     made_by: str | None = None
@@ -113,6 +122,7 @@ class BundleMetadata:
             "decay": self.decay,
             "untrained": self.untrained,
             "trained_on": self.trained_on,
+            "data": self.data,
             "versions": self.versions,
             "environments": self.environments,
             "made_by": self.made_by,
@@ -178,9 +188,55 @@ class BundleManifest:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: If the values are no bundle's.
         """
-        blocks = tuple(Block(b["tier"], tuple(b["names"]), b["scaled"]) for b in values["blocks"])
+        blocks = _order_blocks([Block(b["tier"], tuple(b["names"]), b["scaled"]) for b in values["blocks"]], values)
         metadata, networks = BundleMetadata.from_json(values), dict(values.get("networks") or {})
         return cls(str(values["name"]), metadata, blocks, dict(values["files"]), networks)
+
+
+def select_sources(metadata: BundleMetadata, tiers: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Select the weights that a model's tiers come from, without those of baselines that were compared with it.
+
+    Args:
+        metadata: What features and training were made with, `sources` of a whole root among it.
+        tiers: Names of the tiers that the model sees.
+    Returns:
+        Name of each tier to its `WeightSource`, as JSON values: of those tiers, of what their similarity compares, and
+        of the networks that finetuned ones began with.
+    """
+    seen = set(tiers)
+    if SIMILARITY in seen and SIMILARITY not in metadata.user_provided:
+        entry = metadata.tiers.get(SIMILARITY)
+        identity = (entry.identity if entry else None) or {}
+        seen |= set(identity.get("sources") or metadata.configs.similarity.sources)
+    seen |= {tier.removeprefix(_FINETUNED) for tier in seen}
+    return {tier: source for tier, source in metadata.sources.items() if tier in seen}
+
+
+def explain_no_bundle(uri: str) -> str:
+    """Say that there is no bundle where one was looked for.
+
+    Args:
+        uri: Path or URI of a folder, or of a file that was taken for one.
+    Returns:
+        What is there, and what was expected.
+    """
+    found = "it is a file, " if is_local(uri) and Path(local_path(uri)).is_file() else ""
+    return (
+        f"no bundle at {uri or '/'}: {found}expected a folder with {BUNDLE_FILE}, as m3ray train writes it, or a .zip "
+        "of m3ray pack"
+    )
+
+
+def _order_blocks(blocks: Sequence[Block], values: Mapping[str, Any]) -> tuple[Block, ...]:
+    """Put blocks into the order in which the model sees them, which is that of its variant's tiers.
+
+    An older m3ray wrote them in the order of the root's features, and scored with columns in the wrong places where
+    that was another one.
+    """
+    tiers = list((values.get("variant") or {}).get("tiers") or ())
+    if sorted(tiers) != sorted(block.tier for block in blocks):
+        return tuple(blocks)
+    return tuple(sorted(blocks, key=lambda block: tiers.index(block.tier)))
 
 
 def read_manifest(folder: Root) -> BundleManifest:
@@ -196,19 +252,29 @@ def read_manifest(folder: Root) -> BundleManifest:
     where = folder.display(BUNDLE_FILE)
     try:
         values = folder.read_json(BUNDLE_FILE)
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"no bundle at {folder.uri}: expected a folder with {BUNDLE_FILE}, as jobs/train.py writes"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(explain_no_bundle(folder.uri)) from error
     except ValueError as error:
         raise BundleError(f"{where} is damaged or cut short: copy the bundle anew, or train it again") from error
     _check_values(where, values)
     try:
-        return BundleManifest.from_json(values)
+        manifest = BundleManifest.from_json(values)
+        _check_names(where, [*manifest.files, *manifest.networks])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{where} is damaged ({type(error).__name__}: {error}): copy the bundle anew, or train it again"
         ) from error
+    return manifest
+
+
+def _check_names(where: str, names: Iterable[str]) -> None:
+    """A bundle that comes from others must not name files outside its folder, which packing would give on."""
+    for name in names:
+        if re.search(r"[/\\:\0]", name) or name in ("", ".", ".."):
+            raise BundleError(
+                f"{where} names a file {name!r}, expected names of files in its folder: it is damaged, or was made to "
+                "read others; get the bundle anew from who made it"
+            )
 
 
 def _check_values(where: str, values: Any) -> None:

@@ -26,11 +26,13 @@ class Calibration:
         scores: Scores by the ensemble, (n,), in the target's units.
         truth: True scores, (n,).
         source: What clips they are: `val`, or the train split and in how many folds.
+        spread: Standard deviation of each score over the runs, (n,), float32; None: unknown, or there is one run.
     """
 
     scores: np.ndarray
     truth: np.ndarray
     source: str
+    spread: np.ndarray | None = None
 
     @property
     def residuals(self) -> np.ndarray:

@@ -25,7 +25,7 @@ def find_finite_runs(model: StackedMLP, features: np.ndarray) -> np.ndarray:
         Whether all weights and predictions of each run are finite, bool, (R,).
     """
     parameters = [value.reshape(len(value), -1).isfinite().all(dim=1) for value in model.state_dict().values()]
-    scores = model(torch.from_numpy(np.ascontiguousarray(features, np.float32)))
+    scores = model(torch.tensor(np.asarray(features, np.float32)))
     return torch.stack([*parameters, scores.isfinite().all(dim=1)]).all(dim=0).cpu().numpy()
 
 

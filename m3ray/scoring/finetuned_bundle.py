@@ -67,8 +67,10 @@ def build_finetuned_bundle(study: Study, variant: Variant, frozen: Bundle, name:
         networks=networks,
         intervals=calibration.fit(),
         calibration=np.stack([calibration.scores, calibration.truth]).astype(np.float32),
+        calibration_spread=None,
         decay_weights=None,  # they are those of the frozen networks' features
         mixture=None,  # as are the regressors beside the MLP
+        reference=None,
     )
 
 
@@ -83,6 +85,7 @@ def _describe_calibration(metadata: BundleMetadata, calibration: Calibration, se
         calibrated_on=calibration.source,
         decay=decay,
         trained_on=trained_on,
+        data={k: v for k, v in (metadata.data or {}).items() if k != "on_test"} or None,
         model=MLP,
         model_summary=None,
         out_of_fold=None,

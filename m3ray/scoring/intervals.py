@@ -99,7 +99,7 @@ def fit_intervals(scores: np.ndarray, truth: np.ndarray, coverage: float = COVER
     errors, unit = _scale(errors)
     drawn = np.random.default_rng(seed).permutation(len(scores))
     for_quantile, for_shape = np.split(drawn, [_count_for_quantile(len(scores), coverage)])
-    shape = _fit_shape(scores[for_shape], errors[for_shape], coverage)
+    shape = fit_shape(scores[for_shape], errors[for_shape], coverage)
     factor = conformal_quantile(shape.nonconformity(scores[for_quantile], errors[for_quantile]), coverage)
     low, high = shape.centre - factor * shape.below, shape.centre + factor * shape.above
     return IntervalRule(shape.knots, unit * low, unit * high)
@@ -139,8 +139,15 @@ def cross_validate_intervals(
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """What errors are usual at a score: their middle, and their spread below and above it, at knots, (K,) each."""
+class ErrorShape:
+    """What errors are usual at a score.
+
+    Args:
+        knots: Scores, ascending, (K,).
+        centre: Middle of the errors at each knot, (K,).
+        below: Their spread below it, (K,), above 0.
+        above: Their spread above it, (K,), above 0.
+    """
 
     knots: np.ndarray
     centre: np.ndarray
@@ -154,7 +161,16 @@ class _Shape:
         return np.abs(distance) / np.where(distance > 0, above, below)
 
 
-def _fit_shape(scores: np.ndarray, errors: np.ndarray, coverage: float) -> _Shape:
+def fit_shape(scores: np.ndarray, errors: np.ndarray, coverage: float = COVERAGE) -> ErrorShape:
+    """Fit what errors are usual at a score.
+
+    Args:
+        scores: Scores of clips that trained nothing, (n,), not all equal, n >= 20.
+        errors: Truth less score of each, (n,), in units of about their root mean square.
+        coverage: Share of the clips that lie within the spread.
+    Returns:
+        The shape.
+    """
     order = np.argsort(scores, kind="stable")
     scores, errors = scores[order], errors[order]
     ranks = (np.arange(len(scores)) + 0.5) / len(scores)
@@ -165,9 +181,9 @@ def _fit_shape(scores: np.ndarray, errors: np.ndarray, coverage: float) -> _Shap
     distance = errors - np.interp(scores, knots, centre)
     trend = _fit_trend(scores, distance)
     below, above = (_fit_spread(np.maximum(side, 0) / trend(scores), weights) for side in (-distance, distance))
-    shape = _Shape(knots, centre, below * trend(knots), above * trend(knots))
+    shape = ErrorShape(knots, centre, below * trend(knots), above * trend(knots))
     unusual = _fit_local_quantile(shape.nonconformity(scores, errors), coverage)
-    return _merge_equal_knots(_Shape(knots, centre, shape.below * unusual, shape.above * unusual))
+    return _merge_equal_knots(ErrorShape(knots, centre, shape.below * unusual, shape.above * unusual))
 
 
 def _fit_centre(ranks: np.ndarray, errors: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -222,9 +238,9 @@ def _count_effective(weights: np.ndarray) -> np.ndarray:
     return weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)
 
 
-def _merge_equal_knots(shape: _Shape) -> _Shape:
+def _merge_equal_knots(shape: ErrorShape) -> ErrorShape:
     """The shape with each score once: where many clips share a score, the mean of its knots."""
     knots, inverse = np.unique(shape.knots, return_inverse=True)
     counts = np.bincount(inverse)
     means = (np.bincount(inverse, y) / counts for y in (shape.centre, shape.below, shape.above))
-    return _Shape(knots, *means)
+    return ErrorShape(knots, *means)

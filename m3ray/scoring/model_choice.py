@@ -129,7 +129,7 @@ def _read_runs(study: Study, variant: Variant, name: str) -> _Runs:
         return _Runs(select_columns(study.data.features, variant), None)
     tensors = read_trial_tensors(study, variant)
     columns, data = tensors.pop("columns"), study.data
-    model = StackedMLP.from_state({key: torch.from_numpy(value) for key, value in tensors.items()}).eval()
+    model = StackedMLP.from_state({key: torch.tensor(value) for key, value in tensors.items()}).eval()
     kept = find_finite_runs(model, data.scaled[np.concatenate([data.train, data.val])][:, columns])
     seeds, dropped = split_seeds(study.seeds, kept)
     if dropped:

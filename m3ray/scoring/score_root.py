@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,13 @@ import pyarrow.dataset as ds
 
 from m3ray.errors import BundleError, FeatureError
 from m3ray.features.matrix import Features
-from m3ray.schema import SIMILARITY, feature_names
-from m3ray.scoring.bundle import Bundle
+from m3ray.schema import SIMILARITY, feature_names, is_captions
+from m3ray.scoring.bundle_tiers import compute_similarity, load_similarity, select_features
 from m3ray.scoring.decay import describe_decay
-from m3ray.scoring.scorer import compute_similarity, load_similarity, select_features
+from m3ray.scoring.explanations.explained_files import identify_source
+from m3ray.scoring.open_bundle import AnyBundle
+from m3ray.scoring.pretrained_bundle import PretrainedBundle
+from m3ray.scoring.reference.neighbour_files import NeighbourCollector, write_neighbours
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.ownership import (
@@ -41,20 +44,21 @@ _CHUNK = 20_000  # clips read and scored at once: bounds the matrix to a few hun
 
 
 def score_root(
-    bundle: Bundle,
+    bundle: AnyBundle,
     features: Root,
     out: Root,
     *,
     job: str,
     delay: tuple[float, float] | None = None,
     over_time: pd.DataFrame | None = None,
+    asked: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Score the clips of a catalogue, and write `predictions.parquet`.
+    """Score the clips of a catalogue, and write `predictions.parquet`, and `neighbours.parquet` beside it.
 
     Its column `split` says which clips of the root's own trained the bundle; it is null for other clips.
 
     Args:
-        bundle: Bundle to score with.
+        bundle: AnyBundle to score with.
         features: Root, or workspace, with the clips' catalogue and features.
         out: Root that the predictions go to.
         job: Name of the job. `predict` does not overwrite what another job wrote, nor scores of other clips or by
@@ -62,6 +66,7 @@ def score_root(
         delay: Videos shown since viewing for a further score, and those that the training scores stand for; None: no
             further score.
         over_time: Columns `clip_id`, `times`, `curve` to add to the predictions; None: none.
+        asked: Ids of clips whose neighbours are written whatever their score.
     Returns:
         The predictions, a row a clip.
     Raises:
@@ -69,7 +74,8 @@ def score_root(
         ConfigError: If there is a delay, and the training data had no decay rates.
         FeatureError: If no clip has all tiers that the bundle sees.
     """
-    frame = score_clips(bundle, features, delay)
+    neighbours = NeighbourCollector(bundle, asked)
+    frame = score_clips(bundle, features, delay, neighbours)
     frame["split"] = _find_splits(frame["clip_id"], features, out)
     if delay is not None:
         logger.info(
@@ -79,18 +85,18 @@ def score_root(
     if over_time is not None:
         frame = frame.merge(over_time, on="clip_id", how="left")
     path = _write_predictions(frame, bundle, features, out, job)
+    write_neighbours(out, path, neighbours.table(), describe_origin(bundle, features, out, job))
+    if neighbours.reason is not None:
+        logger.info(f"{job}: {neighbours.reason}")
     logger.info(f"predict: {len(frame)} clips scored by {bundle.name}: {out.display(*path)}")
     return frame
 
 
-def _write_predictions(frame: pd.DataFrame, bundle: Bundle, features: Root, out: Root, job: str) -> tuple[str, ...]:
+def _write_predictions(frame: pd.DataFrame, bundle: AnyBundle, features: Root, out: Root, job: str) -> tuple[str, ...]:
     """Write the predictions where they replace no other job's; return their path."""
     if job != "predict" and (earlier_path := keep_predictions(out)):
         logger.info(f"{job}: the scores that predict.py wrote are kept in {earlier_path}")
-    # Names are those of this catalogue: another folder may hold other videos of the same names.
-    catalogue = _name_catalogue(features, out)
-    origin = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job, "catalogue": catalogue}
-    metadata = {METADATA_KEY: json.dumps(origin)}
+    metadata = {METADATA_KEY: json.dumps(describe_origin(bundle, features, out, job))}
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
     path = choose_path(bundle, features, out) if job == "predict" else (PREDICTIONS,)
     if job == "predict" and out.exists(*path):
@@ -101,11 +107,30 @@ def _write_predictions(frame: pd.DataFrame, bundle: Bundle, features: Root, out:
     return path
 
 
-def choose_path(bundle: Bundle, features: Root, out: Root) -> tuple[str, ...]:
+def describe_origin(bundle: AnyBundle, features: Root, out: Root, job: str) -> dict[str, Any]:
+    """Describe what made scores, as their file, and those that belong to it, keep it.
+
+    Args:
+        bundle: The bundle that scores.
+        features: Root, or workspace, with the clips' catalogue and features.
+        out: Root that the scores go to.
+        job: Name of the job.
+    Returns:
+        JSON values: `bundle`, `untrained`, `job`, `catalogue` (the workspace below the root), `source` (a fingerprint
+        of the bundle and the catalogue: another may have this name), and of a pretrained scorer its `provenance`.
+    """
+    # Names are those of this catalogue: another folder may hold other videos of the same names.
+    catalogue = _name_catalogue(features, out)
+    origin: dict[str, Any] = {"bundle": bundle.name, "untrained": bundle.untrained, "job": job, "catalogue": catalogue}
+    origin["source"] = identify_source(bundle, catalogue)
+    return origin | ({"provenance": bundle.provenance()} if isinstance(bundle, PretrainedBundle) else {})
+
+
+def choose_path(bundle: AnyBundle, features: Root, out: Root) -> tuple[str, ...]:
     """Choose where the job predict writes a bundle's scores, before work is spent on them.
 
     Args:
-        bundle: Bundle to score with.
+        bundle: AnyBundle to score with.
         features: Root, or workspace, with the clips' catalogue and features.
         out: Root that the predictions go to.
     Returns:
@@ -136,17 +161,23 @@ def _find_splits(clips: pd.Series, features: Root, out: Root) -> pd.Series:
     return pd.Series(pd.arrays.ArrowExtensionArray(splits), index=clips.index)
 
 
-def score_clips(bundle: Bundle, features: Root, delay: tuple[float, float] | None = None) -> pd.DataFrame:
+def score_clips(
+    bundle: AnyBundle,
+    features: Root,
+    delay: tuple[float, float] | None = None,
+    neighbours: NeighbourCollector | None = None,
+) -> pd.DataFrame:
     """Score the clips that have all tiers that a bundle sees.
 
     The similarity tier is the root's own where it was applied with the bundle's fit: train clips are then compared with
     the others, as in training. Otherwise it is computed, as for new clips.
 
     Args:
-        bundle: Bundle to score with.
+        bundle: AnyBundle to score with.
         features: Root, or workspace, with the features; with a catalogue, clips that it does not list are left out.
         delay: Videos shown since viewing for a further score, and those that the training scores stand for; None: no
             further score.
+        neighbours: Gathers what clips are compared to, and adds the column `inside`; None: nothing of that.
     Returns:
         A row a clip, as of `Bundle.score`.
     Raises:
@@ -154,11 +185,14 @@ def score_clips(bundle: Bundle, features: Root, delay: tuple[float, float] | Non
         BundleError: If the features were made with other settings, weights or columns than the bundle's.
         FeatureError: If no clip has all tiers that the bundle sees.
     """
-    parts = [bundle.score(part, delay) for part in iter_features(bundle, features)]
+    parts = []
+    for part in iter_features(bundle, features):
+        scores = bundle.score(part, delay)
+        parts.append(scores if neighbours is None else neighbours.add(part, scores))
     return pd.concat(parts, ignore_index=True)
 
 
-def iter_features(bundle: Bundle, features: Root) -> Iterator[Features]:
+def iter_features(bundle: AnyBundle, features: Root) -> Iterator[Features]:
     """Read the features of the clips that have all tiers that a bundle sees, some 20,000 clips at a time.
 
     Args:
@@ -172,7 +206,8 @@ def iter_features(bundle: Bundle, features: Root) -> Iterator[Features]:
     """
     fitted = load_similarity(bundle)
     current = read_tier_index(features)
-    names = [*select_computed(current), *(tier for tier, entry in current.items() if entry.user_provided)]
+    others = (tier for tier, entry in current.items() if entry.user_provided or is_captions(tier))
+    names = [*select_computed(current), *others]
     needed = [t for t in names if t in bundle.tiers or (fitted is not None and t in fitted.parts)]
     for tier in needed:
         check_identity(bundle, tier, current[tier].identity or {})
@@ -187,7 +222,7 @@ def iter_features(bundle: Bundle, features: Root) -> Iterator[Features]:
         yield _read_part(bundle, shards, part, own)
 
 
-def _open_similarity(bundle: Bundle, features: Root, index: Mapping[str, TierEntry]) -> ds.Dataset | None:
+def _open_similarity(bundle: AnyBundle, features: Root, index: Mapping[str, TierEntry]) -> ds.Dataset | None:
     """A root's own rows of the similarity tier, where the bundle's fit made them; None: there are none."""
     entry = index.get(SIMILARITY)
     if entry is None or "similarity.safetensors" not in bundle.files:
@@ -220,7 +255,7 @@ def read_shared_ids(features: Root, folders: Sequence[str]) -> pa.Array:
     return ids.take(pc.sort_indices(ids))
 
 
-def check_identity(bundle: Bundle, tier: str, identity: Mapping[str, Any]) -> None:
+def check_identity(bundle: AnyBundle, tier: str, identity: Mapping[str, Any]) -> None:
     """Check that a tier was made as the one that a bundle was trained on.
 
     Args:
@@ -239,7 +274,7 @@ def check_identity(bundle: Bundle, tier: str, identity: Mapping[str, Any]) -> No
     raise BundleError(f"{bundle.name} was trained on another {tier} than this: {changes[:600]}: make it as it was then")
 
 
-def check_user_tiers(bundle: Bundle, tiers: Sequence[UserTier]) -> None:
+def check_user_tiers(bundle: AnyBundle, tiers: Sequence[UserTier]) -> None:
     """Check that user-provided tiers have the columns that a bundle was trained on.
 
     Args:
@@ -253,7 +288,7 @@ def check_user_tiers(bundle: Bundle, tiers: Sequence[UserTier]) -> None:
 
 
 def _read_part(
-    bundle: Bundle, shards: Mapping[str, ds.Dataset], ids: pa.Array, similarity: ds.Dataset | None
+    bundle: AnyBundle, shards: Mapping[str, ds.Dataset], ids: pa.Array, similarity: ds.Dataset | None
 ) -> Features:
     columns: dict[str, np.ndarray] = {}
     for tier, dataset in shards.items():

@@ -62,8 +62,8 @@ def held_out_likelihoods(
     Returns:
         Number of rows that no kernel reaches, (H,), and the sum over the others, (H,).
     """
-    x = torch.from_numpy(np.ascontiguousarray(rows, np.float64)).to(device())
-    fold = torch.from_numpy(folds).to(x.device)
+    x = torch.tensor(np.asarray(rows, np.float64)).to(device())
+    fold = torch.tensor(folds).to(x.device)
     squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square_()
     squares[fold[:, None] == fold[None, :]] = torch.inf
     sum_kernels = _log_gaussian_sums if kernel == "gaussian" else _log_epanechnikov_sums

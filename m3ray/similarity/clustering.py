@@ -163,6 +163,24 @@ class Dbscan(Measure):
         return (clusters[:, None] == self.ids_).astype(np.float64)
 
 
+def cluster_rows(
+    train: np.ndarray, seed: int = 0, perplexity: float = 30.0, min_samples: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed and cluster clips as the measure does, without learning to assign new ones.
+
+    Args:
+        train: projected vectors of the clips, floating, (N, d), of at least four different rows or all equal.
+        seed: seed of t-SNE.
+        perplexity: perplexity of t-SNE; lowered to (N - 1) / 3 where clips are few.
+        min_samples: how many clips make a neighbourhood dense.
+    Returns:
+        The clips in the t-SNE space, (N, min(3, d)), and the cluster of each, -1 for none, (N,).
+    """
+    rows = scale_rows(train, scaling_exponent(train))
+    plane = embed_tsne(rows, float(min(perplexity, (len(rows) - 1) / 3)), seed)
+    return plane, _find_clusters(plane, choose_eps(plane, min_samples), min_samples)
+
+
 def check_distinct(train: np.ndarray) -> None:
     """Check that there are as many different rows as t-SNE needs; rows that are all equal need none.
 

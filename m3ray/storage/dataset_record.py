@@ -12,15 +12,24 @@ from typing import Any, Final, TypeVar
 
 from m3ray.config import LimitsConfig, StorageConfig, as_json, from_json
 from m3ray.config.options import ExtractOptions
-from m3ray.schema import SIMILARITY
+from m3ray.schema import PRETRAINED, SIMILARITY
 from m3ray.storage.filesystems import is_local, local_path
 
 DEMO: Final = "demo"
+TITLES = {
+    "memento10k": "Memento10k",
+    "videomem": "VideoMem",
+    "lamem": "LaMem",
+    "memcat": "MemCat",
+    "figrim": "FIGRIM",
+    "things": "THINGS",
+}
+"""What published data sets are called."""
 TIERS = ("raw", "scene", "event")
 # Older roots have other names for how a changed file is detected.
 _OLDER_IDENTITIES = {"path": "fast", "content": "hash"}
 # How a published data set is read: other values give other scores or splits of the same clips.
-READING_SETTINGS = ("score", "target", "splits", "identity", "group")
+READING_SETTINGS = ("score", "target", "splits", "identity", "group", "media")
 # The options whose values decide a root's clips and numbers, so that they are given once a root.
 SETTINGS = (
     *READING_SETTINGS,
@@ -31,7 +40,9 @@ SETTINGS = (
     "flow_per",
     "network",
     "precision",
+    "image_frames",
     "measure",
+    "duplicate_threshold",
     "seed",
     "limit",
     "limits",
@@ -135,10 +146,13 @@ def setting_as_json(name: str, value: Any) -> Any:
         name: one of `SETTINGS`.
         value: its value in the options.
     Returns:
-        The value as JSON; a file by its absolute path, since the next job may start in another folder.
+        The value as JSON; a file by its absolute path, since the next job may start in another folder. Splits may be
+        the number of published ones.
     """
     if name == "identity":
         return _OLDER_IDENTITIES.get(value, value)
+    if name == "splits" and value is not None and value.isdecimal():
+        return value
     is_file = name in _PATHS or (name == "weights" and value not in ("auto", "published", "untrained"))
     return absolute_path(value) if is_file else as_json(value)
 
@@ -177,6 +191,8 @@ def limits_from_record(record: DatasetRecord | None) -> LimitsConfig:
 def _settings_from_record(record: DatasetRecord) -> dict[str, Any]:
     """Recorded settings as options hold them."""
     settings = dict(record.settings)
+    if record.dataset == "folder":  # of a time when images were no clips: the root goes on with its videos
+        settings.setdefault("media", "videos")
     if "limits" in settings:
         settings["limits"] = limits_from_record(record)
     if "storage" in settings:
@@ -198,8 +214,12 @@ def default_tiers(options: ExtractOptions, record: DatasetRecord | None) -> tupl
         options: options of the job.
         record: record of its root; None for a new root.
     Returns:
-        The root's tiers, else the paper's; for a model with `similarity` if one of them is a vector.
+        The root's tiers, else the paper's; for a model without pretrained scorers, which it sees where its options
+        name them, and with `similarity` if one of them is a vector.
     """
-    tiers = (record.tiers if record else ()) or TIERS
+    recorded = record.tiers if record else ()
+    if options.makes_model:
+        recorded = tuple(tier for tier in recorded if tier not in PRETRAINED)
+    tiers = recorded or TIERS
     vectors = [tier for tier in tiers if tier != "raw"]
     return (*tiers, SIMILARITY) if options.sees_similarity and vectors else tiers

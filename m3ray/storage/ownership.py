@@ -8,6 +8,7 @@ from typing import Any
 from m3ray.errors import ConfigError, DamagedFileError
 from m3ray.schema import CATALOGUE as COLUMNS
 from m3ray.schema import CATALOGUE_FILE
+from m3ray.storage.beside_predictions import NEIGHBOURS, SHOTS, move_beside
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue_schema
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import RECORD_FILE as RECORD
@@ -16,7 +17,7 @@ from m3ray.storage.root_record import is_record
 PREDICTIONS = "predictions.parquet"
 PREDICT_FOLDER = "predict"
 STUDY = "ablation"
-FILES = (CATALOGUE_FILE, PREDICTIONS, RECORD)
+FILES = (CATALOGUE_FILE, PREDICTIONS, NEIGHBOURS, SHOTS, RECORD)
 FOLDERS = (
     "features",
     "rejects",
@@ -27,13 +28,16 @@ FOLDERS = (
     "runs",
     "demo",
     "evaluation",
+    "explanations",
     PREDICT_FOLDER,
 )
 # Jobs that make the same things count as one.
 _SAME_AS = {"reproduce": "ablate"}
 _MAKER_FILE = "made_by.json"
 # The files of a bundle that are written before its last one, bundle.json.
-_BUNDLE_FILE = re.compile(r"(model|hog_pca|similarity|intervals|train_clips|regressors|tuned-\w+)\.(safetensors|json)")
+_BUNDLE_FILE = re.compile(
+    r"(model|hog_pca|similarity|intervals|train_clips|train_reference|regressors|tuned-\w+)\.(safetensors|json)"
+)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 _RUN = re.compile(r"\d{8}T\d{6}Z-[a-z]+-[0-9a-f]{4}")
 _VARIANTS_OF_REPRODUCE = ("M3-S", "M3")
@@ -196,6 +200,8 @@ def check_predictions(root: Root) -> None:
 def keep_predictions(root: Root) -> str | None:
     """Copy what the job predict wrote, where the study's scores are to go, to the folder of its data set.
 
+    What stands beside these scores moves with them: beside the study's it would be of other scores.
+
     Args:
         root: root of the job.
     Returns:
@@ -207,7 +213,19 @@ def keep_predictions(root: Root) -> str | None:
     workspace, bundle = str(made.get("catalogue") or PREDICT_FOLDER), str(made["bundle"])
     path = _choose_path(root, _predictions_paths(workspace, bundle)[1:], workspace, bundle)
     root.write_bytes(root.read_bytes(PREDICTIONS), *path)
+    move_beside(root, (PREDICTIONS,), path)
     return root.display(*path)
+
+
+def name_neighbours_file(predictions: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the file of neighbours that belongs to a file of scores.
+
+    Args:
+        predictions: path parts of the scores: `predictions.parquet`, or `predictions-<bundle>.parquet`.
+    Returns:
+        Path parts of `neighbours.parquet`, or `neighbours-<bundle>.parquet`, beside it.
+    """
+    return (*predictions[:-1], predictions[-1].replace("predictions", "neighbours", 1))
 
 
 def choose_predictions_path(root: Root, workspace: str = PREDICT_FOLDER, bundle: str | None = None) -> tuple[str, ...]:

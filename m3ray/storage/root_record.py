@@ -24,7 +24,9 @@ from m3ray.storage.root import Root
 
 RECORD_FILE = "dataset.json"
 FORMAT = 1
-_DEMO_CLIP = re.compile(r"(?:drifting|spinning|bouncing|pulsing|flickering|swarming)_(\d+)_\d{4}\.mp4")
+# The kinds of the demo's clips, those of older demos first.
+_KINDS = "drifting|spinning|bouncing|pulsing|flickering|swarming|stripes|bars|checks|rings|spots|waves"
+_DEMO_CLIP = re.compile(rf"(?:{_KINDS})_(\d+)_\d{{4}}\.mp4")
 _LISTING_JOBS = ("extract", "train", "reproduce")
 
 

@@ -23,11 +23,19 @@ from m3ray.storage.root import Root
 
 Environment = Mapping[str, str]
 Effect = Literal["rejected", "warned", "silent"]
-Scope = Literal["computed", "raw", "networks", "torchvision", "fitted"]
+Scope = Literal["computed", "raw", "networks", "torchvision", "timm", "clip", "fitted"]
 
 # In a shard's metadata and in a bundle: a list, in which null stands for an older m3ray, which kept none.
 KEY = "environments"
-_PACKAGES = ("m3ray", "torch", "torchvision", "av", "decord", "numpy", "numba", "scikit-learn")
+_NETWORKS = ("timm", "open_clip_torch")
+_PACKAGES = ("m3ray", "torch", "torchvision", "av", "decord", "numpy", "numba", "scikit-learn", *_NETWORKS)
+# torchvision computes the transforms before timm's and open_clip's networks too.
+_LIBRARY_SCOPES: Mapping[str, set[Scope]] = {
+    "torchvision": {"torchvision"},
+    "timm": {"torchvision", "timm"},
+    "clip": {"torchvision", "clip"},
+    "vitmem": {"timm"},
+}
 _LIBRARIES = ("libavcodec", "libavformat", "libswscale")
 _READERS = 16
 
@@ -62,6 +70,8 @@ RULES = (
     Rule("opencv", "OpenCV", "computed", 2, 3, "resizes every frame; blurs for optical flow"),
     Rule("torch", "PyTorch", "computed", 2, 3, "convolutions, Fourier transforms, reductions"),
     Rule("torchvision", "torchvision", "torchvision", 2, 3, "its networks and the transforms before them"),
+    Rule("timm", "timm", "timm", 2, 3, "its networks and the transforms before them"),
+    Rule("open_clip_torch", "open_clip", "clip", 2, 3, "its networks and the transforms before them"),
     Rule("decord", "decord", "computed", 0, 2, "reads where it is asked for and proven to give PyAV's frames"),
     Rule("numba", "Numba", "raw", 0, 2, "compiles optical flow: sums in another order, which rounds otherwise"),
     Rule("device", "device", "computed", 0, 1, "CPU and GPU compute the same in other kernels, which round otherwise"),
@@ -155,7 +165,7 @@ def _scopes(tier: str) -> set[Scope]:
         return {"fitted"} if family == SIMILARITY else set()
     if family == "raw":
         return {"computed", "raw"}
-    return {"computed", "networks", "torchvision"} if family == "torchvision" else {"computed", "networks"}
+    return {"computed", "networks", *_LIBRARY_SCOPES.get(family, set())}
 
 
 @cache

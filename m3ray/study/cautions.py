@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,27 @@ _BIAS = 0.1  # of the scores' standard deviation: 0.01 where scores spread by 0.
 _SPREAD = 0.05  # of the scores' standard deviation; predictions that explain anything have about rho of it
 _DOMINANT = 0.97  # share of clips in one cluster from which on clusters hardly tell clips apart
 _FEWEST_SCORED = 10  # of fewer clips being alike says nothing
+
+
+Subject = Literal[
+    "error", "bias", "spread", "clips", "duplicates", "clusters", "baselines", "pretrained", "selection", "new scores"
+]
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A warning, and what it is about, by which it stands beside the numbers that it is true of.
+
+    Args:
+        text: A sentence or two.
+        about: Squared error, mean error or spread of scores; the number of clips; near duplicates; clusters of a tier;
+            a better simple or pretrained model; the choice of settings; scores of new clips.
+        tier: Vector tier that it is about; empty: none, or all.
+    """
+
+    text: str
+    about: Subject
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +63,7 @@ class _Moments:
         return self.deviation / float(np.sqrt(self.count))
 
 
-def caution_scores(
+def find_score_cautions(
     name: str,
     scores: np.ndarray,
     truth: np.ndarray,
@@ -49,8 +71,8 @@ def caution_scores(
     *,
     mse: float | None = None,
     where: str = "val",
-) -> list[str]:
-    """Warn of scores that are worse than a constant, too high or too low on average, or nearly all the same.
+) -> list[Caution]:
+    """Find out whether scores are worse than a constant, too high or too low on average, or nearly all the same.
 
     Args:
         name: What predicts, as the sentences are to name it.
@@ -60,7 +82,7 @@ def caution_scores(
         mse: Mean squared error as a table shows it, such as the mean of single runs; None: that of `scores`.
         where: What clips they are.
     Returns:
-        A sentence or two for each; none where a number is undefined, there are under 3 clips, or all truth is equal.
+        A caution for each; none where a number is undefined, there are under 3 clips, or all truth is equal.
     """
     scores, truth = np.asarray(scores, np.float64), np.asarray(truth, np.float64)
     if len(truth) < 3 or not np.isfinite(scores).all() or np.ptp(truth) == 0:
@@ -69,14 +91,13 @@ def caution_scores(
     true, errors = _Moments.of(truth, weights), scores - truth
     own_mse = float(weights @ errors**2 / weights.sum())
     gained = _Moments.of(errors**2 - (truth - true.mean) ** 2, weights)
-    found = (
-        _caution_error(
-            name, own_mse if mse is None else mse, true.deviation**2, gained.standard_error, where, len(truth)
-        ),
-        _caution_bias(name, _Moments.of(errors, weights), true, where),
-        _caution_spread(name, scores, _Moments.of(scores, weights), true, where),
-    )
-    return [sentence for sentence in found if sentence]
+    shown, clips = own_mse if mse is None else mse, len(truth)
+    found: dict[Subject, str] = {
+        "error": _caution_error(name, shown, true.deviation**2, gained.standard_error, where, clips),
+        "bias": _caution_bias(name, _Moments.of(errors, weights), true, where),
+        "spread": _caution_spread(name, scores, _Moments.of(scores, weights), true, where),
+    }
+    return [Caution(text, about) for about, text in found.items() if text]
 
 
 def _caution_error(name: str, mse: float, variance: float, chance: float, where: str, clips: int) -> str:
@@ -159,7 +180,7 @@ def caution_clips(clips: int, where: str = "val") -> list[str]:
     return [
         f"{where} has {clips} clips, and {FEWEST_VAL_CLIPS} are the fewest that tell much: on {clips} the rank "
         f"correlation of numbers that have nothing to do with each other reaches ±{chance:.2f} by chance. Give more "
-        f"scored clips, or have ablate.py cut the splits anew (--folds 5)."
+        f"scored clips, or have m3ray ablate cut the splits anew (--folds 5)."
     ]
 
 
@@ -214,18 +235,45 @@ def caution_baselines(trials: pd.DataFrame, full: str, names: Sequence[str]) -> 
     Returns:
         One sentence or none. Beyond noise: its probability is below 0.05 after Holm's correction among these rows.
     """
-    rows = [row for row in trials.to_dict("records") if row["variant"] in names and row.get("full") == full]
-    differences = [read_difference(row) for row in rows]
-    better = [
-        _describe_better(row, difference.estimate)
-        for row, difference, p in zip(rows, differences, correct_family(differences) if rows else (), strict=True)
-        if difference.estimate is not None and difference.estimate > 0 and p < ALPHA
-    ]
+    better = _list_better(trials, full, names)
     if not better:
         return []
     return [
         f"{full} is beaten beyond noise by {'; '.join(better)}: on these tiers a network of the paper's kind is not "
-        "the best model. Score new clips with --model auto, which takes the ensemble where that is better."
+        f"the best model. --model auto, the default, makes a bundle the ensemble where that is better: such a bundle's "
+        f"scores of new clips are not {full}'s (m3ray card says what a bundle is)."
+    ]
+
+
+def caution_pretrained(trials: pd.DataFrame, full: str, names: Sequence[str]) -> list[str]:
+    """Warn of a pretrained scorer that beats the full model beyond noise.
+
+    Args:
+        trials: The study's `trials.parquet`.
+        full: Name of the full model.
+        names: Names of the pretrained scorers' rows; those that the study lacks are left out.
+    Returns:
+        One sentence or none.
+    """
+    better = _list_better(trials, full, names)
+    if not better:
+        return []
+    return [
+        f"{full} is beaten beyond noise by {'; '.join(better)}: what was learned here, of these clips, ranks them "
+        "worse than a network that was trained elsewhere, unless these clips were among those that it was trained on. "
+        "Score with that (m3ray predict --bundle with its name), let the model see it (--tiers), or give more scored "
+        "clips."
+    ]
+
+
+def _list_better(trials: pd.DataFrame, full: str, names: Sequence[str]) -> list[str]:
+    """Describe the rows of these names that beat the full model beyond noise."""
+    rows = [row for row in trials.to_dict("records") if row["variant"] in names and row.get("full") == full]
+    differences = [read_difference(row) for row in rows]
+    return [
+        _describe_better(row, difference.estimate)
+        for row, difference, p in zip(rows, differences, correct_family(differences) if rows else (), strict=True)
+        if difference.estimate is not None and difference.estimate > 0 and p < ALPHA
     ]
 
 

@@ -153,7 +153,7 @@ def read_ceilings(root: Root, folder: tuple[str, ...]) -> StudyCeilings:
         The ceilings; undefined where an earlier m3ray made the study.
     """
     if not root.exists(*folder, FILE):
-        old = Ceiling(0, reason="an earlier m3ray made this study: jobs/ablate.py adds it, and trains nothing anew")
+        old = Ceiling(0, reason="an earlier m3ray made this study: m3ray ablate adds it, and trains nothing anew")
         return StudyCeilings(SCORE, dict.fromkeys(SETS, old))
     values: dict[str, Any] = root.read_json(*folder, FILE)
     sets = {name: from_json(Ceiling, values[name]) for name in SETS if name in values}

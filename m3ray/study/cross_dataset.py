@@ -11,6 +11,7 @@ import pandas as pd
 from m3ray.config.serialization import as_json, json_key
 from m3ray.features.target import SCORE
 from m3ray.model.metrics import METRICS
+from m3ray.study.cross_legend import explain_table
 from m3ray.study.reliability import Ceiling, share_of_ceiling
 
 
@@ -42,6 +43,7 @@ class Evaluation:
         seen_val: How many were among those that chose its settings or calibrated it, and trained nothing; they are left
             out too, unless they are val of its own root; None: an older bundle does not tell.
         spearman_with_seen: The correlation over all clips, those left out too; None where it is undefined.
+        pretrained: Whether the bundle is a network that was trained elsewhere.
         undefined: Why the metrics are undefined; empty where they are not, or predictions or scores are constant.
     """
 
@@ -66,6 +68,7 @@ class Evaluation:
     seen_train: int | None = None
     seen_val: int | None = None
     spearman_with_seen: float | None = None
+    pretrained: bool = False
     undefined: str = ""
 
     @property
@@ -185,8 +188,7 @@ def as_markdown(evaluations: list[Evaluation]) -> str:
     Args:
         evaluations: Evaluations of bundles on data sets.
     Returns:
-        The table, with what its numbers are, why ceilings are unknown, and a line on untrained weights where there are
-        some.
+        The table, with how it is read, why ceilings are unknown, and a line on untrained weights where there are some.
     """
     columns = list(dict.fromkeys(row.evaluated_on for row in evaluations))
     labels = _label_bundles(evaluations)
@@ -194,7 +196,8 @@ def as_markdown(evaluations: list[Evaluation]) -> str:
     lines = [f"| trained on | {' | '.join(f'on {name}' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in dict.fromkeys(labels):
         lines.append(f"| {name} | " + " | ".join(cells.get((name, column), "") for column in columns) + " |")
-    lines += ["", _ENSEMBLE, *_explain_unknown(evaluations), *filter(None, map(describe_seen, evaluations))]
+    further = [*_explain_unknown(evaluations), *filter(None, map(describe_seen, evaluations))]
+    lines += ["", *explain_table(evaluations), *(line for text in further for line in ("", text))]
     random = dict.fromkeys(row.trained_on for row in evaluations if row.untrained)
     if random:
         lines += ["", f"UNTRAINED weights made the features of {', '.join(random)}: for trials alone."]
@@ -220,6 +223,8 @@ def describe_seen(row: Evaluation) -> str:
         The line; empty where it has seen none.
     """
     bundle, data = f"{row.bundle or 'the bundle'} of {row.trained_on}", row.evaluated_on
+    if row.pretrained:
+        return f"Whether clips of {data} are among {row.trained_on}, which {row.bundle} was trained on, is unknown."
     if row.seen_train is None or row.seen_val is None:
         return (
             ""
@@ -255,13 +260,6 @@ def _cell(row: Evaluation) -> str:
     text = f"{of}{row.spearman:.3f} [{row.low:.3f}, {row.high:.3f}], MSE {row.mse:.4f}, {row.clips} {row.split} clips"
     text += _ceiling_text(row)
     return f"*{text}*" if row.own else text
-
-
-_ENSEMBLE = (
-    "rho is that of a bundle's scores, the mean over its runs, with its 95 % interval over clips; a study's tables "
-    "have the mean of single runs, which is mostly lower. The ceiling is the highest rho that a perfect model could "
-    "have with these scores."
-)
 
 
 def _ceiling_text(row: Evaluation) -> str:

@@ -1,7 +1,7 @@
 """Repeated splits: the scored clips outside test cut into K folds, each once val while the others train.
 
 Clips of one group, or of one video, are always in one fold. The matrix is scaled anew with each split's train rows, and
-the similarity tiers are fitted anew on them; HOG's PCA, ten numbers that no score went into, stays the root's.
+the similarity tiers are fitted anew on them; HOG's PCA and captions' SVD, which no score went into, stay the root's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from m3ray.features.target import Target
 from m3ray.similarity import Projection
 from m3ray.similarity.fitted import FittedSimilarity, label_matrix, project
 from m3ray.study.fold_results import FoldResult
+from m3ray.study.pretrained import run_pretrained
 from m3ray.study.regressors import explain_too_few, run_regressor
 from m3ray.study.trial import run_trial
 from m3ray.study.variants import Variant
@@ -315,6 +316,8 @@ def train_fold(
     result = FoldResult(variant.name, fold, len(train), len(val))
     try:
         data = splits.select(fold, variant.tiers, refitted)
+        if variant.pretrained is not None:
+            return _fill_result(result, run_pretrained(variant, data, seeds).summary)
         if variant.regressor is not None:
             return _fit_in_fold(result, variant, data, seeds)
         trained = run_trial(variant, data, seeds, device, cores=1).trained
@@ -333,7 +336,11 @@ def _fit_in_fold(result: FoldResult, variant: Variant, data: StudyData, seeds: S
     too_few = explain_too_few(data)
     if too_few is not None:
         return replace(result, reason=too_few)
-    summary = run_regressor(variant, data, seeds).summary
+    return _fill_result(result, run_regressor(variant, data, seeds).summary)
+
+
+def _fill_result(result: FoldResult, summary: Mapping[str, Any]) -> FoldResult:
+    """A split's result with what one model reached in it."""
     rho, mse = (None if summary[name] is None else float(summary[name] or 0.0) for name in ("spearman", "mse"))
     reason = None if rho is not None else "rank correlation is undefined: it predicts one score for all clips"
     return replace(result, spearman=rho, mse=mse, reason=reason)

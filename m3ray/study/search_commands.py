@@ -22,7 +22,9 @@ def train_command(study: Study, tiers: Sequence[str], options: TuneOptions) -> s
         The command, as a shell takes it.
     """
     runs = _number("--runs", options.runs, TrainOptions.runs)
-    return _join("train", [*_common_arguments(study, tiers, options), *runs, "--name", "tuned"])
+    # A second search's bundle does not take the place of the first one's.
+    name = "tuned" if study.name == TuneOptions.name else f"tuned-{study.name}"
+    return _join("train", [*_common_arguments(study, tiers, options), *runs, "--name", name])
 
 
 def ablate_command(study: Study, tiers: Sequence[str], options: TuneOptions) -> str:

@@ -21,7 +21,7 @@ from m3ray.study.variants import Variant
 
 BEST = "best"
 WORDS = {"spearman": "Spearman", "mse": "recalibrated MSE", "balanced": "mean of Spearman and R^2"}
-NAMES = {DEFAULT: "what jobs/train.py takes without a search", PRESET: "the preset"}
+NAMES = {DEFAULT: "what jobs/train.py takes by the same options", PRESET: "the preset"}
 
 _FRESH = 1_000  # seeds that the search never saw start here
 _DRIVER = torch.device("cpu")  # Ray gives a driver no GPU

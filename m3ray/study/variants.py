@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from m3ray.config.serialization import added_setting, json_key
 from m3ray.errors import ConfigError
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
+from m3ray.tiers.pretrained.facts import PretrainedScorer
 
 # In the paper's order of Tables 1 and 2; the paper writes "size" and "meanOF".
 RAW_FEATURES = ("blurriness", "brightness", "contrast", "size_bytes", "mean_optical_flow", "hog")
@@ -23,12 +24,15 @@ M3 = ("raw", "scene", "event")
 UNFROZEN_MARK = ", unfrozen"
 UNFROZEN = f"{M3S_NAME}{UNFROZEN_MARK}"
 
+NOT_TRAINED = "not trained here"
+
 REGRESSORS_TABLE = 7
 ENSEMBLE: Literal["ensemble"] = "ensemble"
 Regressor = Literal["ridge", "svr", "boosting", "constant", "ensemble"]
 REGRESSOR_NAMES: tuple[Regressor, ...] = ("ridge", "svr", "boosting", "constant")
+Calibration = Literal["none", "linear", "isotonic"]
 VariantKind = Literal[
-    "full", "finetuned", "measure_alone", "regressor", "with_measure", "without_feature", "without_tier"
+    "full", "finetuned", "measure_alone", "pretrained", "regressor", "with_measure", "without_feature", "without_tier"
 ]
 
 
@@ -44,6 +48,8 @@ class Variant:
         full: Name of the variant that it is compared with; None: it is a full model itself, or a measure alone.
         finetuning: Settings of training its networks with it, from frames; None: they stay as they are.
         regressor: What stands in the MLP's place; None: the MLP.
+        pretrained: Pretrained scorer whose own output is the prediction, without any training here; None: none.
+        calibration: How its output is mapped to the scores, by the train split alone.
     """
 
     name: str
@@ -53,12 +59,16 @@ class Variant:
     full: str | None = None
     finetuning: FinetuneConfig | None = field(default=None, metadata=json_key("unfrozen"))
     regressor: Regressor | None = field(default=None, metadata=added_setting())
+    pretrained: str | None = field(default=None, metadata=added_setting())
+    calibration: Calibration = field(default="none", metadata=added_setting())
 
     @property
     def kind(self) -> VariantKind:
         """Role of the variant in its table, by what it sees and how it is trained."""
         if self.finetuning is not None:
             return "finetuned"
+        if self.pretrained is not None:
+            return "pretrained"
         if self.regressor is not None:
             return "regressor"
         if self.without:
@@ -85,15 +95,16 @@ def name_alone(measure: str) -> str:
     return f"{measure} alone"
 
 
-def name_with_measure(measure: str) -> str:
+def name_with_measure(measure: str, plain: str = M3_NAME) -> str:
     """Name of the variant that sees M3's tiers and a similarity measure.
 
     Args:
         measure: Name of the measure.
+        plain: Name of the model without similarity.
     Returns:
         The name as Table 4's variants have it.
     """
-    return f"{M3_NAME} + {measure}"
+    return f"{plain} + {measure}"
 
 
 def make_finetune_variant(full: Variant, config: FinetuneConfig) -> Variant:
@@ -140,6 +151,22 @@ def name_regressor(name: str) -> str:
     return f"{name}, all tiers"
 
 
+def pretrained_variant(full: Variant, scorer: PretrainedScorer, calibration: Calibration = "none") -> Variant:
+    """The row of a pretrained scorer: its output as it is, or mapped to the scores by the train split.
+
+    Args:
+        full: The full model.
+        scorer: What is known of the scorer.
+        calibration: How its output is mapped.
+    Returns:
+        The variant, compared with the full model, which need not see its tier.
+    """
+    how = NOT_TRAINED if calibration == "none" else f"calibrated on train ({calibration})"
+    return Variant(
+        f"{scorer.title}, {how}", (scorer.name,), full=full.name, pretrained=scorer.name, calibration=calibration
+    )
+
+
 def table1(tiers: Sequence[str]) -> list[Variant]:
     """Raw perception alone, leave one feature out.
 
@@ -169,7 +196,7 @@ def table2(tiers: Sequence[str]) -> list[Variant]:
 
 
 def full_model(tiers: Sequence[str]) -> Variant:
-    """M3-S over the tiers of a root; M3 where similarity is none of them.
+    """M3-S over the tiers of a root; M3 where similarity is none of them; of captions say, what it sees.
 
     Args:
         tiers: Tiers of the root.
@@ -177,7 +204,33 @@ def full_model(tiers: Sequence[str]) -> Variant:
         The variant that the others are compared with.
     """
     model_tiers = _model_tiers(tiers)
-    return Variant(M3S_NAME if SIMILARITY in model_tiers else M3_NAME, model_tiers)
+    return Variant(name_model(model_tiers), model_tiers)
+
+
+def name_model(tiers: Sequence[str]) -> str:
+    """Name a model by its tiers.
+
+    Args:
+        tiers: Tiers that it sees, in the study's order.
+    Returns:
+        M3-S, or M3 without similarity; what sees none of raw, scene and event is neither, and bears its tiers' names,
+        similarity last.
+    """
+    if not set(M3) & set(tiers):
+        return " + ".join(sorted(tiers, key=lambda tier: tier == SIMILARITY))
+    return M3S_NAME if SIMILARITY in tiers else M3_NAME
+
+
+def find_plain_name(variants: Collection[str]) -> str:
+    """Find the name of the full model without similarity among a study's.
+
+    Args:
+        variants: Names of the study's variants.
+    Returns:
+        M3, or the name of which there is one with similarity too.
+    """
+    others = (name for name in variants if f"{name} + {SIMILARITY}" in variants)
+    return M3_NAME if M3_NAME in variants else next(others, M3_NAME)
 
 
 def order_tiers(tiers: Sequence[str], held: Sequence[str]) -> tuple[str, ...]:
@@ -209,10 +262,10 @@ def table3(tiers: Sequence[str]) -> list[Variant]:
     """
     model_tiers = _model_tiers(tiers)
     plain = tuple(t for t in model_tiers if t != SIMILARITY)
-    m3s, m3 = Variant(M3S_NAME, model_tiers), Variant(M3_NAME, plain)
+    m3s, m3 = full_model(model_tiers), full_model(plain)
     if SIMILARITY not in model_tiers:
         return [m3, *(_without_tier(m3, tier) for tier in plain if len(plain) > 1)]
-    rows = [m3s, replace(m3, full=M3S_NAME)]
+    rows = [m3s, replace(m3, full=m3s.name)]
     for tier in plain:
         rows.append(_without_tier(m3s, tier))
         if len(plain) > 1:
@@ -258,7 +311,8 @@ def with_measure(tier: str, tiers: Sequence[str]) -> Variant:
     if tier == SIMILARITY:
         return full_model(tiers)
     plain = tuple(t for t in _model_tiers(tiers) if t != SIMILARITY)
-    return Variant(name_with_measure(tier.partition(":")[2]), (*plain, tier), full=M3_NAME)
+    name = name_model(plain)
+    return Variant(name_with_measure(tier.partition(":")[2], name), (*plain, tier), full=name)
 
 
 def _without_feature(full: Variant, feature: str, prefix: str) -> Variant:

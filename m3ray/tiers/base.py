@@ -17,6 +17,9 @@ from m3ray.tiers.transfers import Upload
 from m3ray.video.metadata import VideoMetadata
 from m3ray.video.sampling import DECODING
 
+SPREAD = "_spread"
+"""Ending of a column that is the standard deviation over frames of the column without it."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -141,6 +144,9 @@ def tier_fingerprint(tier: Tier, decode: DecodeConfig) -> str:
 def average_windows(windows: Iterable[WindowFeatures]) -> dict[str, np.ndarray]:
     """The weighted mean over a clip's windows, column by column.
 
+    A column `x_spread` beside a column `x` is the standard deviation of x over frames: that of the clip is of all its
+    frames, not the mean of its windows'.
+
     Args:
         windows: what `Tier.compute` returned for the windows of one clip.
     Returns:
@@ -150,9 +156,20 @@ def average_windows(windows: Iterable[WindowFeatures]) -> dict[str, np.ndarray]:
     weights: dict[str, float] = {}
     for window in windows:
         for column, part in window.items():
-            totals[column] = totals.get(column, 0.0) + part.weight * np.asarray(part.value, dtype=np.float64)
+            value = np.asarray(part.value, dtype=np.float64)
+            mean = window.get(column.removesuffix(SPREAD)) if column.endswith(SPREAD) else None
+            if mean is not None:  # second moments add up, deviations do not
+                value = value**2 + np.asarray(mean.value, dtype=np.float64) ** 2
+            totals[column] = totals.get(column, 0.0) + part.weight * value
             weights[column] = weights.get(column, 0.0) + part.weight
-    return {column: total / weights[column] if weights[column] else total for column, total in totals.items()}
+    means = {column: total / weights[column] if weights[column] else total for column, total in totals.items()}
+    return {column: _as_deviation(column, means) for column in means}
+
+
+def _as_deviation(column: str, means: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A column's mean; the standard deviation of a spread, of which there is the second moment."""
+    mean = means.get(column.removesuffix(SPREAD)) if column.endswith(SPREAD) else None
+    return means[column] if mean is None else np.sqrt(np.maximum(means[column] - mean**2, 0))
 
 
 def check_finite(values: Mapping[str, np.ndarray], tier: str) -> None:

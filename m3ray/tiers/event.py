@@ -9,7 +9,7 @@ from m3ray.tiers.backbones.csn import FEATURES, ip_csn_152, ir_csn_152
 from m3ray.tiers.base import WeightedValue, Window, WindowFeatures
 from m3ray.tiers.network import Network, Normalise, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.tiers.slab import Frames, repeat_last_frame, take_frames
+from m3ray.tiers.slab import Frames, repeat_last_frame, take_shrunk_frames
 
 NETWORKS = {"ip": ip_csn_152, "ir": ir_csn_152}
 NORMALISE = Normalise((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # Kinetics-400's
@@ -43,7 +43,9 @@ class EventTier(VectorTier):
         Returns:
             `event`, (2048,), of each window, weighted by its frames.
         """
-        return compute_window_vectors(self, windows, [take_frames(window) for window in windows])
+        assert isinstance(self.config, EventConfig)
+        size = self.config.size
+        return compute_window_vectors(self, windows, [take_shrunk_frames(window, size) for window in windows])
 
 
 def compute_window_vectors(

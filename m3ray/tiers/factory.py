@@ -12,10 +12,19 @@ from m3ray.tiers.base import Tier
 from m3ray.tiers.event import EventTier
 from m3ray.tiers.finetuned import FINETUNED, FINETUNED_PREFIX
 from m3ray.tiers.hog_pca import HogProjection
+from m3ray.tiers.library_tier import LibraryTier
 from m3ray.tiers.network import WeightSource
+from m3ray.tiers.open_clip_tier import OpenClipTier
+from m3ray.tiers.pretrained.facts import SCORERS
+from m3ray.tiers.pretrained.tier import ScorerTier
 from m3ray.tiers.raw_tier import RawTier
 from m3ray.tiers.scene import SceneTier
+from m3ray.tiers.timm_tier import TimmTier
 from m3ray.tiers.torchvision_tier import PREFIX, VisionTier, check_model
+
+LIBRARIES: dict[str, type[LibraryTier]] = {"timm": TimmTier, "clip": OpenClipTier}
+"""Libraries of networks of images whose models are tiers, `timm:NAME` say."""
+_PREFIXES = (PREFIX, *(f"{library}:" for library in LIBRARIES))
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,15 @@ def _make_torchvision(name: str, inputs: TierInputs) -> Tier:
     return VisionTier(inputs.configs.vision, inputs.sources[name], name.removeprefix(PREFIX))
 
 
+def _make_scorer(name: str, inputs: TierInputs) -> Tier:
+    return ScorerTier(inputs.configs.image, inputs.sources[name], name, inputs.configs.decode)
+
+
+def _make_library_tier(name: str, inputs: TierInputs) -> Tier:
+    prefix, _, model = name.partition(":")
+    return LIBRARIES[prefix](inputs.configs.image, inputs.sources[name], model, inputs.configs.decode)
+
+
 def _make_finetuned(name: str, inputs: TierInputs) -> Tier:
     source = inputs.sources.get(name)
     if source is None:
@@ -62,6 +80,7 @@ TIERS: dict[str, Callable[[TierInputs], Tier]] = {
     "raw": _make_raw,
     "scene": _make_scene,
     "event": _make_event,
+    **{name: partial(_make_scorer, name) for name in SCORERS},
     **{name: partial(_make_finetuned, name) for name in (f"{FINETUNED_PREFIX}{tier}" for tier in FINETUNED)},
 }
 
@@ -73,7 +92,7 @@ def select_computed(names: Iterable[str]) -> list[str]:
         names: names of tiers, among them perhaps the similarity tier and user-provided ones.
     """
     wanted = dict.fromkeys(names)
-    return [*(name for name in TIERS if name in wanted), *(name for name in wanted if name.startswith(PREFIX))]
+    return [*(name for name in TIERS if name in wanted), *(name for name in wanted if name.startswith(_PREFIXES))]
 
 
 def check_names(names: Sequence[str], also: Sequence[str] = ()) -> None:
@@ -89,7 +108,8 @@ def check_names(names: Sequence[str], also: Sequence[str] = ()) -> None:
     if unknown:
         choices = [name for name in TIERS if not name.startswith(FINETUNED_PREFIX)]
         raise ConfigError(
-            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*choices, *also))}, torchvision:NAME"
+            f"unknown tier {', '.join(unknown)}: choose from {', '.join((*choices, *also))}, torchvision:NAME, "
+            "timm:NAME, clip:NAME"
         )
     for name in names:
         if name.startswith(PREFIX):
@@ -108,7 +128,13 @@ def make_tiers(names: Sequence[str], inputs: TierInputs) -> list[Tier]:
         ConfigError: If a tier is unknown, or lacks what it is made from.
     """
     check_names(names)
-    return [(TIERS.get(name) or partial(_make_torchvision, name))(inputs) for name in select_computed(names)]
+    return [_find_maker(name)(inputs) for name in select_computed(names)]
+
+
+def _find_maker(name: str) -> Callable[[TierInputs], Tier]:
+    if name in TIERS:
+        return TIERS[name]
+    return partial(_make_torchvision if name.startswith(PREFIX) else _make_library_tier, name)
 
 
 def resolve_precision(configs: TierConfigs, *, bfloat16: bool) -> TierConfigs:
@@ -123,7 +149,7 @@ def resolve_precision(configs: TierConfigs, *, bfloat16: bool) -> TierConfigs:
     precision: Precision = "bfloat16" if bfloat16 else "float32"
     changed = {
         name: replace(getattr(configs, name), precision=precision)
-        for name in ("scene", "event", "vision")
+        for name in ("scene", "event", "vision", "image")
         if getattr(configs, name).precision == "auto"
     }
     return replace(configs, **changed)

@@ -13,8 +13,7 @@ from m3ray.tiers.backbones import hrnetv2_w48
 from m3ray.tiers.base import Tier, Window, WindowFeatures
 from m3ray.tiers.network import Network, WeightSource
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.tiers.slab import Frames, take_frames
-from m3ray.video.frame_cache import shrink_frames
+from m3ray.tiers.slab import Frames, take_shrunk_frames
 
 FINETUNED_PREFIX = "tuned:"
 _ENDING = ".safetensors"
@@ -52,10 +51,7 @@ class _FinetunedTier(VectorTier):
         return self.config.untrained
 
     def _shrink(self, window: Window, stop: int | None = None) -> Frames:
-        """Frames at the network's size: those on the device are of the decoder's, and are shrunk on the host alone."""
-        if window.frames.shape[1] == self.config.size:
-            return take_frames(window, 0, stop)
-        return shrink_frames(window.frames[:stop], self.config.size)
+        return take_shrunk_frames(window, self.config.size, stop)
 
     def _network(self, build: Any, normalise: Any) -> Network:
         assert self.config.precision != "auto", "precision is resolved before a tier is made"

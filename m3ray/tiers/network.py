@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from m3ray.errors import WeightsError
-from m3ray.tiers.backbones import fill_untrained_, load_weights, prepare_network
+from m3ray.tiers.backbones import fetch, fill_untrained_, load_weights, prepare_network
 from m3ray.tiers.backbones.chosen import ChosenConvolution
 from m3ray.tiers.backbones.convolution_ways import WayChooser
 from m3ray.tiers.backbones.fused import fuse_convolutions_
@@ -102,6 +103,11 @@ class Network:
         cut: function that takes off what is not wanted of the module, its classifier say; None to keep all of it.
         foldable: whether the module's children are named in the order in which they run, so that batch norms can be
             folded into the convolutions before them.
+        trial_size: height and width of a picture that it can be tried with, pixels.
+        known: whether the weights have the hash of published ones that were tried before: they are not tried again, and
+            stay in their file, mapped, until they are converted, as nobody writes to it.
+        assemble: function that makes the module from a weight file, where a library has rules of its own for what
+            published files hold; None: the file has the keys and shapes of what `build` makes.
     """
 
     build: Callable[[], nn.Module]
@@ -110,6 +116,9 @@ class Network:
     precision: Literal["float32", "tf32", "bfloat16"]
     cut: Callable[[nn.Module], nn.Module] | None = None
     foldable: bool = True
+    trial_size: int = 64
+    known: bool = False
+    assemble: Callable[[Path], nn.Module] | None = None
 
     def build_with_weights(self) -> nn.Module:
         """The module with its weights, on the CPU.
@@ -117,12 +126,14 @@ class Network:
         Raises:
             WeightsError: If the weight file cannot be loaded into it.
         """
+        if self.assemble is not None and self.source.location is not None:
+            return self.assemble(fetch(self.source.location, self.source.sha256))
         # torchvision's models may draw what is in no weight file; ours hold nothing else.
         with _SkipInitialisation() if self.foldable else nullcontext():
             module = self.build()
         if self.source.location is None:
             return fill_untrained_(module, self.source.seed)
-        load_weights(module, self.source.location, self.source.sha256)
+        load_weights(module, self.source.location, self.source.sha256, copy=not self.known)
         return module
 
     def load(self, device: torch.device) -> LoadedNetwork:
@@ -136,7 +147,7 @@ class Network:
         precision = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         module = prepare_network(module, device, precision, fold=self.foldable, in_place=True)
         is_fused = self.foldable and (device.type == "cuda" or can_fuse(device, precision))
-        if is_fused:
+        if is_fused and not self.known:
             self._check_overflow(module, device, precision)
         if is_fused and device.type == "cpu":
             module = fuse_convolutions_(module, OneDnnConvolution)
@@ -152,7 +163,7 @@ class Network:
         """Check that numbers stay finite: a fused ReLU makes zero of NaN, so that features would not tell."""
         generator = torch.Generator().manual_seed(0)
         frames = (8,) if any(isinstance(layer, nn.Conv3d) for layer in module.modules()) else ()
-        x = torch.randn(1, 3, *frames, 64, 64, generator=generator).to(device, precision)
+        x = torch.randn(1, 3, *frames, self.trial_size, self.trial_size, generator=generator).to(device, precision)
         if not torch.isfinite(module(x)).all():
             raise WeightsError(f"with the weights of {self.source.location} numbers overflow: fetch the file again")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from m3ray.config import EventConfig, FinetunedConfig, SceneConfig, VisionConfig, as_json
+from m3ray.config import EventConfig, FinetunedConfig, ImageNetworkConfig, SceneConfig, VisionConfig, as_json
 from m3ray.schema import vector_schema
 from m3ray.tiers.network import LoadedNetwork, Network, WeightSource
 
@@ -24,7 +24,7 @@ class VectorTier:
         source: weights of the network.
     """
 
-    config: SceneConfig | EventConfig | VisionConfig | FinetunedConfig
+    config: SceneConfig | EventConfig | VisionConfig | ImageNetworkConfig | FinetunedConfig
     source: WeightSource
 
     code_version = 1

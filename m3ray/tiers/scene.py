@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from m3ray.config import SceneConfig
 from m3ray.tiers.backbones.hrnet import FEATURES, hrnetv2_w48
 from m3ray.tiers.base import Window, WindowFeatures
 from m3ray.tiers.network import Network, Normalise, compute_vectors
 from m3ray.tiers.network_tier import VectorTier
-from m3ray.tiers.slab import Frames, first_of, take_frames
+from m3ray.tiers.slab import Frames, first_of, take_frames, take_shrunk_frames
 
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's
 
@@ -34,7 +36,8 @@ class SceneTier(VectorTier):
         Returns:
             `scene`, (720,), of each clip's first window; nothing for its later windows.
         """
-        return compute_first_frames(self, windows)
+        assert isinstance(self.config, SceneConfig)
+        return compute_first_frames(self, windows, partial(take_shrunk_frames, size=self.config.size, stop=1))
 
 
 def compute_first_frames(

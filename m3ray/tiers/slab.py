@@ -11,6 +11,7 @@ from torch import Tensor
 
 from m3ray.tiers.base import Window
 from m3ray.tiers.transfers import Upload, transfers_of
+from m3ray.video.frame_cache import shrink_frames
 
 # Frames on the host, or on their way to the device.
 Frames = np.ndarray | Upload
@@ -54,6 +55,22 @@ def take_frames(window: Window, start: int = 0, stop: int | None = None) -> Fram
         return window.frames[start:stop]
     own = window.uploaded.tensor if window.lead is None else window.uploaded.tensor[1:]
     return replace(window.uploaded, tensor=own[start:stop])
+
+
+def take_shrunk_frames(window: Window, size: int | None, stop: int | None = None) -> Frames:
+    """The first frames of a window, at the size that a network sees.
+
+    Args:
+        window: the window.
+        size: height and width, pixels; None: the window's own.
+        stop: end of the frames; None takes all to the window's end.
+    Returns:
+        uint8, (T, size, size, 3): a view where the window has that size; else shrunk on the host, as those on the
+        device are of the decoder's.
+    """
+    if size is None or window.frames.shape[1] == size:
+        return take_frames(window, 0, stop)
+    return shrink_frames(window.frames[:stop], size)
 
 
 def first_of(frames: Frames) -> Frames:

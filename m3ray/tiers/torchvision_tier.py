@@ -102,6 +102,16 @@ class VisionTier(VectorTier):
         }
 
     @property
+    def piece_length(self) -> int:
+        """How many frames a video model is given at once."""
+        return self._piece_lengths[0]
+
+    @property
+    def fewest_frames(self) -> int:
+        """How many frames a video model needs at least."""
+        return self._piece_lengths[1]
+
+    @property
     def _piece_lengths(self) -> tuple[int, int]:
         """Frames of a piece, and the fewest that the model takes."""
         documented = re.search(r"clip_len=(\d+)", self._weights.meta.get("_docs", ""))

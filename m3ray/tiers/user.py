@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from m3ray.config import fingerprint
 from m3ray.errors import ConfigError, FeatureError, SchemaError
-from m3ray.schema import METADATA_TABLE, SIMILARITY, vector
+from m3ray.schema import CAPTIONS, METADATA_TABLE, PRETRAINED, SIMILARITY, vector
 from m3ray.storage.filesystems import one_line
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, feature_folder, read_tier_index, update_tier_index
 from m3ray.tiers.user_file import READERS, read_tier_file
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
-_RESERVED = ("raw", "scene", "event", METADATA_TABLE, SIMILARITY, "torchvision")
+_RESERVED = ("raw", "scene", "event", CAPTIONS, METADATA_TABLE, SIMILARITY, "torchvision", *PRETRAINED)
 _NUMBERED = re.compile(r"(.*?)[_-]?(\d+)")
 MAX_MISSING_SHARE = 0.05
 

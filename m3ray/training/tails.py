@@ -24,9 +24,9 @@ def span_tail_weights(
     Returns:
         Both weights, of mean 1 over the split, around its mean; those of a batch differ a little.
     """
-    values = torch.from_numpy(np.asarray(scores, np.float64))
+    values = torch.tensor(np.asarray(scores, np.float64))
     centre = np.average(scores, weights=weights)
-    counts = None if weights is None else torch.from_numpy(np.asarray(weights, np.float64))
+    counts = None if weights is None else torch.tensor(np.asarray(weights, np.float64))
     tails = tail_weights(values, config.tails_gain, config.tails_power, float(centre), counts)
     return float(tails.min()), float(tails.max())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from m3ray.errors import DecodeError
+from m3ray.video.image_formats import IMAGE_FORMATS, detect_unread_image
 
 HEAD = 1024
 _TS_PACKET = 188
@@ -20,16 +21,22 @@ def detect_container(data: bytes) -> str:
     Returns:
         FFmpeg's name of the demuxer.
     Raises:
-        DecodeError: If the file is empty (`empty_file`), or none of the allowed containers (`not_a_video`).
+        DecodeError: If the file is empty (`empty_file`), an image of a kind that is not read (`unsupported_image`), or
+            none of the allowed containers (`not_a_video`).
     """
     if not data:
         raise DecodeError("empty_file", "the file is empty (0 bytes): copy or download it again", stage="sniff")
+    unread = detect_unread_image(data)
+    if unread is not None:
+        advice = "convert it to JPEG, PNG, WebP or BMP"
+        raise DecodeError("unsupported_image", f"it is {unread}, which is not read: {advice}", stage="sniff")
     for name, matches in _SIGNATURES.items():
         if matches(data):
             return name
     raise DecodeError(
         "not_a_video",
-        f"begins with {data[:16]!r}, which is none of {', '.join(_SIGNATURES)}: convert it, or leave it out",
+        f"begins with {data[:16]!r}, which is none of {', '.join((*_SIGNATURES, *IMAGE_FORMATS))}: convert it, or "
+        "leave it out",
         stage="sniff",
     )
 

@@ -16,6 +16,8 @@ from m3ray.config import DecodeConfig, LimitsConfig
 from m3ray.errors import DecodeError
 from m3ray.video.clock import Clock, Stamp
 from m3ray.video.decord_frames import DecordError, decode_with_decord, is_decord_right
+from m3ray.video.image_formats import detect_image
+from m3ray.video.images import decode_image
 from m3ray.video.metadata import VideoMetadata
 from m3ray.video.orientation import swaps_sides
 from m3ray.video.packet_times import count_lost_packets
@@ -47,7 +49,7 @@ def decode(
     threads: int = 1,
     pulse: Callable[[], None] = lambda: None,
 ) -> Iterator[Window]:
-    """Decode the sampled frames of a clip, window after window.
+    """Decode the sampled frames of a clip, window after window; an image is a clip of one frame.
 
     Which frames are shown, and when, is known for sure only when all are decoded. A clip of up to four windows is
     therefore held whole; a longer one is decoded twice, for its times and then for its pictures, or, `in_one_pass`,
@@ -69,6 +71,10 @@ def decode(
         DecodeError: If it is not a video, has no video stream, is over a limit, truncated or damaged; and
             `unforeseen_times` in one pass, where the windows so far may be wrong and it is to be decoded anew as `all`.
     """
+    image = detect_image(data)
+    if image is not None:
+        yield decode_image(data, image, config, limits)
+        return
     served = False
     try:
         for window in _decode_with(data, config, limits, extent, decoder, threads, pulse):
@@ -112,7 +118,7 @@ def _unforeseen_error(what: str) -> DecodeError:
     return DecodeError(UNFORESEEN_TIMES, f"{what}, unlike what its packets foretold: decode it with the extent 'all'")
 
 
-class _ShownTimes:
+class ShownTimes:
     """When frames are shown, as they are decoded: by the slots of an AVI, else by their own timestamps.
 
     Args:
@@ -125,7 +131,13 @@ class _ShownTimes:
         self._listed = video.slot_stamps()
 
     def add(self, frame: Any) -> float:
-        """When the next frame is shown, seconds, as far as that is known before the end."""
+        """Add the next frame.
+
+        Args:
+            frame: frame of PyAV's.
+        Returns:
+            When it is shown, seconds, as far as that is known before the end.
+        """
         index = len(self.stamps)
         self.stamps.append(read_stamp(frame))
         return self.clock.show(self._listed[index] if index < len(self._listed) else self.stamps[-1])
@@ -136,7 +148,13 @@ class _ShownTimes:
         return not self._listed or len(self.stamps) == len(self._listed)
 
     def end(self) -> Clock:
-        """The clock of all frames; DecodeError where too many packets gave none."""
+        """Conclude when each frame is shown.
+
+        Returns:
+            The clock of all frames.
+        Raises:
+            DecodeError: If too many packets gave none (`damaged`).
+        """
         self._check_lost()
         if self.fits:
             return self.clock
@@ -189,7 +207,7 @@ class _Decoding:
 
     def _one_pass(self, predicted: np.ndarray) -> Iterator[Window]:
         """Windows at the positions that the packets foretell, the last one when all frames were shown as foretold."""
-        times = _ShownTimes(self.video)
+        times = ShownTimes(self.video)
         shown = self._watch(times)
         count, metadata = math.ceil(len(predicted) / self.config.window_frames), None
         for number, frames in enumerate(self._pick(predicted, shown), start=1):
@@ -202,7 +220,7 @@ class _Decoding:
             raise _unforeseen_error(f"{found.frames} frames are shown for {found.duration:.3f} s")
         yield found, frames
 
-    def _watch(self, times: _ShownTimes) -> Iterator[Any]:
+    def _watch(self, times: ShownTimes) -> Iterator[Any]:
         """The frames, as long as each is shown when the packets foretell."""
         frame, foretold = None, self.video.times.tolist()
         for index, frame in enumerate(decode_shown_frames(self.video)):
@@ -240,7 +258,7 @@ class _Decoding:
 
     def _first_pass(self, max_pictures: int) -> tuple[Clock, PictureBuffer | None]:
         """Times of all frames, and the pictures that may be sampled: None where they are more than that."""
-        times = _ShownTimes(self.video)
+        times = ShownTimes(self.video)
         chooser = FrameChooser(self.config.fps, timestamp_rounding(self.video.container))
         pictures = PictureBuffer(self.config.window_frames, self.config.size) if max_pictures else None
         before = None

@@ -2,8 +2,8 @@
 
 Reads requests on standard input and answers on standard output; `sandbox.Decoder` is its other side.
 Each message is a line of JSON, then as many raw bytes as its `payload` says. A request is answered with windows of
-frames and `end`, or with `reason`; `alive` says meanwhile that work goes on. A line `stop` asks for the end of the
-answer; one that comes too late is ignored.
+frames and `end`, or with `reason`; one with a `task` as `shots.child_tasks` says; `alive` says meanwhile that work goes
+on. A line `stop` asks for the end of the answer; one that comes too late is ignored.
 Where the child was given a slab (`frame_slab`), a window has no payload but lies there, until a line `read` says that
 the other side has its copy; only then is the next one written.
 """
@@ -90,6 +90,11 @@ class _Exchange:
         self.check_stop()
         _send(self.answers, {"alive": True})
 
+    def send(self, header: dict[str, Any], payload: Any = b"") -> None:
+        """Hand on what is no window of frames."""
+        _send(self.answers, header, payload)
+        self.check_stop()
+
     def send_window(self, metadata: dict[str, Any], frames: Any) -> None:
         """Hand a window of frames over."""
         header = {"metadata": metadata, "shape": frames.shape}
@@ -117,11 +122,16 @@ class _Exchange:
 
 
 def _answer(decode: Any, request: dict[str, Any], exchange: _Exchange) -> dict[str, Any]:
-    """Send the windows of the clip, and return the message that ends the answer."""
+    """Send the windows of the clip, or what else is asked of it, and return the message that ends the answer."""
     try:
         data = _read_payload(exchange.requests, request["payload"])
-        for metadata, frames in _decode_windows(decode, data, request, exchange):
-            exchange.send_window(metadata.as_dict(), frames)
+        if "task" in request:
+            from m3ray.video.shots.child_tasks import run_task
+
+            run_task(data, request, exchange)
+        else:
+            for metadata, frames in _decode_windows(decode, data, request, exchange):
+                exchange.send_window(metadata.as_dict(), frames)
     except _StopError:
         pass
     except DecodeError as error:

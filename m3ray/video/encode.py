@@ -1,4 +1,4 @@
-"""Encoding of frames as H.264, for the demo and the tests."""
+"""Encoding of frames as H.264: for the demo, the tests, and maps over space and time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 _AUDIO_RATE = 16_000
 
 
-def encode_clip(frames: np.ndarray, fps: int, audio_hz: float | None = None) -> bytes:
+def encode_clip(frames: np.ndarray, fps: float, audio_hz: float | None = None) -> bytes:
     """Encode frames as an .mp4 file with H.264.
 
     Args:
@@ -24,7 +24,8 @@ def encode_clip(frames: np.ndarray, fps: int, audio_hz: float | None = None) -> 
     """
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format="mp4") as file:
-        video = file.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "20", "threads": "1"})
+        rate = Fraction(fps).limit_denominator(1001)
+        video = file.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20", "threads": "1"})
         video.height, video.width, video.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         # The header is written with the first packet and must know every stream by then.
         audio = file.add_stream("aac", rate=_AUDIO_RATE, layout="mono") if audio_hz is not None else None

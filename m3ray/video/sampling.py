@@ -137,6 +137,22 @@ def resize(frame: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(frame, (size, size), interpolation=_interpolation(height, width, size))
 
 
+def resize_to(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a frame to any shape, as `resize` does to a square.
+
+    Args:
+        frame: RGB, uint8, (H, W, 3).
+        height: new height, pixels.
+        width: new width, pixels.
+    Returns:
+        uint8, (height, width, 3), in memory of its own.
+    """
+    if frame.shape[:2] == (height, width):
+        return frame.copy()
+    shrinks = frame.shape[0] >= height and frame.shape[1] >= width
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def resize_into(frame: np.ndarray, out: np.ndarray) -> None:
     """Resize a frame as `resize` does, into memory that is there already.
 

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from m3ray.video.sampling import UNFORESEEN_TIMES, Extent
 
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES = 4096
+_SKIPPED_BYTES = 4 << 30  # of the rest of an answer that nobody wants any more
 MAX_THREADS = 4
 """Threads of a decoder beyond which frames of usual sizes gain little; each takes address space."""
 _START_SECONDS = 10.0  # a child loads its libraries before it reads
@@ -138,6 +139,28 @@ class Decoder:
         ((_, frames),) = self.windows(data, extent="first_window")
         return frames
 
+    def ask(
+        self, data: bytes, task: str, most_bytes: int, *, threads: int = 1, **wanted: Any
+    ) -> Iterator[tuple[dict[str, Any], bytearray]]:
+        """Have the child do something else with a clip than decode its windows.
+
+        Args:
+            data: bytes of the file.
+            task: name of the task, as `shots.child_tasks` knows it.
+            most_bytes: largest answer that is taken from the child, which is not trusted.
+            threads: threads that it decodes with.
+            **wanted: what the task takes, as JSON values.
+        Yields:
+            The header of each answer, and its bytes.
+        Raises:
+            DecodeError: If the task raises it, the child dies of the clip (`decoder_crashed`) or hangs on it
+                (`timed_out`).
+        """
+        request = {"task": task, "limits": vars(self.limits), "threads": threads, **wanted}
+        for header, payload in self._answers(partial(self._send, data, request), most_bytes):
+            if "alive" not in header:
+                yield header, payload
+
     def _windows_of(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[VideoMetadata, np.ndarray]]:
         for crashes in range(1, self.limits.crash_count + 1):
             started = False
@@ -165,22 +188,32 @@ class Decoder:
             self._slab = None
 
     def _windows(self, data: bytes, extent: Extent, decoder: str) -> Iterator[tuple[VideoMetadata, np.ndarray]]:
+        send = partial(self._request, data, extent, decoder)
+        for header, payload in self._answers(send, self._window_bytes):
+            if "shape" in header:
+                yield VideoMetadata(**header["metadata"]), self._take_frames(header, payload)
+
+    @property
+    def _window_bytes(self) -> int:
+        return self.config.window_frames * self.config.size**2 * 3
+
+    def _answers(self, send_request: Callable[[], None], most_bytes: int) -> Iterator[tuple[dict[str, Any], bytearray]]:
+        """Each answer of the child to a request, up to the last one, which is not handed on."""
         turn = self._take_turn()
         answered = False  # whether the child has ended its answer
         try:
-            self._request(data, extent, decoder)
+            send_request()
             while True:
                 if turn != self._turn:
                     raise RuntimeError("these windows ended when the same Decoder was asked for another clip")
-                header, payload = self._receive()
+                header, payload = self._receive(most_bytes)
                 answered = "reason" in header or "end" in header
                 self.isolated = header.get("isolated", self.isolated)
                 if "reason" in header:
                     raise DecodeError(header["reason"], header["message"], header["stage"])
                 if "end" in header:
                     return
-                if "shape" in header:
-                    yield VideoMetadata(**header["metadata"]), self._take_frames(header, payload)
+                yield header, payload
         except GeneratorExit:
             answered = turn != self._turn or self._stop()
             raise
@@ -222,16 +255,18 @@ class Decoder:
             return False
 
     def _request(self, data: bytes, extent: Extent, decoder: str) -> None:
-        self._ensure_child()
-        header = {
-            "payload": len(data),
-            "decode": asdict(self.config),
-            "limits": asdict(self.limits),
+        request = {
+            "decode": vars(self.config),  # plain numbers: of a small image, a deep copy would be felt
+            "limits": vars(self.limits),
             "extent": extent,
             "decoder": decoder,
             "threads": self.threads,
         }
-        self._write(json.dumps(header).encode() + b"\n")
+        self._send(data, request)
+
+    def _send(self, data: bytes, request: dict[str, Any]) -> None:
+        self._ensure_child()
+        self._write(json.dumps({"payload": len(data), **request}).encode() + b"\n")
         self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -257,7 +292,7 @@ class Decoder:
             environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
             environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
             self._rest = b""
-            self._slab = open_slab(self.config.window_frames * self.config.size**2 * 3)
+            self._slab = open_slab(self._window_bytes)
             slabs = () if self._slab is None else (self._slab,)
             memory = str(self.limits.memory_mb)
             self._child = subprocess.Popen(
@@ -273,13 +308,15 @@ class Decoder:
             os.set_blocking(self._child.stdin.fileno(), False)  # a child that hangs must not take its parent along
         return self._child
 
-    def _receive(self) -> tuple[dict[str, Any], bytearray]:
+    def _receive(self, most_bytes: int = _SKIPPED_BYTES) -> tuple[dict[str, Any], bytearray]:
         deadline = time.monotonic() + self.limits.decode_seconds
         line = self._rest
         while b"\n" not in line:
             line += self._read_some(_LINE_BYTES, deadline)
         end = line.index(b"\n") + 1
         header = json.loads(line[:end])
+        if header["payload"] > most_bytes:
+            raise DecodeError("decoder_error", f"the decoder answers with {header['payload']} bytes")
         payload = bytearray(header["payload"])
         count = min(len(line) - end, len(payload))
         payload[:count] = line[end : end + count]

@@ -118,6 +118,14 @@ class VideoFile:
             packets = (packet for packet in file.demux(stream) if packet.size)
             yield from ((packet, stream.codec_context) for packet in itertools.chain(packets, [None]))
 
+    def reopen(self) -> Any:
+        """Open the file once more, with the same demuxer alone.
+
+        Returns:
+            The container, opened with PyAV; the caller closes it.
+        """
+        return self._open()
+
     def check_pixels(self, width: int, height: int) -> None:
         """Check the size of a frame.
 

@@ -55,8 +55,15 @@ def aws(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     moto = pytest.importorskip("moto")
     os.makedirs(tmp_path / ".ssh")
+    from ray.autoscaler._private.aws.utils import client_cache, resource_cache
+
+    # Ray keeps clients, with whatever credentials there were when another test asked for the first one.
+    for cache in (client_cache, resource_cache):
+        cache.cache_clear()
     with moto.mock_aws():
         yield
+    for cache in (client_cache, resource_cache):
+        cache.cache_clear()
 
 
 def test_the_launcher_takes_it_and_starts_a_node_of_each_type(config, aws):
@@ -179,14 +186,16 @@ def test_every_node_hides_gpus_from_tasks_that_ask_for_none(config):
 
 
 def read_manifest():
-    (block,) = re.findall(r"```yaml\n(apiVersion.*?)```", (TOP / "docs" / "cluster.md").read_text(), re.DOTALL)
-    return yaml.safe_load(block)
+    """The cluster of docs/kuberay.yaml, and its group of GPUs."""
+    documents = yaml.safe_load_all((TOP / "docs" / "kuberay.yaml").read_text())
+    (cluster,) = (document["spec"] for document in documents if document["kind"] == "RayCluster")
+    (group,) = (group for group in cluster["workerGroupSpecs"] if group["groupName"] == "gpu-spot")
+    return cluster, group
 
 
 def test_the_manifest_for_kubernetes_agrees_with_the_launcher_s(config):
-    cluster = read_manifest()["spec"]["rayClusterSpec"]
+    cluster, group = read_manifest()
     assert cluster["rayVersion"] in config["docker"]["image"]
-    (group,) = cluster["workerGroupSpecs"]
     assert group["maxReplicas"] == config["available_node_types"]["gpu_spot"]["max_workers"]
     (container,) = group["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == container["resources"]["requests"]
@@ -200,7 +209,7 @@ def test_the_manifest_for_kubernetes_agrees_with_the_launcher_s(config):
 
 
 def test_a_pod_whose_gpu_does_not_compute_does_not_join(config):
-    (group,) = read_manifest()["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    _, group = read_manifest()
     pod = group["template"]["spec"]
     (guard,), (worker,) = pod["initContainers"], pod["containers"]
     assert guard["image"] == worker["image"]

@@ -95,5 +95,6 @@ def test_the_image_s_ray_and_python_are_the_lock_s():
     image = yaml.safe_load((TOP / "cluster.yaml").read_text())["docker"]["image"]
     ray, python = re.fullmatch(r"rayproject/ray:([0-9.]+)-py(\d+)", image).groups()
     assert Version(ray) == LOCKED["ray"]
-    assert f"FROM {image}" in (TOP / "docs" / "environment.md").read_text()
+    (base,) = re.findall(r"^ARG BASE=python:(\d+)\.(\d+)\.", (TOP / "Dockerfile").read_text(), re.MULTILINE)
+    assert "".join(base) == python, "another Python in the project's own image"
     assert Version(f"{python[0]}.{python[1:]}") in Requirement(f"x{PROJECT['project']['requires-python']}").specifier

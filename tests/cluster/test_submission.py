@@ -19,7 +19,9 @@ RAY = str(Path(sys.executable).with_name("ray"))
 # Another port than a cluster that may run on this machine already.
 PORT, DASHBOARD, METRICS = 6390, 8290, 8291
 CLIPS = 8
-DEMO = f"--limit {CLIPS} --tiers raw scene --fps 2 --runs 1 --epochs 2 --tables 3 --measure cosine_mean".split()
+DEMO = (
+    f"--limit {CLIPS} --tiers raw scene --fps 2 --runs 1 --epochs 2 --tables 3 --measure cosine_mean --baselines none"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,7 @@ def test_a_failed_job_says_so(cluster):
 def test_a_stopped_job_goes_on_where_it_was(cluster):
     environment, home = cluster
     out = str(home / "stopped")
-    job = f"jobs/extract.py --fps 5 --tiers raw --out {out} --compute.shard-clips 4".split()
+    job = f"jobs/extract.py --limit 96 --fps 5 --tiers raw --out {out} --compute.shard-clips 4".split()
     begun = submit(environment, *job, wait=False)
     (name,) = re.findall(r"raysubmit_\w+", begun.stdout)[:1]
     root = Root(out)

@@ -26,7 +26,15 @@ def test_tier_presets_differ_where_they_say():
     assert (paper["similarity"].pop("eps_scene"), paper["similarity"].pop("eps_event")) == (1.25, 0.9)
     assert (default["similarity"].pop("eps_scene"), default["similarity"].pop("eps_event")) == ("auto", "auto")
     assert paper == default
-    assert (demo["decode"]["fps"], demo["similarity"]["kde_fewest"]) == (5.0, 8)
+    assert (demo["decode"]["fps"], demo["similarity"]["kde_fewest"]) == (4.0, 8)
+    assert (demo["scene"]["size"], demo["event"]["size"]) == (64, 64)
+    assert not {"size"} & (default["scene"].keys() | default["event"].keys()), "older fingerprints stay"
+
+
+def test_the_demo_s_rows_are_small_and_a_measure_alone_is_as_in_the_paper():
+    small = presets.train_as_demo(presets.ablation_training())
+    assert (small.hidden, small.epochs, small.step_size, small.loss) == ((64,), 50, 20, "mse")
+    assert presets.train_as_demo(presets.measure_training()) == presets.measure_training()
 
 
 @pytest.mark.parametrize(("name", "workers", "steps"), [("small", 1, 1), ("gpu80", 1, 2), ("gpu24x8", 8, 1)])

@@ -6,6 +6,7 @@ import pytest
 
 from m3ray.config.compute import ComputeConfig, LimitsConfig, SlidingWindowConfig
 from m3ray.config.datasets import ReadConfig, StorageConfig
+from m3ray.config.explain_options import ExplainConfig
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.config.serialization import added_setting, as_json, fingerprint, from_json, json_key
 from m3ray.config.tiers import EventConfig, FinetunedConfig, SimilarityConfig, TierConfigs
@@ -36,6 +37,7 @@ CONFIGS = [
     TrainConfig(hidden=(), loss="spearman"),
     FinetuneConfig(workers=2, refit_similarity=True),
     UnlockOptions(out="r", work="study"),
+    ExplainConfig(method="gradient", budget=9, seeds=3),
     Outer(Inner(2, ("x", "y")), Inner(3), 4),
     Outer(),
 ]

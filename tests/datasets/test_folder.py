@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from empty_files import put
+from image_files import corners, encoded_image
 
 from m3ray.datasets import folder
 from m3ray.datasets.folder import find_named_videos, read_folder
@@ -148,3 +149,48 @@ def test_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SchemaError, match="no file named like a video"):
         read_folder(str(tmp_path / "empty"))
+
+
+def test_images_are_clips_beside_videos_and_may_be_left_out(tmp_path):
+    put(tmp_path, "a.mp4", "x/b.JPG", "x/c d#1%41.png", "d.webp", "e.gif", "f.txt", "g.heic", "h.tif")
+    found = read_folder(str(tmp_path))
+    assert found.table["clip_id"].to_pylist() == ["a.mp4", "d.webp", "e.gif", "x/b.JPG", "x/c d#1%41.png"]
+    assert found.notes == (
+        "folder: 2 videos and 3 images: an image is a clip of one frame; --media videos leaves images out",
+        "folder: 3 passed over: 1 .heic, 1 .tif, 1 .txt (no videos, by name or content); images of kinds that are not "
+        "read: 1 .heic, 1 .tif: convert them to JPEG or PNG",
+    )
+    videos, images = read_folder(str(tmp_path), "videos"), read_folder(str(tmp_path), "images")
+    assert videos.table["clip_id"].to_pylist() == ["a.mp4", "e.gif"]
+    assert "3 images (--media videos)" in videos.notes[-1]
+    assert images.table["clip_id"].to_pylist() == ["d.webp", "x/b.JPG", "x/c d#1%41.png"]
+    assert images.notes[0] == "folder: 3 images: an image is a clip of one frame"
+    assert "2 videos (--media images)" in images.notes[-1]
+
+
+def test_an_image_is_known_by_its_content_where_its_name_says_nothing(tmp_path):
+    (tmp_path / "photo").write_bytes(encoded_image(corners()))
+    put(tmp_path, "b.jpg")
+    assert read_folder(str(tmp_path)).table["clip_id"].to_pylist() == ["b.jpg", "photo"]
+    assert read_folder(str(tmp_path), "images").notes[0].startswith("folder: 2 images")
+
+
+def test_images_in_a_bucket_are_listed_by_their_names(s3):
+    fill(s3, "photos", "v/a.jpg", "v/b.mp4", "v/c d#%.png", "v/e.heic")
+    found = read_folder("s3://photos/v")
+    assert found.table["uri"].to_pylist() == ["s3://photos/v/a.jpg", "s3://photos/v/b.mp4", "s3://photos/v/c d#%.png"]
+    assert found.notes[0].startswith("folder: 1 video and 2 images")
+    assert read_folder("s3://photos/v", "videos").table["clip_id"].to_pylist() == ["b.mp4"]
+
+
+def test_a_root_that_is_no_folder_says_what_it_is(tmp_path):
+    put(tmp_path, "photo.jpg", "clips.csv", "empty/a.heic")
+    with pytest.raises(SchemaError, match=r"but a file: give its folder, or say --dataset table"):
+        read_folder(str(tmp_path / "clips.csv"))
+    with pytest.raises(SchemaError, match=r"like a video \(3g2.*\) or an image \(apng, bmp.*1 \.heic: convert them"):
+        read_folder(str(tmp_path / "empty"))
+    with pytest.raises(SchemaError, match=r"like an image \(.*\), and none"):
+        read_folder(str(tmp_path / "empty"), "images")
+    with pytest.raises((SchemaError, ConfigError), match=r"https://example\.org/photos") as error:
+        read_folder("https://example.org/photos")
+    assert "\n" not in str(error.value)

@@ -9,7 +9,8 @@ from empty_files import put
 
 from m3ray.datasets.folder import find_named_videos, read_folder
 from m3ray.datasets.listing import FolderClip, SkippedFiles
-from m3ray.datasets.local_folder import find_local_videos, find_named_local_videos, is_named_video
+from m3ray.datasets.local_folder import find_local_clips, find_named_local_videos
+from m3ray.datasets.media import named_kind
 
 
 @pytest.mark.parametrize(
@@ -18,13 +19,13 @@ from m3ray.datasets.local_folder import find_local_videos, find_named_local_vide
      ("v.mp4/readme", False), ("a.mp4 ", False)],
 )  # fmt: skip
 def test_a_file_is_named_like_a_video_by_its_ending(path, expected):
-    assert is_named_video(path) is expected
+    assert (named_kind(path) == "videos") is expected
 
 
 def test_videos_have_their_path_below_the_folder_for_an_id(tmp_path):
     put(tmp_path, "b.mp4", "x/a.mov", "x/notes.txt")
     skipped = SkippedFiles()
-    found = sorted(find_local_videos(f"{tmp_path}/", skipped), key=lambda clip: clip.clip_id)
+    found = sorted(find_local_clips(f"{tmp_path}/", skipped), key=lambda clip: clip.clip_id)
     assert found == [FolderClip("b.mp4", f"{tmp_path}/b.mp4"), FolderClip("x/a.mov", f"{tmp_path}/x/a.mov")]
     assert skipped.endings == {".txt": 1}
 
@@ -32,7 +33,7 @@ def test_videos_have_their_path_below_the_folder_for_an_id(tmp_path):
 def test_a_link_out_of_the_folder_is_rejected_with_what_to_do(tmp_path):
     put(tmp_path, "inside/a.mp4", "outside.mp4")
     (tmp_path / "inside" / "out.mp4").symlink_to(tmp_path / "outside.mp4")
-    found = {clip.clip_id: clip for clip in find_local_videos(str(tmp_path / "inside"), SkippedFiles())}
+    found = {clip.clip_id: clip for clip in find_local_clips(str(tmp_path / "inside"), SkippedFiles())}
     assert found["a.mp4"].rejection is None
     reason, message = found["out.mp4"].rejection
     assert reason == "link_outside"
@@ -43,9 +44,16 @@ def test_a_link_out_of_the_folder_is_rejected_with_what_to_do(tmp_path):
 
 def test_a_name_that_is_no_text_is_a_percent_encoded_uri(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_bytes(b"")
-    (clip,) = find_local_videos(str(tmp_path), SkippedFiles())
+    (clip,) = find_local_clips(str(tmp_path), SkippedFiles())
     assert (clip.clip_id, clip.uri) == (r"caf\xe9.mp4", f"file://{tmp_path}/caf%E9.mp4")
     assert list(find_named_local_videos(str(tmp_path))) == [clip.uri]
+
+
+def test_videos_or_images_are_found_by_name(tmp_path):
+    put(tmp_path, "a.mp4", "x/b.JPG", "x/c.txt")
+    assert list(find_named_local_videos(str(tmp_path))) == [f"{tmp_path}/a.mp4"]
+    assert list(find_named_local_videos(str(tmp_path), "images")) == [f"{tmp_path}/x/b.JPG"]
+    assert list(find_named_videos(str(tmp_path), "images")) == [f"{tmp_path}/x/b.JPG"]
 
 
 def test_nothing_outside_the_folder_is_opened(tmp_path, clip):

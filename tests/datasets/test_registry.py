@@ -2,9 +2,12 @@
 
 import pytest
 from published import memento_csv, memento_json, videomem_csv
+from published_images import figrim, lamem, memcat, things
 
 from m3ray.config import ReadConfig
-from m3ray.datasets.registry import list_clips
+from m3ray.datasets.clip_checks import check_clips
+from m3ray.datasets.media import count_images
+from m3ray.datasets.registry import PUBLISHED, list_clips
 from m3ray.errors import ConfigError, SchemaError
 from m3ray.schema import MEMORY
 from m3ray.storage.root import Root
@@ -38,6 +41,9 @@ COUNTED = {"responses", "hit_rate", "corrected", "d_prime"}
         ("memento10k", memento_csv, {"responses", "alpha"}),
         ("memento10k", memento_json, {"alpha"}),
         ("videomem", videomem_csv, {"responses"}),
+        ("memcat", memcat, COUNTED | {"hits", "false_alarms", "false_alarm_rate"}),
+        ("figrim", figrim, COUNTED | {"hits", "false_alarms", "false_alarm_rate"}),
+        ("lamem", lamem, set()),
     ],
 )
 def test_every_data_set_tells_of_its_viewers_under_the_same_names(tmp_path, dataset, make, columns):
@@ -51,6 +57,19 @@ def test_every_data_set_tells_of_its_viewers_under_the_same_names(tmp_path, data
         assert found[name].null_count == 0
     unknown = COUNTED - columns
     assert not unknown & set(found.column_names)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "make"), [("lamem", lamem), ("memcat", memcat), ("figrim", figrim), ("things", things)]
+)
+def test_published_images_are_clips_and_the_first_few_may_be_taken(tmp_path, dataset, make):
+    make(tmp_path)
+    found = list_clips(Root(str(tmp_path)), dataset, str(tmp_path), limit=7, seed=0)
+    assert dataset in PUBLISHED
+    assert (found.table.num_rows, count_images(found.table["uri"]), found.missing) == (7, 7, ())
+    assert check_clips(found.table).num_rows == 7
+    with pytest.raises(SchemaError, match="(?i)holds no .*: give the folder of " + dataset):
+        list_clips(Root(str(tmp_path)), dataset, str(tmp_path / "none"), limit=None, seed=0)
 
 
 def test_counts_of_a_table_give_its_scores(tmp_path):
@@ -139,3 +158,13 @@ def test_a_limit_speaks_of_its_own_clips_alone(tmp_path):
     assert whole.missing == tuple(names[2:])
     assert list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=2, seed=0).missing == ()
     assert list_clips(Root(str(tmp_path)), "videomem", str(tmp_path), limit=4, seed=0).missing == tuple(names[2:4])
+
+
+def test_media_chooses_among_the_files_of_a_folder_alone(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "b.mp4").write_bytes(b"x")
+    root = Root(str(tmp_path / "o"))
+    found = list_clips(root, "folder", str(tmp_path), limit=None, seed=0, read=ReadConfig(media="images"))
+    assert found.table["clip_id"].to_pylist() == ["a.jpg"]
+    with pytest.raises(ConfigError, match=r"--media images: chooses among the files of a folder, .* is table"):
+        list_clips(root, "table", str(tmp_path), limit=None, seed=0, read=ReadConfig(media="images"))

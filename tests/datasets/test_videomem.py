@@ -6,6 +6,7 @@ import pytest
 from published import clips_of, videomem_csv
 
 from m3ray.config import ReadConfig
+from m3ray.datasets.captions import read_captions
 from m3ray.datasets.videomem import list_videomem
 from m3ray.errors import SchemaError
 
@@ -21,6 +22,17 @@ def test_rows_of_published_files_are_counted_as_they_stand(tmp_path):
     (tmp_path / "ground-truth.csv").write_text(f"{head}a.webm,0.5\n\nb.webm,7\n")
     with pytest.raises(SchemaError, match=r"ground-truth\.csv: row 3: score 7 lies outside .*short-term_memorability"):
         list_videomem(str(tmp_path), READ)
+
+
+def test_captions_stand_beside_the_ground_truth(tmp_path):
+    """A line a video, its words with hyphens between, as MediaEval's file has them; a video may have none."""
+    videomem_csv(tmp_path, count=3)
+    captions = "video0.webm\tblonde-woman-laughs\nvideo2.webm the-sea at-night\n\nvideo9.webm\tnobody\n"
+    (tmp_path / "dev-set_video-captions.txt").write_text(captions)
+    table = list_videomem(str(tmp_path), READ).table
+    assert read_captions(table) == [("blonde woman laughs",), (), ("the sea at night",)]
+    (tmp_path / "dev-set_video-captions.txt").unlink()
+    assert "captions" not in list_videomem(str(tmp_path), READ).table.column_names
 
 
 @pytest.mark.parametrize("target", ["short", "long"])

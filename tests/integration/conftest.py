@@ -35,7 +35,8 @@ def demo(jobs, tmp_path_factory):
     from m3ray.reports.page import build_report
 
     out = tmp_path_factory.mktemp("demo")
-    options = ReproduceOptions(out=str(out), limit=CLIPS, fps=2, runs=2, epochs=3, measure="fractional_mean")
+    settings = {"limit": CLIPS, "fps": 2, "runs": 2, "epochs": 3, "measure": "fractional_mean"}
+    options = ReproduceOptions(out=str(out), **settings, baselines=("none",))  # the same with and without extras
     jobs.reproduce(options)
     build_report(str(out))
     return out, options

@@ -254,7 +254,7 @@ def test_a_worker_that_dies_is_one_line(jobs, root, monkeypatch):
 
     monkeypatch.setattr(fit, "_project_task", dying)
     with pytest.raises(JobFailedError) as caught:
-        jobs.reproduce(ReproduceOptions(out=str(root)))
+        jobs.reproduce(ReproduceOptions(out=str(root), baselines=("none",)))
     output = str(caught.value)
     assert output.startswith(f"study under {root}: a worker process died (WorkerCrashedError")
     assert "\n" not in output

@@ -55,6 +55,18 @@ def test_a_hostile_folder_is_accounted_for_file_by_file(jobs, tmp_path):
         "climbs.mp4": "link_outside",
         "endless.mp4": "link_outside",
         "linked-folder.mp4": "link_outside",
+        "bomb.png": "too_large",
+        "bomb.jpg": "too_large",
+        "bomb.webp": "too_large",
+        "bomb.bmp": "too_large",
+        "cut.jpg": "truncated",
+        "cut.png": "truncated",
+        "rows-missing.jpg": "truncated",
+        "text.jpg": "not_a_video",
+        "zip.png": "not_a_video",
+        "empty.webp": "empty_file",
+        "asks.png": "unsupported_image",
+        "HEIC.png": "unsupported_image",
     }
     assert rejects.loc[list(expected), "error"].to_dict() == expected
     assert visitors == [], "no address was asked"

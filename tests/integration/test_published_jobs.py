@@ -44,6 +44,29 @@ def test_a_data_set_without_videos_trains_on_a_user_provided_tier(trained):
     assert (folder / "out" / "artifacts" / "missing_videos.txt").read_text().count("\n") == 280
 
 
+def test_captions_make_a_model_and_the_same_scores_in_every_way(jobs, tmp_path):
+    """Memento10k's captions alone: a study, and its bundle on new clips, as a job and in one process alike."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    memento_json(data, (("train", 60), ("val", 30)))
+    options = {"dataset": "memento10k", "root": str(data), "tiers": ("captions",), "runs": 2, "epochs": 2}
+    jobs.train(TrainOptions(out=str(out), fit="paper", model="mlp", **options))
+    jobs.ablate(AblateOptions(out=str(out), tables=(3,), runs=2, epochs=2, fit="paper"))
+    assert pd.read_parquet(out / "study" / "ablation" / "trials.parquet")["variant"].iloc[0] == "captions"
+    texts = ["running in a park | another", "diving", ""]
+    table = pd.DataFrame({"uri": ["a.mp4", "b.mp4", "c.mp4"], "captions": texts})
+    table.to_csv(tmp_path / "new.csv", index=False)
+    bundle = str(out / "models" / "m3s")
+    clips = {"dataset": "table", "root": str(tmp_path / "new.csv")}
+    jobs.predict(PredictOptions(out=str(tmp_path / "scores"), bundle=bundle, **clips))
+    scores = pd.read_parquet(tmp_path / "scores" / "predictions.parquet").set_index("clip_id")["score"]
+    with m3ray.load(bundle) as scorer:
+        captions = [["running in a park", "another"], "diving", None]
+        rows = scorer.predict(list(scores.index), tiers={"captions": captions})
+    np.testing.assert_array_equal(rows["score"], scores)
+    jobs.evaluate(EvaluateOptions(out=str(tmp_path / "ev"), bundles=(bundle,), roots=(str(out),)))
+    assert len(pd.read_parquet(tmp_path / "ev" / "evaluation" / "evaluation.parquet")) == 1
+
+
 def test_predict_scores_with_the_user_provided_tier_and_at_a_delay(jobs, trained):
     folder, annotations, text = trained
     out = str(folder / "out")
@@ -118,11 +141,11 @@ def test_each_adapter_to_a_table_3_with_a_similarity_of_user_provided_vectors(jo
     )
     trials = pd.read_parquet(tmp_path / "out" / "study" / "ablation" / "trials.parquet")
     beside = [f"{name}, all tiers" for name in ("ridge", "svr", "boosting", "constant")]
-    rows = ["M3-S", "M3", "M3-S without text"]
+    rows = ["text + similarity", "text", "text + similarity without text"]
     assert list(trials["variant"]) == [*rows, *beside], "no ensemble: with --fit paper the bundle is the MLP"
     tables = json.loads((tmp_path / "out" / "study" / "ablation" / "tables.json").read_text())
     assert tables["3"] == rows
-    assert tables["7"] == ["M3-S", *beside]
+    assert tables["7"] == [rows[0], *beside]
     assert len(pd.read_parquet(tmp_path / "out" / "predictions.parquet")) == 100
 
 

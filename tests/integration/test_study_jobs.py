@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 import torch
 from made_roots import made_root
+from made_scorers import write_scorer
 
 from m3ray.config import SimilarityConfig
 from m3ray.config.options import AblateOptions, TrainOptions, TuneOptions
@@ -161,7 +162,8 @@ def grouped_root(folder):
 
 def test_an_ablation_in_three_splits_says_what_each_row_reached_in_them(jobs, tmp_path, capsys):
     root, films = grouped_root(tmp_path)
-    options = AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2, folds=3)
+    outputs = write_scorer(root)
+    options = AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2, folds=3, calibrate="linear")
     jobs.ablate(options)
     said = capsys.readouterr().out
     assert "similarity (fractional_mean) is fitted anew in each split: 3 fits" in said
@@ -179,6 +181,7 @@ def test_an_ablation_in_three_splits_says_what_each_row_reached_in_them(jobs, tm
         assert trials.loc[name, "splits_spearman"] == pytest.approx(rows["spearman"].mean())
         assert trials.loc[name, "splits_spearman_std"] == pytest.approx(rows["spearman"].std(ddof=1))
     assert trials["splits"].drop(ensemble).eq(3).all()
+    check_scorer(root, trials, outputs)
     assert np.isnan(trials.loc["M3-S", "splits_delta"])
     assert np.isfinite(trials.loc["M3", "splits_delta"])
     tables = json.loads((tmp_path / "study" / "ablation" / "tables.json").read_text())
@@ -192,6 +195,22 @@ def test_an_ablation_in_three_splits_says_what_each_row_reached_in_them(jobs, tm
         jobs.ablate(replace(options, folds=31))
     with pytest.raises(ConfigError, match="--folds 1: expected 0"):
         jobs.ablate(replace(options, folds=1))
+
+
+def check_scorer(root, trials, outputs):
+    """The row of a pretrained scorer: in Table 3, ranked as its output ranks val, seen by no model."""
+    row = trials.loc["ResMem, calibrated on train (linear)"]
+    catalogue = read_catalogue(root).to_pandas()
+    val = catalogue[catalogue["split"] == "val"]
+    own = val["clip_id"].map(outputs)
+    assert row["spearman"] == pytest.approx(own.corr(val["score"], method="spearman"), abs=1e-6)
+    assert (row["runs"], row["delta_runs"], row["full"]) == (1, 2, "M3-S")
+    assert row["delta_low"] < row["delta_spearman"] < row["delta_high"]
+    assert trials.loc["M3", "features"] == 15 + 40
+    tables = root.read_json("study", "ablation", "tables.json")
+    assert tables["3"][-1] == row.name
+    runs = root.read_table("study", "ablation", "runs.parquet").to_pandas()
+    assert runs.loc[runs["variant"] == row.name, "epoch"].tolist() == [0, 0]
 
 
 def test_settings_are_chosen_for_each_row_on_request(jobs, tmp_path, capsys):
@@ -238,16 +257,16 @@ def test_a_study_has_the_models_beside_the_mlp_and_trains_them_once(jobs, tmp_pa
     assert "ensemble, all tiers" in said
     jobs.ablate(AblateOptions(out=str(tmp_path), tables=(3,), runs=2, epochs=2))
     first = trials_of(Root(str(tmp_path))).set_index("variant")
-    assert list(first.index) == ["M3", *BESIDE]
+    assert list(first.index) == ["text", *BESIDE]
     assert first["status"].eq("done").all()
     assert first.loc["ridge, all tiers", "spearman"] > 0.75
     tables = json.loads((tmp_path / "study" / "ablation" / "tables.json").read_text())
-    assert tables["7"] == ["M3", *BESIDE]
+    assert tables["7"] == ["text", *BESIDE]
     assert "study: Best on val: " in capsys.readouterr().out
     jobs.ablate(AblateOptions(out=str(tmp_path), tables=(7,), runs=2, epochs=2))
     said = capsys.readouterr().out
     assert "study: 1 variants x 2 runs; 1 cached" in said
-    assert "study: 5 models beside M3; 5 cached" in said
+    assert "study: 5 models beside text; 5 cached" in said
     pd.testing.assert_frame_equal(trials_of(Root(str(tmp_path))).set_index("variant"), first)
 
 

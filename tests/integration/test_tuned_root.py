@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from m3ray.config.options import EvaluateOptions, ExtractOptions
+
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 TOP = Path(__file__).parents[2]
 CLIPS = 240
@@ -50,16 +52,16 @@ def find_command(output, job):
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
+def tuned(jobs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned") / "my root"
     write_tables(folder.parent / "tables")
-    tables = shlex.quote(str(folder.parent / "tables"))
-    out = shlex.quote(str(folder))
-    tiers = f"--tier words={tables}/words.parquet --tier sound={tables}/sound.parquet --tiers words sound"
-    run(f"python jobs/extract.py --out {out} --dataset table --root {tables}/clips.csv {tiers}")
-    said = run(f"python jobs/tune.py --out {out} --trials 6 --runs 2 --epochs 6")
+    tables, out = folder.parent / "tables", str(folder)
+    tiers = tuple(f"{name}={tables}/{name}.parquet" for name in ("words", "sound"))
+    clips = {"dataset": "table", "root": str(tables / "clips.csv"), "tier": tiers, "tiers": ("words", "sound")}
+    jobs.extract(ExtractOptions(out=out, **clips))
+    said = run(f"python jobs/tune.py --out {shlex.quote(out)} --trials 4 --runs 2 --epochs 6")
     outputs = {job: run(find_command(said, job)) for job in ("train", "ablate")}
-    run(f"python jobs/evaluate.py --out {out} --bundles {out}/models/tuned --roots {out}")
+    jobs.evaluate(EvaluateOptions(out=out, bundles=(f"{out}/models/tuned",), roots=(out,)))
     return folder, outputs
 
 
@@ -71,7 +73,7 @@ def read_rows(folder, study):
 def test_what_was_tuned_is_what_is_trained_and_ablated(tuned):
     folder, _ = tuned
     best = json.loads((folder / "study" / "search" / "best.json").read_text())
-    trained, full = read_rows(folder, "tuned").loc["tuned"], read_rows(folder, "ablation").loc["M3"]
+    trained, full = read_rows(folder, "tuned").loc["tuned"], read_rows(folder, "ablation").loc["words + sound"]
     assert trained["spearman"] == pytest.approx(best["val_spearman"], abs=1e-4), "of the same seeds"
     assert trained["mse"] == pytest.approx(best["val_mse"], abs=1e-5)
     for name in ("spearman", "mse", "test_spearman", "test_mse", "test_ensemble_spearman"):

@@ -25,7 +25,7 @@ from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152
 
 pytestmark = pytest.mark.integration
 TOP = Path(__file__).parents[2]
-EPOCHS = 2
+EPOCHS, FRAMES = 2, 4
 NAME = "M3-S, unfrozen"
 
 
@@ -39,7 +39,7 @@ def trained(jobs, demo, tmp_path_factory):
     """The shared demo once more, with the unfrozen row; all else is cached."""
     out = tmp_path_factory.mktemp("unfrozen") / "root"
     shutil.copytree(demo[0], out)
-    options = replace(demo[1], out=str(out), unfrozen="small", finetune=FinetuneOverrides(epochs=EPOCHS))
+    options = replace(demo[1], out=str(out), unfrozen="small", finetune=FinetuneOverrides(epochs=EPOCHS, frames=FRAMES))
     jobs.reproduce(options)
     build_report(str(out))
     return out, options
@@ -100,7 +100,7 @@ def check_bundle(out, name="m3s-unfrozen"):
 def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
-    overrides = FinetuneOverrides(epochs=1, refit_similarity=True)
+    overrides = FinetuneOverrides(epochs=1, frames=FRAMES, refit_similarity=True)
     jobs.reproduce(replace(demo[1], out=str(out), tables=(2,), unfrozen="small", finetune=overrides))
     check_bundle(out)
     bundle = m3ray.load(out / "models" / "m3s-unfrozen").bundle
@@ -114,7 +114,7 @@ def test_similarity_fitted_anew_goes_into_the_bundle(jobs, demo, tmp_path):
 def test_rates_are_searched_with_the_same_trainer(jobs, demo, tmp_path):
     out = tmp_path / "root"
     shutil.copytree(demo[0], out)
-    overrides = FinetuneOverrides(epochs=1)
+    overrides = FinetuneOverrides(epochs=1, frames=FRAMES)
     jobs.tune(TuneOptions(out=str(out), trials=2, runs=1, epochs=3, name="rates", unfrozen="small", finetune=overrides))
     trials = pd.read_parquet(out / "study" / "rates" / "trials.parquet")
     assert len(trials) == 2
@@ -131,6 +131,7 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
     shutil.copytree(demo[0], out)
     command = [sys.executable, "jobs/ablate.py", "--out", str(out), "--tables", "2", "--unfrozen", "small"]
     command += ["--runs", "2", "--epochs", "3", "--finetune.epochs", str(EPOCHS), "--finetune.cache", "none"]
+    command += ["--finetune.frames", str(FRAMES)]
     env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     log = (tmp_path / "log").open("w")
     job = subprocess.Popen(command, cwd=TOP, env=env, stdout=log, stderr=log, start_new_session=True)
@@ -138,7 +139,7 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
     worker = next(p for p in psutil.Process(job.pid).children(recursive=True) if "RayTrainWorker" in title(p))
     worker.kill()
     wait_for(lambda: (tmp_path / "log").read_text().count("Started training worker group") == 2, job, tmp_path / "log")
-    time.sleep(4)
+    time.sleep(1)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     time.sleep(3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_only import read_only, torch_warns_of_nothing
 from safetensors.numpy import load, save
 
 from m3ray.errors import BundleError
@@ -117,3 +118,10 @@ def test_a_member_without_weight_is_not_written():
     mixture = Mixture(None, {"ridge": RIDGE, "svr": SVR}, {"ridge": 1.0, "svr": 0.0})
     assert list(mixture.settings()["regressors"]) == ["ridge"]
     assert list(mixture.tensors()) == ["ridge.weights"]
+
+
+def test_features_that_nobody_may_write_to_are_read_without_a_warning():
+    mixture = Mixture(mlp(), {}, {"mlp": 1.0})
+    with torch_warns_of_nothing():
+        found = mixture(read_only(rows()))
+    np.testing.assert_array_equal(found, mixture(rows()))

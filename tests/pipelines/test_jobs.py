@@ -9,6 +9,7 @@ import pytest
 from m3ray.config.options import AblateOptions, EvaluateOptions, ReproduceOptions, TrainOptions, TuneOptions
 from m3ray.pipelines import jobs
 from m3ray.pipelines.runtime.cluster import Resources
+from m3ray.request import baselines
 from m3ray.request.checks import Request
 from m3ray.tiers.user import UserTier
 
@@ -77,6 +78,15 @@ def test_train_tells_of_a_tier_that_the_model_does_not_see(tmp_path, requests, c
     assert lines_of(capsys)[0] == (
         "train: tier sound was given by --tier, but --tiers does not name it: the model does not see it"
     )
+
+
+def test_reproduce_computes_its_baselines_beside_the_tiers_that_the_model_sees(tmp_path, requests, monkeypatch):
+    monkeypatch.setattr(baselines, "find_spec", lambda _name: object())
+    options = ReproduceOptions(out=str(tmp_path / "o"), tiers=("raw", "scene"), baselines=("resmem",))
+    jobs.reproduce(Request(options))
+    assert requests[0].options.tiers == ("raw", "scene", "resmem")
+    jobs.reproduce(Request(ReproduceOptions(out=str(tmp_path / "o"), tiers=("raw",), baselines=("none",))))
+    assert requests[1].options.tiers == ("raw",)
 
 
 @pytest.mark.parametrize(

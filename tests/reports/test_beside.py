@@ -90,3 +90,13 @@ def test_a_root_given_twice_or_missing_is_told_before_anything_is_written(tmp_pa
         check_request(ReportOptions(out=root.uri, others=("",)))
     assert not Root(root.uri).exists("report")
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_figure_of_which_no_root_has_a_part_is_a_line_and_no_empty_picture(tmp_path):
+    """Figure 6 was 500 pixels of nothing where no root had the raw tier."""
+    roots = [make_small_root(tmp_path / name) for name in ("a", "b")]
+    build_report_beside([part.uri for part in roots])
+    html = roots[0].read_bytes("report", "beside.html").decode()
+    assert "Figure 6. Raw features and memorability is left out: a: there is no raw tier" in html
+    assert not roots[0].exists("report", "figures", "beside_figure6.png")
+    assert roots[0].exists("report", "figures", "beside_figure2.png")

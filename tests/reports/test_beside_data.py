@@ -50,12 +50,12 @@ def test_a_root_has_a_study_or_says_that_it_has_none(tmp_path):
     assert (
         bare.read_curves("scores")
         == bare.read_distributions("scores")
-        == ("no study: jobs/ablate.py or jobs/reproduce.py makes one")
+        == ("no study: m3ray ablate or m3ray reproduce makes one")
     )
     assert (bare.headline, bare.tables, bare.missing) == (
-        None, [], ["no study: jobs/ablate.py or jobs/reproduce.py makes one."]
+        None, [], ["no study: m3ray ablate or m3ray reproduce makes one."]
     )  # fmt: skip
-    assert bare.read_pairs("scores") == "there is no raw tier: jobs/extract.py --tiers raw"
+    assert bare.read_pairs("scores") == "there is no raw tier: m3ray extract --tiers raw"
 
 
 def test_studies_of_other_targets_are_not_drawn_beside_one_another(tmp_path):

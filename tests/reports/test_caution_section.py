@@ -73,7 +73,7 @@ def test_a_damaged_bundle_is_left_to_the_section_that_names_it(tmp_path):
 def test_warnings_stand_below_the_headline(tmp_path):
     html = build_html(make_small_root(tmp_path))
     assert html.index('<ul class="headline">') < html.index("To be read with this.") < html.index('id="ran"')
-    assert "<li>val has 3 clips, and 30 are the fewest that tell much" in html
+    assert '<li id="caution1">val has 3 clips, and 30 are the fewest that tell much' in html
 
 
 def test_a_healthy_page_has_no_such_box(root):

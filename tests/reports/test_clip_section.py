@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pytest
 from made_reports import fill_page, replace_column
 
 from m3ray.datasets.catalogue import write_catalogue
-from m3ray.reports.clip_section import add_clips, choose_ends, find_scored_root, read_uris
+from m3ray.reports.clip_cards import read_uris
+from m3ray.reports.clip_section import add_clips, find_scored_root
 from m3ray.reports.page import _render
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.dataset_record import DatasetRecord
@@ -127,24 +127,16 @@ def test_older_predictions_take_their_splits_from_the_root_s_catalogue(root):
     assert page.clips_note == "Chosen among the 48 clips that the model did not train on (48 val)."
 
 
-@pytest.mark.parametrize(
-    ("splits", "expected"),
-    [
-        ("v", "a"),
-        ("t" * 20, "a" * 8 + "m" * 8),
-        ("vt" * 3, "abcdef"),
-    ],
-)
-def test_ends_of_few_clips_hold_each_once(splits, expected):
-    names = {"v": "val", "t": "train"}
-    frame = pd.DataFrame({"split": [names[s] for s in splits], "score": np.linspace(1, 0, len(splits))})
-    ends = choose_ends(frame)
-    assert len(ends) == len(expected)
-    assert ends.index.is_unique
-    assert ends["score"].is_monotonic_decreasing
-
-
 def test_videos_that_are_gone_leave_cards_without_a_frame(root):
     replace_column(root, "uri", ["/nowhere/x.mp4"] * 240)
     page = fill_page(root, add_clips)
     assert [card["picture"] for group in page.clips for card in group["clips"]] == [None] * 16
+
+
+def test_an_interval_that_is_unknown_is_no_range_from_0_to_1(root):
+    """What `write_scored` writes is what a bundle calibrated on fewer than 9 clips gives."""
+    write_scored(root, ["val"] * 20)
+    page = fill_page(root, add_clips)
+    assert {card["interval"] for card in shown_cards(page)} == {"interval unknown"}
+    assert "Where the interval is unknown, too few clips were there to calibrate it on" in page.clips_legend
+    assert "with its 90 % interval" not in page.clips_legend

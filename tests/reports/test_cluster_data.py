@@ -6,7 +6,7 @@ import pytest
 from made_reports import fill_page, replace_column
 
 from m3ray.reports.cluster_data import Clusters, _project, choose_extremes
-from m3ray.reports.figure_sections import add_clusters
+from m3ray.reports.cluster_section import add_clusters
 
 
 def test_a_train_split_that_changed_draws_no_wrong_clusters(root):

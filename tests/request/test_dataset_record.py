@@ -366,11 +366,12 @@ def test_reproduce_keeps_what_predict_wrote(held, monkeypatch, capsys):
     check_request(ReproduceOptions(out=root.uri))
     frame = pd.DataFrame({"clip_id": ["a"], "score": [0.7]})
     monkeypatch.setattr(predicting, "score_clips", lambda *_: frame)
+    monkeypatch.setattr(predicting, "identify_source", lambda *_: "0a")
     bundle = SimpleNamespace(name="m3s", untrained=False)
     for _ in range(2):  # its own are replaced, predict's stay
         predicting.score_root(bundle, root, root, job="reproduce")
         assert root.read_metadata("predictions.parquet") == {
-            "bundle": "m3s", "untrained": False, "job": "reproduce", "catalogue": "",
+            "bundle": "m3s", "untrained": False, "job": "reproduce", "catalogue": "", "source": "0a",
         }  # fmt: skip
         assert root.read_metadata("predict", "predictions.parquet")["job"] == "predict"
     assert f"are kept in {root.uri}/predict/predictions.parquet" in capsys.readouterr().out

@@ -12,8 +12,11 @@ from m3ray.request.names import (
     check_tiers,
     check_vectors,
     is_computed,
+    list_clip_models,
+    list_timm_models,
     list_torchvision_models,
 )
+from m3ray.tiers.pretrained.facts import SCORERS
 
 
 def test_light_names_are_those_of_the_heavy_modules():
@@ -21,7 +24,7 @@ def test_light_names_are_those_of_the_heavy_modules():
 
     from m3ray.tiers.factory import TIERS
 
-    assert [name for name in TIERS if ":" not in name] == list(OWN_TIERS)
+    assert [name for name in TIERS if ":" not in name] == [*OWN_TIERS, *SCORERS]
     known = {*models.list_models(module=models), *models.list_models(module=models.video)}
     assert list_torchvision_models() == known
 
@@ -51,6 +54,9 @@ def test_weights_of_a_file_are_looked_for(tmp_path):
         ("raw", True),
         ("event", True),
         ("torchvision:resnet18", True),
+        ("timm:resnet18", True),
+        ("clip:ViT-B-32.openai", True),
+        ("resmem", True),
         ("tuned:scene", True),
         ("similarity", False),
         ("text", False),
@@ -63,10 +69,24 @@ def test_computed_tiers_are_told_by_their_names(tier, computed):
 
 def test_a_tier_is_computed_or_there_already():
     check_tiers(["raw", "text", "similarity", "torchvision:resnet18"], also=("text", "similarity"))
-    with pytest.raises(ConfigError, match="unknown tier text, smell: choose from raw, scene, event, torchvision:NAME"):
+    with pytest.raises(ConfigError, match=r"unknown tier text, smell: choose from raw, .*, torchvision:NAME"):
         check_tiers(["raw", "text", "smell"])
     with pytest.raises(ConfigError, match=r"torchvision:resnet-50 is none of torchvision's .* did you mean resnet50"):
         check_tiers(["torchvision:resnet-50"])
+
+
+@pytest.mark.parametrize(
+    ("library", "listed", "tier", "message"),
+    [
+        ("timm", list_timm_models, "timm:resnet19.a1_in1k", r"is none of timm's \d+ models: did you mean resnet18"),
+        ("open_clip", list_clip_models, "clip:ViT-B-33.openai", r"is none of open_clip's .*: did you mean ViT-B-32"),
+    ],
+)
+def test_a_library_s_models_are_known_without_importing_it(library, listed, tier, message):
+    package = pytest.importorskip(library, reason=f"{library} is not installed")
+    assert listed() == set(package.list_models())
+    with pytest.raises(ConfigError, match=f"{tier} {message}"):
+        check_tiers([tier])
 
 
 def test_a_measure_is_one_of_the_table_s():
@@ -94,3 +114,18 @@ def test_networks_are_trained_where_the_model_sees_one():
     check_vectors(["raw", "event"], "small")
     with pytest.raises(ConfigError, match="the model sees raw, similarity: no scene and no event to train"):
         check_vectors(["raw", "similarity"], "small")
+
+
+@pytest.mark.parametrize(
+    ("tier", "message"),
+    [
+        ("timm:resnet18", r"timm:resnet18 needs timm: pip install 'm3ray\[timm\]'"),
+        ("clip:ViT-B-32.openai", r"needs open_clip: pip install 'm3ray\[clip\]'"),
+        ("resmem", r"ResMem is not installed: pip install 'm3ray\[resmem\]' \(.*noncommercial"),
+        ("vitmem", r"ViTMem is not installed: pip install 'm3ray\[vitmem\]'"),
+    ],
+)
+def test_what_is_not_installed_is_said_with_the_command_that_installs_it(tier, message, monkeypatch):
+    monkeypatch.setattr("m3ray.request.names.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=message):
+        check_tiers([tier])

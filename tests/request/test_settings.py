@@ -6,7 +6,7 @@ import pytest
 
 from m3ray.config import TierConfigs, TrainConfig
 from m3ray.config.options import AblateOptions, ExtractOptions, ReproduceOptions, TrainOptions, TuneOptions
-from m3ray.config.presets import TIER_PRESETS, alone_training, authors_videomem_training
+from m3ray.config.presets import TIER_PRESETS, alone_training, authors_videomem_training, train_as_demo
 from m3ray.errors import ConfigError
 from m3ray.request.settings import (
     check_config,
@@ -104,6 +104,26 @@ def test_a_study_trains_by_the_root_s_preset_or_the_one_that_is_asked_for(tmp_pa
     assert (found.report, found.strength) == ("best", 1.0)
     rate = authors_videomem_training().learning_rate if recorded else 1e-3
     assert found.learning_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("dataset", "recorded", "asked", "small"),
+    [
+        ("demo", "auto", "auto", True),
+        ("demo", "auto", "default", False),
+        ("demo", "paper", "auto", False),
+        ("folder", "demo", "auto", True),
+        ("folder", "auto", "auto", False),
+    ],
+)
+def test_the_demo_s_rows_are_trained_small_unless_another_preset_is_asked_for(
+    tmp_path, dataset, recorded, asked, small
+):
+    root = Root(str(tmp_path))
+    source = None if dataset == "demo" else str(tmp_path)
+    write_record(root, make_record(ExtractOptions(out=root.uri, dataset=dataset, root=source, preset=recorded)))
+    found = find_row_training(root, asked)(TrainConfig())
+    assert found == (train_as_demo(TrainConfig()) if small else TrainConfig())
 
 
 def test_a_loss_that_was_asked_for_is_every_row_s_and_centred_as_its_preset_is(tmp_path):

@@ -19,6 +19,7 @@ from m3ray.features.target import Target
 from m3ray.scoring import bundle_metadata
 from m3ray.scoring.build import _read_artefacts, list_versions, make_bundle, select_blocks
 from m3ray.scoring.bundle import Bundle, describe_bundle
+from m3ray.scoring.bundle_tiers import select_features
 from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.study.variants import Variant
 from m3ray.tiers.network import WeightSource
@@ -44,6 +45,7 @@ def bundle_of(study, variant):
         ([0, 1, 2, 3, 4], BLOCKS),
         ([1, 4], (Block("raw", ("b",), True), Block("text", ("t",), False))),
         ([3], (Block("scene", ("s1",), False),)),
+        ([0, 1, 4, 2, 3], (BLOCKS[0], BLOCKS[2], BLOCKS[1])),  # in the order of a variant's tiers
     ],
 )
 def test_blocks_are_those_of_the_columns_that_are_seen(columns, expected):
@@ -60,6 +62,26 @@ def test_a_bundle_scores_as_the_runs_that_were_trained(trained):
     errors = np.abs(result.trained.val.mean(axis=0) - study.data.scores[study.data.val])
     np.testing.assert_allclose(bundle.residuals, np.sort(errors), atol=1e-6)
     np.testing.assert_allclose(bundle.baseline, study.data.scaled[study.data.train].mean(axis=0), atol=1e-6)
+
+
+def test_a_bundle_of_tiers_in_another_order_than_the_root_s_scores_as_its_runs(tmp_path):
+    """A study puts the paper's tiers first, a root holds them as they were computed."""
+    study, variant, result = train_study(tmp_path, tiers=("scene", "raw"))
+    assert study.data.features.tiers == ("raw", "scene")
+    for name in ("hog_pca.safetensors", "hog_pca.json"):
+        study.root.write_bytes(name.encode(), "artifacts", name)
+    bundle = bundle_of(study, variant)
+    assert bundle.tiers == ("scene", "raw")
+    ids = [study.data.features.clip_ids[row] for row in study.data.val]
+    columns = {
+        f"{block.tier}/{name}": study.data.features.values[
+            study.data.val, study.data.features.columns_of(block.tier)[k]
+        ]
+        for block in study.data.features.blocks
+        for k, name in enumerate(block.names)
+    }
+    scores = bundle.score(select_features(bundle, ids, columns))["score"]
+    np.testing.assert_allclose(scores, result.trained.val.mean(axis=0), atol=1e-6)
 
 
 def test_a_bundle_says_what_it_was_made_with(trained):
@@ -88,6 +110,42 @@ def test_a_bundle_says_what_it_was_made_with(trained):
     assert (metadata.dropped_runs, metadata.calibrated_on, metadata.target) == ([], "val", None)
     assert metadata.versions == list_versions()
     assert {"torch", "ray", "pyarrow", "libavcodec"} <= set(metadata.versions)
+
+
+def test_a_bundle_names_no_weights_of_what_it_does_not_see(trained):
+    """A baseline, such as ResMem, is compared with the model in the same study, and has terms of its own."""
+    study, variant, _ = trained
+    sources = {"resmem": WeightSource("/env/resmem/model.pt", "ab" * 32), "scene": WeightSource(seed=3)}
+    metadata = make_bundle(study, variant, TierConfigs(), sources, "small", "train").metadata
+    assert metadata.sources == {"scene": {"location": None, "sha256": None, "seed": 3}}
+
+
+def test_a_bundle_records_its_data_and_measures_test_where_there_is_one(trained):
+    study, variant, _ = trained
+    assert "on_test" not in bundle_of(study, variant).metadata.data
+    test, train = study.data.train[-8:], study.data.train[:-8]
+    loaded = replace(study.loaded, data=replace(study.data, test=test, train=train))
+    bundle = bundle_of(replace(study, loaded=loaded), variant)
+    assert (bundle.metadata.data["train"], bundle.metadata.data["test"]) == (22, 8)
+    ids = [study.data.features.clip_ids[row] for row in test]
+    scores, truth = bundle.score(study.data.features).set_index("clip_id").loc[ids, "score"], study.data.scores[test]
+    assert bundle.metadata.data["on_test"] == {
+        "spearman": pytest.approx(spearmanr(scores, truth).statistic),
+        "mse": pytest.approx(np.mean((scores - truth) ** 2), rel=1e-4),
+        "mean_error": pytest.approx(np.mean(scores - truth), rel=1e-4),
+        "variance": pytest.approx(truth.var(), rel=1e-4),
+    }
+
+
+def test_a_bundle_knows_its_train_clips_and_their_scores(trained):
+    study, variant, _ = trained
+    bundle = bundle_of(study, variant)
+    reference = bundle.reference.load()
+    assert reference.ids == tuple(study.data.features.clip_ids[row] for row in study.data.train)
+    np.testing.assert_array_equal(reference.scores, study.data.scores[study.data.train])
+    assert list(reference.spaces) == ["raw", "scene", "model"]
+    runs = bundle._predict(study.data.scaled[study.data.val])
+    np.testing.assert_allclose(bundle.calibration_spread, runs.std(axis=0, ddof=1), atol=1e-6)
 
 
 def spoil_run(study, variant, *runs):

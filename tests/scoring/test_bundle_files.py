@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from read_only import read_only, torch_warns_of_nothing
 
 from m3ray.errors import BundleError
 from m3ray.model import StackedMLP
@@ -123,3 +124,12 @@ def test_a_changed_file_is_refused(tmp_path):
         bundle_files.read_file(root, "f", digest)
     with pytest.raises(BundleError, match="is missing"):
         bundle_files.read_file(root, "g", digest)
+
+
+def test_arrays_that_nobody_may_write_to_are_read_without_a_warning():
+    arrays = bundle_files.list_weights(StackedMLP(3, (8,), [0, 1]))
+    with torch_warns_of_nothing():
+        model = bundle_files.build_model({name: read_only(array) for name, array in arrays.items()})
+    found = bundle_files.list_weights(model)
+    assert set(found) == set(arrays)
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())

@@ -8,7 +8,7 @@ from m3ray.config import TierConfigs, as_json
 from m3ray.errors import BundleError
 from m3ray.features.matrix import Block
 from m3ray.features.target import Target
-from m3ray.scoring.bundle_metadata import BundleManifest, BundleMetadata, read_manifest
+from m3ray.scoring.bundle_metadata import FORMAT, BundleManifest, BundleMetadata, read_manifest, select_sources
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry
 
@@ -32,6 +32,7 @@ WHOLE = {
     "decay": None,
     "untrained": True,
     "trained_on": {"train_clips": 73, "mean_score": 0.65},
+    "data": {"dataset": "demo", "split": {"seed": 0}},
     "versions": {"python": "3.11.7"},
     "environments": {"raw": [{"torch": "2.0"}, None]},
     "made_by": "reproduce",
@@ -106,6 +107,13 @@ def test_a_file_that_cannot_be_understood_is_told(tmp_path, values, words):
         read_manifest(write(tmp_path, values))
 
 
+@pytest.mark.parametrize("name", ["../../secret.txt", "/etc/passwd", "a/b", "..\\x", "C:x", "..", ""])
+@pytest.mark.parametrize("key", ["files", "networks"])
+def test_files_outside_its_folder_are_not_opened(tmp_path, key, name):
+    with pytest.raises(BundleError, match=r"bundle\.json names a file .*expected names of files in its folder"):
+        read_manifest(write(tmp_path, {**WHOLE, key: {name: "00ff"}}))
+
+
 def test_no_file_and_half_a_file_are_told(tmp_path):
     with pytest.raises(BundleError, match="no bundle at"):
         read_manifest(Root(str(tmp_path)))
@@ -114,7 +122,56 @@ def test_no_file_and_half_a_file_are_told(tmp_path):
         read_manifest(Root(str(tmp_path)))
 
 
+def test_what_is_no_folder_is_told(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(BundleError, match=r"no bundle at .*/a\.txt: it is a file, expected a folder with bundle\.json"):
+        read_manifest(Root(str(tmp_path / "a.txt")))
+    with pytest.raises(BundleError, match=r"no bundle at /: expected a folder with bundle\.json, as m3ray train"):
+        read_manifest(Root("/"))
+
+
+def test_weights_are_those_of_the_tiers_and_of_what_similarity_compares():
+    sources = {name: {"location": name} for name in ("resmem", "scene", "event", "timm:a")}
+
+    def select(*names, compared=None, provided=False):
+        identity = {"tier": "similarity"} if compared is None else {"tier": "similarity", "sources": compared}
+        entries = {name: TierEntry(name, identity=identity, user_provided=provided) for name in names}
+        return list(select_sources(BundleMetadata(False, entries, sources=sources), names))
+
+    assert select("raw", "scene") == ["scene"]
+    assert select("resmem", "tuned:event") == ["resmem", "event"], "a finetuned network began with the weights of event"
+    assert select("similarity", compared=["event", "timm:a"]) == ["event", "timm:a"]
+    assert select("raw", "similarity", compared=["tuned:scene"]) == ["scene"]
+    assert select("similarity") == ["scene", "event"], "an older m3ray did not note it: its settings say what"
+    assert select("similarity", provided=True) == [], "a user's own numbers"
+    assert list(select_sources(BundleMetadata(False, sources=sources), ["timm:a"])) == ["timm:a"]
+
+
 def test_a_manifest_of_a_new_bundle_has_all_keys():
-    known = {"variant": {}, "trained_on": {}, "versions": {}, "environments": {}, "target": {"name": "alpha"}}
+    known = {name: {} for name in ("variant", "trained_on", "data", "versions", "environments")}
+    known["target"] = {"name": "alpha"}
     metadata = BundleMetadata(False, seeds=[0], made_by="train", dropped_runs=[], calibrated_on="val", **known)
     assert list(BundleManifest("m", metadata, (), {}).as_json()) == list(WHOLE)
+
+
+def test_blocks_of_an_older_bundle_come_in_the_order_that_its_model_was_trained_with():
+    """It wrote them as the root holds them: raw, text, similarity; its model saw raw, similarity, text."""
+    blocks = [{"tier": name, "names": [f"{name}0"], "scaled": False} for name in ("raw", "text", "similarity")]
+    values = {**WHOLE, "blocks": blocks, "variant": {"tiers": ["raw", "similarity", "text"]}}
+    assert [block.tier for block in BundleManifest.from_json(values).blocks] == ["raw", "similarity", "text"]
+    tuned = {**values, "variant": {"tiers": ["raw", "scene", "similarity"]}}
+    assert [block.tier for block in BundleManifest.from_json(tuned).blocks] == ["raw", "text", "similarity"]
+
+
+def test_the_order_is_the_variant_s_and_not_that_of_the_alphabet():
+    blocks = [{"tier": name, "names": [f"{name}0"], "scaled": False} for name in ("raw", "text", "similarity")]
+    values = {**WHOLE, "blocks": blocks, "variant": {"tiers": ["text", "similarity", "raw"]}}
+    assert [block.tier for block in BundleManifest.from_json(values).blocks] == ["text", "similarity", "raw"]
+
+
+def test_a_bundle_of_this_version_opens_and_a_newer_one_does_not(tmp_path):
+    root = write(tmp_path, {**WHOLE, "format": FORMAT})
+    assert read_manifest(root).name == WHOLE["name"]
+    write(tmp_path, {**WHOLE, "format": FORMAT + 1})
+    with pytest.raises(BundleError, match="upgrade m3ray"):
+        read_manifest(root)

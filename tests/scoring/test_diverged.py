@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from read_only import read_only, torch_warns_of_nothing
 
 from m3ray.errors import BundleError
 from m3ray.model import StackedMLP
@@ -54,3 +55,8 @@ def test_seeds_are_parted_and_named():
     assert split_seeds((), np.array([True, False])) == ([0], [1]), "an older bundle does not know its seeds"
     assert describe_dropped([8]) == "1 more run diverged and was dropped (seed 8)"
     assert describe_dropped([1, 8]) == "2 more runs diverged and were dropped (seed 1, 8)"
+
+
+def test_features_that_nobody_may_write_to_are_read_without_a_warning():
+    with torch_warns_of_nothing():
+        assert find_finite_runs(model_of(), read_only(FEATURES)).all()

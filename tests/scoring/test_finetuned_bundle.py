@@ -70,12 +70,14 @@ def test_what_it_says_of_runs_and_intervals_is_its_own(finetuned):
     study, tuned, frozen, _ = finetuned
     decay = {"intercept": 0.1, "slope": 0.2, "predicted_from": "features", "r_line": 0.3, "r_features": 0.5}
     said = replace(frozen.metadata, dropped_runs=[0], seeds=[1], calibrated_on="train, 5 folds", decay=decay)
+    said = replace(said, data={"dataset": "demo", "on_test": {"spearman": 0.5}})
     frozen = replace(frozen, metadata=said, decay_weights=np.ones(56, np.float32))
     bundle = build_finetuned_bundle(study, tuned, frozen, "new")
     metadata = bundle.metadata
     assert (metadata.seeds, metadata.dropped_runs, metadata.calibrated_on) == ([0], [], "val")
     truth = study.data.scores[study.data.val]
     assert metadata.trained_on["val_spearman"] == pytest.approx(spearmanr(VAL, truth).statistic)
+    assert metadata.data == {"dataset": "demo"}, "test was scored by the frozen model"
     assert bundle.decay_weights is None
     assert metadata.decay["predicted_from"] == "score"
     np.testing.assert_allclose(bundle.calibration, [VAL, truth], rtol=1e-6)

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
+from made_bundles import make_pretrained
 from made_roots import made_root
+from made_scorers import write_scorer
 from trained_studies import train_study
 
 from m3ray.config import SimilarityConfig, TierConfigs, TrainConfig
@@ -22,6 +25,7 @@ from m3ray.schema import Clip, catalogue_table, vector_schema
 from m3ray.scoring import score_root as score_root_module
 from m3ray.scoring.build import make_bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
+from m3ray.scoring.explanations.explained_files import identify_source
 from m3ray.scoring.score_root import check_identity, check_user_tiers, read_shared_ids, score_clips, score_root
 from m3ray.similarity.fitted import FittedSimilarity
 from m3ray.storage.catalogue_file import read_catalogue
@@ -107,11 +111,32 @@ def test_predictions_say_who_made_them_and_take_what_stands_beside_the_scores(sc
     frame = score_root(bundle, study.root, study.root, job="reproduce", over_time=curves)
     table = study.root.read_table("predictions.parquet")
     made = json.loads(table.schema.metadata[b"m3ray"])
+    assert made.pop("source") == identify_source(bundle, "")
     assert made == {"bundle": "small", "untrained": True, "job": "reproduce", "catalogue": ""}
     assert table["score"].to_pylist() == frame["score"].tolist()
     assert [value for value in table["curve"].to_pylist() if value is not None] == [[0.3]]
     splits = dict(zip(*(read_catalogue(study.root)[name].to_pylist() for name in ("clip_id", "split")), strict=True))
     assert dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True)) == splits
+
+
+def test_predictions_have_inside_and_neighbours_beside_them(scored):
+    study, bundle = scored
+    frame = score_root(bundle, study.root, study.root, job="reproduce")
+    assert frame["inside"].between(0, 1).all()
+    assert study.root.read_table("predictions.parquet")["inside"].to_pylist() == frame["inside"].tolist()
+    near = study.root.read_table("neighbours.parquet").to_pandas()
+    assert set(near["clip_id"]) == set(frame["clip_id"])
+    assert set(near["space"]) == {"raw", "scene", "model"}
+    train = set(frame.loc[frame["split"] == "train", "clip_id"])
+    assert set(near["neighbour"]) <= train
+    assert study.root.read_metadata("neighbours.parquet") == study.root.read_metadata("predictions.parquet")
+    before = study.root.read_metadata("predictions.parquet")["source"]
+    anew = replace(bundle, metadata=replace(bundle.metadata, made_by="another"))
+    score_root(anew, study.root, study.root, job="reproduce")
+    assert study.root.read_metadata("predictions.parquet")["source"] != before, "another bundle of this name"
+    score_root(replace(bundle, reference=None), study.root, study.root, job="reproduce")
+    assert not study.root.exists("neighbours.parquet")
+    assert "inside" not in study.root.read_table("predictions.parquet").column_names
 
 
 def test_new_clips_are_in_no_split(scored, tmp_path):
@@ -227,3 +252,25 @@ def test_a_user_s_tier_of_other_columns_is_told():
     check_user_tiers(bundle, [SimpleNamespace(name="text", identity=lambda: identity)])
     with pytest.raises(BundleError, match=r"another text than this: columns: \{'text': 3\} then, \{'text': 5\} now"):
         check_user_tiers(bundle, [SimpleNamespace(name="text", identity=lambda: {"columns": {"text": 5}})])
+
+
+def test_scores_of_a_pretrained_scorer_say_where_they_come_from(tmp_path):
+    """They come from its tier alone, without intervals, and the file's metadata has what a page shows."""
+    root = made_root(tmp_path / "root")
+    outputs = write_scorer(root)
+    bundle = make_pretrained()
+    frame = score_root(bundle, root, root, job="predict").set_index("clip_id")
+    np.testing.assert_allclose(frame["score"], pd.Series(outputs)[frame.index], rtol=1e-6)
+    assert not any(name.startswith("share_") for name in frame.columns)
+    stored = pq.read_table(f"{root.uri}/predictions.parquet")
+    assert stored["low"].null_count == stored["high"].null_count == len(frame), "not calibrated here"
+    assert stored["spread"].null_count == 0
+    made = root.read_metadata("predictions.parquet")
+    assert made["provenance"] == bundle.provenance()
+    assert "LaMem" in made["provenance"]["trained_on"]
+
+
+def test_a_fitted_bundle_s_scores_have_no_such_provenance(scored):
+    study, bundle = scored
+    score_root(bundle, study.root, study.root, job="predict")
+    assert "provenance" not in study.root.read_metadata("predictions.parquet")

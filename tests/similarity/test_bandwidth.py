@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from planted_clusters import planted_clusters
+from read_only import read_only, torch_warns_of_nothing
 from scipy.integrate import quad
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.neighbors import KernelDensity
@@ -96,3 +97,11 @@ def test_huge_and_tiny_rows_have_a_bandwidth():
     rows = np.random.default_rng(0).standard_normal((30, 4))
     for size in (1e-39, 1e30, 1e39):
         assert search_bandwidth(rows * size, seed=0) in BANDWIDTHS
+
+
+def test_rows_that_nobody_may_write_to_are_read_without_a_warning():
+    rows = np.random.default_rng(0).standard_normal((20, 2))
+    folds = draw_folds(rows, seed=3)[1]
+    with torch_warns_of_nothing():
+        found = held_out_likelihoods(read_only(rows), read_only(folds), BANDWIDTHS)
+    np.testing.assert_array_equal(found, held_out_likelihoods(rows, folds, BANDWIDTHS))

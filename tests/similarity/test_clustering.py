@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from m3ray.errors import FeatureError, StudyError
 from m3ray.similarity import MEASURES
-from m3ray.similarity.clustering import NOISE, Dbscan, choose_eps, embed_tsne, k_distances, knee_distance
+from m3ray.similarity.clustering import NOISE, Dbscan, choose_eps, cluster_rows, embed_tsne, k_distances, knee_distance
 
 
 def test_few_clips_in_an_even_plane_still_get_clusters():
@@ -192,3 +192,11 @@ def test_one_cluster_with_nearly_all_clips_is_said():
 def test_a_clip_beyond_all_numbers_is_named(fitted):
     with pytest.raises(FeatureError, match="the first is row 1"):
         fitted.predict(np.array([[0, 0, 0], [1e308, 1e308, -1e308]]))
+
+
+def test_rows_are_clustered_for_a_figure_as_the_measure_clusters_them():
+    rows = 6 * np.eye(5)[np.arange(30) % 3] + np.random.default_rng(0).normal(size=(30, 5))
+    plane, clusters = cluster_rows(rows, seed=0)
+    measure = Dbscan(seed=0).fit(rows)
+    assert plane == pytest.approx(measure.plane_, abs=1e-4)
+    assert (clusters == measure.clusters_).all()

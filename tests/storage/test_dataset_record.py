@@ -65,6 +65,8 @@ def test_one_spelling_of_a_path(tmp_path):
         ("weights", "published", "published"),
         ("weights", "/w/../w.json", "/w.json"),
         ("splits", "/s/", "/s"),
+        ("splits", "3", "3"),
+        ("splits", None, None),
         ("fps", 7.0, 7.0),
     ],
 )
@@ -106,3 +108,12 @@ def test_limits_are_those_that_the_clips_were_extracted_under():
     assert limits_from_record(None) == limits_from_record(RECORD) == LimitsConfig()
     raised = DatasetRecord("folder", settings={"limits": {"max_seconds": 9.0, "a_limit_of_another_version": 1}})
     assert limits_from_record(raised) == LimitsConfig(max_seconds=9.0)
+
+
+def test_a_folder_of_a_time_when_images_were_no_clips_goes_on_with_its_videos():
+    older = DatasetRecord("folder", "/v")
+    assert apply_record(ExtractOptions(out="o"), older).media == "videos"
+    assert apply_record(ExtractOptions(out="o"), DatasetRecord("table", "/v.csv")).media == "all"
+    kept = make_record(ExtractOptions(out="o", dataset="folder", root="/v"))
+    assert apply_record(ExtractOptions(out="o"), kept).media == "all"
+    assert apply_record(ExtractOptions(out="o", media="images"), kept).media == "images"

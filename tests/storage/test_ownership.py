@@ -20,6 +20,7 @@ from m3ray.storage.ownership import (
     find_study_maker,
     is_root,
     keep_predictions,
+    name_neighbours_file,
 )
 from m3ray.storage.parquet_tables import METADATA_KEY
 from m3ray.storage.root import Root
@@ -151,6 +152,32 @@ def test_scores_of_predict_are_kept_when_the_study_s_come(root):
     write_predictions(root, b'{"bundle": "m3s", "job": "predict"}')
     assert keep_predictions(root) == root.display("predict", "predictions.parquet")
     assert root.read_table("predict", "predictions.parquet")["clip_id"].to_pylist() == ["a"]
+
+
+def test_their_neighbours_are_kept_beside_them(root):
+    write_predictions(root, b'{"bundle": "m3s", "job": "predict"}')
+    root.write_bytes(b"near", "neighbours.parquet")
+    keep_predictions(root)
+    assert root.read_bytes("predict", "neighbours.parquet") == b"near"
+    assert name_neighbours_file(("p", "predictions-b.parquet")) == ("p", "neighbours-b.parquet")
+
+
+def test_their_shots_and_maps_go_with_them_and_replace_those_of_before(root):
+    """The study's scores come where they stood: what is beside these must not be of others."""
+    write_predictions(root, b'{"bundle": "m3s", "job": "predict"}')
+    maps = ("explanations", "clips", "a-0.parquet")
+    for path in (("shots.parquet",), maps, ("shots", "a.mp4")):
+        root.write_bytes(b"new", *path)
+    for path in (("neighbours.parquet",), ("explanations", "maps", "gone.parquet")):
+        root.write_bytes(b"old", "predict", *path)
+    keep_predictions(root)
+    assert root.read_bytes("predict", "shots.parquet") == b"new"
+    assert root.read_bytes("predict", *maps) == b"new"
+    left = ("neighbours.parquet", "shots.parquet", "explanations")
+    assert [name for name in left if root.exists(name)] == []
+    assert not root.exists("predict", "neighbours.parquet"), "the kept scores have none"
+    assert root.list_names("predict", "explanations", "maps") == []
+    assert root.read_bytes("shots", "a.mp4") == b"new", "films that were asked for stay where they were put"
 
 
 def test_a_file_that_m3ray_did_not_make_is_not_replaced(root):

@@ -92,8 +92,9 @@ def test_an_older_root_is_known_by_its_newest_run_that_succeeded(root):
 
 
 def test_an_older_demo_is_known_by_its_clips(root):
-    write_catalogue(root, **{"drifting_7_0001.mp4": f"{root.uri}/demo/drifting_7_0001.mp4"})
-    assert read_record(root) == DatasetRecord("demo", settings={"seed": 7})
+    for kind in ("drifting", "stripes"):  # of an older demo, and of this one
+        write_catalogue(root, **{f"{kind}_7_0001.mp4": f"{root.uri}/demo/{kind}_7_0001.mp4"})
+        assert read_record(root) == DatasetRecord("demo", settings={"seed": 7})
 
 
 def test_a_root_that_lost_its_catalogue_is_known_by_its_runs(root):

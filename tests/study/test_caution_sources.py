@@ -134,3 +134,14 @@ def test_another_choice_is_no_warning(root, changes):
 def test_a_choice_of_the_preset_is_no_warning(root):
     write_choice(root, chosen=f"{PRESET}, mse")
     assert read_selection_cautions(root, FOLDER) == []
+
+
+def test_a_pretrained_scorer_that_is_better(root):
+    name, trials = "ResMem, not trained here", make_trials()
+    better = trials.iloc[1].to_dict() | {"variant": name, "delta_spearman": 0.05, "delta_p": 0.001, "delta_low": 0.02}
+    better |= {"delta_high": 0.08, "spearman": 0.68}
+    root.write_table(pa.Table.from_pandas(pd.concat([trials, pd.DataFrame([better])])), *FOLDER, "trials.parquet")
+    config = root.read_json(*FOLDER, "config.json")
+    config["variants"].append({"name": name, "pretrained": "resmem", "full": "M3-S"})
+    root.write_json(config, *FOLDER, "config.json")
+    assert f"beaten beyond noise by {name} (rho 0.6800, +0.0500)" in read_study_cautions(root, FOLDER)[0]

@@ -67,7 +67,7 @@ def test_rho_stands_beside_its_ceiling():
     text = as_markdown([row])
     assert f"{100 * row.share:.0f} [" in text
     assert "% of the ceiling 0.800 (reliability 0.640)" in text
-    assert "rho is that of a bundle's scores" in text, "a study's tables have another rho"
+    assert "It is that of a bundle's scores" in text, "a study's tables have another rho"
 
 
 def test_an_unknown_ceiling_is_said_and_is_no_number_in_the_table():

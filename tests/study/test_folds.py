@@ -17,7 +17,8 @@ from m3ray.study.fold_results import FoldResult, add_splits
 from m3ray.study.folds import OUTSIDE, SimilaritySource, Splits, check_folds, draw_folds, replace_tiers, train_fold
 from m3ray.study.regressors import run_regressor
 from m3ray.study.trial import run_trial
-from m3ray.study.variants import Variant, regressor_variants
+from m3ray.study.variants import Variant, pretrained_variant, regressor_variants
+from m3ray.tiers.pretrained.facts import RESMEM
 
 SMALL = TrainConfig(hidden=(8,), epochs=4)
 RAW = Variant("raw", ("raw",), training=SMALL)
@@ -317,3 +318,19 @@ def test_a_split_that_is_too_small_for_a_regressor_says_so():
     splits = cut(planted(12), folds=2)
     ridge = regressor_variants(RAW)[1]
     assert "6 train clips are too few" in train_fold(ridge, splits, 0, {}, (0,), CPU).reason
+
+
+def test_a_pretrained_scorer_is_evaluated_in_each_split_and_calibrated_on_its_train_clips():
+    data = planted(200)
+    block = Block("resmem", ("resmem", "resmem_spread"), False)
+    rng = np.random.default_rng(0)
+    columns = np.stack([0.4 + 0.1 * data.scores, rng.random(200)], axis=1).astype(np.float32)
+    wide = np.concatenate([data.features.values, columns], axis=1)
+    features = Features(data.features.clip_ids, wide, (*data.features.blocks, block))
+    splits = cut(replace(data, features=features, scaled=wide))
+    plain, line = (pretrained_variant(RAW, RESMEM, how) for how in ("none", "linear"))
+    result = train_fold(plain, splits, 1, {}, (0, 1), CPU)
+    assert (result.train, result.val, result.reason) == (150, 50, None)
+    assert result.spearman == pytest.approx(1, abs=1e-6), "its output follows the score"
+    assert result.mse > 0.01, "on another scale"
+    assert train_fold(line, splits, 1, {}, (0, 1), CPU).mse < 1e-6

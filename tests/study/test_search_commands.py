@@ -38,7 +38,14 @@ def test_a_command_has_the_root_the_settings_and_the_tiers(tmp_path, kind, comma
     assert options.config == f"{tmp_path}/a root/study/my search/best.json"
     assert options.tiers == TIERS
     plain = kind(out=options.out, config=options.config, tiers=TIERS)
-    assert options == (replace(plain, name="tuned") if kind is TrainOptions else plain), "and nothing else"
+    assert options == (replace(plain, name="tuned-my search") if kind is TrainOptions else plain), "and nothing else"
+
+
+def test_the_bundle_of_a_second_search_replaces_nothing(tmp_path):
+    study = make_study(tmp_path)
+    first = Study(study.root, TuneOptions.name, study.loaded, study.seeds)
+    assert parse(TrainOptions, train_command(first, TIERS, TuneOptions(out="ignored"))).name == "tuned"
+    assert parse(TrainOptions, train_command(study, TIERS, TuneOptions(out="ignored"))).name == "tuned-my search"
 
 
 @pytest.mark.parametrize(("kind", "command"), [(TrainOptions, train_command), (AblateOptions, ablate_command)])

@@ -38,7 +38,7 @@ def test_the_gain_is_over_what_the_user_would_have_had(study):
     assert val.gains[PRESET].low > 0
     assert val.gains[DEFAULT].estimate == 0
     assert not is_gain_shown(val, test)
-    assert describe_gain(val, test, DEFAULT).startswith("no gain over what jobs/train.py takes without a search")
+    assert describe_gain(val, test, DEFAULT).startswith("no gain over what jobs/train.py takes by the same options")
     assert describe_gain(val, None, PRESET).startswith("gain over the preset: Spearman better by +")
 
 
@@ -99,7 +99,7 @@ def test_a_gain_that_turns_on_test_is_not_shown():
 
 def test_what_is_undefined_is_said_and_written_so(study):
     assert show(None, "mse") == "undefined"
-    assert contest(0.02).describe() == "best 0.5000, what jobs/train.py takes without a search undefined"
+    assert contest(0.02).describe() == "best 0.5000, what jobs/train.py takes by the same options undefined"
     broken = replace(HIGH, learning_rate=1e9)
     val, _ = hold(study, best=broken, preset=HIGH, default=HIGH)
     assert val.values["best"] is None

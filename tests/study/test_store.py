@@ -10,7 +10,8 @@ from m3ray.config import TrainConfig
 from m3ray.datasets.catalogue import write_catalogue
 from m3ray.errors import StudyError
 from m3ray.features.load import StudyFeatures
-from m3ray.reports.tables.study import build_study_table, to_markdown
+from m3ray.reports.tables.markdown import to_markdown
+from m3ray.reports.tables.study import build_study_table
 from m3ray.schema import Clip, catalogue_table
 from m3ray.storage.root import Root
 from m3ray.study.differences import read_difference

@@ -55,7 +55,7 @@ def test_the_models_are_the_full_one_that_without_similarity_and_raw_alone():
     rows = [*tables[3], *tables[1], *tables[2], *tables[4]]
     assert [v.name for v in select_models(tiers, rows)] == ["M3-S", "M3", "raw, all features"]
     assert [v.name for v in select_models(("raw",), study_variants([3], ("raw",))[3])] == ["M3"]
-    assert [v.name for v in select_models(("text",), study_variants([3], ("text",))[3])] == ["M3"]
+    assert [v.name for v in select_models(("text",), study_variants([3], ("text",))[3])] == ["text"]
 
 
 def test_targets_are_crossed_with_models(studies):

@@ -16,6 +16,7 @@ from m3ray.study.variants import (
     REGRESSOR_NAMES,
     Variant,
     describe_reported_epoch,
+    find_plain_name,
     full_model,
     make_finetune_variant,
     measure_tiers,
@@ -151,6 +152,33 @@ def test_measures_are_found_among_the_tiers():
     assert [v.name for v in table4(tiers)][2:] == [name_alone("kde"), name_with_measure("kde")]
 
 
+def test_what_sees_none_of_the_paper_s_tiers_is_not_called_m3():
+    """Named by its tiers, similarity last; with any of raw, scene and event it is M3 as ever."""
+    assert full_model(["captions"]).name == "captions"
+    assert full_model(["captions", "text"]).name == "captions + text"
+    assert full_model(["text", "similarity"]).name == "text + similarity"
+    assert full_model(["captions", "raw"]).name == "M3"
+    assert full_model(["similarity", "event", "captions"]).name == "M3-S"
+    assert [(v.name, v.full) for v in table3(["captions", "text"])] == [
+        ("captions + text", None),
+        ("captions + text without captions", "captions + text"),
+        ("captions + text without text", "captions + text"),
+    ]
+    rows = table3(["text", "similarity"])
+    assert [(v.name, v.full) for v in rows[:2]] == [("text + similarity", None), ("text", "text + similarity")]
+    measured = table4(["text", "similarity", "similarity:kde"])
+    assert [(v.name, v.full) for v in measured[2:]] == [("kde alone", None), ("text + kde", "text")]
+    names = {v.name for v in [*rows, *measured]}
+    assert find_plain_name(names) == "text"
+    assert find_plain_name({v.name for v in table3(M3S)}) == "M3"
+    assert find_plain_name(()) == "M3"
+
+
+def test_captions_are_a_tier_of_table_3_like_any_other():
+    names = [v.name for v in table3((*M3S, "captions"))]
+    assert {"M3-S without captions", "M3 without captions"} <= set(names)
+
+
 def test_selected_settings_take_the_place_of_others():
     before = full_model(M3S).training
     after = replace(before, hidden=(), epochs=7)
@@ -205,3 +233,15 @@ def test_every_study_on_a_root_has_tiers_in_one_order():
     assert order_tiers(("sound", "text"), held) == order_tiers(("text", "sound"), held) == ("text", "sound")
     assert order_tiers(held, held)[:4] == full_model(held).tiers
     assert order_tiers(("new", "text"), held) == ("text", "new")
+
+
+def test_a_pretrained_scorer_is_compared_with_the_full_model_and_no_other_fingerprint_changes():
+    from m3ray.study.variants import pretrained_variant
+    from m3ray.tiers.pretrained.facts import RESMEM
+
+    full = full_model(M3S)
+    row = pretrained_variant(full, RESMEM)
+    assert (row.name, row.tiers, row.full, row.kind) == ("ResMem, not trained here", ("resmem",), "M3-S", "pretrained")
+    assert pretrained_variant(full, RESMEM, "linear").name == "ResMem, calibrated on train (linear)"
+    assert from_json(Variant, as_json(row)) == row
+    assert not {"pretrained", "calibration"} & set(as_json(full)), "what was trained before keeps its folder"

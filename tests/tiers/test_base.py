@@ -87,3 +87,21 @@ def test_a_window_knows_the_rate_of_a_slow_clip(native_fps, frames, sampled, rat
     assert own_rate(metadata) == rate
     ((_, window),) = iter_clip_windows([(metadata, np.zeros((2, 4, 4, 3), np.uint8))])
     assert window.rate == rate
+
+
+def value(number, weight):
+    return WeightedValue(np.array(number), weight)
+
+
+def test_a_spread_is_that_of_all_frames_whatever_the_windows():
+    rng = np.random.default_rng(0)
+    frames = rng.random(50)
+    parts = [frames[:7], frames[7:40], frames[40:]]
+    windows = [{"x": value(p.mean(), len(p)), "x_spread": value(p.std(), len(p))} for p in parts]
+    found = average_windows(windows)
+    assert found["x"] == pytest.approx(frames.mean())
+    assert found["x_spread"] == pytest.approx(frames.std())
+
+
+def test_a_spread_without_its_column_is_a_mean():
+    assert average_windows([{"y_spread": value(1.0, 1)}, {"y_spread": value(3.0, 1)}])["y_spread"] == 2.0

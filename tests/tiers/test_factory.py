@@ -31,7 +31,7 @@ def test_computed_tiers_are_selected_in_the_paper_s_order():
 
 def test_provided_tiers_are_known_where_they_are_named():
     check_names(["raw", "text"], also=["text"])
-    with pytest.raises(ConfigError, match="unknown tier audio: choose from raw, scene, event, text, torchvision:NAME"):
+    with pytest.raises(ConfigError, match=r"unknown tier audio: choose from raw, .*, text, torchvision:NAME"):
         check_names(["audio"], also=["text"])
 
 

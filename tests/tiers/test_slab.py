@@ -18,6 +18,7 @@ from m3ray.tiers.slab import (
     repeat_last_frame,
     shape_of,
     take_frames,
+    take_shrunk_frames,
     upload_windows,
 )
 from m3ray.tiers.transfers import Transfers, Upload
@@ -174,3 +175,13 @@ def test_a_csn_s_clips_cannot_be_padded_in_time():
         alone, padded = map(early, (clip, nn.functional.pad(clip, (0, 0, 0, 0, 0, 8))))
     assert torch.allclose(padded[:, :, :3], alone[:, :, :3], atol=1e-6), "far from the end"
     assert not torch.allclose(padded[:, :, :4], alone[:, :, :4], atol=1e-3)
+
+
+def test_frames_are_shrunk_to_a_network_s_size_and_not_touched_without_one():
+    """Each pixel of half the size is the mean of the four that it covers, which are alike here: none is rounded."""
+    small = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    window = Window(small.repeat(2, axis=1).repeat(2, axis=2))
+    assert np.shares_memory(take_shrunk_frames(window, None), window.frames)
+    assert np.shares_memory(take_shrunk_frames(window, 8, stop=1), window.frames)
+    assert np.array_equal(take_shrunk_frames(window, 4), small)
+    assert np.array_equal(take_shrunk_frames(window, 4, stop=1), small[:1])

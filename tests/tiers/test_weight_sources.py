@@ -1,6 +1,9 @@
 """Which weights a job uses."""
 
 import hashlib
+import urllib.error
+from http import HTTPStatus
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -82,6 +85,51 @@ def test_entries_of_a_file_may_be_a_path_or_a_url(tmp_path):
     assert source == WeightSource(str(tmp_path / "w.pth"), hashlib.sha256(b"weights").hexdigest())
     with pytest.raises(ConfigError, match=r"event is \{'size': 3\}; expected a path"):
         weight_sources(str(tmp_path / "weights.json"), ["event"], TierConfigs(), clips=1)
+
+
+@pytest.mark.parametrize("choice", ["auto", "published", "untrained"])
+def test_a_scorer_has_its_package_s_weights_whatever_the_choice(monkeypatch, downloads, choice):
+    asked = []
+
+    def find(name, *, allow_other):
+        asked.append((name, allow_other))
+        return WeightSource("model.pt", "a" * 64)
+
+    monkeypatch.setattr("m3ray.tiers.weight_sources.find_weights", find)
+    sources = weight_sources(choice, ["scene", "resmem"], TierConfigs(), clips=1, demo=True, allow_other=True)
+    assert sources["resmem"] == WeightSource("model.pt", "a" * 64)
+    assert asked == [("resmem", True)]
+
+
+def test_a_file_may_name_a_scorer_s_weights(tmp_path, monkeypatch):
+    def find(name, *, allow_other):
+        raise AssertionError(f"{name} is in the file")
+
+    monkeypatch.setattr("m3ray.tiers.weight_sources.find_weights", find)
+    (tmp_path / "v.pth").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "weights.json").write_text(f'{{"vitmem": {{"path": "v.pth", "sha256": "{digest}"}}}}')
+    sources = weight_sources(str(tmp_path / "weights.json"), ["vitmem"], TierConfigs(), clips=1)
+    assert sources == {"vitmem": WeightSource(str(tmp_path / "v.pth"), digest)}
+
+
+@pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is not installed: pip install 'm3ray[clip]'")
+@pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY])
+def test_of_two_names_of_a_published_file_the_one_that_exists_is_taken(tmp_path, monkeypatch, status):
+    def fetch(url, sha256):
+        if url.endswith(".safetensors"):
+            raise WeightsError(f"cannot download {url}") from urllib.error.HTTPError(url, status, "", None, None)
+        (tmp_path / "w.bin").write_bytes(b"weights")
+        return tmp_path / "w.bin"
+
+    monkeypatch.setattr("m3ray.tiers.weight_sources.fetch", fetch)
+    tier = "clip:ViT-B-32.laion2b_s34b_b79k"
+    if status is HTTPStatus.NOT_FOUND:
+        found = weight_sources("published", [tier], TierConfigs(), clips=1)[tier]
+        assert found.location.endswith("open_clip_pytorch_model.bin")
+    else:
+        with pytest.raises(WeightsError, match=r"cannot download .*safetensors"):
+            weight_sources("published", [tier], TierConfigs(), clips=1)
 
 
 def test_untrained_weights_have_nothing_to_pin(downloads):

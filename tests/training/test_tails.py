@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from read_only import read_only, torch_warns_of_nothing
 
 from m3ray.config import TrainConfig
 from m3ray.training.tails import describe_tails, span_tail_weights
@@ -36,3 +37,11 @@ def test_weights_are_those_of_clips_repeated():
     scores, counts = np.array([0.2, 0.5, 0.9]), np.array([1, 2, 5])
     expected = span_tail_weights(np.repeat(scores, counts), TAILS)
     assert span_tail_weights(scores, TAILS, counts) == pytest.approx(expected)
+
+
+def test_scores_that_nobody_may_write_to_are_read_without_a_warning():
+    scores = read_only(np.array([0.2, 0.5, 0.9]))
+    counts = np.array([1.0, 2.0, 5.0])
+    with torch_warns_of_nothing():
+        found = span_tail_weights(scores, TAILS, read_only(counts))
+    assert found == pytest.approx(span_tail_weights(scores.copy(), TAILS, counts))

@@ -55,7 +55,15 @@ def update_catalogue(
     clips, tiers = listing.table, select_computed(options.tiers)
     report_listing(root, listing, dry=options.dry_run)
     is_demo = options.dataset == DEMO
-    sources = weight_sources(options.weights, tiers, configs, clips=clips.num_rows, demo=is_demo, seed=options.seed)
+    sources = weight_sources(
+        options.weights,
+        tiers,
+        configs,
+        clips=clips.num_rows,
+        demo=is_demo,
+        seed=options.seed,
+        allow_other=options.allow_other_weights,
+    )
     _warn_untrained(options, sources)
     earlier = read_record(root)
     origin = DatasetOrigin((options.root, options.videos), _map_moved_folders(earlier, options), options.identity)

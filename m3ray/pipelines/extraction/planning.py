@@ -21,7 +21,7 @@ from m3ray.pipelines.extraction.clip_comparison import (
     compare_with_rejects,
 )
 from m3ray.pipelines.extraction.records import WORK
-from m3ray.schema import CONTENT, METADATA_TABLE, SIMILARITY
+from m3ray.schema import CONTENT, METADATA_TABLE, SIMILARITY, is_captions
 from m3ray.storage.contents import content_hashes
 from m3ray.storage.root import Root
 from m3ray.storage.shard_stamps import read_stamps
@@ -215,7 +215,9 @@ def _select_clips(root: Root, catalogue: pa.Table) -> pa.Table:
 def _list_folders(index: Mapping[str, TierEntry], folders: Mapping[str, Folder]) -> list[Folder]:
     """The folders of a plan, and those of the root's other computed tiers: no row of a changed clip may stay there."""
     others = (
-        entry.path for tier, entry in index.items() if not entry.user_provided and tier.partition(":")[0] != SIMILARITY
+        entry.path
+        for tier, entry in index.items()
+        if not (entry.user_provided or is_captions(tier) or tier.partition(":")[0] == SIMILARITY)
     )
     return list(dict.fromkeys([*folders.values(), *others]))
 

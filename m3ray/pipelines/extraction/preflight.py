@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pyarrow as pa
 import ray
@@ -29,6 +30,7 @@ from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.failures import as_one_line, explain_exception, name_and_text
 from m3ray.pipelines.runtime.node_kinds import Node, list_usable_nodes, select_one_per_kind
 from m3ray.pipelines.runtime.worker_entry import send_check, set_readable_clip
+from m3ray.schema import CATALOGUE_FILE
 from m3ray.storage.filesystems import is_local
 from m3ray.storage.root import Root
 from m3ray.storage.schemes import read_access_environment
@@ -157,25 +159,27 @@ def check_workers(root: Root, uris: pa.ChunkedArray) -> dict[Node, CheckResult]:
     for node, result in results.items():
         if result.isolation_obstacle:
             logger.info(exposure_message(node, result.isolation_obstacle))
-    send_check(LateNodeCheck(check, driver_reads, frozenset(node.kind for node in results), uuid.uuid4().hex))
+    # The marker is gone by then; the catalogue stays.
+    later = replace(check, marker=None if marker is None else (CATALOGUE_FILE,))
+    send_check(LateNodeCheck(later, driver_reads, frozenset(node.kind for node in results), uuid.uuid4().hex))
     reads = (read for result in results.values() for read in result.reads)
     set_readable_clip(next((read.read for read in reads if read.read), ""))
     return results
 
 
 @contextmanager
-def _marker_file(root: Root) -> Iterator[str | None]:
+def _marker_file(root: Root) -> Iterator[tuple[str, ...] | None]:
     """A file of the driver's under a root on a disk, which other machines see if it is the same disk."""
     if not is_local(root.uri):
         yield None
         return
-    name = f"write-test-{uuid.uuid4().hex}"
-    root.write_bytes(b"m3ray", "runs", name)
+    path = ("runs", f"write-test-{uuid.uuid4().hex}")
+    root.write_bytes(b"m3ray", *path)
     try:
-        yield name
+        yield path
     finally:
         with suppress(OSError):
-            root.delete("runs", name)
+            root.delete(*path)
 
 
 def _start_checks(check: WorkerCheck) -> dict[ray.ObjectRef, Node]:

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 
 from m3ray.config import TierConfigs
 from m3ray.config.options import ExtractOptions
+from m3ray.features.captions import check_captions_fit, count_captions, update_captions_tier
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.catalogue_update import update_catalogue
+from m3ray.pipelines.extraction.duplicate_update import settle_duplicates
 from m3ray.pipelines.extraction.hog_pca import has_projection, load_or_fit_projection
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
 from m3ray.pipelines.extraction.preflight import (
@@ -26,6 +28,7 @@ from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.job import Job
 from m3ray.request.checks import Request
 from m3ray.request.settings import resolve_tier_configs
+from m3ray.schema import is_captions
 from m3ray.storage.rejects import read_listing_rejects
 from m3ray.storage.root import Root
 from m3ray.tiers import Tier, WeightSource
@@ -69,12 +72,15 @@ def compute_features(job: Job, request: Request[ExtractOptions], resources: Reso
     configs = resolve_precision(resolve_tier_configs(options), bfloat16=resources.bfloat16)
     _check_machine(job.root, options, configs, resources)
     catalogue, sources = update_catalogue(job.root, request, configs)
+    _check_captions(catalogue, options)
     for tier in request.user_tiers:
         logger.info(
             store_user_tier(job.root, tier, catalogue["clip_id"].to_pylist(), allow_missing=options.allow_missing)
         )
     if not computed:
-        logger.info("extract: no tier to compute, the model sees user-provided tiers alone")
+        if not options.dry_run:
+            catalogue = _finish(job.root, catalogue, request, configs)
+        logger.info("extract: no tier to compute from videos, the model sees captions or user-provided tiers alone")
         return None if options.dry_run else ExtractionResult(catalogue, configs, sources)
     reads_before_plan = not options.dry_run and _needs_hog_fit(job.root, options)
     if reads_before_plan:
@@ -89,8 +95,24 @@ def compute_features(job: Job, request: Request[ExtractOptions], resources: Reso
         check_versions(plan, options.compute, resources, mix=options.mix_versions)
         return None
     catalogue = compute_missing(plan, catalogue, configs, options, resources, job=job, reads_checked=reads_before_plan)
+    catalogue = _finish(job.root, catalogue, request, configs)
     check_reject_share(plan.root, catalogue["clip_id"], options)
     return ExtractionResult(catalogue, configs, sources)
+
+
+def _finish(root: Root, catalogue: pa.Table, request: Request[ExtractOptions], configs: TierConfigs) -> pa.Table:
+    """Settle the splits, and compute the tier that is fitted on what is train from then on; return the catalogue."""
+    catalogue = settle_duplicates(root, catalogue, request)
+    if any(map(is_captions, request.options.tiers)):
+        update_captions_tier(root, catalogue, configs.captions)
+    return catalogue
+
+
+def _check_captions(catalogue: pa.Table, options: ExtractOptions) -> None:
+    """Check, now that splits are drawn and before videos are read, that the captions tier can be fitted afterwards."""
+    check_captions_fit(catalogue, options.tiers)
+    if options.dry_run and any(map(is_captions, options.tiers)):
+        logger.info(count_captions(catalogue))
 
 
 def _check_machine(root: Root, options: ExtractOptions, configs: TierConfigs, resources: Resources) -> None:

@@ -51,12 +51,12 @@ class WorkerCheck:
 
     Args:
         root: URI of the job's root.
-        marker: Name of a file below `runs/` that the driver wrote, if the root is on a disk; else None.
+        marker: Path below the root of a file that the driver wrote, if the root is on a disk; else None.
         locations: A few clip URIs of each location (bucket and prefix, or mount).
     """
 
     root: str
-    marker: str | None
+    marker: tuple[str, ...] | None
     locations: tuple[tuple[str, ...], ...]
 
     def run(self) -> CheckResult:
@@ -85,7 +85,7 @@ class WorkerCheck:
         return failure
 
     def _is_shared(self) -> bool:
-        return self.marker is None or Root(self.root).exists("runs", self.marker)
+        return self.marker is None or Root(self.root).exists(*self.marker)
 
 
 def _timeout_message() -> str:

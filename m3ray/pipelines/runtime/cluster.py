@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -40,10 +39,11 @@ from m3ray.pipelines.runtime.device_probe import (
     reject_problems,
 )
 from m3ray.pipelines.runtime.devices import hide_gpus_of_driver
+from m3ray.pipelines.runtime.driver_output import divert_actor_warnings, filter_ray_loggers
 from m3ray.pipelines.runtime.failures import as_one_line
 from m3ray.pipelines.runtime.spot_first import ON_DEMAND, name_spot_type
 from m3ray.pipelines.runtime.worker_entry import send_environment
-from m3ray.pipelines.runtime.worker_output import divert_tracebacks
+from m3ray.pipelines.runtime.worker_output import divert_worker_output
 from m3ray.storage.schemes import read_access_environment
 
 logger = logging.getLogger(__name__)
@@ -271,7 +271,8 @@ def read_launcher_resources(path: str) -> dict[str, float]:
 
 
 def _start_ray(dashboard: bool) -> None:
-    divert_tracebacks()
+    divert_worker_output()
+    filter_ray_loggers()
     if read_address() is not None:
         _join_cluster()
         return
@@ -323,8 +324,10 @@ def _provide_token() -> None:
 
 def _configure_ray() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    filter_ray_loggers()  # Ray may have made handlers as it started
+    divert_actor_warnings()
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = sys.stderr.isatty()
+    context.enable_progress_bars = False  # the job has lines of progress of its own
     context.issue_detectors_config.detectors = []  # advice on an actor's memory, which is counted on here already
     send_environment()  # to workers of a Ray that somebody else started, too
     # A worker that cannot start is an error to show, not one to repeat for ever.

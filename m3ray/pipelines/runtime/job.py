@@ -9,21 +9,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from m3ray.config.options import RunOptions
-from m3ray.console import LineKeeper, configure_console, log_details
+from m3ray.console import LineKeeper, configure_console, log_details, log_python_warnings, show_work
 from m3ray.errors import JobFailedError, M3RayError
 from m3ray.pipelines.runtime.device_meter import DeviceMeter
+from m3ray.pipelines.runtime.end_table import count_reasons, list_places
 from m3ray.pipelines.runtime.events import emit
 from m3ray.pipelines.runtime.failures import as_m3ray_error, as_traceback, explain_exception, name_and_text
 from m3ray.pipelines.runtime.job_run import JobRun
 from m3ray.pipelines.runtime.on_end import check_on_end
 from m3ray.pipelines.runtime.progress import Progress
+from m3ray.pipelines.runtime.rate import duration
 from m3ray.storage.disk import is_full, nearest_existing
 from m3ray.storage.dry_root import DryRoot
 from m3ray.storage.filesystems import is_local, local_path
@@ -45,6 +47,7 @@ class Job:
         has_begun: whether it got the root's lock; from then on it leaves a record.
         current_stage: name of the stage that it is in; empty between stages.
         workspace: root below `root` whose `rejects/` has the job's rejected clips; None: `root` itself.
+        places: rows of the table at its end: why clips were rejected, and where what it made lies.
     """
 
     root: Root
@@ -54,6 +57,7 @@ class Job:
     has_begun: bool = False
     current_stage: str = ""
     workspace: Root | None = None
+    places: list[tuple[str, str]] = field(default_factory=list)
 
     def set_outcome(self, clips: int, rejected: int, waiting: int = 0) -> None:
         """Set what became of the catalogue's clips; with rejects a job succeeds in part.
@@ -85,7 +89,8 @@ class Job:
         """
         start, self.current_stage = time.monotonic(), name
         emit("stage", f"{name} begins")
-        yield
+        with show_work(_tell_seconds(name)):
+            yield
         self.summary.setdefault("seconds", {})[name] = seconds = round(time.monotonic() - start, 3)
         emit("stage", f"{name} ends", seconds=seconds)
         self.current_stage = ""
@@ -111,16 +116,18 @@ def run_job(name: str, options: RunOptions) -> Iterator[Job]:
     root = (DryRoot if options.dry_run else Root)(options.out)
     job = Job(root, name)
     status, failure = "failed", None
-    with LineKeeper() as lines, _exit_on_sigterm():
+    with LineKeeper() as lines, log_python_warnings(), _exit_on_sigterm():
         run = JobRun(job, options, lines)
         try:
-            with _hold_lock(job, dry=options.dry_run):
+            with show_work(_tell_seconds(name)), _hold_lock(job, dry=options.dry_run):
                 try:
                     run.begin()
                     yield job
                     if not options.dry_run:
-                        logger.info(f"{name}: under {root.uri}: {', '.join(root.list_names())}")
+                        job.places = list_places(name, root)
                     status = "partial" if job.summary.get("rejected") else "success"
+                    if status == "partial":
+                        job.places = [*count_reasons(job.workspace or root), *job.places]
                 except Exception as error:
                     failure = _explain_failure(job, error)
                 except (KeyboardInterrupt, SystemExit):  # Ctrl-C; a signal as `ray job stop` sends it
@@ -137,6 +144,12 @@ def run_job(name: str, options: RunOptions) -> Iterator[Job]:
             failure = run.end(status, failure)
     if failure is not None:
         raise failure
+
+
+def _tell_seconds(name: str) -> Callable[[], str]:
+    """A function that says for how long something has gone on."""
+    start = time.monotonic()
+    return lambda: f"{name}: {duration(time.monotonic() - start)} so far"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from m3ray.config.options import RunOptions
 from m3ray.console import LineKeeper, publish, write_temporary_log
 from m3ray.errors import JobFailedError, M3RayError
 from m3ray.pipelines.runtime.cut_off import RUNNING, describe_killed_run
+from m3ray.pipelines.runtime.end_table import make_end_table
 from m3ray.pipelines.runtime.events import Event, EventName, emit
 from m3ray.pipelines.runtime.failures import as_traceback
 from m3ray.pipelines.runtime.on_end import call_target, redact_target
@@ -59,7 +60,7 @@ class JobRun:
             logger.warning(f"{self.job.name}: {killed_run}")
 
     def finish(self, status: str, failure: M3RayError | None) -> tuple[Event, str | None]:
-        """Set how the run ended and write the record; a second call changes nothing.
+        """Set how the run ended, log its table and write the record; a second call changes nothing.
 
         Args:
             status: `success`, `partial`, `failed` or `stopped`.
@@ -69,6 +70,8 @@ class JobRun:
         """
         if self._outcome is None:
             self.status = status
+            if self.record is not None and not self.options.dry_run:
+                self._log_table(self.record.log_location)
             event = self._last_event(status, self._result_line() if failure is None else str(failure))
             publish(event)
             self._outcome = event, None  # before the wait for the storage: an interrupt there changes no outcome
@@ -94,6 +97,12 @@ class JobRun:
                 self.record.write_now()
             self.record.close()
         return _add_log_location(failure, log) if isinstance(failure, JobFailedError) else failure
+
+    def _log_table(self, log: str) -> None:
+        job, stage = self.job, "" if self.status in ("success", "partial") else self.job.current_stage
+        seconds = time.time() - self.started
+        for line in make_end_table(job.name, job.summary, seconds, places=job.places, stage=stage, log=log):
+            logger.info(line)
 
     def _result_line(self) -> str:
         return result_line(self.job, self.status, dry=self.options.dry_run)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from m3ray.console import publish
+from m3ray.console import Work, log_progress, publish
 from m3ray.pipelines.runtime.rate import RecentRate, duration
 
 logger = logging.getLogger(__name__)
@@ -93,14 +93,16 @@ class Progress:
     def __enter__(self) -> Progress:
         logger.info(f"{self.stage}: {self.total} clips to do")
         publish(self)
+        publish(Work(self.describe, begins=True))
         self._watch.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
+        publish(Work(self.describe, begins=False))
         if kind is None:
             finished = self.done + self.rejected
-            self._line(f"{finished / max(self.wall, 1e-9):.2f} clips/s")
+            logger.info(f"{self._count()}, {finished / max(self.wall, 1e-9):.2f} clips/s")
             for line in self.seconds.lines(finished, self.wall):
                 logger.info(line)
 
@@ -134,7 +136,18 @@ class Progress:
         self._last_change = time.monotonic()
         self._rate.add(self.done + self.rejected)
         if self._last_change - self._last_line >= min(max(_LINE_SECONDS, self.wall / _LINES), _MOST_LINE_SECONDS):
-            self._line(self._pace())
+            self._last_line = self._last_change
+            log_progress(logger, f"{self._count()}, {self._pace()}")
+
+    def describe(self) -> str:
+        """How far the work is and how long it has stood still, for a terminal's line."""
+        counts, still = self.counts(), time.monotonic() - self._last_change
+        parts = [f"{self.stage}: {self.done + self.rejected}/{self.total}", f"{self.rejected} rejected"]
+        if still >= _STILL_SECONDS:
+            parts.append(f"nothing for {duration(still)}")
+        if counts["clips_per_second"] is not None:
+            parts += [f"{counts['clips_per_second']:.2f} clips/s", f"{duration(counts['seconds_left'])} left"]
+        return ", ".join([*parts, f"{duration(self.wall)} so far"])  # a narrow terminal cuts the end
 
     def include(self, other: Progress) -> None:
         """Add what another part of the same work did.
@@ -151,9 +164,8 @@ class Progress:
             return "pace not known yet"
         return f"{counts['clips_per_second']:.2f} clips/s, about {duration(counts['seconds_left'])} left"
 
-    def _line(self, pace: str) -> None:
-        self._last_line = time.monotonic()
-        logger.info(f"{self.stage}: {self.done + self.rejected}/{self.total} done, {self.rejected} rejected, {pace}")
+    def _count(self) -> str:
+        return f"{self.stage}: {self.done + self.rejected}/{self.total} done, {self.rejected} rejected"
 
     def _warn_when_still(self) -> None:
         last_change, warnings = self._last_change, 0

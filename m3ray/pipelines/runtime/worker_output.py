@@ -1,44 +1,111 @@
-"""What Ray's workers print: their lines go to the user's screen, but tracebacks go to the run's log alone."""
+"""What Ray's workers print: it goes to the run's log; of what a person must see, the screen has one line.
+
+With `M3RAY_VERBOSE=1` Ray prints these lines itself, and tracebacks alone go to the log.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray._private.worker
 
-from m3ray.console import log_details
+from m3ray.console import is_verbose, log_details
 from m3ray.pipelines.runtime.failures import name_and_text
+from m3ray.pipelines.runtime.ray_warnings import NOTICES, find_notice, strip_colours
 
 logger = logging.getLogger(__name__)
 
 _BEGINS = "Traceback (most recent call last)"
 _OF_TRACE = re.compile(r"\s+\S|\s*$|The above exception was|During handling of the above|.*\^\^")
+# What workers print for the screen: warnings of the checks on their node.
+_FOR_PEOPLE = re.compile("preflight: ")
+_AUTOSCALER = "autoscaler"
+_EVENT_TOKEN = ":event_summary:"
+# A clip may print a line, and a job may have millions of clips: the log is kept in memory until it is written.
+_MOST_LINES = 10_000
 
 
-def divert_tracebacks() -> None:
-    """Send tracebacks of workers to the run's log instead of the screen, from now on."""
-    # Whatever Ray prints of its workers passes this one function of its own.
-    printer: Callable[..., None] | None = getattr(ray._private.worker, "print_to_stdstream", None)
-    if printer is not None and not getattr(printer, "is_ours", False):
-        ray._private.worker.print_to_stdstream = _wrap_printer(printer)
-    _filter_ray_loggers()
+class WorkerPrinter:
+    """Stand-in for Ray's function that prints what workers print, after it has dropped what all repeat.
 
+    Args:
+        printer: Ray's function.
+    """
 
-def _wrap_printer(printer: Callable[..., None]) -> Callable[..., None]:
-    def print_without_tracebacks(data: dict[str, Any], *arguments: Any, **named: Any) -> None:
+    def __init__(self, printer: Callable[..., None]) -> None:
+        self.printer = printer
+        self._kept = 0
+
+    def __call__(self, data: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        """Log a worker's lines, and show what a person must see of them.
+
+        Args:
+            data: lines, and the process that printed them, as Ray passes them.
+            *arguments: what else Ray passes to its function.
+            **named: likewise, by name.
+        """
+        if is_verbose():
+            self._print(data, *arguments, **named)
+            return
+        lines = [strip_colours(line) for text in data.get("lines", ()) for line in str(text).splitlines()]
+        if data.get("pid") == _AUTOSCALER:  # the rest is a table of the cluster, every five seconds
+            for event in _read_events(lines):
+                NOTICES.show(f"cluster: {event}")
+            return
+        self._keep(_describe_source(data), lines)
+        for line in lines:
+            notice = line if _FOR_PEOPLE.match(line) else find_notice(line)
+            if notice:
+                NOTICES.show(notice)
+
+    def _keep(self, source: str, lines: Sequence[str]) -> None:
+        """Log lines, up to a number of them."""
+        rest = _MOST_LINES - self._kept
+        self._kept += len(lines)
+        if rest > 0:
+            log_details(logger, "\n".join(f"({source}) {line}" for line in lines[:rest]))
+            if len(lines) >= rest:
+                log_details(logger, f"workers printed {_MOST_LINES} lines: the rest stands in Ray's own logs alone")
+
+    def _print(self, data: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        """Print lines as Ray does, without tracebacks."""
         lines = [line for text in data.get("lines", ()) for line in str(text).splitlines()]
         rest = remove_traceback(lines)
         if len(rest) < len(lines):
             log_details(logger, "\n".join(lines))
             data = {**data, "lines": rest}
         if data.get("lines"):
-            printer(data, *arguments, **named)
+            self.printer(data, *arguments, **named)
 
-    print_without_tracebacks.is_ours = True  # type: ignore[attr-defined]
-    return print_without_tracebacks
+
+def divert_worker_output() -> None:
+    """Send what workers print to the run's log, from now on."""
+    # Ray looks this function of its own up at each call; a further job in this process begins its count anew.
+    printer: Any = getattr(ray._private.worker, "print_worker_logs", None)
+    if printer is not None:
+        original = printer.printer if isinstance(printer, WorkerPrinter) else printer
+        ray._private.worker.print_worker_logs = WorkerPrinter(original)
+
+
+def _describe_source(data: dict[str, Any]) -> str:
+    """The process that printed lines: `MapWorker pid=12, ip=10.0.0.3`."""
+    name, pid = data.get("actor_name") or data.get("task_name") or "", data.get("pid")
+    process = str(pid) if isinstance(pid, str) and not pid.isdigit() else f"{name} pid={pid}".strip()
+    here = data.get("ip") == data.get("localhost")
+    return process if here else f"{process}, ip={data.get('ip')}"
+
+
+def _read_events(lines: Sequence[str]) -> list[str]:
+    """What the autoscaler says, without the rest of its output."""
+    read = getattr(ray._private.worker, "filter_autoscaler_events", None)
+    if read is not None:
+        with suppress(Exception):  # Ray's own function, which may ask a cluster that has gone
+            return [event for event in read(list(lines)) if not event.startswith("Tip:")]
+    return [line.partition(_EVENT_TOKEN)[2] for line in lines if _EVENT_TOKEN in line]
 
 
 def remove_traceback(lines: Sequence[str]) -> list[str]:
@@ -56,39 +123,3 @@ def remove_traceback(lines: Sequence[str]) -> list[str]:
     last = f"{name}: {text}"
     plain = [line for line in lines if not _OF_TRACE.match(line) and _BEGINS not in line and last not in line]
     return [line for line in dict.fromkeys([*before, *plain, last]) if line]
-
-
-class _TracebackFilter(logging.Filter):
-    """Filter that sends records to the run's log instead of the screen.
-
-    Args:
-        all_errors: whether every error goes there; else only records that carry a traceback.
-    """
-
-    def __init__(self, *, all_errors: bool) -> None:
-        super().__init__()
-        self.all_errors = all_errors
-        self._formatter = logging.Formatter()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Log the record's details if it is one to divert.
-
-        Args:
-            record: log record of one of Ray's loggers.
-        Returns:
-            Whether it may go to the screen.
-        """
-        is_error = self.all_errors and record.levelno >= logging.ERROR
-        if not is_error and not record.exc_info and _BEGINS not in str(record.msg) + str(record.args):
-            return True
-        log_details(logger, self._formatter.format(record))
-        return False
-
-
-def _filter_ray_loggers() -> None:
-    """Filter what Ray Data and Tune log of an error before they raise it; the job's last line tells it once."""
-    for name, all_errors in (("ray", False), ("ray.data", True)):
-        for handler in logging.getLogger(name).handlers:
-            on_screen = isinstance(handler, logging.StreamHandler)
-            if on_screen and not any(isinstance(each, _TracebackFilter) for each in handler.filters):
-                handler.addFilter(_TracebackFilter(all_errors=all_errors))

@@ -14,6 +14,7 @@ from m3ray.config import fingerprint
 from m3ray.config.options import EvaluateOptions
 from m3ray.datasets.clip_contents import clip_stamps, read_canonical_folders
 from m3ray.datasets.known_contents import note_contents, read_known_contents
+from m3ray.features.captions import store_captions
 from m3ray.pipelines.extraction import planning
 from m3ray.pipelines.extraction.missing_features import check_reject_share, compute_missing
 from m3ray.pipelines.extraction.preflight import check_weights
@@ -22,13 +23,16 @@ from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.job import Job
 from m3ray.request.bundles import check_evaluated_root
 from m3ray.schema import CATALOGUE_FILE, CONTENT
-from m3ray.scoring.bundle import Bundle, describe_bundle
+from m3ray.scoring.bundle import Bundle
+from m3ray.scoring.bundle_archive import is_archive
+from m3ray.scoring.bundle_tiers import load_captions, make_bundle_tiers
+from m3ray.scoring.open_bundle import AnyBundle, describe, open_bundle
 from m3ray.scoring.score_root import iter_features, score_clips
-from m3ray.scoring.scorer import make_bundle_tiers
 from m3ray.scoring.train_clips import TRAIN_CLIPS_FILE, find_seen
 from m3ray.storage.catalogue_file import has_catalogue, read_catalogue
 from m3ray.storage.compaction import replace_rows
 from m3ray.storage.csv_writing import csv_bytes
+from m3ray.storage.hashed_address import parse_address
 from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import TierEntry, feature_folder, read_tier_index, update_tier_index
@@ -63,11 +67,11 @@ def evaluate_all(job: Job, options: EvaluateOptions, resources: Resources) -> li
     roots, rows = [Root(uri) for uri in options.roots], []
     names, labels = _short_names([root.uri for root in roots]), set()
     for uri in options.bundles:
-        bundle = Bundle.load(uri)
-        logger.info(f"evaluate: {describe_bundle(bundle)}")
-        origin = _name_origin(uri, roots, names)
-        if (origin, bundle.name) in labels:  # a copy under another folder's name
-            bundle = replace(bundle, name=Root(uri).uri.rpartition("/")[2])
+        bundle = open_bundle(uri, allow_other_weights=options.allow_other_weights)
+        logger.info(f"evaluate: {describe(bundle)}")
+        origin = _name_origin(uri, roots, names) if isinstance(bundle, Bundle) else bundle.facts.trained_on
+        if isinstance(bundle, Bundle) and (origin, bundle.name) in labels:  # a copy under another folder's name
+            bundle = replace(bundle, name=parse_address(uri).location.rstrip("/").rpartition("/")[2])
         labels.add((origin, bundle.name))
         for root, name in zip(roots, names, strict=True):
             rows.append(_evaluate(job.root, bundle, origin, root, name, options, resources))
@@ -87,12 +91,15 @@ def _short_names(uris: list[str]) -> list[str]:
 
 def _name_origin(uri: str, roots: list[Root], names: list[str]) -> str:
     """The name of the root that a bundle lies in; else the bundle's own address."""
-    folder = Root(uri).uri
+    location = parse_address(uri).location
+    if is_archive(location):
+        return location
+    folder = Root(location).uri
     return next((name for root, name in zip(roots, names, strict=True) if folder.startswith(root.uri + "/")), folder)
 
 
 def _evaluate(
-    out: Root, bundle: Bundle, origin: str, root: Root, name: str, options: EvaluateOptions, resources: Resources
+    out: Root, bundle: AnyBundle, origin: str, root: Root, name: str, options: EvaluateOptions, resources: Resources
 ) -> Evaluation:
     catalogue, target = read_catalogue(root), bundle.metadata.units.name
     split = check_evaluated_root(bundle.name, bundle.metadata, bundle.tiers, root)
@@ -116,16 +123,18 @@ def _evaluate(
 
 
 def _evaluate_frame(
-    clips: pa.Table, frame: pd.DataFrame, *, origin: str, name: str, split: str, bundle: Bundle
+    clips: pa.Table, frame: pd.DataFrame, *, origin: str, name: str, split: str, bundle: AnyBundle
 ) -> Evaluation:
     """Compare the column `score` of a frame, by clip id, with `truth`."""
     predictions, truth, target = frame["score"].to_numpy(), frame["truth"].to_numpy(), bundle.metadata.units.name
     ceiling = measure_clips(clips, list(frame.index), target, truth) if len(frame) else None
     row = evaluate_predictions(origin, name, split, origin == name, predictions, truth, ceiling)
-    return replace(row, bundle=bundle.name, untrained=bundle.untrained, target=target)
+    return replace(
+        row, bundle=bundle.name, untrained=bundle.untrained, target=target, pretrained=not isinstance(bundle, Bundle)
+    )
 
 
-def find_seen_clips(bundle: Bundle, workspace: Root, clips: pa.Table, truth: pd.Series) -> pd.DataFrame | None:
+def find_seen_clips(bundle: AnyBundle, workspace: Root, clips: pa.Table, truth: pd.Series) -> pd.DataFrame | None:
     """Find the clips that trained a bundle, and those that chose its settings or calibrated it.
 
     Args:
@@ -134,10 +143,11 @@ def find_seen_clips(bundle: Bundle, workspace: Root, clips: pa.Table, truth: pd.
         clips: The clips, as the catalogue of their root has them.
         truth: True score of each clip that is asked about, by its id.
     Returns:
-        `train` and `val` of each of those clips, bool, by its id; None where an older bundle does not tell.
+        `train` and `val` of each of those clips, bool, by its id; None where an older bundle, or a pretrained
+        scorer, does not tell.
     """
     recorded = bundle.files.get(TRAIN_CLIPS_FILE)
-    if recorded is None:
+    if recorded is None or not isinstance(bundle, Bundle):
         return None
     parts = []
     for features in iter_features(bundle, workspace):
@@ -159,7 +169,7 @@ def _open_workspace(out: Root, root: Root, name: str) -> Root:
 
 
 def _collect_features(
-    workspace: Root, bundle: Bundle, root: Root, clips: pa.Table, options: EvaluateOptions, resources: Resources
+    workspace: Root, bundle: AnyBundle, root: Root, clips: pa.Table, options: EvaluateOptions, resources: Resources
 ) -> Root:
     """Copy the bundle's tiers of `clips` to the workspace where the root holds just those; compute the others."""
     configs, tiers = make_bundle_tiers(bundle)
@@ -173,6 +183,8 @@ def _collect_features(
         if not _copy_features(workspace, root, tier, folder, stamps, contents):
             missing.append(tier)
     _copy_user_tiers(bundle, root, workspace)
+    if (captions := load_captions(bundle)) is not None:
+        logger.info(store_captions(workspace, clips, captions))
     if missing:
         check_weights(missing)
         plan = planning.plan(workspace, clips, missing, configs, retry=False, home=root)
@@ -201,7 +213,7 @@ def _copy_features(
     return pc.all(pc.or_(in_workspace, pc.is_in(wanted, value_set=rejected))).as_py()
 
 
-def _copy_user_tiers(bundle: Bundle, root: Root, workspace: Root) -> None:
+def _copy_user_tiers(bundle: AnyBundle, root: Root, workspace: Root) -> None:
     """Copy the user-provided tiers that the bundle sees; they have the same names in the evaluated root."""
     index = read_tier_index(root)
     for tier in bundle.metadata.user_provided:

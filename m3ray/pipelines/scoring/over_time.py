@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -43,15 +44,17 @@ from m3ray.video.sliding_windows import iter_sliding_windows, sampling_rate, win
 
 logger = logging.getLogger(__name__)
 
+_USUAL_SHOTS = 4  # of a clip whose shots are not known yet, for the line that says how far the work is
+
 
 @dataclass(frozen=True)
-class SlidingWindowStage:
-    """Cut clips into their sliding windows, one table each, so that memory holds one at a time.
+class CuttingStage(ABC):
+    """Cut clips into parts that are computed as clips are, one table each, so that memory holds one at a time.
 
     Args:
         decode: Sampling rate, size of a frame, and frames of a decoder window.
         limits: Per-clip resource limits.
-        config: Length and step of the sliding windows, seconds.
+        config: Length and step of the sliding windows, seconds, or how shots are found.
         ledger: Actor that knows whether the storage answers, as in `DecodeStage`.
         software: Versions in the job's process, where the stage is made before it travels to the workers.
     """
@@ -59,8 +62,21 @@ class SlidingWindowStage:
     decode: DecodeConfig
     limits: LimitsConfig
     config: SlidingWindowConfig
-    ledger: Any = None
-    software: Mapping[str, str] = field(default_factory=software_versions)
+    ledger: Any = field(default=None, kw_only=True)
+    software: Mapping[str, str] = field(default_factory=software_versions, kw_only=True)
+
+    @abstractmethod
+    def cut(self, clip: DecodedClip, data: bytes) -> Iterator[tuple[int, DecodedClip]]:
+        """Cut a clip.
+
+        Args:
+            clip: The clip, as `WORK` has it.
+            data: Bytes of its file.
+        Yields:
+            Each part's first frame, counted in sampled frames, and the part, whose seconds are still to be told.
+        Raises:
+            DecodeError: If the clip cannot be decoded to its end.
+        """
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Decode clips.
@@ -68,31 +84,46 @@ class SlidingWindowStage:
         Args:
             batch: Clips as rows of `WORK`.
         Yields:
-            A row of `DECODED` for each window; for a clip that cannot be decoded to its end, its failure last.
+            A row of `DECODED` for each decoded part; for a clip that cannot be decoded to its end, its failure last.
         """
         enter_worker()
         check_worker(self.software)
         for row in unpack_work(batch):
-            yield from (pack_decoded_clips([window]) for window in self._decode(row))
+            yield from (pack_decoded_clips([part]) for part in self._decode(row))
 
     def _decode(self, clip: DecodedClip) -> Iterator[DecodedClip]:
         begun = time.perf_counter()
         try:
             data = make_retry(self.limits, self.ledger).read(clip.uri, self.limits.max_bytes)
-            decoded = process_decoder(self.decode, self.limits).windows(data)
-            for window in iter_sliding_windows(decoded, self.decode.fps, self.config):
-                seconds = time.perf_counter() - begun
-                frames = np.ascontiguousarray(window.frames)
-                row = replace(clip, metadata=window.metadata, frames=frames, seconds=seconds)
-                yield _as_row(row, window.start)
+            for start, part in self.cut(clip, data):
+                yield as_row(replace(part, seconds=time.perf_counter() - begun), start)
                 begun = time.perf_counter()
         except DecodeError as error:
             seconds = time.perf_counter() - begun
-            yield _as_row(replace(clip, failure=failure_of(error, error.stage), seconds=seconds), None)
+            yield as_row(replace(clip, failure=failure_of(error, error.stage), seconds=seconds), None)
 
 
-def _as_row(clip: DecodedClip, start: int | None) -> DecodedClip:
-    """A clip's window under an id of its own; without a start what became of the clip as a whole."""
+@dataclass(frozen=True)
+class SlidingWindowStage(CuttingStage):
+    """Cut clips into their sliding windows."""
+
+    def cut(self, clip: DecodedClip, data: bytes) -> Iterator[tuple[int, DecodedClip]]:
+        """Cut a clip into its windows, as `CuttingStage` says."""
+        decoded = process_decoder(self.decode, self.limits).windows(data)
+        for window in iter_sliding_windows(decoded, self.decode.fps, self.config):
+            frames = np.ascontiguousarray(window.frames)
+            yield window.start, replace(clip, metadata=window.metadata, frames=frames)
+
+
+def as_row(clip: DecodedClip, start: int | None) -> DecodedClip:
+    """Give a clip's window an id of its own.
+
+    Args:
+        clip: The window, under its clip's id.
+        start: First frame of the window, counted in sampled frames; None: what became of the clip as a whole.
+    Returns:
+        The row.
+    """
     return replace(clip, clip_id=row_id(clip.clip_id, start), source_clip_id=clip.clip_id, window_start=start)
 
 
@@ -131,36 +162,77 @@ def compute_windows(
     """
     # The name is that of earlier roots, whose windows are not computed again.
     folder = workspace.subroot(f"moments-{fingerprint(config, configs.decode, DECODING)}")
-    clips = _read_clips(workspace, configs.decode, config)
-    plan = planning.plan(folder, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
-    _drop_stale_windows(folder, plan, clips)
-    expected = {clip["clip_id"]: clip["windows"] for clip in clips.to_pylist()}
-    done = _count_done(folder, plan, clips)
-    missing = clips.filter(pa.array([done[clip] < count for clip, count in expected.items()], pa.bool_()))
-    _forget_failures(folder, missing["clip_id"])
-    work = [{**row, "tiers": [tier.name for tier in tiers]} for row in missing.to_pylist()]
-    plan = replace(plan, work=pa.Table.from_pylist(work, schema=WORK))
-    logger.info(f"over time: {sum(expected.values())} windows of {config.window:g} s of {len(expected)} clips")
-    stage = partial(SlidingWindowStage, configs.decode, options.limits, config)
-    left = sum(expected.values()) - sum(done.values())
-    compute_missing_windows(plan, configs, options, resources, WindowStage(stage, left))
-    # The folder may hold windows of other clips too, of an earlier request.
-    windows = _read_windows(folder, plan)
-    folder.write_table(windows.filter(pc.is_in(windows["source_clip_id"], clips["clip_id"])), CATALOGUE_FILE)
+    clips = read_clips(workspace, partial(_count_windows, configs.decode.fps, config))
+    logger.info(f"over time: {pc.sum(clips['windows'])} windows of {config.window:g} s of {clips.num_rows} clips")
+
+    def make_stage(ledger: Any) -> CuttingStage:
+        return SlidingWindowStage(configs.decode, options.limits, config, ledger=ledger)
+
+    compute_parts(folder, clips, tiers, configs, options, resources, make_stage)
     return folder
 
 
-def _read_clips(workspace: Root, decode: DecodeConfig, config: SlidingWindowConfig) -> pa.Table:
-    """The decoded clips of a workspace: `clip_id, uri, content`, and how many sliding `windows` each has."""
+def _count_windows(fps: float, config: SlidingWindowConfig, clip: Mapping[str, Any]) -> int:
+    """How many sliding windows a clip has."""
+    rate = sampling_rate(clip["native_fps"], fps, each_once=clip["sampled"] == clip["frames"])
+    return len(window_starts(clip["sampled"], rate, config))
+
+
+def compute_parts(
+    folder: Root,
+    clips: pa.Table,
+    tiers: list[Tier],
+    configs: TierConfigs,
+    options: WorkOptions,
+    resources: Resources,
+    make_stage: Callable[[Any], Any],
+) -> None:
+    """Compute the features of clips' windows, or shots, that are missing, and write the catalogue of them.
+
+    Args:
+        folder: Folder of these windows.
+        clips: As `read_clips` gives them; a clip whose number of windows is not known is computed.
+        tiers: Tiers that the bundle sees.
+        configs: Settings of the tiers.
+        options: Processors, per-clip limits, and what the job tolerates.
+        resources: CPUs and GPUs of the cluster.
+        make_stage: From the crash ledger to the stage that cuts clips into windows.
+    """
+    plan = planning.plan(folder, pa.table({"clip_id": [], "uri": []}), tiers, configs, retry=False)
+    _drop_stale_windows(folder, plan, clips)
+    done = _count_done(folder, plan, clips)
+    rows = clips.to_pylist()
+    lacking = [row["windows"] is None or done[row["clip_id"]] < row["windows"] for row in rows]
+    missing = clips.filter(pa.array(lacking, pa.bool_()))
+    _forget_failures(folder, missing["clip_id"])
+    work = [{**row, "tiers": [tier.name for tier in tiers]} for row in missing.to_pylist()]
+    plan = replace(plan, work=pa.Table.from_pylist(work, schema=WORK))
+    known = [row for row in rows if row["windows"] is not None]
+    left = sum(row["windows"] - done[row["clip_id"]] for row in known) + _USUAL_SHOTS * (len(rows) - len(known))
+    compute_missing_windows(plan, configs, options, resources, WindowStage(make_stage, left))
+    # The folder may hold windows of other clips too, of an earlier request.
+    windows = _read_windows(folder, plan)
+    folder.write_table(windows.filter(pc.is_in(windows["source_clip_id"], clips["clip_id"])), CATALOGUE_FILE)
+
+
+def read_clips(workspace: Root, count_windows: Callable[[Mapping[str, Any]], int | None]) -> pa.Table:
+    """Read the decoded clips of a workspace.
+
+    Args:
+        workspace: Has the clips' catalogue, with what decoding learned of each clip.
+        count_windows: From a clip, with `clip_id`, its content stamp, `frames`, `sampled` and `native_fps`, to the
+            number of its windows; None: not known yet.
+    Returns:
+        `clip_id`, `uri`, the content stamp, `windows`.
+    """
     catalogue = read_catalogue(workspace)
     columns = {"clip_id": catalogue["clip_id"], "uri": catalogue["uri"], CONTENT: clip_stamps(workspace, catalogue)}
     metadata = {name: metadata_column(catalogue, name) for name in ("frames", "sampled", "native_fps")}
-    clips = []
-    for row in pa.table({**columns, **metadata}).to_pylist():
-        if row["sampled"]:
-            rate = sampling_rate(row["native_fps"], decode.fps, each_once=row["sampled"] == row["frames"])
-            count = len(window_starts(row["sampled"], rate, config))
-            clips.append({**{name: row[name] for name in columns}, "windows": count})
+    clips = [
+        {**{name: row[name] for name in columns}, "windows": count_windows(row)}
+        for row in pa.table({**columns, **metadata}).to_pylist()
+        if row["sampled"]
+    ]
     kinds = {"clip_id": pa.string(), "uri": pa.string(), CONTENT: pa.large_string(), "windows": pa.int64()}
     return pa.Table.from_pylist(clips, schema=pa.schema(kinds))
 

@@ -15,6 +15,7 @@ import ray
 import ray.data
 
 from m3ray.config import SimilarityConfig, as_json
+from m3ray.console import log_details
 from m3ray.errors import StudyError
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.devices import hide_gpus, take_assigned_device
@@ -213,7 +214,7 @@ def _write(clips: SimilarityClips, config: SimilarityConfig, fitted: FittedSimil
     root.write_bytes(text, "artifacts", f"{folder[1]}.json")
     for tier, summary in fitted.summary().items():
         numbers = ", ".join(f"{name} {_format(value)}" for name, value in summary.items())
-        logger.info(f"similarity: {config.measure}: {tier}: {numbers}")
+        log_details(logger, f"similarity: {config.measure}: {tier}: {numbers}")
 
 
 def _format(value: Any) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from m3ray.config import SimilarityConfig, fingerprint
 from m3ray.features.matrix import check_finite_rows
-from m3ray.schema import CONTENT, METADATA_TABLE, SIMILARITY
+from m3ray.schema import CAPTIONS, CONTENT, METADATA_TABLE, PRETRAINED, SIMILARITY
 from m3ray.storage.root import Root
 from m3ray.storage.shard_stamps import read_feature_stamps, read_stamps
 from m3ray.storage.tier_index import feature_folder, read_tier_index, read_tier_table
@@ -163,14 +163,17 @@ def select_source_tiers(root: Root, config: SimilarityConfig) -> list[str]:
         root: Root with features.
         config: Settings of the measure, with the tiers that are meant.
     Returns:
-        Names of those that the root has; of every vector tier where it has none of them.
+        Names of those that the root has; of every vector tier where it has none of them, but for pretrained scorers,
+        whose vectors are made for the score and not for what a clip shows, and captions, which few words make alike.
     """
     vectors = [tier for tier in read_tier_index(root) if _is_comparable(tier)]
-    return [tier for tier in config.sources if tier in vectors] or vectors
+    meant = [tier for tier in config.sources if tier in vectors]
+    return meant or [tier for tier in vectors if tier not in PRETRAINED]
 
 
 def _is_comparable(tier: str) -> bool:
-    return tier not in ("raw", METADATA_TABLE) and SIMILARITY not in tier and not tier.startswith(FINETUNED_PREFIX)
+    is_vector = tier not in ("raw", CAPTIONS, METADATA_TABLE)
+    return is_vector and SIMILARITY not in tier and not tier.startswith(FINETUNED_PREFIX)
 
 
 def _stack_vectors(table: pa.Table, tier: str) -> tuple[list[str], np.ndarray]:

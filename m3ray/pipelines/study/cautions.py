@@ -9,8 +9,8 @@ import pandas as pd
 
 from m3ray.schema import SIMILARITY
 from m3ray.scoring.bundle import Bundle
-from m3ray.study.caution_sources import read_cluster_cautions, read_study_cautions
-from m3ray.study.cautions import caution_baselines, caution_clips, caution_scores
+from m3ray.study.caution_sources import read_cluster_cautions, read_duplicate_cautions, read_study_cautions
+from m3ray.study.cautions import caution_baselines, caution_clips, find_score_cautions
 from m3ray.study.study import Study
 from m3ray.study.variants import Variant
 
@@ -36,7 +36,8 @@ def log_training_cautions(study: Study, rows: Sequence[Variant], trials: pd.Data
     """
     clusters = read_cluster_cautions(study.root) if SIMILARITY in study.data.features.tiers else []
     beside = [row.name for row in rows if row.regressor is not None]
-    _log([*caution_clips(len(study.data.val)), *clusters, *caution_baselines(trials, rows[0].name, beside)])
+    of_val = [*caution_clips(len(study.data.val)), *read_duplicate_cautions(study.root)]
+    _log([*of_val, *clusters, *caution_baselines(trials, rows[0].name, beside)])
 
 
 def log_bundle_cautions(bundle: Bundle) -> None:
@@ -47,7 +48,8 @@ def log_bundle_cautions(bundle: Bundle) -> None:
     """
     if bundle.calibration is not None:
         where = bundle.metadata.calibrated_on or "val"
-        _log(caution_scores(f"bundle {bundle.name}", *bundle.calibration, where=where))
+        found = find_score_cautions(f"bundle {bundle.name}", *bundle.calibration, where=where)
+        _log([caution.text for caution in found])
 
 
 def _log(sentences: Iterable[str]) -> None:

@@ -18,7 +18,8 @@ from safetensors.numpy import load, save
 
 from m3ray.config import SimilarityConfig
 from m3ray.config.serialization import from_json
-from m3ray.datasets.groups import join_numbers, number_groups
+from m3ray.datasets.duplicates import number_sources
+from m3ray.datasets.groups import DUPLICATES, choose_group, join_numbers
 from m3ray.datasets.identity import number_videos, video_keys
 from m3ray.errors import StudyError
 from m3ray.features.dataset import StudyData
@@ -30,7 +31,7 @@ from m3ray.pipelines.similarity.fit import request_fit_resources
 from m3ray.pipelines.similarity.inputs import select_source_tiers
 from m3ray.pipelines.study.layout import lay_out_folds
 from m3ray.schema import SIMILARITY
-from m3ray.storage.catalogue_file import read_catalogue
+from m3ray.storage.catalogue_file import read_catalogue, read_catalogue_schema
 from m3ray.storage.dataset_folders import ChangeCheck
 from m3ray.storage.root import Root
 from m3ray.storage.root_record import group_column, read_record
@@ -45,13 +46,14 @@ logger = logging.getLogger(__name__)
 _LINE_SECONDS = 10.0  # between two lines of progress
 
 
-def check_enough_clips(folds: int, clips: pa.Table | None, group: str | None) -> None:
+def check_enough_clips(folds: int, clips: pa.Table | None, group: str | None, root: Root | None = None) -> None:
     """Check that clips can be cut into so many folds, before work is spent on them.
 
     Args:
         folds: Number of folds; 0: none are made.
         clips: The catalogue, or the clips that will be in it; None: not known yet.
-        group: Column of the clips' groups; None: each is one of its own.
+        group: Value of `--group`; None: each clip is on its own.
+        root: Root that has their near duplicates; None: none does yet.
     Raises:
         ConfigError: If there cannot be so many folds.
     """
@@ -60,7 +62,8 @@ def check_enough_clips(folds: int, clips: pa.Table | None, group: str | None) ->
         return
     inside = pc.and_(pc.is_valid(clips["score"]), pc.fill_null(pc.not_equal(clips["split"], "test"), True))
     used = clips.filter(inside)
-    check_folds(folds, used.num_rows, len(np.unique(_number_together(used, group))))
+    column = choose_group(group, used.column_names).column  # near duplicates are not known before an extraction
+    check_folds(folds, used.num_rows, len(np.unique(_number_together(used, root, column if root is None else group))))
 
 
 def check_root_clips(folds: int, root: Root) -> None:
@@ -74,7 +77,7 @@ def check_root_clips(folds: int, root: Root) -> None:
     """
     check_folds(folds)
     if folds:
-        check_enough_clips(folds, read_catalogue(root), group_column(root))
+        check_enough_clips(folds, read_catalogue(root), group_column(root), root)
 
 
 def run_splits(
@@ -127,13 +130,21 @@ def describe_splits(root: Root, data: StudyData, folds: int) -> dict[str, str]:
     if not folds:
         return {}
     clips, group = len(data.train) + len(data.val), group_column(root)
-    apart = f", clips of one {group} always in one part" if group is not None else ""
+    apart = f", clips of one {_name_group(root, group)} always in one part" if group is not None else ""
     return {
         "splits": f"Splits: {clips} scored clips outside test, cut into {folds} parts of like scores{apart}; each part "
         f"is val once while the others train. The spread is the standard deviation over the {folds}; it is no standard "
-        "error, as their train clips overlap. Scaling and similarity are fitted anew in each; HOG's PCA, which no "
-        "score goes into, and selected settings, where there are any, are those of the root's own train split."
+        "error, as their train clips overlap. Scaling and similarity are fitted anew in each; HOG's PCA and the "
+        "captions' SVD, which no score goes into, and selected settings, where there are any, are those of the root's "
+        "own train split."
     }
+
+
+def _name_group(root: Root, group: str) -> str:
+    """What clips that stay together have in common, in words."""
+    choice = choose_group(group, read_catalogue_schema(root).names)
+    parts = [choice.column, f"group of near {DUPLICATES}" if choice.duplicates else None]
+    return " or ".join(part for part in parts if part)
 
 
 def read_splits(study: Study, folds: int, seed: int) -> Splits:
@@ -152,15 +163,15 @@ def read_splits(study: Study, folds: int, seed: int) -> Splits:
     catalogue = read_catalogue(root)
     position = {name: row for row, name in enumerate(catalogue["clip_id"].to_pylist())}
     clips = catalogue.take([position[name] for name in data.features.clip_ids])
-    groups = _number_together(clips, group_column(root), _read_identity(root))
+    groups = _number_together(clips, root, group_column(root), _read_identity(root))
     labels = [row or () for row in clips["labels"].to_pylist()]
     return Splits.draw(data, groups, folds, seed, labels, _read_sources(root, data.features.tiers))
 
 
-def _number_together(clips: pa.Table, group: str | None, by: ChangeCheck = "fast") -> np.ndarray:
+def _number_together(clips: pa.Table, root: Root | None, group: str | None, by: ChangeCheck = "fast") -> np.ndarray:
     """Number of each clip's set of clips that must stay together, (rows,)."""
-    videos = number_videos(video_keys(clips["uri"], by))
-    return videos if group is None else join_numbers(videos, number_groups(clips[group]))
+    videos, sources = number_videos(video_keys(clips["uri"], by)), number_sources(root, clips, group)
+    return videos if sources is None else join_numbers(videos, sources)
 
 
 def _read_identity(root: Root) -> ChangeCheck:

@@ -17,7 +17,7 @@ from m3ray.features.dataset import StudyData
 from m3ray.features.load import StudyFeatures
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.runtime.devices import hide_gpus
-from m3ray.schema import SIMILARITY
+from m3ray.schema import CAPTIONS, SIMILARITY
 from m3ray.storage.root import Root
 from m3ray.study.study import Study
 from m3ray.study.trial import select_columns
@@ -70,10 +70,10 @@ def choose_training(
 
 
 def _is_selected(root: Root, variant: Variant, options: FitOptions) -> bool:
-    """Whether the settings are to be selected: on request, or for tiers of the user's own."""
+    """Whether the settings are to be selected: on request, or for captions and tiers of the user's own."""
     # Similarity of user-provided vectors is as small and weak as they are.
     others = {tier for tier in variant.tiers if tier.partition(":")[0] != SIMILARITY}
-    weak = bool(others) and others <= set(user_tiers(root)) and getattr(options, "config", None) is None
+    weak = bool(others) and others <= {*user_tiers(root), CAPTIONS} and getattr(options, "config", None) is None
     fit = getattr(options, "fit", "auto")  # a search has no such option
     return fit in ("select", "each") or (fit == "auto" and weak)
 

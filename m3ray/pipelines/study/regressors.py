@@ -212,7 +212,7 @@ def mix_and_write(study: Study, full: Variant, variant: Variant) -> str:
         raise StudyError(f"{full.name}: has no predictions of held-out fifths: the lines above say why")
     tensors = read_trial_tensors(study, full)
     tensors.pop("columns")
-    model = StackedMLP.from_state({key: torch.from_numpy(value) for key, value in tensors.items()}).eval()
+    model = StackedMLP.from_state({key: torch.tensor(value) for key, value in tensors.items()}).eval()
     seconds = study.root.read_json(*study.trial_folder(full), "trial.json").get("seconds") or 0.0
     result = run_ensemble(variant, study.data, study.seeds, model, own, members, mlp_seconds=seconds)
     write_regressor_trial(study, variant, result)

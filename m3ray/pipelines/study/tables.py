@@ -12,6 +12,7 @@ import pyarrow as pa
 from m3ray.config import LimitsConfig, SimilarityConfig
 from m3ray.config.options import AblateOptions, ReproduceOptions
 from m3ray.config.serialization import from_json
+from m3ray.console import log_details
 from m3ray.errors import ConfigError, StudyError
 from m3ray.features.load import list_study_tiers
 from m3ray.features.target_columns import TARGETS_TABLE
@@ -27,11 +28,13 @@ from m3ray.pipelines.study.model_selection import choose_training, describe_sele
 from m3ray.pipelines.study.regressors import needs_ensemble, train_beside
 from m3ray.pipelines.study.targets import describe_weights, load_study_data, run_targets
 from m3ray.reports.tables.table7 import describe_best
+from m3ray.request.baselines import choose_pretrained
 from m3ray.request.settings import choose_study_tiers, find_row_training
-from m3ray.schema import SIMILARITY
+from m3ray.schema import CAPTIONS, PRETRAINED, SIMILARITY
 from m3ray.storage.ownership import STUDY
 from m3ray.storage.root import Root
 from m3ray.storage.tier_index import read_tier_index
+from m3ray.study.pretrained import add_pretrained
 from m3ray.study.store import collect_trials
 from m3ray.study.study import Study
 from m3ray.study.table_list import MeasureNotes, TableList, write_table_list
@@ -60,7 +63,7 @@ def fit_similarity(
     Raises:
         StudyError: If it is needed, and cannot be fitted on these clips.
     """
-    if all(tier == "raw" for tier in tiers):
+    if all(tier in ("raw", CAPTIONS, *PRETRAINED) for tier in tiers):
         logger.info("similarity: skipped: it needs a tier that is a vector: scene, event or torchvision:NAME")
         return
     try:
@@ -119,24 +122,29 @@ def run_tables(
     Returns:
         The study; the full model among its variants; the finetuned variant, None where networks stay frozen.
     """
-    tiers = choose_study_tiers(list_study_tiers(root), options)
+    tiers = choose_study_tiers(list_study_tiers(root, options.tiers), options)
+    scorers = choose_pretrained(root, options)
     skipped: dict[str, str] = {}
     if 4 in options.tables and SIMILARITY in tiers:
         skipped = fit_every_measure(root, catalogue, read_similarity_config(root), resources)
-        tiers = choose_study_tiers(list_study_tiers(root), options)  # with those of the measures
-    study = Study(root, STUDY, load_study_data(root, tiers, options), make_seeds(options.seed, options.runs))
+        tiers = choose_study_tiers(list_study_tiers(root, options.tiers), options)  # with those of the measures
+    loaded = load_study_data(root, [*tiers, *(name for name in scorers if name not in tiers)], options)
+    study = Study(root, STUDY, loaded, make_seeds(options.seed, options.runs))
     rows = _choose_rows(study, tiers, options, resources)
     run_study(study, rows.variants, resources)
     beside, finetuned = train_beside(study, rows.main, resources, ensemble=needs_ensemble(options)), None
     if options.unfrozen != "none":
         finetuned = add_finetuning(study, rows.main, options, sources, limits, resources)
-    names = _name_rows(rows, beside, finetuned)
-    variants = [*rows.variants, *beside]
+    pretrained = add_pretrained(study, rows.main, scorers, options.calibrate)
+    names = _name_rows(rows, beside, finetuned, pretrained)
+    variants = [*rows.variants, *beside, *pretrained]
     trials = collect_trials(study, [*variants, *([] if finetuned is None else [finetuned])])
     if options.folds:
         trials = run_splits(study, variants, trials, options.folds, options.seed, resources)
     run_targets(study, tiers, [rows.main, *rows.without_tiers, *rows.alone, *variants], options.tables, resources)
-    _show_trials(trials)
+    _show_trials(
+        trials, [rows.main, *rows.without_tiers, *beside, *pretrained, *([] if finetuned is None else [finetuned])]
+    )
     if beside:
         logger.info(f"study: {describe_best(trials, names[REGRESSORS_TABLE])}")
     own = read_similarity_config(root).measure if SIMILARITY in read_tier_index(root) else None
@@ -190,19 +198,26 @@ def _choose_rows(
     return _StudyRows(main, preset, tables, rest, alone, variants)
 
 
-def _name_rows(rows: _StudyRows, beside: Sequence[Variant], finetuned: Variant | None) -> dict[int, tuple[str, ...]]:
+def _name_rows(
+    rows: _StudyRows, beside: Sequence[Variant], finetuned: Variant | None, pretrained: Sequence[Variant]
+) -> dict[int, tuple[str, ...]]:
     """Names of the rows of each table, in the order in which it shows them."""
     names = {number: tuple(variant.name for variant in table) for number, table in rows.tables.items()}
+    if 3 in names:
+        names[3] = (*names[3], *(variant.name for variant in pretrained))
     if finetuned is not None:
         names[2] = (finetuned.name, *(names.get(2) or (rows.main.name,)))
     names[REGRESSORS_TABLE] = (rows.main.name, *(variant.name for variant in beside)) if beside else ()
     return names
 
 
-def _show_trials(trials: pd.DataFrame) -> None:
-    shown = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
-    logger.info("trials:")
-    logger.info(trials[shown].to_string(index=False))
+def _show_trials(trials: pd.DataFrame, main: Sequence[Variant]) -> None:
+    """Show the rows that are compared first; all of them stand in the log."""
+    columns = ["variant", "features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
+    log_details(logger, trials[columns].to_string(index=False, na_rep=""))
+    shown = trials[trials["variant"].isin([variant.name for variant in main])]
+    logger.info(f"study: {len(shown)} of {len(trials)} rows; all stand in the log, with notes in the report's tables:")
+    logger.info(shown[columns].to_string(index=False, na_rep=""))
 
 
 def read_similarity_config(root: Root) -> SimilarityConfig:

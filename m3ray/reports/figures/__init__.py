@@ -13,6 +13,7 @@ from m3ray.reports.figures.curves import curve_table, plot_validation_curves
 from m3ray.reports.figures.over_time import plot_over_time
 from m3ray.reports.figures.pairs import plot_pairs
 from m3ray.reports.figures.predictions import plot_calibration, plot_distributions
+from m3ray.reports.figures.scores import plot_scores
 from m3ray.reports.figures.search import plot_parallel_coordinates
 from m3ray.reports.figures.side_by_side import (
     Distributions,
@@ -20,8 +21,10 @@ from m3ray.reports.figures.side_by_side import (
     plot_distributions_beside,
     plot_pairs_beside,
 )
+from m3ray.reports.figures.what_if import MOST_HOG, plot_what_if
 
 __all__ = [
+    "MOST_HOG",
     "NOISE",
     "Distributions",
     "count_by_tenth",
@@ -40,5 +43,7 @@ __all__ = [
     "plot_pairs",
     "plot_pairs_beside",
     "plot_parallel_coordinates",
+    "plot_scores",
     "plot_validation_curves",
+    "plot_what_if",
 ]

@@ -96,9 +96,9 @@ def plot_cluster_boxes(clips: pd.DataFrame, overall: float) -> tuple[Figure, pd.
     )
     axes.axhline(overall, color="#C00000", linewidth=1.4, label=f"mean of the data set: {overall:.3f}")
     mean = float(boxes["mean_of_largest"].iloc[0])
-    label = f"mean of these {len(boxes)} clusters: {mean:.3f}"
+    label = f"mean of {f'these {len(boxes)} clusters' if len(boxes) > 1 else 'its one cluster'}: {mean:.3f}"
     axes.axhline(mean, color="#007040", linestyle="--", linewidth=1.4, label=label)
-    axes.set_xlabel("cluster (clips); -1: in no cluster")
+    axes.set_xlabel(f"cluster (clips){'; -1: in no cluster' if (boxes['cluster'] == NOISE).any() else ''}")
     axes.set_ylabel("memorability")
     axes.tick_params(axis="x", labelsize=8)
     axes.legend(loc="lower left", fontsize=8.5)

@@ -12,7 +12,7 @@ from scipy import stats
 from m3ray.model.metrics import METRICS
 from m3ray.reports.style import COLOURS, INK, POINTS, SOFT
 
-_FEWEST_IN_A_BIN = 5
+FEWEST_IN_A_BIN = 5
 
 
 def plot_distributions(
@@ -110,7 +110,7 @@ def plot_calibration(predictions: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 def _draw_bins(axes: Axes, score: np.ndarray, truth: np.ndarray) -> None:
     """Draw the mean truth in each tenth of the predictions with its 95 % interval, where there are enough clips."""
     for rows in np.array_split(np.argsort(score, kind="stable"), 10):
-        if len(rows) < _FEWEST_IN_A_BIN:
+        if len(rows) < FEWEST_IN_A_BIN:
             continue
         half = stats.t.ppf(0.975, len(rows) - 1) * truth[rows].std(ddof=1) / np.sqrt(len(rows))
         centre = (score[rows].mean(), truth[rows].mean())

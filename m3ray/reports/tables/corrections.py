@@ -10,7 +10,7 @@ import pandas as pd
 
 from m3ray.study.differences import order_rows, read_difference
 from m3ray.study.statistics import ALPHA, correct_family
-from m3ray.study.variants import M3_NAME
+from m3ray.study.variants import M3_NAME, find_plain_name
 
 CORRECTED = "corrected_p"
 LEAST_RUNS = 3
@@ -55,17 +55,18 @@ def _count_runs(row: Mapping[Any, Any]) -> float:
     return LEAST_RUNS if runs is None or pd.isna(runs) else float(runs)
 
 
-def list_compared(number: int, names: Sequence[str], own: str | None) -> list[str]:
+def list_compared(number: int, names: Sequence[str], own: str | None, plain: str = M3_NAME) -> list[str]:
     """Names of the variants whose differences a table shows.
 
     Args:
         number: number of the table.
         names: names of its variants.
         own: name of the measure that the full model uses; None where it uses none.
+        plain: name of the full model without similarity.
     Returns:
         The names; Table 4 shows the full model's own measure as M3's difference turned round.
     """
-    return [*names, M3_NAME] if number == 4 and own is not None else list(names)
+    return [*names, plain] if number == 4 and own is not None else list(names)
 
 
 def correct_tables(
@@ -80,7 +81,8 @@ def correct_tables(
     Returns:
         Table number to variant to corrected probability.
     """
-    return {number: correct_table(trials, list_compared(number, names, own)) for number, names in tables.items()}
+    plain = find_plain_name(set(trials["variant"]))
+    return {n: correct_table(trials, list_compared(n, names, own, plain)) for n, names in tables.items()}
 
 
 def has_star(corrected: float) -> bool:

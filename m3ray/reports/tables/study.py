@@ -1,18 +1,20 @@
-"""Tables 1 to 3 of the study, and any table in Markdown and LaTeX: best bold, second underlined."""
+"""Tables 1 to 3 of the study, and the text of the columns that other tables have too."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from m3ray.reports.tables.corrections import CORRECTED, correct_table, has_star
 from m3ray.reports.tables.power_notes import describe_power
+from m3ray.reports.tables.table import Table, rank_best
 from m3ray.study.differences import order_rows, read_difference
-from m3ray.study.variants import UNFROZEN
+from m3ray.study.variants import M3_NAME, M3S_NAME, UNFROZEN
+from m3ray.tiers.pretrained.facts import SCORERS
 
 TITLES = {
     1: "Ablation of the raw perception module alone (leave one feature out)",
@@ -25,29 +27,6 @@ OTHER_DIFFERENCES = {
     "test_delta": "Difference on test",
     "test_mse_delta": "Difference in MSE on test",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table ready to print.
-
-    Args:
-        number: its number in the paper.
-        title: its title, one line.
-        frame: text of each cell, a row a variant.
-        values: the same rows as numbers, for the CSV.
-        best: column to the row of its best value.
-        second: column to the row of its second best value.
-        notes: sentences that stand below it.
-    """
-
-    number: int
-    title: str
-    frame: pd.DataFrame
-    values: pd.DataFrame
-    best: dict[str, int]
-    second: dict[str, int]
-    notes: tuple[str, ...] = ()
 
 
 def build_study_table(number: int, trials: pd.DataFrame, names: Sequence[str], *, finetuned: bool = False) -> Table:
@@ -66,9 +45,10 @@ def build_study_table(number: int, trials: pd.DataFrame, names: Sequence[str], *
     records = rows.to_dict("records")
     columns = {"Model": list(rows["variant"])} | metric_columns(records)
     columns["Features"] = column_text(records, "features", "{:,.0f}")
+    tiers: dict[str, list[str]] = _tier_columns(records) if number == 3 else {}
     if number == 3:
         columns["Parameters"] = column_text(records, "parameters", "{:,.0f}")
-        columns |= _tier_columns(records)
+        columns |= tiers
     columns["Runs"] = column_text(records, "runs", "{:.0f}")
     if rows["full"].dropna().nunique() > 1:
         columns["Full model"] = ["" if pd.isna(row["full"]) else str(row["full"]) for row in records]
@@ -76,9 +56,17 @@ def build_study_table(number: int, trials: pd.DataFrame, names: Sequence[str], *
     columns["Corrected p"] = [probability_text(corrected[row["variant"]]) for row in records]
     columns |= other_differences(records)
     values = rows.assign(**{CORRECTED: rows["variant"].map(corrected)})
-    best, second = rank_best({"rho": -rows["spearman"], "MSE": rankable_errors(rows)})
-    table = Table(number, TITLES[number], pd.DataFrame(columns), values, best, second, describe_rows(records))
+    frame = pd.DataFrame(columns)
+    best, second = rank_best({"rho": -rows["spearman"], "MSE": rankable_errors(rows)}, frame)
+    table = Table(number, _name_table(number, names), frame, values, best, second, describe_rows(records), tuple(tiers))
     return _append_unfrozen_row(table) if number == 2 and not finetuned else table
+
+
+def _name_table(number: int, names: Sequence[str]) -> str:
+    """Title of a table; that of Table 3 names the model where it is neither M3-S nor M3, but of captions, say."""
+    if number == 3 and names and names[0] not in (M3S_NAME, M3_NAME):
+        return f"Ablation of {names[0]} (leave one tier out)"
+    return TITLES[number]
 
 
 def metric_columns(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
@@ -127,7 +115,8 @@ def other_differences(
 def _tier_columns(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[str]]:
     used = [str(row["tiers"]).split("+") for row in rows]
     tiers = dict.fromkeys(tier for row in used for tier in row)
-    return {tier.capitalize(): ["yes" if tier in row else "" for row in used] for tier in tiers}
+    heads = {tier: SCORERS[tier].title if tier in SCORERS else tier.capitalize() for tier in tiers}
+    return {heads[tier]: ["yes" if tier in row else "" for row in used] for tier in tiers}
 
 
 def _best_epoch_text(row: Mapping[Any, Any]) -> str:
@@ -189,19 +178,6 @@ def rankable_errors(rows: pd.DataFrame) -> pd.Series:
         The errors; not a number where the rank correlation is undefined.
     """
     return rows["mse"].astype(float).where(rows["spearman"].notna())
-
-
-def rank_best(columns: Mapping[str, pd.Series]) -> tuple[dict[str, int], dict[str, int]]:
-    """Find the rows of the best and of the second best value of each column.
-
-    Args:
-        columns: name to values, of which the smallest is the best.
-    Returns:
-        Column to the row of its best value, and column to the row of its second best; columns without are left out.
-    """
-    ranks = {name: values.astype(float).rank(method="first") for name, values in columns.items()}
-    best = {name: int(rank.idxmin()) for name, rank in ranks.items() if rank.notna().any()}
-    return best, {name: int((rank == 2).idxmax()) for name, rank in ranks.items() if (rank == 2).any()}
 
 
 def _append_unfrozen_row(table: Table) -> Table:
@@ -272,83 +248,3 @@ def probability_text(value: float) -> str:
     if pd.isna(value):
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def mark_best(table: Table, bold: Callable[[str], str], underline: Callable[[str], str]) -> pd.DataFrame:
-    """Mark the best and the second best value of each ranked column.
-
-    Args:
-        table: table to print.
-        bold: wraps the text of a best value.
-        underline: wraps the text of a second best value.
-    Returns:
-        The table's cells as text.
-    """
-    frame = table.frame.copy()
-    for marks, wrap in ((table.best, bold), (table.second, underline)):
-        for column, row in marks.items():
-            frame.loc[row, column] = wrap(str(frame.loc[row, column]))
-    return frame
-
-
-NOTE = (
-    "Values on val after the reported epoch; rho is Spearman's rank correlation, mean over single runs, sd its "
-    "standard deviation over them. Rho of the runs' mean is another number: that of the mean of their predictions, "
-    "which is what a bundle predicts and evaluate measures; the mean has less of each run's noise, so it is mostly "
-    "higher. A difference is the row less its full model, paired by seed, with one 95 % interval that counts both that "
-    "other runs and that other clips would give other numbers. * marks a difference in rho on val whose probability, "
-    "after Holm's correction for all those of the table (in which a row's runs count as no less varied than the mean "
-    "row's), is below 0.05; any other interval holds for itself alone and has no star, whether or not it reaches 0. "
-    "Best epoch: the best mean over runs on val, and optimistic, as val chose it. Best bold, second underlined."
-)
-
-
-def to_markdown(table: Table, warning: str = "") -> str:
-    """Write a table in Markdown.
-
-    Args:
-        table: table to print.
-        warning: sentence that stands before the note.
-    Returns:
-        The text, which ends with a line break.
-    """
-    plain = replace(table, frame=table.frame.map(lambda value: str(value).translate(_MARKDOWN)))
-    frame = mark_best(plain, "**{}**".format, "<u>{}</u>".format)
-    heads = [name.translate(_MARKDOWN) for name in frame.columns]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(row) + " |" for row in frame.itertuples(index=False)]
-    notes = [line for note in _list_notes(table) for line in ("", note.translate(_MARKDOWN))]
-    return "\n".join([f"**Table {table.number}.** {table.title}. {warning}".rstrip(), "", *lines, *notes, ""])
-
-
-def _list_notes(table: Table) -> list[str]:
-    """Sentences below a table: how to read it, where it has models in it, and its own."""
-    return [*([NOTE] if table.best else []), *table.notes]
-
-
-# Names of tiers, measures and labels are users' text: none of them may become a command.
-_LATEX = str.maketrans(
-    {sign: f"\\{sign}" for sign in "&%_#${}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " ", "\r": " "}
-)
-_MARKDOWN = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
-
-
-def to_latex(table: Table, warning: str = "") -> str:
-    """Write a table in LaTeX with booktabs.
-
-    Args:
-        table: table to print.
-        warning: sentence that ends the caption.
-    Returns:
-        A `table` environment.
-    """
-    escaped = replace(table, frame=table.frame.map(lambda value: str(value).translate(_LATEX)))
-    frame = mark_best(escaped, r"\textbf{{{}}}".format, r"\underline{{{}}}".format)
-    signs = {"rho": r"$\rho\uparrow$", "MSE": r"MSE$\downarrow$"}
-    frame.columns = [signs.get(name, name.translate(_LATEX)) for name in frame.columns]
-    caption = f"{table.title}. {warning}".translate(_LATEX)
-    columns = "l" + "r" * (len(frame.columns) - 1)
-    text = frame.to_latex(index=False, escape=False, caption=caption, column_format=columns)
-    notes = " ".join(_list_notes(table)).translate(_LATEX)
-    return text.replace("\\end{tabular}\n", f"\\end{{tabular}}\n\\par\\footnotesize {notes}\n") if notes else text

@@ -13,24 +13,26 @@ import pandas as pd
 from m3ray.reports.tables.corrections import CORRECTED, correct_rows
 from m3ray.reports.tables.study import (
     OTHER_DIFFERENCES,
-    Table,
     column_text,
     describe_rows,
     difference_text,
     metric_columns,
     other_differences,
     probability_text,
-    rank_best,
     rankable_errors,
 )
+from m3ray.reports.tables.table import Table, rank_best
 from m3ray.schema import SIMILARITY
 from m3ray.similarity import MEASURES
 from m3ray.study.differences import PREFIXES, name_estimate, read_difference
 from m3ray.study.table_list import MeasureNotes
-from m3ray.study.variants import M3_NAME, name_alone, name_with_measure
+from m3ray.study.variants import find_plain_name, name_alone, name_with_measure
 
-TITLE = "Similarity measures alone (15 epochs), and their contribution to M3"
-_NOTE = "rho, MSE and the best epoch are those of the measure alone; a contribution is M3 with the measure less M3."
+_TITLE = "Similarity measures alone (15 epochs), and their contribution to {plain}"
+_NOTE = (
+    "rho, MSE and the best epoch are those of the measure alone; a contribution is {plain} with the measure less "
+    "{plain}."
+)
 
 
 def build_measures_table(trials: pd.DataFrame, measures: MeasureNotes) -> Table:
@@ -44,16 +46,34 @@ def build_measures_table(trials: pd.DataFrame, measures: MeasureNotes) -> Table:
     """
     by_name = {row["variant"]: row for row in trials.to_dict("records")}
     rows = [row for name in MEASURES if (row := _find_row(name, by_name, measures)) is not None]
+    plain = find_plain_name(by_name)
+    title = _TITLE.format(plain=plain)
     if not rows:
-        return Table(4, TITLE, pd.DataFrame(), pd.DataFrame(), {}, {})
+        return Table(4, title, pd.DataFrame(), pd.DataFrame(), {}, {})
     corrected = correct_rows([row.contribution for row in rows])
     frame = pd.DataFrame(_build_columns(rows, corrected))
     values = pd.DataFrame([_list_numbers(row) for row in rows]).assign(**{CORRECTED: corrected})
     best, second = rank_best(
-        {"rho": -values["spearman"], "MSE": rankable_errors(values), "Contribution": -values["delta_spearman"]}
+        {"rho": -values["spearman"], "MSE": rankable_errors(values), "Contribution": -values["delta_spearman"]}, frame
     )
-    notes = (_NOTE, *describe_rows([row.contribution for row in rows]))
-    return Table(4, TITLE, frame, values, best, second, notes)
+    notes = (
+        _NOTE.format(plain=plain),
+        *_explain_own(rows, measures, plain),
+        *describe_rows([row.contribution for row in rows]),
+    )
+    return Table(4, title, frame, values, best, second, notes)
+
+
+def _explain_own(rows: Sequence[_MeasureRow], measures: MeasureNotes, plain: str) -> list[str]:
+    """Say why the full model's own measure has another corrected probability than the same difference in Table 3."""
+    own = next((row for row in rows if row.name == measures.own), None)
+    if own is None or read_difference(own.contribution).estimate is None:
+        return []
+    return [
+        f"The contribution of {own.name} is Table 3's difference of {plain} to {measures.full}, turned round; its "
+        "corrected p is another one there, and its star may be, as Holm's method corrects for its own table's "
+        "differences."
+    ]
 
 
 @dataclass(frozen=True)
@@ -72,7 +92,9 @@ def _find_row(name: str, trials: Mapping[str, Mapping[Any, Any]], measures: Meas
     if alone is None and reason is None:
         return None
     alone = {"status": f"skipped: {reason}"} if alone is None else alone
-    gain = _turn_round(trials.get(M3_NAME), trials.get(measures.full)) if own else trials.get(name_with_measure(name))
+    plain = find_plain_name(trials)
+    added = trials.get(name_with_measure(name, plain))
+    gain = _turn_round(trials.get(plain), trials.get(measures.full)) if own else added
     return _MeasureRow(name, alone, gain or {"status": "done"})
 
 
@@ -92,19 +114,25 @@ def _build_columns(rows: Sequence[_MeasureRow], corrected: np.ndarray) -> dict[s
 
 
 _OTHERS = {prefix: head.replace("Difference", "Contribution") for prefix, head in OTHER_DIFFERENCES.items()}
-_ALONE = ("features", "spearman", "spearman_std", "ensemble_spearman", "mse", "test_spearman", "test_mse")
+_ENTRY = ("metric", "applied_on", "type", "ref")
+_SPLITS = ("splits", "splits_spearman", "splits_spearman_std", "splits_delta", "splits_delta_std")
+_ALONE = (
+    *("features", "spearman", "spearman_std", "ensemble_spearman", "best_spearman", "best_epoch", "mse", "mse_std"),
+    *("test_spearman", "test_mse", *_SPLITS),
+)
 
 
 def _list_numbers(row: _MeasureRow) -> dict[str, Any]:
-    """A measure's numbers, for the CSV."""
+    """A measure's names and numbers, for the CSV."""
+    names = {"measure": row.name, **dict(zip(_ENTRY, MEASURES[row.name].table_entry, strict=True))}
     numbers = {name: row.alone.get(name, math.nan) for name in _ALONE}
     for prefix in PREFIXES.values():
-        ends = ("low", "high", "p", "df")
+        ends = ("low", "high", "p", "df", "runs", "clips")
         numbers |= {
             name: row.contribution.get(name, math.nan)
             for name in (name_estimate(prefix), *(f"{prefix}_{end}" for end in ends))
         }
-    return {"measure": row.name, **numbers}
+    return {**names, "status": row.alone["status"], **numbers}
 
 
 def _rho_text(alone: Mapping[Any, Any]) -> str:

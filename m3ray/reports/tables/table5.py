@@ -15,7 +15,7 @@ from m3ray.config.presets import (
     videomem_training,
 )
 from m3ray.features.matrix import SCALED
-from m3ray.reports.tables.study import Table
+from m3ray.reports.tables.table import Table
 
 TITLE = (
     "Parameters of the training: this study's full model beside the paper's two data sets, and the authors' published "

@@ -9,7 +9,6 @@ import pandas as pd
 
 from m3ray.reports.tables.corrections import CORRECTED, correct_table, has_star
 from m3ray.reports.tables.study import (
-    Table,
     column_text,
     describe_rows,
     difference_text,
@@ -17,9 +16,9 @@ from m3ray.reports.tables.study import (
     metric_columns,
     other_differences,
     probability_text,
-    rank_best,
     rankable_errors,
 )
+from m3ray.reports.tables.table import Table, rank_best
 from m3ray.study.differences import order_rows, read_difference
 from m3ray.study.variants import ENSEMBLE, REGRESSORS_TABLE, name_regressor
 
@@ -30,7 +29,8 @@ _NOTE = (
     "nothing) are deterministic: one model each, the same for every seed, so they have no sd. Their difference to "
     "{full} is paired with each of its runs and counts how those vary. The row ensemble weighs the MLP and the "
     "regressors by what each predicts of train clips that it did not see, run by run, and corrects the scale; it is "
-    "not the column of that name, the mean of a row's runs. Mean error: prediction less truth. Seconds: of training, "
+    "not the mean of a row's runs. The MLP's MSE and mean error are those of its runs as trained; a bundle of it is "
+    "put on the scores' scale first (every --fit but paper). Mean error: prediction less truth. Seconds: of training, "
     "on the cores or the device that the row was given; the ensemble's are those of all its parts and of the MLPs that "
     "its weights were fitted on."
 )
@@ -61,11 +61,12 @@ def build_regressors_table(trials: pd.DataFrame, names: Sequence[str]) -> Table:
     columns["Difference to full"] = [_difference_text(row, corrected[row["variant"]]) for row in records]
     columns["Corrected p"] = [probability_text(corrected[row["variant"]]) for row in records]
     columns |= _mark_constant(other_differences(records), records)
-    best, second = rank_best({"rho": -rows["spearman"], "MSE": rankable_errors(rows)})
+    frame = pd.DataFrame(columns)
+    best, second = rank_best({"rho": -rows["spearman"], "MSE": rankable_errors(rows)}, frame)
     missing = [] if name_regressor(ENSEMBLE) in names else [_NO_ENSEMBLE]
     notes = (describe_best(trials, names), _NOTE.format(full=names[0]), *missing, *describe_rows(records))
     values = rows.assign(**{CORRECTED: rows["variant"].map(corrected)})
-    return Table(REGRESSORS_TABLE, TITLE, pd.DataFrame(columns), values, best, second, notes)
+    return Table(REGRESSORS_TABLE, TITLE, frame, values, best, second, notes)
 
 
 def _difference_text(row: Mapping[Any, Any], corrected: float) -> str:

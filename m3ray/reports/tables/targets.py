@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from m3ray.features.target_columns import TARGETS_TABLE
-from m3ray.reports.tables.study import Table
+from m3ray.reports.tables.table import Table
 from m3ray.study.statistics import LEAST_CLIPS
 
 TITLE = "Targets by models: rank correlation on val with each measure of what viewers did"

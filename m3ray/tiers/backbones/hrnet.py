@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from m3ray.errors import ShapeError
+from m3ray.tiers.backbones.bottleneck import Bottleneck
 from m3ray.tiers.constants import constant
 
 WIDTH = 48
@@ -28,40 +29,6 @@ def _conv_norm(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn
 
 def _widths(branches: int) -> list[int]:
     return [WIDTH * 2**index for index in range(branches)]
-
-
-class Bottleneck(nn.Module):
-    """The stem's residual block: 1x1 to 64, 3x3, 1x1 to 256.
-
-    Args:
-        inputs: channels of its input, 64 or 256.
-    """
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = _conv_norm(inputs, 64, 1)
-        self.conv2, self.bn2 = _conv_norm(64, 64, 3)
-        self.conv3, self.bn3 = _conv_norm(64, 256, 1)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = nn.Sequential(*_conv_norm(inputs, 256, 1)) if inputs != 256 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """ReLU of the block's convolutions plus its shortcut.
-
-        Args:
-            x: (B, inputs, H, W).
-        Returns:
-            (B, 256, H, W).
-        """
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)).add_(shortcut))
-
-    def residual_layers(self) -> tuple[nn.Sequential, nn.Module | None]:
-        """Layers before the addition, in order; the layer of the shortcut, None for the block's own input."""
-        layers = (self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu, self.conv3, self.bn3)
-        return nn.Sequential(*layers), self.downsample
 
 
 class BasicBlock(nn.Module):
@@ -169,7 +136,7 @@ class HRNetV2(nn.Module):
         self.conv1, self.bn1 = _conv_norm(3, 64, 3, stride=2)
         self.conv2, self.bn2 = _conv_norm(64, 64, 3, stride=2)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(Bottleneck(64), *(Bottleneck(256) for _ in range(BLOCKS - 1)))
+        self.layer1 = nn.Sequential(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(BLOCKS - 1)))
         self.transition1 = nn.ModuleList(
             [
                 nn.Sequential(*_conv_norm(256, WIDTH, 3), nn.ReLU(inplace=True)),

@@ -9,6 +9,8 @@ import os
 import re
 import urllib.error
 import urllib.request
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from m3ray.errors import WeightsError
 from m3ray.storage.filesystems import open_filesystem
+from m3ray.storage.node_cache import node_cache
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "encoder.", "backbone.")
@@ -27,9 +30,13 @@ _PREFIXES = ("module.", "encoder.", "backbone.")
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 _MAX_LISTED = 4
 _CHUNK = 1 << 20
+_LARGE = 64 << 20
+_HASH = re.compile("[0-9a-f]{64}")
 
 
-def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256: str | None = None) -> str:
+def load_weights(
+    module: nn.Module, path_or_url: str | os.PathLike[str], sha256: str | None = None, *, copy: bool = True
+) -> str:
     """Load a published weight file into a network.
 
     Published files may wrap the state dict (`{"state_dict": ...}`) or prefix its keys (`module.`, `encoder.`): both are
@@ -39,17 +46,21 @@ def load_weights(module: nn.Module, path_or_url: str | os.PathLike[str], sha256:
         module: network to fill; the file must have the keys and shapes of its state dict.
         path_or_url: local path, http(s) URL or s3:// URI of a `.pth`, `.mth`, `.pt` or `.safetensors` file.
         sha256: expected SHA-256 of the file, hexadecimal; None to accept any.
+        copy: whether to copy numbers out of the file; else tensors of the module's types stay mapped from it, and the
+            file must not be written to.
     Returns:
         The file's SHA-256, hexadecimal.
     Raises:
         WeightsError: If the file is missing, damaged or another one than expected, or lacks or adds keys.
     """
     path = fetch(path_or_url, sha256)
-    state = _unwrap(_read_state(path))
+    state = _unwrap(read_file(path))
     ignored = tuple(getattr(module, "accepted_but_unused", ()))
     state = {key: value for key, value in state.items() if not key.startswith(ignored or ("\0",))}
     _check_keys(module, state, path)
-    module.load_state_dict(state, strict=False)
+    expected = module.state_dict()
+    mapped = not copy and all(value.dtype is expected[key].dtype for key, value in state.items())
+    module.load_state_dict(state, strict=False, assign=mapped)
     return sha256_of(path)
 
 
@@ -83,17 +94,38 @@ def fetch(path_or_url: str | os.PathLike[str], sha256: str | None = None) -> Pat
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, hexadecimal.
 
+    Of a large file it is kept in the cache, until the file's size or one of its times is another: hashing 500 MB takes
+    a second and more, at every start.
+
     Args:
         path: path of the file.
     """
+    state = path.stat()
+    if state.st_size < _LARGE:
+        return _hash_file(path)
+    identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}|{state.st_ino}"
+    kept = cache_folder() / "hashes" / hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()
+    with suppress(OSError, ValueError):
+        found = _HASH.fullmatch(kept.read_text(encoding="ascii"))
+        if found is not None:
+            return found[0]
+    digest = _hash_file(path)
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        part.write_text(digest, encoding="ascii")
+        part.replace(kept)
+    return digest
+
+
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:
     """The folder for downloaded weights on this node, below $M3RAY_CACHE or ~/.cache/m3ray."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "m3ray"
-    return Path(os.environ.get("M3RAY_CACHE", default)) / "weights"
+    return node_cache("weights")
 
 
 def cache_path(url: str) -> Path:
@@ -160,11 +192,21 @@ def _open_from(url: str, start: int) -> http.client.HTTPResponse:
         return urllib.request.urlopen(url, timeout=60)
 
 
-def _read_state(path: Path) -> Any:
+def read_file(path: Path) -> Any:
+    """Read a weight file without running code that it may hold.
+
+    Args:
+        path: path of a file of PyTorch's or of a `.safetensors`.
+    Returns:
+        What it holds.
+    Raises:
+        WeightsError: If it is damaged, or holds more than tensors.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, so that numbers are read once, into the network; files from before PyTorch 1.6 are no archives.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise _unreadable_file(path, error) from error
     except Exception as error:

@@ -15,11 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from m3ray.config.finetuning import FinetuneConfig
 from m3ray.model import MLP
 from m3ray.tiers import event, scene
-from m3ray.tiers.backbones import csn, hrnet
+from m3ray.tiers.backbones import bottleneck, csn, hrnet
 
 # Where blocks are recomputed, only their inputs are kept of the forward pass; each is computed once more in the
 # backward pass.
-_BLOCKS = (csn.Bottleneck, hrnet.Bottleneck, hrnet.HighResolutionModule)
+_BLOCKS = (csn.Bottleneck, bottleneck.Bottleneck, hrnet.HighResolutionModule)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 

@@ -75,7 +75,7 @@ def test_clips_are_split_by_the_group_of_the_options(root, tmp_path):
 
 def test_the_demo_has_no_column_to_group_by(root):
     options = ExtractOptions(out=root.uri, dataset="demo", tiers=("raw",), limit=2, group="film")
-    with pytest.raises(ConfigError, match=r"--group film: expected a column .* motion"):
+    with pytest.raises(ConfigError, match=r"--group film: expected a column .* drawn_motion"):
         update_catalogue(root, Request(options), TierConfigs())
 
 

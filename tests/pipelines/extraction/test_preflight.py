@@ -1,5 +1,7 @@
 """Preflight checks of the workers, with answers that are given: no cluster."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -39,6 +41,20 @@ def test_a_driver_without_rights_is_a_line(monkeypatch, tmp_path):
     assert "preflight: the driver cannot read s3://clips/a.mp4: 403 AccessDenied" in line
     assert "though the workers can: the job goes on" in line
     assert "give the driver's role s3:GetObject on arn:aws:s3:::clips/*" in line
+
+
+def test_a_node_that_answers_late_finds_what_the_driver_wrote(monkeypatch, tmp_path):
+    """The file that the first nodes looked for is gone when it is asked at its first clip."""
+    from m3ray.storage.root import Root
+
+    root, sent = Root(str(tmp_path)), []
+    root.write_bytes(b"rows", "catalogue.parquet")
+    answer_with(monkeypatch, (ReadProbe("s3://clips/a.mp4"),), {})
+    monkeypatch.setattr(preflight, "send_check", sent.append)
+    preflight.check_workers(root, pa.chunked_array([["s3://clips/a.mp4"]]))
+    monkeypatch.undo()
+    assert replace(sent[0].check, locations=()).run().is_shared
+    assert not replace(sent[0].check, locations=(), root=str(tmp_path / "elsewhere")).run().is_shared
 
 
 def test_kinds_that_refuse_are_counted(monkeypatch, tmp_path):

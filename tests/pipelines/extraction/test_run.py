@@ -7,6 +7,7 @@ from mean_tier import FOLDERS, MeanTier
 from m3ray.config.options import ExtractOptions
 from m3ray.console import LineKeeper
 from m3ray.datasets.registry import list_clips
+from m3ray.errors import StudyError
 from m3ray.pipelines.extraction import run as extraction
 from m3ray.pipelines.extraction.planning import Plan
 from m3ray.pipelines.extraction.records import WORK
@@ -26,9 +27,9 @@ def videos(tmp_path):
     return tmp_path / "v"
 
 
-def compute(root, videos, **more):
-    options = ExtractOptions(out=root.uri, dataset="folder", root=str(videos), **more)
-    request = Request(options, list_clips(root, "folder", str(videos), limit=None, seed=0))
+def compute(root, videos, dataset="folder", **more):
+    options = ExtractOptions(out=root.uri, dataset=dataset, root=str(videos), **more)
+    request = Request(options, list_clips(root, dataset, str(videos), limit=None, seed=0))
     with LineKeeper() as log:
         result = extraction.compute_features(Job(root, "extract"), request, Resources(2, 0))
     return result, [line.partition(" ")[2] for line in log.lines]
@@ -57,6 +58,27 @@ def test_without_a_computed_tier_the_catalogue_is_all(tmp_path, videos):
     assert result.sources == {}
     assert "no tier to compute" in lines[-1]
     assert not (tmp_path / "out" / "features").exists()
+
+
+def write_captions(tmp_path, *rows):
+    (tmp_path / "t.csv").write_text("uri,split,captions\n" + "".join(f"{row}\n" for row in rows))
+    return tmp_path / "t.csv"
+
+
+def test_a_dry_run_counts_captions(tmp_path, videos):
+    table = write_captions(tmp_path, "v/a.mp4,train,a dog", "v/b.mp4,train,", "v/c.mp4,val,a cat")
+    for tiers in (("captions",), ("raw", "captions")):
+        _, lines = compute(DryRoot(str(tmp_path / "out")), table, "table", tiers=tiers, dry_run=True)
+        assert "captions: 2 of 3 clips have a caption, 1 of 2 in the train split" in lines
+
+
+def test_captions_that_the_draw_left_to_val_alone_are_told_before_videos_are_read(tmp_path, videos):
+    """Which clips are train is known once splits are drawn: here clip c, without a split, follows its video c."""
+    table = write_captions(tmp_path, "v/a.mp4,train,", "v/c.mp4,val,")
+    compute(Root(str(tmp_path / "out")), table, "table", tiers=("text",))
+    table = write_captions(tmp_path, "v/a.mp4,train,", "v/c.mp4,,a cat")
+    with pytest.raises(StudyError, match="none of the 1 clips of the train split has a caption"):
+        compute(Root(str(tmp_path / "out")), table, "table", tiers=("raw", "captions"))
 
 
 def test_the_plan_is_logged_a_line_a_tier(tmp_path):

@@ -71,7 +71,7 @@ def test_missing_objects_are_the_clips_own():
 
 
 def test_a_root_on_the_driver_s_own_disk_is_told_and_no_folder_of_its_name_made(tmp_path):
-    check = WorkerCheck(str(tmp_path / "root"), "write-test-of-the-driver", ())
+    check = WorkerCheck(str(tmp_path / "root"), ("runs", "write-test-of-the-driver"), ())
     result = check.run()
     assert not result.is_shared
     assert not (tmp_path / "root").exists()

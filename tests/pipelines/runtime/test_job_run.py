@@ -109,3 +109,16 @@ def test_the_summary_has_pace_and_stage_only_while_the_job_runs(tmp_path):
     assert {"stage", "clips_done"}.isdisjoint(summaries["success"])
     written = json.loads((tmp_path / "runs" / run.name / "summary.json").read_text())
     assert (written["status"], written["job"], written["run"]) == ("success", "extract", run.name)
+
+
+def test_the_table_stands_before_the_result_line(tmp_path, capsys):
+    with LineKeeper() as lines:
+        run = JobRun(make_job(tmp_path, clips=2, rejected=1), ExtractOptions(out=str(tmp_path)), lines)
+        run.job.places, run.job.current_stage = [("features", "there")], "study"
+        run.begin()
+        run.end("failed", StudyError("too few clips"))
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "extract: summary:"
+    assert [line.split()[0] for line in shown[1:-1]] == ["clips", "in", "ended", "features", "log"]
+    assert shown[-1].startswith("extract: result: failed")
+    assert (tmp_path / "runs" / run.name / "log.txt").read_text().count("summary:") == 1

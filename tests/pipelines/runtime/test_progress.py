@@ -83,3 +83,33 @@ def test_a_still_job_says_what_it_waits_for(monkeypatch):
 
         time.sleep(0.3)
     assert any("nothing finished for" in line and "waiting for a GPU" in line for line in keeper.lines)
+
+
+def test_a_terminal_s_line_says_how_far_it_is_and_that_it_stands_still(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("m3ray.pipelines.runtime.progress.RecentRate", lambda: RecentRate(lambda: now[0]))
+    progress = Progress("extract", 1000, "CPUs")
+    assert progress.describe() == "extract: 0/1000, 0 rejected, 0 s so far"
+    now[0] += 50
+    progress.add(99, 1, {})
+    assert progress.describe() == "extract: 100/1000, 1 rejected, 2.00 clips/s, 8 min left, 50 s so far"
+    now[0] += 120
+    assert progress.describe().startswith("extract: 100/1000, 1 rejected, nothing for 2 min, ")
+
+
+def test_a_line_of_progress_is_marked_as_one_and_the_last_stays(monkeypatch):
+    monkeypatch.setattr(progresses, "_LINE_SECONDS", 0.0)
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    log = logging.getLogger("m3ray.pipelines.runtime.progress")
+    log.addHandler(handler)
+    try:
+        with Progress("extract", 2, "CPUs") as progress:
+            progress.add(1, 0, {})
+            progress.add(1, 0, {})
+    finally:
+        log.removeHandler(handler)
+    lines = [(record.getMessage(), hasattr(record, "is_progress")) for record in records]
+    assert [marked for line, marked in lines if " done, " in line] == [True, True, False]

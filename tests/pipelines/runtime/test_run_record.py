@@ -143,7 +143,7 @@ def test_whoever_reads_a_root_takes_a_run_that_did_not_end(killed):
     check_root(root)
     runs = _read_runs(root)
     assert len(runs) == 1, "the locks are no run"
-    assert f"1 runs, {done} clips computed" in _describe_software(root, runs)["Over all runs"]
+    assert f"1 run, {done} clips computed" in _describe_software(root, runs)["Over all runs"]
     assert _summarise_costs([summary for _, summary in runs], {}, 0.4) is None
     empty = pa.Table.from_pylist([], schema=COLUMNS)
     root.write_table(empty, CATALOGUE_FILE)

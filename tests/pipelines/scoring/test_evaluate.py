@@ -11,6 +11,10 @@ import pyarrow as pa
 import pytest
 import torch
 from digest_tier import TIERS, compute, fill, folder, holds, write, write_listed
+from made_bundles import make_pretrained
+from made_roots import made_root
+from made_scorers import write_scorer
+from scipy.stats import spearmanr
 
 from m3ray.config import TierConfigs, TrainConfig
 from m3ray.config.options import EvaluateOptions
@@ -24,6 +28,7 @@ from m3ray.pipelines.scoring import evaluate
 from m3ray.schema import REJECTS, STORAGE_FAILED, Clip, catalogue_table
 from m3ray.scoring.build import make_bundle
 from m3ray.scoring.bundle_metadata import BundleMetadata
+from m3ray.storage.catalogue_file import read_catalogue
 from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
 from m3ray.study.store import write_trial
@@ -55,7 +60,7 @@ def evaluated(tmp_path, monkeypatch):
             write(ready)
         tidy(ready)
 
-    bundle = SimpleNamespace(name="bundle", metadata=BundleMetadata(untrained=False))
+    bundle = SimpleNamespace(name="bundle", metadata=BundleMetadata(untrained=False), files={}, tiers=())
     monkeypatch.setattr(evaluate, "make_bundle_tiers", lambda _: (TierConfigs(), TIERS))
     monkeypatch.setattr(missing_features, "check_workers", lambda *_: None)
     monkeypatch.setattr(missing_features, "check_versions", lambda *_args, **_: None)
@@ -76,6 +81,19 @@ def reject(root, catalogue, row, error, stage="read"):
     found = {name: catalogue[name][row].as_py() for name in ("clip_id", "uri")}
     rows = [{**found, "stage": stage, "error": error, "message": "words"}]
     root.write_shard(pa.Table.from_pylist(rows, schema=REJECTS), ("rejects",), {})
+
+
+@pytest.mark.parametrize(
+    ("uri", "origin"),
+    [
+        ("{root}/models/m3s", "results"),
+        ("https://host/m3s.zip#sha256=" + 64 * "0", "https://host/m3s.zip"),
+        ("s3://bucket/m3s.zip", "s3://bucket/m3s.zip"),
+    ],
+)
+def test_a_bundle_is_of_the_root_that_it_lies_in_or_of_its_own_address(tmp_path, uri, origin):
+    root = Root(str(tmp_path / "results"))
+    assert evaluate._name_origin(uri.format(root=root.uri), [root], ["results"]) == origin
 
 
 def test_what_the_root_has_is_taken_and_nothing_computed(scored_root, evaluated):
@@ -290,3 +308,26 @@ def test_two_bundles_of_one_root_and_two_of_one_name_have_a_row_each(learned, tm
         "second",
         f"{first}: copy",
     ]
+
+
+def test_a_pretrained_scorer_has_a_row_beside_trained_bundles(tmp_path, monkeypatch):
+    """It is of no root here, and nobody knows whether it has seen the clips."""
+    root = made_root(tmp_path / "root", rows=80)
+    outputs = write_scorer(root)
+    monkeypatch.setattr(evaluate, "open_bundle", lambda name, **_: make_pretrained(name))
+    monkeypatch.setattr(evaluate, "_collect_features", lambda _workspace, _bundle, root, *_: root)
+    (row,) = evaluate_on(tmp_path / "out", ["resmem"], root)
+    clips = read_catalogue(root).to_pandas().query("split == 'val'")
+    expected = spearmanr(clips["score"], clips["clip_id"].map(outputs)).statistic
+    assert row.spearman == pytest.approx(expected, abs=1e-6)
+    assert (row.bundle, row.trained_on, row.own, row.pretrained) == (
+        "resmem",
+        "images of LaMem and MemCat",
+        False,
+        True,
+    )
+    text = (tmp_path / "out" / "evaluation" / "evaluation.md").read_text()
+    assert "| images of LaMem and MemCat | " in text
+    assert (
+        "Whether clips of root are among images of LaMem and MemCat, which resmem was trained on, is unknown." in text
+    )

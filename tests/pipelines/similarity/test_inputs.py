@@ -6,7 +6,7 @@ from digest_tier import compute, fill, write_scored
 
 from m3ray.config import SimilarityConfig
 from m3ray.features.load import load_data
-from m3ray.pipelines.similarity.inputs import CODE_VERSION, SimilarityClips, code_version
+from m3ray.pipelines.similarity.inputs import CODE_VERSION, SimilarityClips, code_version, select_source_tiers
 from m3ray.schema import vector_schema
 from m3ray.similarity import MEASURES
 from m3ray.storage.catalogue_file import read_catalogue
@@ -63,3 +63,14 @@ def test_measures_whose_numbers_have_changed_are_fitted_anew():
     assert {name for name in MEASURES if code_version(name) != CODE_VERSION} == {
         "fractional_prototypes", "euclidean_prototypes", "kde", "kde_labels", "kde_kmeans",
     }  # fmt: skip
+
+
+def test_a_pretrained_scorer_s_vectors_are_compared_where_they_are_meant_alone(root):
+    def add(*tiers):
+        update_tier_index(root, {tier: TierEntry(f"{tier}-1", identity={}) for tier in tiers})
+
+    add("raw", "resmem", "captions")
+    assert select_source_tiers(root, SimilarityConfig()) == []
+    assert select_source_tiers(root, SimilarityConfig(sources=("resmem",))) == ["resmem"]
+    add("torchvision:resnet18")
+    assert select_source_tiers(root, SimilarityConfig()) == ["torchvision:resnet18"]

@@ -180,7 +180,9 @@ def test_the_gain_is_over_what_there_was_without_the_search(tmp_path, capsys):
     assert best["default"]["training"]["learning_rate"] == 1e-2
     assert not best["default"]["is_preset"]
     assert "search: gain over the preset: Spearman better by +" in said
-    assert "no gain over what jobs/train.py takes without a search: the best setting is not shown to be better" in said
+    assert (
+        "no gain over what jobs/train.py takes by the same options: the best setting is not shown to be better" in said
+    )
     assert "; jobs/train.py without --config may do as well" in said
     assert best["verdict"] in said
 
@@ -190,7 +192,7 @@ def test_a_gain_over_what_there_was_is_no_warning(tmp_path, capsys):
     assert best["fresh_seeds"]["gain_over_default"]["low"] > 0, "or else this shows nothing"
     assert best["default_holds"] is best["preset_holds"] is False
     assert best["default"]["is_preset"]
-    assert "search: gain over what jobs/train.py takes without a search: recalibrated MSE better by +" in said
+    assert "search: gain over what jobs/train.py takes by the same options: recalibrated MSE better by +" in said
     assert "may do as well" not in said
     assert "the preset" not in said, "it is the default, and said once"
 

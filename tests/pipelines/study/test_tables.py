@@ -2,16 +2,19 @@
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from made_roots import made_root
 
 from m3ray.config import SimilarityConfig, TierConfigs, as_json
+from m3ray.console import LineKeeper
 from m3ray.errors import ConfigError, StudyError
 from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.pipelines.study import tables
 from m3ray.pipelines.study.tables import fit_similarity, has_scores, make_seeds, read_similarity_config
 from m3ray.storage.tier_index import TierEntry, update_tier_index
+from m3ray.study.variants import Variant
 
 CLUSTER = Resources(1, 0)
 DONE = SimpleNamespace(catalogue="clips", configs=TierConfigs())
@@ -59,3 +62,16 @@ def test_the_measure_s_settings_are_those_of_its_tier(tmp_path):
     config = SimilarityConfig(measure="kde", sources=("scene",), seed=9)
     update_tier_index(root, {"similarity": TierEntry("similarity-1", identity={"config": as_json(config)})})
     assert read_similarity_config(root) == config
+
+
+def test_the_screen_has_the_rows_that_are_compared_first_and_the_log_has_all(capsys):
+    names = ["M3-S", "raw alone", "raw without hog"]
+    columns = ["features", "parameters", "runs", "spearman", "mse", "delta_spearman"]
+    trials = pd.DataFrame({"variant": names} | {column: [1.0, 2.0, float("nan")] for column in columns})
+    with LineKeeper() as keeper:
+        tables._show_trials(trials, [Variant("M3-S", ("raw",)), Variant("raw alone", ("raw",)), Variant("none", ())])
+    shown = capsys.readouterr().out
+    assert shown.startswith("study: 2 of 3 rows; ")
+    assert "raw alone" in shown
+    assert "raw without hog" not in shown
+    assert sum("raw without hog" in line for line in keeper.lines) == 1

@@ -1,4 +1,4 @@
-"""Tables 1 to 3 in Markdown and LaTeX."""
+"""Tables 1 to 3 of the study."""
 
 from dataclasses import replace
 
@@ -8,45 +8,40 @@ import pytest
 from made_reports import make_trials
 
 from m3ray.reports.tables import study as tables
+from m3ray.reports.tables.latex import to_latex
+from m3ray.reports.tables.markdown import to_markdown
 
 
 def test_tables_mark_best_second_and_intervals():
     table = tables.build_study_table(3, make_trials(), ["M3-S", "M3", "M3 without raw", "missing"])
-    text = tables.to_markdown(table)
+    text = to_markdown(table)
     assert "**0.6300**" in text
     assert "<u>0.6100</u>" in text
     assert "**0.00660**" in text
     assert "-0.0300 [-0.0500, -0.0100] *" in text
     assert "-0.0200 [-0.0500, +0.0100] |" in text, "an interval that holds 0 has no mark"
-    latex = tables.to_latex(table, "Untrained & so on. ")
-    assert r"\textbf{0.6300}" in latex
-    assert r"\underline{0.6100}" in latex
+    latex = to_latex(table, "Untrained & so on. ")
+    assert r"\bfseries 0.6300" in latex
+    assert r"0.6100{\secondbest{0.6100}}" in latex
     assert r"Untrained \& so on" in latex
-    assert latex.count(r"\\") == 4
     assert "nan" not in text.lower() + latex.lower()
 
 
 def test_table_2_says_that_the_unfrozen_model_was_not_run():
     table = tables.build_study_table(2, make_trials(), ["M3-S", "M3"])
     assert table.frame["Model"].tolist() == ["M3-S", "M3", "M3-S, unfrozen: not run"]
-    assert "M3-S, unfrozen: not run" in tables.to_latex(table)
+    assert "M3-S, unfrozen: not run" in to_latex(table)
 
 
-def test_latex_is_a_table_of_booktabs():
-    frame = pd.DataFrame({"Model": ["a", "b"], "rho": ["0.1", "0.2"]})
-    table = tables.Table(3, "A title", frame, None, {"rho": 1}, {}, ("A note.",))
-    assert tables.to_latex(table, "Note. ") == (
-        "\\begin{table}\n\\caption{A title. Note. }\n\\begin{tabular}{lr}\n\\toprule\n"
-        "Model & $\\rho\\uparrow$ \\\\\n\\midrule\na & 0.1 \\\\\nb & \\textbf{0.2} \\\\\n"
-        f"\\bottomrule\n\\end{{tabular}}\n\\par\\footnotesize {tables.NOTE.replace('%', chr(92) + '%')} A note.\n"
-        "\\end{table}\n"
-    )
+def test_a_model_that_predicts_a_constant_has_no_error_to_rank():
+    rows = pd.DataFrame({"mse": [0.1, 0.2], "spearman": [np.nan, 0.5]})
+    assert tables.rankable_errors(rows).isna().tolist() == [True, False]
 
 
-def test_equal_values_have_one_best_and_missing_ones_none():
-    best, second = tables.rank_best({"rho": pd.Series([2.0, 1.0, 1.0]), "MSE": pd.Series([np.nan, np.nan, np.nan])})
-    assert (best, second) == ({"rho": 1}, {"rho": 2})
-    assert tables.rank_best({"MSE": pd.Series([np.nan, 3.0])}) == ({"MSE": 1}, {})
+def test_tiers_are_ticks_of_table_3_alone():
+    names = ["M3-S", "M3"]
+    assert tables.build_study_table(3, make_trials(), names).ticks == ("Raw", "Scene")
+    assert tables.build_study_table(1, make_trials(), names).ticks == ()
 
 
 def test_an_interval_has_as_many_digits_as_its_metric_needs():
@@ -61,11 +56,6 @@ def test_errors_of_a_small_unit_are_not_all_zero():
     frame = tables.build_study_table(3, trials, list(trials["variant"])).frame
     assert frame["MSE"].tolist() == ["5.1e-08", "4.3e-07", "2e-07"]
     assert frame["Difference in MSE"].tolist()[1] == "+3.8e-07 [+1e-07, +5e-07]"
-
-
-def test_a_model_that_predicts_a_constant_is_best_at_nothing():
-    rows = pd.DataFrame({"mse": [0.1, 0.2], "spearman": [np.nan, 0.5]})
-    assert tables.rank_best({"MSE": tables.rankable_errors(rows)}) == ({"MSE": 1}, {})
 
 
 def test_rows_of_several_full_models_name_theirs():
@@ -151,12 +141,12 @@ def test_further_splits_have_a_column():
 def test_below_a_table_stands_how_to_read_it_and_what_it_could_find():
     table = tables.build_study_table(3, make_trials(), ["M3-S", "M3", "M3 without raw"])
     table = replace(table, notes=(*table.notes, "Settings were selected for M3-S & shared."))
-    for text in (tables.to_markdown(table), tables.to_latex(table)):
+    for text in (to_markdown(table), to_latex(table)):
         below = text.split("M3 without raw")[-1]
         for words in ("is another number", "Holm's correction", "With 4 runs and 1,500 val clips", "For one of 0.005"):
             assert words in below
-    assert r"M3-S \& shared" in tables.to_latex(table)
-    assert tables.to_latex(table).index(r"\end{tabular}") < tables.to_latex(table).index("Holm")
+    assert r"M3-S \& shared" in to_latex(table)
+    assert to_latex(table).index(r"\end{tabular}") < to_latex(table).index("Holm")
 
 
 def test_a_table_whose_val_split_is_tiny_has_no_star_and_says_why():
@@ -167,3 +157,10 @@ def test_a_table_whose_val_split_is_tiny_has_no_star_and_says_why():
     assert table.notes == ("No star: 2 clips: no interval under 20.",)
     assert not table.frame["Difference to full"].str.endswith("*").any()
     assert not table.frame["Difference to full"].str.contains("[", regex=False).any()
+
+
+def test_a_table_of_captions_alone_speaks_of_no_m3():
+    trials = make_trials().replace({"M3-S": "captions + similarity", "M3": "captions"})
+    table = tables.build_study_table(3, trials, ["captions + similarity", "captions"])
+    assert table.title == "Ablation of captions + similarity (leave one tier out)"
+    assert "M3" not in table.title + table.frame.to_string()

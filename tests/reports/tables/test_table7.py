@@ -6,7 +6,8 @@ import pytest
 from made_reports import add_parts
 
 from m3ray.reports.tables.corrections import correct_table
-from m3ray.reports.tables.study import to_latex, to_markdown
+from m3ray.reports.tables.latex import to_latex
+from m3ray.reports.tables.markdown import to_markdown
 from m3ray.reports.tables.table7 import build_regressors_table, describe_best
 from m3ray.study.variants import name_regressor
 
@@ -56,7 +57,7 @@ def test_each_row_has_its_numbers_and_the_best_is_marked():
         "1",
     ]
     assert "Best epoch" not in shown, "most rows have none"
-    assert (table.best["rho"], table.best["MSE"]) == (3, 3)
+    assert (table.best["rho"], table.best["MSE"]) == ((3,), (3,))
     assert table.number == 7
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from m3ray.reports.tables.study import to_latex, to_markdown
+from m3ray.reports.tables.latex import to_latex
+from m3ray.reports.tables.markdown import to_markdown
 from m3ray.reports.tables.targets import build_targets_table, describe_target, name_in_words
 
 

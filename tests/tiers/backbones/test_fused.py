@@ -8,9 +8,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from m3ray.tiers.backbones import fill_untrained_, prepare_network
+from m3ray.tiers.backbones.bottleneck import Bottleneck
 from m3ray.tiers.backbones.csn import CSN
 from m3ray.tiers.backbones.fused import FusedBlock, fuse_convolutions_
-from m3ray.tiers.backbones.hrnet import BasicBlock, Bottleneck, HighResolutionModule
+from m3ray.tiers.backbones.hrnet import BasicBlock, HighResolutionModule
 from m3ray.tiers.backbones.onednn import OneDnnConvolution, can_fuse
 
 CPU = torch.device("cpu")
@@ -55,7 +56,8 @@ def test_a_csn_s_features_are_the_plain_one_s_for_every_shape(mode, precision):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    ("build", "channels"), [(lambda: Bottleneck(64), 64), (lambda: Bottleneck(256), 256), (lambda: BasicBlock(48), 48)]
+    ("build", "channels"),
+    [(lambda: Bottleneck(64, 64), 64), (lambda: Bottleneck(256, 64), 256), (lambda: BasicBlock(48), 48)],
 )
 @torch.inference_mode()
 def test_hrnet_s_blocks_are_the_plain_ones(build, channels, precision):

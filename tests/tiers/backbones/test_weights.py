@@ -41,6 +41,19 @@ def test_published_files_load_in_every_wrapping(tmp_path, wrap, published_state)
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
+def test_weights_that_are_not_copied_are_the_file_s_unless_their_type_is_another(tmp_path):
+    state = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
+    for kind in (torch.float32, torch.float16):
+        path = tmp_path / f"{kind}.pt"
+        torch.save({key: value.to(kind) for key, value in state.items()}, path)
+        layer = torch.nn.Linear(3, 2)
+        before = layer.weight.data_ptr()
+        load_weights(layer, path, copy=False)
+        assert (layer.weight.data_ptr() == before) is (kind is torch.float16)
+        assert layer.weight.dtype is torch.float32
+        assert all(torch.equal(value, state[key]) for key, value in layer.state_dict().items())
+
+
 def test_another_network_is_refused_with_the_first_keys(tmp_path):
     torch.save(ip_csn_152().state_dict(), tmp_path / "ip.pth")
     with pytest.raises(WeightsError, match=r"missing: layer1\.0\.conv2\.0\.weight.*unexpected"):

@@ -1,0 +1,1 @@
+"""Model cards: what a bundle knows of itself, for whoever gets it."""
