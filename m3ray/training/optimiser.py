@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -71,16 +71,11 @@ class SharedAdam:
         self._blocked = {k: BlockedAdam(model.weights[k], config) for k in large}
         model.consumers.update({k: blocked.consume for k, blocked in self._blocked.items()})
         rest = [*(w for k, w in enumerate(model.weights) if k not in large), *model.biases]
-        on_gpu = rest[0].device.type == "cuda"
-        self._adam = torch.optim.Adam(
-            rest, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True, capturable=on_gpu
-        )
-        if on_gpu:  # not in the constructor, which would download it to check it
-            self._adam.param_groups[0]["lr"] = torch.tensor(config.learning_rate, device=rest[0].device)
+        self._adam = FusedAdam(rest, config)
 
     def zero_grad(self) -> None:
         """Free all gradients: the next backward pass then writes them instead of adding to zeros."""
-        self._adam.zero_grad(set_to_none=True)
+        self._adam.zero_grad()
 
     def step(self) -> None:
         """Update the parameters that the backward pass has not updated yet."""
@@ -93,17 +88,100 @@ class SharedAdam:
             epoch: Epoch that ended, from 0.
         """
         rate = _rate(self._config, epoch + 1)
-        for group in self._adam.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)  # in place: a captured step reads it there
-            else:
-                group["lr"] = rate
+        self._adam.set_rate(rate)
         for blocked in self._blocked.values():
             blocked.rate = rate
 
     def close(self) -> None:
         """Give the model's layers their own gradients back."""
         self._model.consumers.clear()
+
+
+class FusedAdam:
+    """`torch.optim.Adam(fused=True)`, through the function that it calls itself.
+
+    The class of PyTorch imports torch.compile's machinery when one is made, which costs a worker more than importing
+    all the rest of PyTorch, and longer than it then trains a small model.
+
+    Args:
+        parameters: Parameters, all on one device.
+        config: Their settings.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], config: TrainConfig) -> None:
+        self._parameters = list(parameters)
+        self._decay = config.weight_decay
+        device = self._parameters[0].device
+        self._on_gpu = device.type == "cuda"
+        self.rate: float | Tensor = config.learning_rate
+        if self._on_gpu:
+            self.rate = torch.tensor(config.learning_rate, device=device)
+        plain = [parameter.detach() for parameter in self._parameters]
+        self._first = [torch.zeros_like(weights) for weights in plain]
+        self._second = [torch.zeros_like(weights) for weights in plain]
+        self._steps = [torch.zeros((), dtype=torch.float32, device=device) for _ in plain]
+
+    def zero_grad(self) -> None:
+        """Free all gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the next steps.
+
+        Args:
+            rate: Learning rate.
+        """
+        if isinstance(self.rate, Tensor):
+            self.rate.fill_(rate)  # in place: a captured step reads it there
+        else:
+            self.rate = rate
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update the parameters that have gradients."""
+        held = [k for k, parameter in enumerate(self._parameters) if parameter.grad is not None]
+        _fused_step(
+            [self._parameters[k] for k in held],
+            [self._parameters[k].grad for k in held],
+            [self._first[k] for k in held],
+            [self._second[k] for k in held],
+            [self._steps[k] for k in held],
+            self.rate,
+            self._decay,
+            on_gpu=self._on_gpu,
+        )
+
+
+def _fused_step(
+    weights: list[Tensor],
+    gradients: list[Any],
+    first: list[Tensor],
+    second: list[Tensor],
+    steps: list[Tensor],
+    rate: float | Tensor,
+    decay: float,
+    *,
+    on_gpu: bool = False,
+) -> None:
+    """A step of PyTorch's fused Adam in place; it counts the steps itself, and skips the step of lists without weights."""
+    adam(
+        weights,
+        gradients,
+        first,
+        second,
+        [],
+        steps,
+        fused=True,
+        capturable=on_gpu,
+        amsgrad=False,
+        beta1=_BETAS[0],
+        beta2=_BETAS[1],
+        lr=rate,
+        weight_decay=decay,
+        eps=_EPS,
+        maximize=False,
+    )
 
 
 # Updates weights in place: weights, gradient, moments, step from 1, learning rate.
@@ -203,23 +281,7 @@ def make_torch_update(decay: float) -> BlockUpdate:
     """
 
     def update(weights: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, rate: float) -> None:
-        """Update the block, and count the step itself."""
-        adam(
-            [weights],
-            [gradient],
-            [first],
-            [second],
-            [],
-            [torch.tensor(float(step - 1))],
-            fused=True,
-            amsgrad=False,
-            beta1=_BETAS[0],
-            beta2=_BETAS[1],
-            lr=rate,
-            weight_decay=decay,
-            eps=_EPS,
-            maximize=False,
-        )
+        _fused_step([weights], [gradient], [first], [second], [torch.tensor(float(step - 1))], rate, decay)
 
     return update
 

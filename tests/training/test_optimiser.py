@@ -1,5 +1,6 @@
 """Adam for stacked runs, against PyTorch's."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -128,6 +129,44 @@ def test_the_shared_adam_frees_gradients():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_the_shared_adam_is_torch_s_fused_adam_to_the_bit():
+    """Reference: torch.optim.Adam(fused=True). A rate that changes, and a parameter without a gradient, included."""
+    model, peer = StackedMLP(5, (4, 3), [0, 1]), StackedMLP(5, (4, 3), [0, 1])
+    peer.load_state_dict(model.state_dict())
+    config = TrainConfig(learning_rate=0.01, weight_decay=0.1, step_size=2, gamma=0.5)
+    shared = SharedAdam(model, config)
+    adam = torch.optim.Adam(peer.parameters(), lr=0.01, weight_decay=0.1, fused=True)
+    schedule = StepLR(adam, 2, 0.5)
+    for epoch in range(5):
+        for trained, optimise in ((model, shared), (peer, adam)):
+            optimise.zero_grad()
+            trained(torch.linspace(-1, 1, 30).reshape(6, 5)).square().sum().backward()
+            if epoch == 3:
+                trained.biases[0].grad = None
+            optimise.step()
+        shared.end_epoch(epoch)
+        schedule.step()
+    for ours, theirs in zip(model.parameters(), peer.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_training_imports_no_compiler():
+    """Importing torch._dynamo costs a worker more than the rest of PyTorch does."""
+    program = (
+        "import sys, torch\n"
+        "from m3ray.config import TrainConfig\n"
+        "from m3ray.training.stacked import train_runs\n"
+        "x = torch.rand(40, 3)\n"
+        "y = x[:, 0]\n"
+        "for decay in ((0.1, 0.1), (0.1, 0.2)):\n"  # PyTorch's Adam, and the batched one
+        "    configs = [TrainConfig(epochs=2, hidden=(4,), weight_decay=d) for d in decay]\n"
+        "    train_runs((x[:30], y[:30]), (x[30:], y[30:]), configs, [0, 1], stack=2)\n"
+        "print([name for name in ('torch._dynamo', 'torch._inductor', 'sympy') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def with_gradients(device):
     model = StackedMLP(50, (512, 64), [0, 1]).to(device)
     for parameter in model.parameters():
@@ -168,7 +207,7 @@ def test_the_shared_adam_steps_on_a_gpu(fused_adam_on_meta):
         shared = SharedAdam(model, TrainConfig())
         assert not shared._blocked, "blocks are for a processor's cache"
         counted = count_operations(shared.step)
-        rate = shared._adam.param_groups[0]["lr"]
+        rate = shared._adam.rate
         shared.end_epoch(4)
-        assert shared._adam.param_groups[0]["lr"] is rate, "a captured step reads the rate where it was"
+        assert shared._adam.rate is rate, "a captured step reads the rate where it was"
     assert counted.uploads == counted.downloads == 0
