@@ -13,7 +13,7 @@ from mean_tier import FOLDERS, METADATA, MeanTier
 
 from m3ray.pipelines.extraction.records import WORK, pack_decoded_clips, unpack_work
 from m3ray.pipelines.extraction.tier_stage import TierStage
-from m3ray.pipelines.runtime.devices import assigned_gpus
+from m3ray.pipelines.runtime.assigned_gpus import assigned_gpus
 
 # As PyTorch 2.14 words them: CUDA's own text, and below it hints.
 ILLEGAL_ACCESS = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously"

@@ -7,7 +7,7 @@ numbers count as that many repetitions of a clip.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
+import scipy
 
 # Pairs of clips compared at once: their signs take 8 MB.
 _PAIRS_AT_ONCE = 1_000_000
@@ -25,7 +25,7 @@ def spearman(prediction: np.ndarray, score: np.ndarray, weights: np.ndarray | No
     """
     if weights is not None:
         return _weighted_spearman(prediction, score, weights)
-    a, b = rankdata(prediction, axis=-1), rankdata(score, axis=-1)
+    a, b = scipy.stats.rankdata(prediction, axis=-1), scipy.stats.rankdata(score, axis=-1)
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     scale = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -111,7 +111,7 @@ def kendall(prediction: np.ndarray, score: np.ndarray, weights: np.ndarray | Non
     rows = prediction.reshape(-1, prediction.shape[-1])
     if weights is not None:
         return _weighted_kendall(rows, score, weights).reshape(prediction.shape[:-1])
-    return np.array([kendalltau(row, score).statistic for row in rows]).reshape(prediction.shape[:-1])
+    return np.array([scipy.stats.kendalltau(row, score).statistic for row in rows]).reshape(prediction.shape[:-1])
 
 
 def _weighted_kendall(rows: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:

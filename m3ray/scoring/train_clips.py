@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from safetensors.numpy import load, save
-from scipy.spatial import cKDTree
 
 from m3ray.datasets.clip_contents import is_content_column
 from m3ray.features.dataset import Scaling, StudyData
@@ -141,7 +141,7 @@ def _match_rows(known: np.ndarray, rows: np.ndarray, tolerance: int) -> np.ndarr
     """Whether each row is like a known one; where several are like the same, none is known to be that clip."""
     if not len(known):
         return np.zeros(len(rows), bool)
-    distances, places = cKDTree(known.astype(np.float64)).query(rows.astype(np.float64), p=np.inf)
+    distances, places = scipy.spatial.cKDTree(known.astype(np.float64)).query(rows.astype(np.float64), p=np.inf)
     is_like = distances <= tolerance
     counts = np.bincount(places[is_like], minlength=len(known))
     return is_like & (counts[np.minimum(places, len(known) - 1)] <= _MOST_COPIES)
@@ -154,7 +154,7 @@ def _select_distinct(rows: np.ndarray, tolerance: int) -> np.ndarray:
 
 def _nearest(known: np.ndarray, rows: np.ndarray, neighbour: int) -> np.ndarray:
     """Largest difference of each row to its nearest known one, or to the next, (N,)."""
-    tree = cKDTree(known.astype(np.float64))
+    tree = scipy.spatial.cKDTree(known.astype(np.float64))
     return tree.query(rows.astype(np.float64), k=[neighbour], p=np.inf)[0][:, 0]
 
 

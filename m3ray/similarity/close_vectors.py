@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 _BLOCK = 2048  # rows and columns of one product: 16 MiB of float32
 _HEAD = 64  # leading directions that most pairs are told apart by
@@ -135,7 +134,9 @@ class _Forest:
 
 def _lowest_members(ends: np.ndarray, nodes: int) -> np.ndarray:
     """The lowest node that each node is connected to by edges, (2, n)."""
-    labels = connected_components(coo_array((np.ones(ends.shape[1], bool), tuple(ends)), (nodes, nodes)), False)[1]
+    labels = scipy.sparse.csgraph.connected_components(
+        scipy.sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), (nodes, nodes)), False
+    )[1]
     lowest = np.full(labels.max() + 1, nodes)
     np.minimum.at(lowest, labels, np.arange(nodes))
     return lowest[labels]

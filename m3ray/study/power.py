@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from m3ray.study.statistics import ALPHA, INTERACTION_TAKEN_OFF, LEAST_CLIPS, Difference, combine_degrees_of_freedom
 
@@ -113,18 +113,18 @@ def predicted_power(effect: float, design: Design, alpha: float = ALPHA) -> floa
     if design.standard_error == 0:
         return 1.0 if effect else 0.0
     critical, error = _draw_critical_values(design, alpha), design.true_error
-    beyond = [stats.norm.sf((critical - sign * effect) / error) for sign in (1, -1)]
+    beyond = [scipy.stats.norm.sf((critical - sign * effect) / error) for sign in (1, -1)]
     return float(np.mean(beyond[0] + beyond[1]))
 
 
 def _draw_critical_values(design: Design, alpha: float) -> np.ndarray:
     """Differences that a study needs for a star: quantiles over what its few runs happen to show of their variance."""
-    shown = stats.chi2.ppf(_QUANTILES, design.runs - 1) / (design.runs - 1)
+    shown = scipy.stats.chi2.ppf(_QUANTILES, design.runs - 1) / (design.runs - 1)
     rest = design.clip_variance + design.interaction_variance
     seeds = design.whole_runs + design.interaction_variance / INTERACTION_TAKEN_OFF
     whole_runs = np.maximum(0, seeds * shown - design.interaction_variance)
     df = np.array([combine_degrees_of_freedom(part, rest, design.runs, design.clips) for part in whole_runs])
-    return stats.t.ppf(1 - alpha / 2, df) * np.sqrt(whole_runs + rest)
+    return scipy.stats.t.ppf(1 - alpha / 2, df) * np.sqrt(whole_runs + rest)
 
 
 def detectable_difference(design: Design, alpha: float = ALPHA, power: float = POWER) -> float:
@@ -140,8 +140,8 @@ def detectable_difference(design: Design, alpha: float = ALPHA, power: float = P
     error = design.standard_error
     if error == 0:
         return 0.0
-    most = error * (stats.t.ppf(1 - alpha / 2, design.degrees_of_freedom) + 10) * 10
-    return float(optimize.brentq(lambda effect: predicted_power(effect, design, alpha) - power, 0, most))
+    most = error * (scipy.stats.t.ppf(1 - alpha / 2, design.degrees_of_freedom) + 10) * 10
+    return float(scipy.optimize.brentq(lambda effect: predicted_power(effect, design, alpha) - power, 0, most))
 
 
 def needed_runs(effect: float, design: Design, alpha: float = ALPHA, power: float = POWER) -> int | None:

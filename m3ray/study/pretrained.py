@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from m3ray.errors import StudyError
 from m3ray.features.dataset import StudyData
@@ -137,6 +136,8 @@ def fit_scale(calibration: Calibration, outputs: np.ndarray, scores: np.ndarray,
     if calibration == "none":
         return Scale(_AS_IT_IS, _AS_IT_IS)
     if calibration == "isotonic":
+        from sklearn.isotonic import IsotonicRegression  # late: few jobs fit one, and all that report import this
+
         fitted = IsotonicRegression(out_of_bounds="clip").fit(outputs, scores, sample_weight=weights)
         return Scale(np.asarray(fitted.X_thresholds_, float), np.asarray(fitted.y_thresholds_, float))
     shares = np.full(len(outputs), 1 / len(outputs)) if weights is None else weights / weights.sum(dtype=float)

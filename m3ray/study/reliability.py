@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import xlog1py, xlogy
-from scipy.stats import beta, rankdata
+import scipy
 
 from m3ray.model.metrics import spearman
 
@@ -257,7 +256,7 @@ def spearman_ceiling(scores: np.ndarray, responses: np.ndarray, seed: int = 0) -
     hits, grid = np.round(scores * responses), _lay_grid(scores, responses)
     pairs, rows, numbers = np.unique(np.stack([hits, responses], 1), axis=0, return_inverse=True, return_counts=True)
     # h ln t + (n - h) ln(1 - t), of each distinct pair of counts and each true share
-    logs = xlogy(pairs[:, :1], grid) + xlog1py(pairs[:, 1:] - pairs[:, :1], -grid)
+    logs = scipy.special.xlogy(pairs[:, :1], grid) + scipy.special.xlog1py(pairs[:, 1:] - pairs[:, :1], -grid)
     likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
     prior = _start_prior(scores, responses, grid)
     for _ in range(int(np.clip(len(scores) // _CLIPS_A_STEP, _FEWEST_STEPS, _MOST_STEPS))):
@@ -267,7 +266,7 @@ def spearman_ceiling(scores: np.ndarray, responses: np.ndarray, seed: int = 0) -
     ranks = prior.cumsum() - prior / 2
     spread = np.sqrt(prior @ ranks**2 - (prior @ ranks) ** 2)
     expected = (likelihood @ (before * ranks) / whole)[rows.ravel()]
-    observed = rankdata(scores)
+    observed = scipy.stats.rankdata(scores)
     covariance = np.mean((observed - observed.mean()) * (expected - expected.mean()))
     return float(np.clip(covariance / (observed.std() * spread), 0, 1))
 
@@ -284,7 +283,7 @@ def _start_prior(scores: np.ndarray, responses: np.ndarray, grid: np.ndarray) ->
     mean, reliability = scores.mean(), max(estimate_reliability(scores, responses), 0.01)
     # Var = m (1 - m) / (a + b + 1)
     both = max(mean * (1 - mean) / (scores.var(ddof=1) * reliability) - 1, 0.1)
-    density = beta.pdf(grid, mean * both, (1 - mean) * both) + 1e-12
+    density = scipy.stats.beta.pdf(grid, mean * both, (1 - mean) * both) + 1e-12
     return density / density.sum()
 
 

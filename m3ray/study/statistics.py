@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from m3ray.errors import ConfigError, ShapeError
 from m3ray.study.influence import INFLUENCES, share_weights
@@ -313,12 +313,12 @@ def _make_interval(estimate: float, squares: MeanSquares, alpha: float, scale: f
         return Difference(estimate, **nothing, reason="nothing varies over runs or clips: no interval")
     df = combine_degrees_of_freedom(whole_runs, squares.clips, squares.runs, squares.number)
     error = float(np.sqrt(variance))
-    margin = float(stats.t.ppf(1 - alpha / 2, df)) * error
+    margin = float(scipy.stats.t.ppf(1 - alpha / 2, df)) * error
     return Difference(
         estimate,
         low=estimate - margin,
         high=estimate + margin,
-        p=float(2 * stats.t.sf(abs(estimate) / error, df)),
+        p=float(2 * scipy.stats.t.sf(abs(estimate) / error, df)),
         degrees_of_freedom=df,
         seed_variance=min(squares.seeds, variance),
         clip_variance=variance - min(squares.seeds, variance),
@@ -357,7 +357,7 @@ def _widen(found: Difference, variance: float) -> float:
     parts = (found.estimate, found.seed_variance, found.clip_variance, found.p)
     estimate, seeds, clips, p = (np.nan if part is None else part for part in parts)
     error = np.sqrt(seeds + clips + variance)
-    return max(p, float(2 * stats.t.sf(abs(estimate) / error, found.degrees_of_freedom)))
+    return max(p, float(2 * scipy.stats.t.sf(abs(estimate) / error, found.degrees_of_freedom)))
 
 
 def holm(p: Sequence[float | None] | np.ndarray) -> np.ndarray:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from m3ray.config import DecodeConfig, fingerprint
 from m3ray.errors import FeatureError
-from m3ray.tiers.transfers import Upload
 from m3ray.video.metadata import VideoMetadata
 from m3ray.video.sampling import DECODING
+
+if TYPE_CHECKING:  # decoders name what tiers take and give, and start without PyTorch
+    import torch
+
+    from m3ray.tiers.transfers import Upload
 
 SPREAD = "_spread"
 """Ending of a column that is the standard deviation over frames of the column without it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from m3ray.model.calibrated_error import are_distinct
 from m3ray.model.mixture import MLP
@@ -190,4 +190,4 @@ def _solve_standardised(gram: np.ndarray, correlation: np.ndarray, clips: float)
     noise = max(1 - float(start @ correlation), _LEAST_NOISE)
     penalty = noise / (clips * _SPREAD**2)
     root = np.linalg.cholesky(gram + penalty * np.eye(len(gram)))
-    return np.asarray(nnls(root.T, np.linalg.solve(root, correlation + penalty * start))[0])
+    return np.asarray(scipy.optimize.nnls(root.T, np.linalg.solve(root, correlation + penalty * start))[0])

@@ -164,7 +164,7 @@ def _fused_step(
     *,
     on_gpu: bool = False,
 ) -> None:
-    """A step of PyTorch's fused Adam in place; it counts the steps itself, and skips the step of lists without weights."""
+    """A step of PyTorch's fused Adam in place, which counts the steps itself."""
     adam(
         weights,
         gradients,

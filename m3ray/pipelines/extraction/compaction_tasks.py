@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayTaskError
 
-from m3ray.pipelines.runtime.devices import hide_gpus
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.storage.schemes import read_access_environment
 
 A = TypeVar("A")

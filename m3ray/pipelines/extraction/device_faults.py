@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-import torch
-
 from m3ray.errors import LostDeviceError, M3RayError
 
 FaultKind = Literal["clip", "memory", "device"]
@@ -62,6 +60,8 @@ def classify_error(error: BaseException) -> FaultKind:
     """
     if isinstance(error, LostDeviceError | DeviceFaultError):
         return "device"
+    import torch  # late: a process that computes nothing, as the ledger's and the decoders', starts without it
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "memory"
     if isinstance(error, M3RayError) or not isinstance(error, RuntimeError):

@@ -12,7 +12,7 @@ import ray
 from m3ray.errors import LostDeviceError
 from m3ray.pipelines.extraction.device_faults import DeviceFaultError
 from m3ray.pipelines.extraction.device_ledger import Status
-from m3ray.pipelines.runtime.devices import assigned_gpus, describe_place, gpu_name
+from m3ray.pipelines.runtime.assigned_gpus import assigned_gpus, describe_place, gpu_name
 
 _POLL_SECONDS = 1.0
 _EXIT_STATUS = 75  # EX_TEMPFAIL: another process may have more luck

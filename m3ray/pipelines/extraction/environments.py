@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from m3ray.storage.versions import KEY, git_commit, software_versions, unique_environments
 from m3ray.tiers import Tier
+
+if TYPE_CHECKING:
+    import torch
 
 ENVIRONMENT = "environment"  # column in which a tier actor tells the writer the environment of its rows
 _TF32_FROM = (8, 0)  # compute capability: NVIDIA's Ampere; those before have no such units
@@ -40,6 +42,8 @@ def describe_device(device: torch.device, network: Any = None) -> dict[str, str]
     Returns:
         `device` (cpu or gpu), `processor`, `precision`, and of a GPU `cuda`.
     """
+    import torch  # late: what writes rows takes their environments from here, and starts without PyTorch
+
     precision = str(torch.float32 if network is None else network.precision).removeprefix("torch.")
     if device.type != "cuda":
         return {"device": "cpu", "processor": _cpu_capability(), "precision": precision}
@@ -50,6 +54,8 @@ def describe_device(device: torch.device, network: Any = None) -> dict[str, str]
 
 
 def _cpu_capability() -> str:
+    import torch
+
     flags = torch.cpu.get_capabilities()
     return " ".join(
         [torch.backends.cpu.get_cpu_capability(), *(name for name in ("avx512_bf16", "amx_bf16") if flags.get(name))]

@@ -21,7 +21,7 @@ from m3ray.pipelines.extraction.decode_stage import DecodeStage
 from m3ray.pipelines.extraction.fit_clips import describe_changed_fit, note_fit_clips
 from m3ray.pipelines.extraction.records import make_work_table, unpack_decoded_clips
 from m3ray.pipelines.extraction.storage_pauses import report_pauses
-from m3ray.pipelines.runtime.devices import hide_gpus
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.schema import HOG_COMPONENTS
 from m3ray.storage.parquet_tables import file_damage_error
 from m3ray.storage.root import Root

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from m3ray.config import ComputeConfig
 from m3ray.errors import ConfigError
 from m3ray.pipelines.extraction.planning import Plan
-from m3ray.pipelines.runtime.cluster import Resources
 from m3ray.storage.versions import (
     Difference,
     Environment,
@@ -20,6 +20,9 @@ from m3ray.storage.versions import (
     read_environments,
     software_versions,
 )
+
+if TYPE_CHECKING:
+    from m3ray.pipelines.runtime.cluster import Resources
 
 logger = logging.getLogger(__name__)
 

@@ -29,6 +29,7 @@ import yaml
 from m3ray.config import ComputeConfig, DeviceConfig
 from m3ray.errors import ClusterError, DeviceError
 from m3ray.pipelines.runtime.address import check_address, read_address, token_path
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus_of_driver
 from m3ray.pipelines.runtime.device_meter import DeviceMeter
 from m3ray.pipelines.runtime.device_probe import (
     DeviceFacts,
@@ -38,7 +39,6 @@ from m3ray.pipelines.runtime.device_probe import (
     probe_gpus,
     reject_problems,
 )
-from m3ray.pipelines.runtime.devices import hide_gpus_of_driver
 from m3ray.pipelines.runtime.driver_output import divert_actor_warnings, filter_ray_loggers
 from m3ray.pipelines.runtime.failures import as_one_line
 from m3ray.pipelines.runtime.spot_first import ON_DEMAND, name_spot_type

@@ -23,7 +23,8 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from m3ray.errors import DeviceError
-from m3ray.pipelines.runtime.devices import find_gpu_problem, hide_gpus
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
+from m3ray.pipelines.runtime.devices import find_gpu_problem
 from m3ray.pipelines.runtime.failures import as_one_line, name_and_text
 from m3ray.pipelines.runtime.node_kinds import Node, list_usable_nodes, select_one_per_kind
 from m3ray.tiers.backbones.prepare import fastest_precision

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import ray
-import ray.data
 
-from m3ray.pipelines.runtime.devices import hide_gpus
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.storage.schemes import read_access_environment
+
+if TYPE_CHECKING:
+    from ray.data import DataContext
 
 _ENVIRONMENT, _CHECK, _READABLE = "m3ray_environment", "m3ray_check", "m3ray_readable"
 
@@ -33,7 +35,7 @@ class LateCheck(Protocol):
 
 def send_environment() -> None:
     """Give workers the access to storage that this process has, and drop what an earlier job sent."""
-    context = ray.data.DataContext.get_current()
+    context = _get_context()
     context.set_config(_ENVIRONMENT, read_access_environment())
     context.remove_config(_CHECK)
     context.remove_config(_READABLE)
@@ -45,7 +47,7 @@ def send_check(check: LateCheck) -> None:
     Args:
         check: check that each worker process runs once.
     """
-    ray.data.DataContext.get_current().set_config(_CHECK, check)
+    _get_context().set_config(_CHECK, check)
 
 
 def set_readable_clip(uri: str) -> None:
@@ -54,12 +56,12 @@ def set_readable_clip(uri: str) -> None:
     Args:
         uri: path or URI of a clip that a worker has read.
     """
-    ray.data.DataContext.get_current().set_config(_READABLE, uri)
+    _get_context().set_config(_READABLE, uri)
 
 
 def get_readable_clip() -> str:
     """The clip that was set last; empty if none was."""
-    return ray.data.DataContext.get_current().get_config(_READABLE, "")
+    return _get_context().get_config(_READABLE, "")
 
 
 def enter_worker() -> None:
@@ -69,11 +71,17 @@ def enter_worker() -> None:
         StorageError: If this node came after the job's start and may not read or write what the job needs.
     """
     hide_gpus()
-    context = ray.data.DataContext.get_current()
+    context = _get_context()
     os.environ.update(context.get_config(_ENVIRONMENT, {}))
     check = context.get_config(_CHECK)
     if check is not None and ray.is_initialized():
         _run_check(check)
+
+
+def _get_context() -> DataContext:
+    from ray.data import DataContext  # late: the ledger's process takes what it needs from here and streams nothing
+
+    return DataContext.get_current()
 
 
 @cache

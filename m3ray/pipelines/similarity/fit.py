@@ -17,8 +17,9 @@ import ray.data
 from m3ray.config import SimilarityConfig, as_json
 from m3ray.console import log_details
 from m3ray.errors import StudyError
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.devices import hide_gpus, take_assigned_device
+from m3ray.pipelines.runtime.devices import take_assigned_device
 from m3ray.pipelines.similarity.inputs import SimilarityClips, code_version
 from m3ray.schema import SIMILARITY, vector_schema
 from m3ray.similarity import MEASURES, Projection

@@ -15,8 +15,8 @@ from m3ray.config.options import FitOptions
 from m3ray.errors import ConfigError, DamagedFileError
 from m3ray.features.dataset import StudyData
 from m3ray.features.load import StudyFeatures
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.devices import hide_gpus
 from m3ray.schema import CAPTIONS, SIMILARITY
 from m3ray.storage.root import Root
 from m3ray.study.study import Study

@@ -9,8 +9,8 @@ import numpy as np
 import ray
 import torch
 
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.devices import hide_gpus
 from m3ray.pipelines.study.layout import count_node_cores
 from m3ray.scoring.calibration import fix_epochs
 from m3ray.study.regressor_results import OutOfFold

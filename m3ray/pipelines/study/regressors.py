@@ -13,8 +13,8 @@ import torch
 from m3ray.config.options import FitOptions
 from m3ray.errors import StudyError
 from m3ray.model import StackedMLP
+from m3ray.pipelines.runtime.assigned_gpus import hide_gpus
 from m3ray.pipelines.runtime.cluster import Resources
-from m3ray.pipelines.runtime.devices import hide_gpus
 from m3ray.pipelines.runtime.failures import as_m3ray_error
 from m3ray.pipelines.runtime.rate import duration
 from m3ray.pipelines.study.layout import count_node_cores

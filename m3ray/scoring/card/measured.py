@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta, t
+import scipy
 
 from m3ray.model.metrics import spearman
 from m3ray.scoring.bundle import Bundle
@@ -100,7 +100,7 @@ def _measure_mean(metric: str, where: str, values: np.ndarray) -> Measured:
     count, mean = len(values), float(values.mean())
     if count < LEAST_CLIPS:
         return Measured(metric, where, mean, clips=count)
-    margin = float(t.ppf(1 - _TAIL, count - 1) * values.std(ddof=1) / math.sqrt(count))
+    margin = float(scipy.stats.t.ppf(1 - _TAIL, count - 1) * values.std(ddof=1) / math.sqrt(count))
     return Measured(metric, where, mean, mean - margin, mean + margin, count)
 
 
@@ -124,7 +124,7 @@ def measure_coverage(bundle: Bundle) -> Measured | None:
         return None
     covered = cross_validate_intervals(*bundle.calibration.astype(np.float64))
     hits, count = int(covered.sum()), len(covered)
-    low = float(beta.ppf(_TAIL, hits, count - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - _TAIL, hits + 1, count - hits)) if hits < count else 1.0
+    low = float(scipy.stats.beta.ppf(_TAIL, hits, count - hits + 1)) if hits else 0.0
+    high = float(scipy.stats.beta.ppf(1 - _TAIL, hits + 1, count - hits)) if hits < count else 1.0
     where = bundle.metadata.calibrated_on or VAL
     return Measured(f"coverage of {COVERAGE:.0%} intervals", where, hits / count, low, high, count)

@@ -9,8 +9,6 @@ from m3ray.errors import LostDeviceError
 from m3ray.pipelines.runtime import devices
 from m3ray.pipelines.runtime.devices import (
     find_gpu_problem,
-    hide_gpus,
-    hide_gpus_of_driver,
     list_cures,
     take_assigned_device,
     take_device,
@@ -19,48 +17,11 @@ from m3ray.pipelines.runtime.devices import (
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="here CUDA works")
 
 
-@pytest.fixture
-def on_ray(monkeypatch):
-    """A process of Ray's that was given these GPUs."""
-
-    def give(*ids):
-        monkeypatch.setattr(devices.ray, "is_initialized", lambda: True)
-        monkeypatch.setattr(devices, "assigned_gpus", lambda: list(ids))
-        monkeypatch.setattr(devices, "describe_place", lambda: "node 10.0.0.7")
-
-    return give
-
-
 def test_a_task_without_a_promise_sees_no_gpu(on_ray, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     on_ray()
     assert take_device(gpu=False) == torch.device("cpu")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-
-
-def test_a_task_that_was_given_one_keeps_it(on_ray, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    on_ray("1")
-    hide_gpus()
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
-
-
-def test_without_ray_nothing_is_hidden(monkeypatch):
-    monkeypatch.setattr(devices.ray, "is_initialized", lambda: False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    hide_gpus()
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
-
-
-@pytest.mark.parametrize("before", ["0,1", None])
-def test_a_driver_sees_none_for_the_length_of_the_block(on_ray, monkeypatch, before):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before or "")
-    if before is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    on_ray()
-    with hide_gpus_of_driver():
-        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-    assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
 
 
 @NO_CUDA
@@ -130,10 +91,3 @@ def test_a_gpu_that_computes_wrong_numbers_is_a_problem(monkeypatch):
     monkeypatch.setattr(devices.torch.cuda, "init", lambda: None)
     monkeypatch.setattr(devices.torch, "ones", lambda *_, device: torch.full((8, 8), 2.0))
     assert "add up to 2048.0, not 512" in find_gpu_problem(), "8 x 8 sums of 8 products 2 x 2"
-
-
-def test_without_a_ray_no_gpu_is_assigned_and_none_is_started(monkeypatch):
-    """Ray's runtime context starts a Ray, or waits for one that is gone."""
-    monkeypatch.setattr(devices.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(devices.ray, "get_runtime_context", lambda: pytest.fail("a Ray was started"))
-    assert devices.assigned_gpus() == []
