@@ -106,8 +106,8 @@ def run_targets(
         except StudyError as error:
             logger.info(f"study: Table {TARGETS_TABLE} leaves {target} out: {error}")
             continue
-        train_missing(own, models, resources)
         studies[target] = own
+    train_missing(list(studies.values()), models, resources)
     collect_targets(studies, models)
     write_made_of(study, models)
     return True

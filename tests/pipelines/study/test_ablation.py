@@ -21,10 +21,10 @@ def trained(tmp_path, monkeypatch):
     names, reports = [], []
     monkeypatch.setattr(ablation.tune, "report", reports.append)
 
-    def run_trials(study, variants, _resources):
-        for missing in variants:
-            names.append(missing.name)
-            ablation._trial({"variant": missing.name}, study, {missing.name: missing}, gpu=False)
+    def run_trials(work, _resources):
+        for label in work:
+            names.append(label)
+            ablation._trial({"variant": label}, work, gpu=False)
 
     monkeypatch.setattr(ablation, "_run_trials", run_trials)
     return study, variant, names, reports
@@ -64,5 +64,5 @@ def test_a_trial_that_was_promised_a_gpu_computes_on_no_cpu(trained, monkeypatch
     study, variant, _, reports = trained
     monkeypatch.setattr(devices, "_try_cuda", lambda: "Found no NVIDIA driver on your system")
     with pytest.raises(LostDeviceError, match="Found no NVIDIA driver"):
-        ablation._trial({"variant": "x"}, study, {"x": replace(variant, name="x")}, gpu=True)
+        ablation._trial({"variant": "x"}, {"x": (study, variant)}, gpu=True)
     assert reports == []

@@ -28,10 +28,10 @@ def trained(monkeypatch):
     names = []
     monkeypatch.setattr(ablation.tune, "report", lambda _: None)
 
-    def run_trials(study, variants, _resources):
-        for variant in variants:
+    def run_trials(work, _resources):
+        for label, (study, variant) in work.items():
             names.append((study.data.target.name, variant.name))
-            ablation._trial({"variant": variant.name}, study, {variant.name: variant}, gpu=False)
+            ablation._trial({"variant": label}, work, gpu=False)
 
     monkeypatch.setattr(ablation, "_run_trials", run_trials)
     return names
