@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 # A laptop's Ray would take a third of its memory for objects; frames in flight need far less.
 _LOCAL_OBJECT_STORE = 1 << 30
+# Ray 2.60 waits 30 s for its own node, which no setting changes, and says this then.
+_STARTS, _SLOW_START = 3, "The current node timed out during startup"
 _LAUNCHER_CONFIG = "~/ray_bootstrap_config.yaml"
 
 _GIB = 1 << 30
@@ -277,6 +279,22 @@ def _start_ray(dashboard: bool) -> None:
         _join_cluster()
         return
     _provide_token()
+    for attempt in range(_STARTS):
+        try:
+            _start_own_ray(dashboard)
+            return
+        except Exception as error:  # a plain one is what Ray raises
+            if _SLOW_START not in str(error):
+                raise
+            ray.shutdown()
+            logger.warning(f"Ray was not up in time, as on a busy machine: try {attempt + 1} of {_STARTS}")
+    raise ClusterError(
+        f"Ray did not start on this machine in {_STARTS} tries of half a minute each: it is too busy; wait for other work "
+        "to end, or stop it, and run this again"
+    )
+
+
+def _start_own_ray(dashboard: bool) -> None:
     memory = min(_LOCAL_OBJECT_STORE, psutil.virtual_memory().total // 5)
     ray.init(
         address="local",

@@ -174,6 +174,49 @@ def test_a_cluster_that_ray_cannot_connect_to_is_named(monkeypatch):
         cluster._join_cluster()
 
 
+@pytest.fixture
+def slow_starts(monkeypatch):
+    """Ray's own words, from ray/_private/node.py, on as many starts as the test wants; and what was called."""
+    calls, left = [], []
+    slow = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
+
+    def init(**_):
+        calls.append("init")
+        if left:
+            raise left.pop()
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster, "_provide_token", lambda: None)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: calls.append("shutdown"))
+
+    def make(times, error=Exception(slow)):
+        left.extend([error] * times)
+        return calls
+
+    return make
+
+
+def test_a_ray_that_is_not_up_in_time_is_started_again(slow_starts):
+    calls = slow_starts(2)
+    cluster._start_ray(dashboard=False)
+    assert calls == ["init", "shutdown", "init", "shutdown", "init"]
+
+
+def test_a_ray_that_never_starts_is_an_error_in_words(slow_starts):
+    calls = slow_starts(3)
+    with pytest.raises(ClusterError, match="did not start on this machine in 3 tries of half a minute each: it is too"):
+        cluster._start_ray(dashboard=False)
+    assert calls.count("init") == 3
+
+
+def test_another_failure_of_ray_s_start_is_not_tried_again(slow_starts):
+    calls = slow_starts(1, OSError("no space left on device"))
+    with pytest.raises(OSError, match="no space left"):
+        cluster._start_ray(dashboard=False)
+    assert calls == ["init"]
+
+
 def test_a_dry_run_says_that_a_gpu_cannot_be_computed_on(monkeypatch):
     """As the job would: a plan in another precision would be a wrong one."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
