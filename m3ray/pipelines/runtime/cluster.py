@@ -289,8 +289,8 @@ def _start_ray(dashboard: bool) -> None:
             ray.shutdown()
             logger.warning(f"Ray was not up in time, as on a busy machine: try {attempt + 1} of {_STARTS}")
     raise ClusterError(
-        f"Ray did not start on this machine in {_STARTS} tries of half a minute each: it is too busy; wait for other work "
-        "to end, or stop it, and run this again"
+        f"Ray did not start on this machine in {_STARTS} tries of half a minute each: it is too busy; wait for other "
+        "work to end, or stop it, and run this again"
     )
 
 

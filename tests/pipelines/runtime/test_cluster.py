@@ -190,8 +190,8 @@ def slow_starts(monkeypatch):
     monkeypatch.setattr(cluster.ray, "init", init)
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: calls.append("shutdown"))
 
-    def make(times, error=Exception(slow)):
-        left.extend([error] * times)
+    def make(times, error=None):
+        left.extend([error or Exception(slow)] * times)
         return calls
 
     return make
