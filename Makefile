@@ -16,13 +16,13 @@ READY_DOCS := .venv/.ready-docs
 demo: $(READY)
 	$(BIN)/python jobs/reproduce.py
 
-# Unit tests in several processes; those that start a Ray one after the other.
+# Tests that share a session of Ray run in one process, those that start their own beside it (tests/conftest.py).
 test: lint
 	$(BIN)/python -m pytest -q -m "not slow and not integration" -n $(JOBS) --dist loadfile
-	$(BIN)/python -m pytest -q -m "integration and not slow"
+	$(BIN)/python -m pytest -q -m "integration and not slow" -n $(JOBS) --dist loadgroup
 
 slow: $(READY_TEST)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow -n $(JOBS) --dist loadgroup
 
 lint: $(READY_TEST)
 	$(BIN)/ruff check .

@@ -29,6 +29,14 @@ def pytest_ignore_collect(collection_path, config):
     return f"mark.{wanted[1]}" not in collection_path.read_text() or None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup`, one process has all tests that share a session of Ray, and any one each other file."""
+    for item in items:
+        shares = "jobs" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("one Ray" if shares else item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def _two_threads():
     torch.set_num_threads(2)

@@ -4,7 +4,6 @@ So does a cluster whose containers were started without NVIDIA's runtime. Every 
 anything is computed, in words; until the probe they computed on CPUs, booked GPU hours and ended with success.
 """
 
-import os
 import re
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_roots import made_root
 from ray.util import get_node_ip_address
 
 from m3ray.pipelines.runtime.devices import CUDA_PROBLEM
@@ -53,18 +53,8 @@ def run(job, environment, *options):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A small root with features and scores, computed on CPUs by a Ray of its own."""
-    out = str(tmp_path_factory.mktemp("root") / "r")
-    options = ["--out", out, "--limit", "12", "--fps", "2", "--tiers", "raw", "--tables", "1", "--runs", "1"]
-    options += ["--baselines", "none"]
-    own = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    done = run("reproduce", own, *options, "--epochs", "1")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    (line,) = (text for text in done.stdout.splitlines() if text.startswith("probe: "))
-    assert re.fullmatch(
-        r"probe: CPU with(out)? bfloat16 units on this machine: auto precision is \w+, .*, no GPU", line
-    )
-    return out
+    """A small root with features and scores."""
+    return made_root(tmp_path_factory.mktemp("root"), rows=60).uri
 
 
 JOBS = [
@@ -105,3 +95,5 @@ def test_asked_for_cpus_it_computes_on_cpus(cluster, tmp_path):
     done = run("extract", cluster, "--out", str(tmp_path / "out"), *options)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "no GPU: tiers run on the CPU" in done.stdout
+    (line,) = (text for text in done.stdout.splitlines() if text.startswith("probe: "))
+    assert re.match(r"probe: CPU with(out)? bfloat16 units on .*: auto precision is \w+, ", line)

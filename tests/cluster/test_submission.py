@@ -16,8 +16,9 @@ from m3ray.storage.root import Root
 TOP = Path(__file__).parents[2]
 pytestmark = pytest.mark.integration
 RAY = str(Path(sys.executable).with_name("ray"))
-# Another port than a cluster that may run on this machine already.
-PORT, DASHBOARD, METRICS = 6390, 8290, 8291
+# Other ports than those of a cluster that may run on this machine already: whose agent has the default one, and a head
+# without an agent of its own takes no jobs.
+PORT, DASHBOARD, METRICS, AGENT = 6390, 8290, 8291, 8292
 CLIPS = 8
 DEMO = (
     f"--limit {CLIPS} --tiers raw scene --fps 2 --runs 1 --epochs 2 --tables 3 --measure cosine_mean --baselines none"
@@ -37,6 +38,7 @@ def cluster(marked_environment, tmp_path_factory):
         environment.pop("RAY_ADDRESS")
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         start = f"{RAY} start --head --port={PORT} --dashboard-port={DASHBOARD} --metrics-export-port={METRICS}"
+        start += f" --dashboard-agent-listen-port={AGENT}"
         start += f" --num-cpus=2 --object-store-memory=500000000 --temp-dir={home}/r --dashboard-host=127.0.0.1"
         subprocess.run(start.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
         yield {**environment, "RAY_ADDRESS": settings["RAY_ADDRESS"]}, home
