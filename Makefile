@@ -19,10 +19,10 @@ demo: $(READY)
 # Tests that share a session of Ray run in one process, those that start their own beside it (tests/conftest.py).
 test: lint
 	$(BIN)/python -m pytest -q -m "not slow and not integration" -n $(JOBS) --dist loadfile
-	$(BIN)/python -m pytest -q -m "integration and not slow" -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -q -m "integration and not slow" -n $(JOBS) --dist loadfile
 
 slow: $(READY_TEST)
-	$(BIN)/python -m pytest -q -m slow -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -q -m slow -n $(JOBS) --dist loadfile
 
 lint: $(READY_TEST)
 	$(BIN)/ruff check .

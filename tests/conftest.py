@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,22 @@ def pytest_ignore_collect(collection_path, config):
     return f"mark.{wanted[1]}" not in collection_path.read_text() or None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup`, one process has all tests that share a session of Ray, and any one each other file."""
-    for item in items:
-        shares = "jobs" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("one Ray" if shares else item.path.stem))
+def pytest_xdist_make_scheduler(config, log):
+    """Of several processes, one has all files that share a session of Ray, and any one each other file."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    @cache
+    def shares_a_ray(file):
+        return re.search(r"def \w+\(([^)]*, )?(jobs|demo)\b", (config.rootpath / file).read_text()) is not None
+
+    class ByRay(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "one Ray" if shares_a_ray(file) else file
+
+    return ByRay(config, log)
 
 
 @pytest.fixture(autouse=True)
