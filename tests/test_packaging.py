@@ -124,7 +124,7 @@ def installed(built, tmp_path_factory):
 
 def run_installed(python, *words, folder):
     command = [python, "-m", "m3ray", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def count_gpus_left() -> int:
     """
     ray.shutdown()
     ray.init(address="auto", logging_level="ERROR")
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 450
     while ray.cluster_resources().get("GPU", 0) and time.monotonic() < deadline:
         time.sleep(1)
     return int(ray.cluster_resources().get("GPU", 0))

@@ -48,7 +48,7 @@ def cluster(marked_environment, tmp_path_factory):
 
 def run(job, environment, *options):
     command = [sys.executable, str(TOP / "jobs" / f"{job}.py"), *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, cwd=TOP, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, cwd=TOP, check=False)
 
 
 @pytest.fixture(scope="module")

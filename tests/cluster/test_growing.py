@@ -73,7 +73,7 @@ def test_the_pool_grows_with_the_nodes_that_join_and_they_go_when_idle(cluster, 
     command = [sys.executable, str(TOP / "tests" / "cluster" / "growing.py"), str(tmp_path / "out")]
     command += [str(CLIPS), str(GPU_NODES)]
     process = subprocess.run(
-        command, env=cluster, capture_output=True, text=True, timeout=240, cwd=tmp_path, check=False
+        command, env=cluster, capture_output=True, text=True, timeout=720, cwd=tmp_path, check=False
     )
     lines = [line for line in process.stdout.splitlines() if line.startswith("FACTS ")]
     assert lines, process.stdout[-3000:] + process.stderr[-3000:]

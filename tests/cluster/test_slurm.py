@@ -41,7 +41,7 @@ def slurm(tmp_path):
 def run_script(environment, folder, *words, before=()):
     command = [*before, "bash", SCRIPT, *words]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
     )
 
 

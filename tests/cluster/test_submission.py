@@ -46,7 +46,7 @@ def cluster(marked_environment, tmp_path_factory):
 
 def submit(environment, *arguments, wait=True):
     command = [RAY, "job", "submit", *([] if wait else ["--no-wait"]), "--working-dir", ".", "--", "python", *arguments]
-    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=1200, check=False)
 
 
 def objects(prefix):
@@ -128,7 +128,7 @@ def test_a_stopped_job_goes_on_where_it_was(cluster):
     begun = submit(environment, *job, wait=False)
     (name,) = re.findall(r"raysubmit_\w+", begun.stdout)[:1]
     root = Root(out)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not [n for n in root.list_names("features") if n.startswith("raw") and root.list_names("features", n)]:
         assert time.monotonic() < deadline
         time.sleep(0.5)

@@ -20,7 +20,7 @@ def cases(tmp_path_factory):
     env["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in (TOP / "benchmarks", TOP / "tests", TOP))
     command = [sys.executable, str(HERE / "workers_rights.py"), str(folder / "clips")]
     process = subprocess.run(
-        command, env={**env, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True, timeout=400, check=False
+        command, env={**env, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True, timeout=1200, check=False
     )
     lines = [
         json.loads(line.removeprefix("RESULT ")) for line in process.stdout.splitlines() if line.startswith("RESULT ")

@@ -39,7 +39,7 @@ def run(command):
     assert arguments[0] == "python"
     env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     done = subprocess.run(
-        [sys.executable, *arguments[1:]], cwd=TOP, env=env, capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, *arguments[1:]], cwd=TOP, env=env, capture_output=True, text=True, timeout=840, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

@@ -79,7 +79,7 @@ def test_a_gpu_in_name_alone_ends_a_training_at_once(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=720,
         check=False,
     )
     errors = [line for line in done.stdout.splitlines() if line.startswith("LostDeviceError: ")]
