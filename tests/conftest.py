@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,19 +30,15 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Of several processes, one has all files that share a session of Ray, and any one each other file."""
+    """Of several processes, one has all files that start a Ray, in their order, and any one each other file."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    @cache
-    def shares_a_ray(file):
-        return re.search(r"def \w+\(([^)]*, )?(jobs|demo)\b", (config.rootpath / file).read_text()) is not None
-
     class ByRay(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "one Ray" if shares_a_ray(file) else file
+            return "one Ray" if file.startswith(("tests/cluster/", "tests/integration/")) else file
 
     return ByRay(config, log)
 

@@ -18,7 +18,7 @@ BANNED = "is not used any more, after 3 failures in a row"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=start_ray) as pool:
-        yield lambda clips, **more: pool.submit(extract, str(tmp_path_factory.mktemp("gpu")), clips, **more).result(120)
+        yield lambda clips, **more: pool.submit(extract, str(tmp_path_factory.mktemp("gpu")), clips, **more).result(600)
 
 
 def test_a_gpu_that_always_fails_is_left_to_itself(run):
