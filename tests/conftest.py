@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Of several processes, one has all files that start a Ray, in their order, and any one each other file."""
+    """Of several processes, one has the files that share a session of Ray and the clusters, any one each other file."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -38,9 +39,17 @@ def pytest_xdist_make_scheduler(config, log):
     class ByRay(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "one Ray" if file.startswith(("tests/cluster/", "tests/integration/")) else file
+            return "one Ray" if needs_the_one_ray(file, config.rootpath) else file
 
     return ByRay(config, log)
+
+
+@cache
+def needs_the_one_ray(file, top):
+    """Whether a file's tests share a session of Ray, or start a cluster on fixed ports."""
+    if not file.startswith("tests/integration/"):
+        return file.startswith("tests/cluster/")
+    return re.search(r"def \w+\(([^)]*, )?(jobs|demo)\b", (top / file).read_text()) is not None
 
 
 @pytest.fixture(autouse=True)
