@@ -51,6 +51,14 @@ def test_table_6_stands_beside_all_of_the_paper_s_and_trains_nothing_twice(tmp_p
     assert len(read_targets(study.root, study.folder)[0]) == 5
 
 
+def test_all_targets_are_trained_in_one_search(tmp_path, trained, monkeypatch):
+    """Each search starts workers of its own, which costs more than it takes to train a row."""
+    searches, run_trials = [], ablation._run_trials
+    monkeypatch.setattr(ablation, "_run_trials", lambda work, on: (searches.append(list(work)), run_trials(work, on)))
+    assert run_targets(make_study(made_viewed_root(tmp_path, rows=60)), ("scene",), MODELS, (6,), CLUSTER)
+    assert searches == [["M3, score", "M3, false_alarm_rate", "M3, corrected", "M3, d_prime", "M3, alpha"]]
+
+
 def test_one_table_of_the_paper_s_is_made_without_it(tmp_path, trained):
     study = make_study(made_viewed_root(tmp_path, rows=60))
     assert not run_targets(study, TIERS, MODELS, (3,), CLUSTER)
