@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -11,6 +12,17 @@ import psutil
 import pytest
 
 MARK = "M3RAY_TEST_CLUSTER"
+
+
+@pytest.fixture(scope="module")
+def ray_folder() -> Iterator[str]:
+    """A folder for `ray start --temp-dir`, asked for before the environment below, as it outlives its processes.
+
+    Not one of pytest's, whose names grow with the process and with every run on the machine: Ray's sockets lie 62
+    bytes below it, and their paths may have 107.
+    """
+    with tempfile.TemporaryDirectory(prefix="m3ray-", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

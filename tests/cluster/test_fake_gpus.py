@@ -26,9 +26,8 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @pytest.fixture(scope="module")
-def cluster(marked_environment, tmp_path_factory):
+def cluster(ray_folder, marked_environment):
     """Two CPUs and one GPU in name."""
-    folder = tmp_path_factory.mktemp("g")  # short: sockets lie below it
     environment = {
         **marked_environment,
         "RAY_AUTH_MODE": "token",
@@ -40,7 +39,7 @@ def cluster(marked_environment, tmp_path_factory):
         free.bind(("", 0))
         port = free.getsockname()[1]
     command = f"{RAY} start --head --port={port} --num-cpus=2 --num-gpus=1 --include-dashboard=false"
-    command += f" --object-store-memory=300000000 --temp-dir={folder}/r"
+    command += f" --object-store-memory=300000000 --temp-dir={ray_folder}"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
     # Not `auto`, which may be another Ray of this machine.
     return {**environment, "RAY_ADDRESS": f"{get_node_ip_address()}:{port}"}

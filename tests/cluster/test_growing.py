@@ -16,8 +16,7 @@ COMMANDS = ["initialization", "setup", "head_setup", "worker_setup", "head_start
 
 
 @pytest.fixture
-def cluster(marked_environment, tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("g")  # short: sockets lie below it
+def cluster(ray_folder, marked_environment, tmp_path):
     from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
     settings = {
@@ -34,7 +33,7 @@ def cluster(marked_environment, tmp_path_factory):
     config = tmp_path / "autoscaling.yaml"
     config.write_text(yaml.safe_dump(autoscaling(FAKE_HEAD_NODE_ID)))
     command = f"{RAY} start --head --autoscaling-config={config} --num-cpus=2 --num-gpus=0 --include-dashboard=false"
-    command += f" --object-store-memory=300000000 --temp-dir={tmp_path}/r"
+    command += f" --object-store-memory=300000000 --temp-dir={ray_folder}"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
     return {**environment, "RAY_ADDRESS": "auto"}
 

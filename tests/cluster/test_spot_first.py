@@ -175,14 +175,13 @@ def make_fake_cluster(config, head_id, address):
 
 @pytest.mark.integration
 def test_ray_s_autoscaler_takes_the_scorer_as_the_head_starts_it(
-    config, start_command, marked_environment, tmp_path_factory
+    config, start_command, ray_folder, marked_environment, tmp_path
 ):
     """With the variables of cluster.yaml's own command, after the one that the launcher exports before it."""
-    folder = tmp_path_factory.mktemp("s")  # short: sockets lie below it
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
     address = f"{get_node_ip_address()}:{port}"
-    (folder / "c.yaml").write_text(yaml.safe_dump(make_fake_cluster(config, FAKE_HEAD_NODE_ID, address)))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(make_fake_cluster(config, FAKE_HEAD_NODE_ID, address)))
     environment = {
         **marked_environment,
         "RAY_enable_autoscaler_v2": "1",
@@ -194,8 +193,8 @@ def test_ray_s_autoscaler_takes_the_scorer_as_the_head_starts_it(
         "PYTHONPATH": str(PATH.parent),
     }
     ray = Path(sys.executable).with_name("ray")
-    command = f"{ray} start --head --port={port} --autoscaling-config={folder}/c.yaml --num-cpus=1 --num-gpus=0"
-    command += f" --include-dashboard=false --object-store-memory=100000000 --temp-dir={folder}/r"
+    command = f"{ray} start --head --port={port} --autoscaling-config={tmp_path}/c.yaml --num-cpus=1 --num-gpus=0"
+    command += f" --include-dashboard=false --object-store-memory=100000000 --temp-dir={ray_folder}"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
     driver = [sys.executable, "-c", DRIVER, address]
     done = subprocess.run(driver, env=environment, capture_output=True, text=True, timeout=540, check=False)

@@ -26,7 +26,7 @@ DEMO = (
 
 
 @pytest.fixture(scope="module")
-def cluster(marked_environment, tmp_path_factory):
+def cluster(ray_folder, marked_environment, tmp_path_factory):
     """A head node whose token only its own clients know; S3 through the environment, as on AWS."""
     home = tmp_path_factory.mktemp("home")
     command, environment = [RAY, "get-auth-token", "--generate"], {**os.environ, "HOME": str(home)}
@@ -39,7 +39,7 @@ def cluster(marked_environment, tmp_path_factory):
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         start = f"{RAY} start --head --port={PORT} --dashboard-port={DASHBOARD} --metrics-export-port={METRICS}"
         start += f" --dashboard-agent-listen-port={AGENT}"
-        start += f" --num-cpus=2 --object-store-memory=500000000 --temp-dir={home}/r --dashboard-host=127.0.0.1"
+        start += f" --num-cpus=2 --object-store-memory=500000000 --temp-dir={ray_folder} --dashboard-host=127.0.0.1"
         subprocess.run(start.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
         yield {**environment, "RAY_ADDRESS": settings["RAY_ADDRESS"]}, home
 
