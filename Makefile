@@ -64,11 +64,13 @@ TORCHES = import tomllib; asked = tomllib.load(open("pyproject.toml", "rb"))["pr
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "m3ray needs Python 3.11 or newer, got " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-# Not compiled: half a minute of one core for modules that mostly nobody imports. Those that somebody does compile then.
 ifeq ($(TORCH),cpu)
 	$(PIP) --no-compile --index-url $(CPU_INDEX) $$($(BIN)/python -c '$(TORCHES)')
 endif
 	$(PIP) --no-compile -e .
+# By all cores at once, where pip takes one. Without, and where PYTHONDONTWRITEBYTECODE is set, every process of Ray would
+# compile PyTorch again: 15 s instead of 6. Some files of packages are for other Pythons, and fail.
+	$(BIN)/python -m compileall -qq -j 0 -x /tests/ .venv/lib || true
 	touch $@
 
 $(READY_TEST): $(READY)

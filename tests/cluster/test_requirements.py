@@ -1,6 +1,7 @@
 """`requirements.lock`: exact, whole, of what pyproject.toml asks for, and what every node installs."""
 
 import re
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -98,3 +99,11 @@ def test_the_image_s_ray_and_python_are_the_lock_s():
     (base,) = re.findall(r"^ARG BASE=python:(\d+)\.(\d+)\.", (TOP / "Dockerfile").read_text(), re.MULTILINE)
     assert "".join(base) == python, "another Python in the project's own image"
     assert Version(f"{python[0]}.{python[1:]}") in Requirement(f"x{PROJECT['project']['requires-python']}").specifier
+
+
+@pytest.mark.skipif(not (TOP / ".venv" / ".ready").is_file(), reason="nothing was installed here by `make`")
+def test_what_make_installs_is_compiled():
+    """Or each process of Ray compiles PyTorch again where PYTHONDONTWRITEBYTECODE is set: 15 s instead of 6."""
+    packages = TOP / ".venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    for name in ("torch", "ray", "pandas"):
+        assert list((packages / name / "__pycache__").glob("__init__.*.pyc")), f"{name} is not compiled"
