@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import platform
 import random
@@ -40,6 +39,17 @@ from m3ray.video.encode import encode_clip
 
 TOP = Path(__file__).parents[1]
 JOB_SECONDS = 300
+# Joins the Ray at an address, fills its object store, says so, and holds it until standard input is closed.
+STORE_HOLDER = """
+import sys
+import numpy as np
+import ray
+
+ray.init(address=sys.argv[1], logging_level="ERROR")
+views = [ray.get(ray.put(np.zeros(6 << 20, np.uint8))) for _ in range(19)]
+print("full", flush=True)
+sys.stdin.read()
+"""
 
 
 @dataclass
@@ -245,16 +255,14 @@ def fill_object_store(setting: Setting, count: int) -> Outcome:
 
 @contextlib.contextmanager
 def _fill_store(address: str) -> Iterator[None]:
-    """Hold nine tenths of the object store in views that cannot be spilled."""
-    import ray
-
-    ray.init(address=address, logging_level=logging.ERROR)
-    views = [ray.get(ray.put(np.zeros(6 << 20, np.uint8))) for _ in range(19)]
-    try:
+    """Hold nine tenths of the object store in views that cannot be spilled, in a process whose one Ray it may be."""
+    command = [sys.executable, "-c", STORE_HOLDER, address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "full\n":
+            raise RuntimeError(f"the object store of {address} could not be filled")
         yield
-    finally:
-        views.clear()
-        ray.shutdown()
+        holder.communicate()
 
 
 def fail_storage(setting: Setting, count: int) -> Outcome:

@@ -30,6 +30,7 @@ def pytest_ignore_collect(collection_path, config):
     return f"mark.{wanted[1]}" not in collection_path.read_text() or None
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Of several processes, one has the files that share a session of Ray and the clusters, any one each other file."""
     if config.getoption("dist") != "loadfile":

@@ -100,8 +100,8 @@ class SharedAdam:
 class FusedAdam:
     """`torch.optim.Adam(fused=True)`, through the function that it calls itself.
 
-    The class of PyTorch imports torch.compile's machinery when one is made, which costs a worker more than importing
-    all the rest of PyTorch, and longer than it then trains a small model.
+    PyTorch's class imports torch.compile's machinery when its first object is made. That takes a worker longer than to
+    import all the rest of PyTorch, and longer than to train a small model.
 
     Args:
         parameters: Parameters, all on one device.
@@ -116,10 +116,9 @@ class FusedAdam:
         self.rate: float | Tensor = config.learning_rate
         if self._on_gpu:
             self.rate = torch.tensor(config.learning_rate, device=device)
-        plain = [parameter.detach() for parameter in self._parameters]
-        self._first = [torch.zeros_like(weights) for weights in plain]
-        self._second = [torch.zeros_like(weights) for weights in plain]
-        self._steps = [torch.zeros((), dtype=torch.float32, device=device) for _ in plain]
+        self._first = [torch.zeros_like(weights) for weights in self._parameters]
+        self._second = [torch.zeros_like(weights) for weights in self._parameters]
+        self._steps = [torch.zeros((), dtype=torch.float32, device=device) for _ in self._parameters]
 
     def zero_grad(self) -> None:
         """Free all gradients."""

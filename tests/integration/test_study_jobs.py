@@ -54,7 +54,7 @@ def test_a_study_killed_in_the_middle_keeps_its_finished_trials(tmp_path):
     while kept != before:  # workers outlive their killed driver by a moment
         time.sleep(3)
         kept, before = finished(root), kept
-    assert kept, "no trial had finished in two minutes"
+    assert kept, "no trial had finished in six minutes"
     times = {name: (tmp_path / "study/ablation/parts" / name / "trial.json").stat().st_mtime_ns for name in kept}
     done = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -60,9 +60,11 @@ def classify_error(error: BaseException) -> FaultKind:
     """
     if isinstance(error, LostDeviceError | DeviceFaultError):
         return "device"
-    import torch  # late: a process that computes nothing, as the ledger's and the decoders', starts without it
+    if isinstance(error, MemoryError):
+        return "memory"
+    import torch  # late: the ledger's process and the decoders' compute nothing, and start without it
 
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, torch.OutOfMemoryError):
         return "memory"
     if isinstance(error, M3RayError) or not isinstance(error, RuntimeError):
         return "clip"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ import ray._private.utils
 import ray.data
 import torch
 import yaml
+from ray._common.utils import get_default_ray_temp_dir
 
 from m3ray.config import ComputeConfig, DeviceConfig
 from m3ray.errors import ClusterError, DeviceError
@@ -52,6 +53,7 @@ logger = logging.getLogger(__name__)
 _LOCAL_OBJECT_STORE = 1 << 30
 # Ray 2.60 waits 30 s for its own node, which no setting changes, and says this then.
 _STARTS, _SLOW_START = 3, "The current node timed out during startup"
+_OWN_LOGS = f"{get_default_ray_temp_dir()}/session_latest/logs"
 _LAUNCHER_CONFIG = "~/ray_bootstrap_config.yaml"
 
 _GIB = 1 << 30
@@ -169,7 +171,7 @@ def connect_cluster(
     Yields:
         Resources of the cluster.
     Raises:
-        ClusterError: If RAY_ADDRESS names a cluster that does not answer.
+        ClusterError: If RAY_ADDRESS names a cluster that does not answer, or no Ray starts on this machine.
         DeviceError: If a GPU of the cluster cannot be computed on.
     """
     settings = compute if isinstance(compute, ComputeConfig) else ComputeConfig((compute or DeviceConfig()).device)
@@ -279,19 +281,40 @@ def _start_ray(dashboard: bool) -> None:
         _join_cluster()
         return
     _provide_token()
-    for attempt in range(_STARTS):
+    for attempt in range(1, _STARTS + 1):
+        before = set(psutil.Process().children())
         try:
             _start_own_ray(dashboard)
             return
         except Exception as error:  # a plain one is what Ray raises
             if _SLOW_START not in str(error):
                 raise
-            ray.shutdown()
-            logger.warning(f"Ray was not up in time, as on a busy machine: try {attempt + 1} of {_STARTS}")
-    raise ClusterError(
-        f"Ray did not start on this machine in {_STARTS} tries of half a minute each: it is too busy; wait for other "
-        "work to end, or stop it, and run this again"
-    )
+            _kill_ray(before)
+            if attempt == _STARTS:
+                raise ClusterError(
+                    f"Ray did not start on this machine in {_STARTS} tries of half a minute each "
+                    f"({as_one_line(str(error))}): where other work keeps the machine busy, wait for its end; else see "
+                    f"raylet.out in {_OWN_LOGS}"
+                ) from error
+            logger.warning(f"Ray was not up in time, as on a busy machine: try {attempt} of {_STARTS}")
+
+
+def _kill_ray(others: Collection[psutil.Process]) -> None:
+    """Kill what a start that failed left: Ray's shutdown knows a node only once it is up.
+
+    Args:
+        others: children of this process that are older than that start.
+    """
+    home = str(Path(ray.__file__).parent)
+    left = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one that has just ended
+            if child not in others and any(home in argument for argument in child.cmdline()):
+                left += [child, *child.children(recursive=True)]
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
 
 
 def _start_own_ray(dashboard: bool) -> None:

@@ -79,7 +79,7 @@ def enter_worker() -> None:
 
 
 def _get_context() -> DataContext:
-    from ray.data import DataContext  # late: the ledger's process takes what it needs from here and streams nothing
+    from ray.data import DataContext  # late: the ledger imports this module and never uses Ray Data
 
     return DataContext.get_current()
 

@@ -51,8 +51,11 @@ def test_without_a_ray_no_gpu_is_assigned_and_none_is_started(monkeypatch):
     ],
     ids=["ledger", "decoder", "writer"],
 )
-def test_processes_that_compute_nothing_import_no_pytorch(line):
-    """A ledger lives as long as the job, decoders are many, and PyTorch costs seconds and hundreds of megabytes."""
+def test_processes_that_compute_nothing_import_neither_pytorch_nor_pandas(line):
+    """A ledger lives as long as the job, decoders are many, and PyTorch costs seconds and hundreds of megabytes.
+
+    Decoders and writers get pandas from Ray Data, once they run; the ledger runs without both.
+    """
     program = f"import sys\n{line}\nprint([name for name in ('torch', 'pandas') if name in sys.modules])\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,10 +1,15 @@
 """How work is laid over a cluster's CPUs and GPUs."""
 
+import inspect
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import ray
+import ray._private.node
 import yaml
 
 from m3ray.config import ComputeConfig
@@ -12,6 +17,8 @@ from m3ray.errors import ClusterError, DeviceError
 from m3ray.pipelines.runtime import cluster
 from m3ray.pipelines.runtime.cluster import Resources, connect_cluster, read_launcher_resources
 from m3ray.pipelines.runtime.device_probe import DeviceFacts, DeviceReport
+
+RAY = Path(ray.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -176,45 +183,63 @@ def test_a_cluster_that_ray_cannot_connect_to_is_named(monkeypatch):
 
 @pytest.fixture
 def slow_starts(monkeypatch):
-    """Ray's own words, from ray/_private/node.py, on as many starts as the test wants; and what was called."""
-    calls, left = [], []
+    """Ray's own words on as many starts as the test wants, each leaving a raylet in name; and these raylets."""
+    raylets, left = [], []
     slow = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
 
     def init(**_):
-        calls.append("init")
+        raylets.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{RAY}/raylet"]))
         if left:
             raise left.pop()
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(cluster, "_provide_token", lambda: None)
     monkeypatch.setattr(cluster.ray, "init", init)
-    monkeypatch.setattr(cluster.ray, "shutdown", lambda: calls.append("shutdown"))
 
     def make(times, error=None):
         left.extend([error or Exception(slow)] * times)
-        return calls
+        return raylets
 
-    return make
+    yield make
+    for raylet in raylets:
+        raylet.kill()
+        raylet.wait()
 
 
-def test_a_ray_that_is_not_up_in_time_is_started_again(slow_starts):
-    calls = slow_starts(2)
+def test_a_ray_that_is_not_up_in_time_is_started_again_and_what_it_left_is_killed(slow_starts):
+    raylets = slow_starts(2)
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{RAY}/older"])
     cluster._start_ray(dashboard=False)
-    assert calls == ["init", "shutdown", "init", "shutdown", "init"]
+    assert [raylet.poll() is None for raylet in raylets] == [False, False, True]
+    assert other.poll() is None, "a child from before, such as another Ray's"
+    other.kill()
+    other.wait()
+
+
+def test_a_child_that_is_not_ray_s_outlives_a_start_that_failed(slow_starts, monkeypatch):
+    monkeypatch.setattr(cluster.ray, "__file__", "/elsewhere/ray/__init__.py")
+    raylets = slow_starts(1)
+    cluster._start_ray(dashboard=False)
+    assert [raylet.poll() for raylet in raylets] == [None, None]
 
 
 def test_a_ray_that_never_starts_is_an_error_in_words(slow_starts):
-    calls = slow_starts(3)
-    with pytest.raises(ClusterError, match="did not start on this machine in 3 tries of half a minute each: it is too"):
+    raylets = slow_starts(3)
+    with pytest.raises(ClusterError, match=r"did not start .* in 3 tries .*raylet failed to startup.*logs"):
         cluster._start_ray(dashboard=False)
-    assert calls.count("init") == 3
+    assert len(raylets) == 3
+    assert None not in [raylet.poll() for raylet in raylets]
 
 
 def test_another_failure_of_ray_s_start_is_not_tried_again(slow_starts):
-    calls = slow_starts(1, OSError("no space left on device"))
+    raylets = slow_starts(1, OSError("no space left on device"))
     with pytest.raises(OSError, match="no space left"):
         cluster._start_ray(dashboard=False)
-    assert calls == ["init"]
+    assert len(raylets) == 1
+
+
+def test_a_slow_start_is_known_by_ray_s_own_words():
+    assert cluster._SLOW_START in inspect.getsource(ray._private.node)
 
 
 def test_a_dry_run_says_that_a_gpu_cannot_be_computed_on(monkeypatch):

@@ -66,3 +66,16 @@ def test_a_trial_that_was_promised_a_gpu_computes_on_no_cpu(trained, monkeypatch
     with pytest.raises(LostDeviceError, match="Found no NVIDIA driver"):
         ablation._trial({"variant": "x"}, {"x": (study, variant)}, gpu=True)
     assert reports == []
+
+
+def test_trials_of_several_studies_are_laid_out_together_each_under_its_label(trained):
+    study, variant, *_ = trained
+    raw = replace(variant, name="raw alone", tiers=("raw",))
+    work = {f"{name}, {target}": (study, kind) for target in "ab" for name, kind in (("all", variant), ("raw", raw))}
+    on_cpus = ablation._lay_out(work, Resources(4, 0))
+    assert list(on_cpus) == ["all, a", "all, b", "raw, a", "raw, b"], "the larger ones first"
+    assert all(share.keys() == {"cpu"} for share in on_cpus.values())
+    on_gpus = ablation._lay_out(work, Resources(16, 1))
+    (share,) = {part["gpu"] for part in on_gpus.values()}
+    (alone,) = {part["gpu"] for part in ablation._lay_out({"all": (study, variant)}, Resources(16, 1)).values()}
+    assert share == alone / 4, "the GPU is shared by the trials of all targets"
