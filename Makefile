@@ -16,8 +16,7 @@ READY_DOCS := .venv/.ready-docs
 demo: $(READY)
 	$(BIN)/python jobs/reproduce.py
 
-# Tests that share a Ray, or start a cluster, run one after the other in one process, all else beside them
-# (tests/conftest.py).
+# Files of tests run in JOBS processes at once; those that share a costly fixture in one (tests/conftest.py).
 test: lint
 	$(BIN)/python -m pytest -q -m "not slow and not integration" -n $(JOBS) --dist loadfile
 	$(BIN)/python -m pytest -q -m "integration and not slow" -n $(JOBS) --dist loadfile

@@ -32,25 +32,27 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Of several processes, one has the files that share a session of Ray and the clusters, any one each other file."""
+    """Of several processes, one has the files that share the demo, one the clusters, and any one each other file."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class ByRay(LoadFileScheduling):
+    class TogetherByFixture(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "one Ray" if needs_the_one_ray(file, config.rootpath) else file
+            if file.startswith("tests/cluster/"):
+                return "tests/cluster"  # one after the other: some have ports of their own
+            return "the demo" if takes_the_demo(file, config.rootpath) else file
 
-    return ByRay(config, log)
+    return TogetherByFixture(config, log)
 
 
 @cache
-def needs_the_one_ray(file, top):
-    """Whether a file's tests share a session of Ray, or start a cluster on fixed ports."""
+def takes_the_demo(file, top):
+    """Whether a file's tests take the fixture of a whole small study, which each process would make for itself."""
     if not file.startswith("tests/integration/"):
-        return file.startswith("tests/cluster/")
-    return re.search(r"def \w+\(([^)]*, )?(jobs|demo)\b", (top / file).read_text()) is not None
+        return False
+    return re.search(r"def \w+\(([^)]*, )?demo\b", (top / file).read_text()) is not None
 
 
 @pytest.fixture(autouse=True)

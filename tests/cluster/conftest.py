@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
 
 import psutil
 import pytest
+from ray.util import get_node_ip_address
 
 MARK = "M3RAY_TEST_CLUSTER"
 
@@ -23,6 +25,13 @@ def ray_folder() -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="m3ray-", ignore_cleanup_errors=True) as folder:
         yield folder
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> str:
+    """An address for `ray start --port`: with `auto`, clients may find another Ray of this machine."""
+    with socket.create_server(("", 0)) as taken:
+        return f"{get_node_ip_address()}:{taken.getsockname()[1]}"
 
 
 @pytest.fixture(scope="module")

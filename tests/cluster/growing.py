@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -37,7 +38,7 @@ def count_gpus_left() -> int:
     The job's own connection ends first: an object that it still refers to keeps its node.
     """
     ray.shutdown()
-    ray.init(address="auto", logging_level="ERROR")
+    ray.init(address=os.environ["RAY_ADDRESS"], logging_level="ERROR")
     deadline = time.monotonic() + 450
     while ray.cluster_resources().get("GPU", 0) and time.monotonic() < deadline:
         time.sleep(1)

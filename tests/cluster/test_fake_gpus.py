@@ -5,7 +5,6 @@ anything is computed, in words; until the probe they computed on CPUs, booked GP
 """
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from made_roots import made_root
-from ray.util import get_node_ip_address
 
 from m3ray.pipelines.runtime.devices import CUDA_PROBLEM
 
@@ -26,7 +24,7 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @pytest.fixture(scope="module")
-def cluster(ray_folder, marked_environment):
+def cluster(ray_folder, ray_address, marked_environment):
     """Two CPUs and one GPU in name."""
     environment = {
         **marked_environment,
@@ -35,14 +33,11 @@ def cluster(ray_folder, marked_environment):
         "RAY_USAGE_STATS_ENABLED": "0",
         "PYTHONPATH": str(TOP),
     }
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
+    port = ray_address.rpartition(":")[2]
     command = f"{RAY} start --head --port={port} --num-cpus=2 --num-gpus=1 --include-dashboard=false"
     command += f" --object-store-memory=300000000 --temp-dir={ray_folder}"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
-    # Not `auto`, which may be another Ray of this machine.
-    return {**environment, "RAY_ADDRESS": f"{get_node_ip_address()}:{port}"}
+    return {**environment, "RAY_ADDRESS": ray_address}
 
 
 def run(job, environment, *options):

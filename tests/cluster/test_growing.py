@@ -16,7 +16,7 @@ COMMANDS = ["initialization", "setup", "head_setup", "worker_setup", "head_start
 
 
 @pytest.fixture
-def cluster(ray_folder, marked_environment, tmp_path):
+def cluster(ray_folder, ray_address, marked_environment, tmp_path):
     from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
     settings = {
@@ -31,14 +31,15 @@ def cluster(ray_folder, marked_environment, tmp_path):
     }
     environment = {**marked_environment, **settings}
     config = tmp_path / "autoscaling.yaml"
-    config.write_text(yaml.safe_dump(autoscaling(FAKE_HEAD_NODE_ID)))
-    command = f"{RAY} start --head --autoscaling-config={config} --num-cpus=2 --num-gpus=0 --include-dashboard=false"
-    command += f" --object-store-memory=300000000 --temp-dir={ray_folder}"
+    config.write_text(yaml.safe_dump(autoscaling(FAKE_HEAD_NODE_ID, ray_address)))
+    port = ray_address.rpartition(":")[2]
+    command = f"{RAY} start --head --port={port} --autoscaling-config={config} --num-cpus=2 --num-gpus=0"
+    command += f" --include-dashboard=false --object-store-memory=300000000 --temp-dir={ray_folder}"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
-    return {**environment, "RAY_ADDRESS": "auto"}
+    return {**environment, "RAY_ADDRESS": ray_address}
 
 
-def autoscaling(head_id):
+def autoscaling(head_id, address):
     gpu = {"resources": {"CPU": 1, "GPU": 1, "object_store_memory": 10**8}, "node_config": {}}
     return {
         "cluster_name": "fake",
@@ -52,6 +53,7 @@ def autoscaling(head_id):
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
             "head_node_id": head_id,
+            "gcs_address": address,
         },
         "auth": {"ssh_user": "x"},
         "available_node_types": {
@@ -87,7 +89,7 @@ def test_the_pool_grows_with_the_nodes_that_join_and_they_go_when_idle(cluster, 
 def test_how_far_a_launched_cluster_can_grow_is_read_from_its_config(tmp_path):
     from m3ray.pipelines.runtime.cluster import read_launcher_resources
 
-    config = autoscaling("x")
+    config = autoscaling("x", "10.0.0.1:6379")
     config["available_node_types"]["gpu"]["max_workers"] = 9
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     most = read_launcher_resources(str(tmp_path / "c.yaml"))

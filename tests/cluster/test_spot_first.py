@@ -1,7 +1,6 @@
 """Which nodes Ray's own bin packer starts for cluster.yaml's types, with the scorer that cluster.yaml names."""
 
 import re
-import socket
 import subprocess
 import sys
 from functools import partial
@@ -23,7 +22,6 @@ from ray.autoscaler._private.node_provider_availability_tracker import (
 )
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 from ray.autoscaler._private.util import ConcurrentCounter
-from ray.util import get_node_ip_address
 
 from m3ray.pipelines.runtime.cluster import read_launcher_resources
 
@@ -175,13 +173,10 @@ def make_fake_cluster(config, head_id, address):
 
 @pytest.mark.integration
 def test_ray_s_autoscaler_takes_the_scorer_as_the_head_starts_it(
-    config, start_command, ray_folder, marked_environment, tmp_path
+    config, start_command, ray_folder, ray_address, marked_environment, tmp_path
 ):
     """With the variables of cluster.yaml's own command, after the one that the launcher exports before it."""
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
-    address = f"{get_node_ip_address()}:{port}"
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(make_fake_cluster(config, FAKE_HEAD_NODE_ID, address)))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(make_fake_cluster(config, FAKE_HEAD_NODE_ID, ray_address)))
     environment = {
         **marked_environment,
         "RAY_enable_autoscaler_v2": "1",
@@ -193,9 +188,10 @@ def test_ray_s_autoscaler_takes_the_scorer_as_the_head_starts_it(
         "PYTHONPATH": str(PATH.parent),
     }
     ray = Path(sys.executable).with_name("ray")
+    port = ray_address.rpartition(":")[2]
     command = f"{ray} start --head --port={port} --autoscaling-config={tmp_path}/c.yaml --num-cpus=1 --num-gpus=0"
     command += f" --include-dashboard=false --object-store-memory=100000000 --temp-dir={ray_folder}"
     subprocess.run(command.split(), env=environment, check=True, stdout=subprocess.DEVNULL)
-    driver = [sys.executable, "-c", DRIVER, address]
+    driver = [sys.executable, "-c", DRIVER, ray_address]
     done = subprocess.run(driver, env=environment, capture_output=True, text=True, timeout=540, check=False)
     assert "NODES ['gpu_spot']" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
