@@ -6,11 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import settings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Before PyTorch is loaded. Test processes share the cores, of which OpenMP threads that spin while they wait took two
+# thirds of them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import torch
 from drawn import pictures
 from faulty_s3 import patch_environment, s3_environment, s3_server
 
