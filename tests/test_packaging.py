@@ -1,6 +1,7 @@
 """What pip installs: the wheel and the source archive, what they ask for, and the image."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -123,17 +124,21 @@ def installed(built, tmp_path_factory):
 
 
 def run_installed(python, *words, folder):
-    command = [python, "-m", "m3ray", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # which may name a checkout
+    return subprocess.run(
+        [python, *words], cwd=folder, env=outside, capture_output=True, text=True, check=False, timeout=900
+    )
 
 
 @pytest.mark.slow
 def test_the_wheel_works_away_from_the_checkout(installed, tmp_path):
     where = "import m3ray; print(m3ray.__file__)"
-    found = subprocess.run([installed, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = run_installed(installed, "-c", where, folder=tmp_path)
     assert Path(found.stdout.strip()).is_relative_to(installed.parents[1])
-    assert run_installed(installed, "--version", folder=tmp_path).stdout.startswith(f"m3ray {PROJECT['version']} ")
-    doctor = run_installed(installed, "doctor", "--network", "skip", folder=tmp_path)
+    assert run_installed(installed, "-m", "m3ray", "--version", folder=tmp_path).stdout.startswith(
+        f"m3ray {PROJECT['version']} "
+    )
+    doctor = run_installed(installed, "-m", "m3ray", "doctor", "--network", "skip", folder=tmp_path)
     assert doctor.returncode == 0, doctor.stdout
     assert "self-test: decoding     10 of 10 frames" in doctor.stdout
     assert list(tmp_path.iterdir()) == []
@@ -143,7 +148,7 @@ def test_the_wheel_works_away_from_the_checkout(installed, tmp_path):
 def test_the_wheel_plans_a_job(installed, tmp_path):
     """All of a job that needs no Ray; what Ray's processes do, the integration tests run from the checkout."""
     words = "extract --dataset demo --limit 4 --tiers raw scene --weights untrained --out root --dry-run"
-    found = run_installed(installed, *words.split(), folder=tmp_path)
+    found = run_installed(installed, "-m", "m3ray", *words.split(), folder=tmp_path)
     assert found.returncode == 0, found.stderr
     assert "catalogue: 4 clips" in found.stdout + found.stderr
     assert "scene    4 to compute" in found.stdout + found.stderr

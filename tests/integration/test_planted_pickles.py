@@ -23,7 +23,7 @@ from m3ray.config.options import (
 from m3ray.errors import M3RayError
 from m3ray.reports.page import build_report
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]  # all, so that the root that they plant in is made once
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,6 @@ def test_no_job_unpickles_what_lies_in_its_root(full_root, jobs, root, tmp_path,
     assert len(pd.read_parquet(root / "study" / "search" / "trials.parquet")) == 3
 
 
-@pytest.mark.slow
 def test_no_job_unpickles_what_it_makes_anew(full_root, jobs, root, tmp_path):
     """Outputs are gone, and what stands in their folders is another's: features, parts, bundles are made again."""
     _, table = full_root
@@ -108,7 +107,6 @@ def run_to_message(job, options):
     return ""
 
 
-@pytest.mark.slow
 def test_no_job_unpickles_a_column_of_a_table_of_its_root(full_root, jobs, root, tmp_path):
     """Ray registers a column type of pickles, which a plain read of any Parquet file would load."""
     from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType

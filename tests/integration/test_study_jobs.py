@@ -40,6 +40,7 @@ def trials_of(root, name="ablation"):
 def test_a_study_killed_in_the_middle_keeps_its_finished_trials(tmp_path):
     root = made_root(tmp_path, rows=600)
     command = [sys.executable, "jobs/ablate.py", "--out", root.uri, "--tables", "1", "3", "--runs", "2"]
+    command += ["--fit", "paper"]
     # Of its own: the test's Ray is not the job's, and dies with it.
     env = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"}
     job = subprocess.Popen(
@@ -63,7 +64,7 @@ def test_a_study_killed_in_the_middle_keeps_its_finished_trials(tmp_path):
     for name, before in times.items():
         assert (tmp_path / "study/ablation/parts" / name / "trial.json").stat().st_mtime_ns == before
     trials = trials_of(root).set_index("variant")
-    assert len(trials) == 7 + 3 + len(BESIDE)
+    assert len(trials) == 7 + 3 + len(BESIDE) - 1, "no ensemble: with --fit paper the bundle is the MLP"
     assert trials["status"].eq("done").all()
     assert trials.loc["raw without brightness", "delta_spearman"] < -0.2, "the score depends on it"
     assert (tmp_path / "report" / "tables" / "table3.tex").exists()
@@ -89,7 +90,7 @@ def test_a_failing_trial_is_marked_and_the_others_stand(jobs, tmp_path, monkeypa
         return whole(study, variants, on)
 
     monkeypatch.setattr(tables, "run_study", with_a_bad_one)
-    jobs.ablate(AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2))
+    jobs.ablate(AblateOptions(out=root.uri, tables=(3,), runs=2, epochs=2, fit="paper"))
     trials = trials_of(root).set_index("variant")
     assert trials.loc["bad", "status"] == "failed"
     assert trials.drop("bad")["status"].eq("done").all()
@@ -97,7 +98,7 @@ def test_a_failing_trial_is_marked_and_the_others_stand(jobs, tmp_path, monkeypa
 
 def test_clips_that_lack_a_tier_stop_a_study_unless_allowed(jobs, tmp_path, capsys):
     root = made_root(tmp_path, lacking=30)
-    options = {"out": root.uri, "tables": (1,), "runs": 1, "epochs": 1}
+    options = {"out": root.uri, "tables": (1,), "runs": 1, "epochs": 1, "fit": "paper"}
     with pytest.raises(FeatureError, match=r"30 of 300 scored clips, c0270 among them.*--allow-missing"):
         jobs.ablate(AblateOptions(**options))
     jobs.ablate(AblateOptions(**options, allow_missing=True))
