@@ -45,7 +45,7 @@ import sys
 import numpy as np
 import ray
 
-ray.init(address=sys.argv[1], logging_level="ERROR")
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 views = [ray.get(ray.put(np.zeros(6 << 20, np.uint8))) for _ in range(19)]
 print("full", flush=True)
 sys.stdin.read()
@@ -255,13 +255,18 @@ def fill_object_store(setting: Setting, count: int) -> Outcome:
 
 @contextlib.contextmanager
 def _fill_store(address: str) -> Iterator[None]:
-    """Hold nine tenths of the object store in views that cannot be spilled, in a process whose one Ray it may be."""
+    """Hold nine tenths of the object store in views that cannot be spilled.
+
+    In a process of its own: this one may be connected to another Ray already.
+    """
     command = [sys.executable, "-c", STORE_HOLDER, address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != "full\n":
             raise RuntimeError(f"the object store of {address} could not be filled")
         yield
+        if holder.poll() is not None:
+            raise RuntimeError(f"what filled the object store of {address} ended early, with {holder.returncode}")
         holder.communicate()
 
 

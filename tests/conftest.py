@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Before PyTorch is loaded. Test processes share the cores, of which OpenMP threads that spin while they wait took two
-# thirds of them.
+# Before PyTorch is loaded. Test processes share the cores; OpenMP threads that spin while they wait took two thirds of
+# them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -44,7 +44,7 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
             if file.startswith("tests/cluster/"):
-                return "tests/cluster"  # one after the other: some have ports of their own
+                return "tests/cluster"  # one after the other: some use fixed ports
             return "the demo" if takes_the_demo(file, config.rootpath) else file
 
     return TogetherByFixture(config, log)
@@ -55,7 +55,7 @@ def takes_the_demo(file, top):
     """Whether a file's tests take the fixture of a whole small study, which each process would make for itself."""
     if not file.startswith("tests/integration/"):
         return False
-    return re.search(r"def \w+\(([^)]*, )?demo\b", (top / file).read_text()) is not None
+    return re.search(r"def \w+\((?:[^)]*[,\s])?demo\b", (top / file).read_text()) is not None
 
 
 @pytest.fixture(autouse=True)

@@ -100,8 +100,8 @@ class SharedAdam:
 class FusedAdam:
     """`torch.optim.Adam(fused=True)`, through the function that it calls itself.
 
-    PyTorch's class imports torch.compile's machinery when its first object is made. That takes a worker longer than to
-    import all the rest of PyTorch, and longer than to train a small model.
+    PyTorch's class imports torch.compile's machinery when its first object is made. That takes a worker longer than
+    importing all the rest of PyTorch, and longer than training a small model.
 
     Args:
         parameters: Parameters, all on one device.

@@ -1,4 +1,4 @@
-"""One session of Ray for all integration tests, and one small demo that they share."""
+"""One session of Ray for the integration tests of a test process, and one small demo that they share."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 """GPUs that fail under a job, in a real Ray that has GPUs in name alone: no clip is lost, none is rejected for them.
 
-The Ray of these tests has a process of its own, beside the one that the other integration tests share.
+The Ray of these tests has a process of its own, beside the one that other tests of this process share.
 """
 
 from concurrent.futures import ProcessPoolExecutor

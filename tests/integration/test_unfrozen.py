@@ -18,9 +18,7 @@ import pytest
 import m3ray
 from m3ray.config.finetuning import FinetuneConfig, FinetuneOverrides
 from m3ray.config.options import TuneOptions
-from m3ray.pipelines.finetuning.checkpoints import delete_truncated_index, read_completed_steps
 from m3ray.reports.page import build_report
-from m3ray.storage.root import Root
 from m3ray.tiers.backbones import hrnetv2_w48, ip_csn_152
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]  # all, so that the row that they look at is trained once
@@ -154,19 +152,6 @@ def test_killed_workers_and_drivers_change_no_curve(trained, demo, tmp_path):
     scores, expected = rows_of(out), rows_of(trained[0])
     for column in ("train_loss", "val_mse", "val_mae"):
         np.testing.assert_allclose(scores[column], expected[column], rtol=1e-3)
-
-
-def test_a_note_of_checkpoints_cut_short_is_no_dead_end(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    note = run / "checkpoint_manager_snapshot.json"
-    assert read_completed_steps(Root(str(run))) == 0
-    note.write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": "step-00000012"}}))
-    delete_truncated_index(Root(str(run)))
-    assert read_completed_steps(Root(str(run))) == 12
-    note.write_text('{"latest_chec')
-    delete_truncated_index(Root(str(run)))
-    assert read_completed_steps(Root(str(run))) == 0
 
 
 def checkpoints(out):

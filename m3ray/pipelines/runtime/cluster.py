@@ -53,7 +53,6 @@ logger = logging.getLogger(__name__)
 _LOCAL_OBJECT_STORE = 1 << 30
 # Ray 2.60 waits 30 s for its own node, which no setting changes, and says this then.
 _STARTS, _SLOW_START = 3, "The current node timed out during startup"
-_OWN_LOGS = f"{get_default_ray_temp_dir()}/session_latest/logs"
 _LAUNCHER_CONFIG = "~/ray_bootstrap_config.yaml"
 
 _GIB = 1 << 30
@@ -287,14 +286,14 @@ def _start_ray(dashboard: bool) -> None:
             _start_own_ray(dashboard)
             return
         except Exception as error:  # a plain one is what Ray raises
+            _kill_ray(before)
             if _SLOW_START not in str(error):
                 raise
-            _kill_ray(before)
             if attempt == _STARTS:
                 raise ClusterError(
                     f"Ray did not start on this machine in {_STARTS} tries of half a minute each "
                     f"({as_one_line(str(error))}): where other work keeps the machine busy, wait for its end; else see "
-                    f"raylet.out in {_OWN_LOGS}"
+                    f"raylet.out in the logs of the newest session in {get_default_ray_temp_dir()}"
                 ) from error
             logger.warning(f"Ray was not up in time, as on a busy machine: try {attempt} of {_STARTS}")
 

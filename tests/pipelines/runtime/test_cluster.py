@@ -5,11 +5,14 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 import ray._private.node
+import ray._private.services
 import yaml
 
 from m3ray.config import ComputeConfig
@@ -181,14 +184,38 @@ def test_a_cluster_that_ray_cannot_connect_to_is_named(monkeypatch):
         cluster._join_cluster()
 
 
+SLEEP = "import time; time.sleep(600)"
+# A process with a child, whose number it prints.
+PARENT = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', '{SLEEP}']).pid, flush=True); {SLEEP}"
+
+
+def start_pair(name):
+    """A process of some name, and its child."""
+    parent = psutil.Popen([sys.executable, "-c", PARENT, name], stdout=subprocess.PIPE, text=True)
+    return parent, psutil.Process(int(parent.stdout.readline()))
+
+
+def end_pairs(pairs):
+    for parent, child in pairs:
+        for process in (parent, child):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+def live(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 @pytest.fixture
 def slow_starts(monkeypatch):
-    """Ray's own words on as many starts as the test wants, each leaving a raylet in name; and these raylets."""
+    """Ray's own words on as many starts as the test wants, each leaving a raylet in name with an agent; and these."""
     raylets, left = [], []
     slow = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
 
     def init(**_):
-        raylets.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{RAY}/raylet"]))
+        raylets.append(start_pair(f"{RAY}/raylet"))
         if left:
             raise left.pop()
 
@@ -201,26 +228,25 @@ def slow_starts(monkeypatch):
         return raylets
 
     yield make
-    for raylet in raylets:
-        raylet.kill()
-        raylet.wait()
+    end_pairs(raylets)
 
 
 def test_a_ray_that_is_not_up_in_time_is_started_again_and_what_it_left_is_killed(slow_starts):
     raylets = slow_starts(2)
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{RAY}/older"])
-    cluster._start_ray(dashboard=False)
-    assert [raylet.poll() is None for raylet in raylets] == [False, False, True]
-    assert other.poll() is None, "a child from before, such as another Ray's"
-    other.kill()
-    other.wait()
+    older = start_pair(f"{RAY}/older")
+    try:
+        cluster._start_ray(dashboard=False)
+        assert [live(process) for process in older] == [True, True], "children from before, such as another Ray's"
+    finally:
+        end_pairs([older])
+    assert [[live(raylet), live(agent)] for raylet, agent in raylets] == [[False] * 2, [False] * 2, [True] * 2]
 
 
 def test_a_child_that_is_not_ray_s_outlives_a_start_that_failed(slow_starts, monkeypatch):
     monkeypatch.setattr(cluster.ray, "__file__", "/elsewhere/ray/__init__.py")
     raylets = slow_starts(1)
     cluster._start_ray(dashboard=False)
-    assert [raylet.poll() for raylet in raylets] == [None, None]
+    assert all(live(process) for pair in raylets for process in pair)
 
 
 def test_a_ray_that_never_starts_is_an_error_in_words(slow_starts):
@@ -228,14 +254,20 @@ def test_a_ray_that_never_starts_is_an_error_in_words(slow_starts):
     with pytest.raises(ClusterError, match=r"did not start .* in 3 tries .*raylet failed to startup.*logs"):
         cluster._start_ray(dashboard=False)
     assert len(raylets) == 3
-    assert None not in [raylet.poll() for raylet in raylets]
+    assert not any(live(process) for pair in raylets for process in pair)
 
 
 def test_another_failure_of_ray_s_start_is_not_tried_again(slow_starts):
     raylets = slow_starts(1, OSError("no space left on device"))
     with pytest.raises(OSError, match="no space left"):
         cluster._start_ray(dashboard=False)
-    assert len(raylets) == 1
+    assert not any(live(process) for pair in raylets for process in pair)
+
+
+def test_ray_s_own_processes_are_known_by_its_folder():
+    services = ray._private.services
+    for program in (services.RAYLET_EXECUTABLE, services.GCS_SERVER_EXECUTABLE):
+        assert str(program).startswith(f"{RAY}{os.sep}")
 
 
 def test_a_slow_start_is_known_by_ray_s_own_words():
