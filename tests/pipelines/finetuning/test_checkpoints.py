@@ -81,16 +81,3 @@ def test_an_index_without_a_checkpoint_is_at_the_start(tmp_path, index):
     run = Root(str(tmp_path))
     run.write_json(index, INDEX)
     assert read_completed_steps(run) == 0
-
-
-def test_a_note_of_checkpoints_cut_short_is_no_dead_end(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    note = run / INDEX
-    assert read_completed_steps(Root(str(run))) == 0
-    note.write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": "step-00000012"}}))
-    delete_truncated_index(Root(str(run)))
-    assert read_completed_steps(Root(str(run))) == 12
-    note.write_text('{"latest_chec')
-    delete_truncated_index(Root(str(run)))
-    assert read_completed_steps(Root(str(run))) == 0
