@@ -127,9 +127,10 @@ def start_ray():
     import ray.data
 
     from m3ray.pipelines.extraction import crash_guard, dataflow
+    from m3ray.pipelines.runtime.cluster import start_patiently
 
-    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=1 << 28,
-             log_to_driver=False)  # fmt: skip
+    options = {"include_dashboard": False, "object_store_memory": 1 << 28, "log_to_driver": False}
+    start_patiently(lambda: ray.init(address="local", num_cpus=4, num_gpus=2, **options))
     ray.data.DataContext.get_current().enable_progress_bars = False
     vars(dataflow).update(TierStage=FakeGpuStage)
     crash_guard._IDLE_SECONDS = 2.0

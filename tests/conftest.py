@@ -20,6 +20,7 @@ from faulty_s3 import patch_environment, s3_environment, s3_server
 from m3ray.console import configure_console
 from m3ray.video.encode import encode_clip
 
+VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 # The same draws in every run and on every machine: a suite that fails one day in ten tells nobody anything.
 settings.register_profile("m3ray", derandomize=True, database=None, deadline=None)
 settings.load_profile("m3ray")
@@ -61,6 +62,16 @@ def takes_the_demo(file, top):
 @pytest.fixture(autouse=True)
 def _two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _gpus_as_before():
+    """A stage of Ray Data that a test calls hides GPUs from its process: the next Ray with GPUs in name needs them."""
+    yield
+    if VISIBLE_GPUS is None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
 
 
 @pytest.fixture(autouse=True)

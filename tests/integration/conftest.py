@@ -21,8 +21,11 @@ def jobs():
     os.environ["RAY_AUTH_MODE"] = "disabled"
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=1 << 29, log_to_driver=False)
     from m3ray.pipelines import jobs
+    from m3ray.pipelines.runtime.cluster import start_patiently
+
+    options = {"include_dashboard": False, "object_store_memory": 1 << 29, "log_to_driver": False}
+    start_patiently(lambda: ray.init(address="local", num_cpus=2, **options))
 
     yield jobs
     ray.shutdown()

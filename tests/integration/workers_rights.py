@@ -24,6 +24,7 @@ from m3ray.console import LineKeeper
 from m3ray.errors import M3RayError
 from m3ray.pipelines import jobs
 from m3ray.pipelines.extraction import preflight
+from m3ray.pipelines.runtime.cluster import start_patiently
 from m3ray.storage.rejects import read_rejected_ids
 from m3ray.storage.root import Root
 from m3ray.video.encode import encode_clip
@@ -42,14 +43,9 @@ def main(folder: Path) -> None:
         run_proxy(server, worker_fault, []) as workers,
     ):
         os.environ |= s3_environment(drivers)
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=1 << 29,
-            log_to_driver=False,
-            runtime_env={"env_vars": s3_environment(workers)},
-        )
+        environment = {"env_vars": s3_environment(workers)}
+        options = {"include_dashboard": False, "object_store_memory": 1 << 29, "log_to_driver": False}
+        start_patiently(lambda: ray.init(address="local", num_cpus=2, runtime_env=environment, **options))
         allow_all()
         write_clips(folder)
         port = int(workers.rpartition(":")[2])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +281,21 @@ def _start_ray(dashboard: bool) -> None:
         _join_cluster()
         return
     _provide_token()
+    start_patiently(partial(_start_own_ray, dashboard))
+
+
+def start_patiently(start: Callable[[], object]) -> None:
+    """Start a Ray on this machine, again where a busy machine makes it late; a start that failed leaves no process.
+
+    Args:
+        start: Starts a Ray in this process, as `ray.init` does.
+    Raises:
+        ClusterError: If it was late each of three times.
+    """
     for attempt in range(1, _STARTS + 1):
         before = set(psutil.Process().children())
         try:
-            _start_own_ray(dashboard)
+            start()
             return
         except Exception as error:  # a plain one is what Ray raises
             _kill_ray(before)
