@@ -68,7 +68,7 @@ ifeq ($(TORCH),cpu)
 endif
 	$(PIP) --no-compile -e .
 # By all cores at once, where pip takes one. Without, and where PYTHONDONTWRITEBYTECODE is set, every process of Ray would
-# compile PyTorch again: 15 s instead of 6. Some files of packages are for other Pythons, and fail.
+# compile PyTorch again, which takes longer than to import it. Some files of packages are for other Pythons, and fail.
 	$(BIN)/python -m compileall -qq -j 0 -x /tests/ .venv/lib || true
 	touch $@
 

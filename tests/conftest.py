@@ -9,8 +9,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Before PyTorch is loaded. Test processes share the cores; OpenMP threads that spin while they wait took two thirds of
-# them.
+# Before PyTorch is loaded: test processes share the cores, and OpenMP threads that spin while they wait keep them busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
